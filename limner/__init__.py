@@ -1,0 +1,82 @@
+"""Limner: text-to-image synthesis with models that you train yourself.
+
+    import limner
+    model = limner.load("garden")                 # a shipped model, a run folder or a model folder
+    pictures = model.generate("a pink flower with five round petals", n=4, seed=7)      # list of PIL images
+    limner.methods.names()                        # what `limner.create` and `limner train` can make
+
+Importing the package imports no torch; the first call does.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from limner import methods
+    from limner.core.batch import Batch
+    from limner.core.errors import CheckpointError, DataError, LimnerError, SettingsError
+    from limner.core.method import Conditions, Method, Painting, Phase, Player, Update
+    from limner.core.noise import Noise
+    from limner.core.text import TextFeatures
+    from limner.model import load
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Batch": "limner.core.batch", "CheckpointError": "limner.core.errors", "Conditions": "limner.core.method",
+    "DataError": "limner.core.errors", "LimnerError": "limner.core.errors", "Method": "limner.core.method",
+    "Noise": "limner.core.noise", "Painting": "limner.core.method", "Phase": "limner.core.method", "Player": "limner.core.method",
+    "SettingsError": "limner.core.errors", "TextFeatures": "limner.core.text", "Update": "limner.core.method", "load": "limner.model",
+}
+
+__all__ = [
+    "Batch", "CheckpointError", "Conditions", "DataError", "LimnerError", "Method", "Noise", "Painting", "Phase", "Player",
+    "SettingsError", "TextFeatures", "Update", "create", "load", "methods",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "methods":
+        return importlib.import_module("limner.methods")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'limner' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def create(
+    method: str,
+    *,
+    resolution: int | None = None,
+    sentence_width: int = 128,
+    word_width: int | None = None,
+    class_count: int = 0,
+    preset: str = "as-published",
+    seed: int = 0,
+    **settings: Any,
+) -> Method:
+    """A method's networks with fresh weights, for a loop of your own or to look at.
+
+    resolution: side of the pictures in pixels, by default the preset's; sentence_width and word_width: what the text encoder will give;
+    class_count: classes of the pictures, 0 where they have none; settings: fields of the method's settings, laid over the preset's.
+    Raises SettingsError for an unknown method, preset or setting, and for a resolution that the method cannot make.
+    """
+    import torch
+
+    from limner import methods
+    from limner.core.method import Conditions
+    from limner.core.recipes import chosen_preset, laid_over
+
+    made = methods.get(method)
+    values = chosen_preset(method, preset)
+    conditions = Conditions(
+        resolution=resolution or values.resolution, sentence_width=sentence_width, word_width=word_width, class_count=class_count
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return made(laid_over(made.Settings(), {**values.method, **settings}, "method"), conditions)

@@ -1,0 +1,130 @@
+"""Command lines from dataclasses: tyro does the parsing and the help; mistakes become one line."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar, get_origin, get_type_hints
+
+from limner.core.errors import SettingsError
+
+Arguments = TypeVar("Arguments")
+
+
+def parse(shape: type[Arguments], argv: Sequence[str], *, prog: str, description: str, default: Arguments | None = None) -> Arguments:
+    """Read a command line into an instance of the dataclass `shape`.
+
+    prog: the command as the user types it; description: the sentence and the example that `--help` shows;
+    default: an instance whose values stand where the user gives none (tyro.MISSING for what must be given).
+    Raises SettingsError in one line for an unknown option (with the nearest), a bad value or a missing argument.
+    """
+    import tyro
+
+    if not {"-h", "--help"}.intersection(argv):
+        _refuse_unknown_options(shape, argv, prog, default)
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            arguments, left = tyro.cli(
+                shape,
+                args=list(argv),
+                prog=prog,
+                description=description,
+                default=default,
+                return_unknown_args=True,
+                config=(tyro.conf.FlagCreatePairsOff,) if default is None else (),
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise SettingsError(f"{one_line(box.getvalue())}; see {prog} --help") from None
+    if left and left[0].startswith("-"):
+        raise SettingsError(f"there is no option '{left[0]}': see {prog} --help")
+    if left:
+        raise SettingsError(f"{prog}: unexpected argument '{left[0]}': put quotes around text with spaces; see {prog} --help")
+    assert arguments is not None
+    return arguments
+
+
+def options(shape: type, default: Any = None, prefix: str = "--") -> Iterator[str]:
+    """Every option that a dataclass of arguments takes, nested ones included: "--training.steps"."""
+    plain = get_origin(shape) or shape
+    hints = get_type_hints(plain, include_extras=True)
+    for field in dataclasses.fields(plain):
+        name, aliases, positional = _naming(field.name, hints[field.name])
+        value = getattr(default, field.name, None)
+        if positional:
+            continue
+        if dataclasses.is_dataclass(value):
+            yield from options(type(value), value, f"{prefix}{name}.")
+            continue
+        yield prefix + name
+        yield from aliases
+        if isinstance(value, bool):
+            yield f"{prefix}no-{name}"
+
+
+def _naming(name: str, hint: Any) -> tuple[str, Sequence[str], bool]:
+    """An argument's name, its short forms, and whether it is given by its place: what the annotation says."""
+    notes = getattr(hint, "__metadata__", ())
+    for note in notes:
+        name = getattr(note, "name", None) or name
+    aliases = [alias for note in notes for alias in getattr(note, "aliases", None) or ()]
+    return name.replace("_", "-"), aliases, any(str(note) == "POSITIONAL" or "Positional" in repr(note) for note in notes)
+
+
+def _refuse_unknown_options(shape: type, argv: Sequence[str], prog: str, default: Any) -> None:
+    """Name the first option that does not exist, before tyro complains of what is missing because of it."""
+    known = {"--help", *options(shape, default)}
+    for word in argv:
+        flag = word.partition("=")[0].replace("_", "-")
+        if not flag.startswith("--") or flag in known:
+            continue
+        nearest = difflib.get_close_matches(flag, known, n=1, cutoff=0.6) or _same_ending(flag, known)
+        hint = f"did you mean '{nearest[0]}'? " if nearest else ""
+        raise SettingsError(f"there is no option '{flag}': {hint}see {prog} --help")
+
+
+def _same_ending(flag: str, known: set[str]) -> list[str]:
+    """The grouped options that a bare name may stand for: --checkpoint-every for --training.checkpoint-every."""
+    return [name for name in sorted(known) if name.partition(".")[2] == flag.removeprefix("--")]
+
+
+def one_line(box: str) -> str:
+    """The sentence inside one of tyro's boxed, many-line errors."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", box)
+    title, *lines = [line.strip("╭╮╰╯│| \t─-") if set(line.strip()) & set("╭╰") else line.strip("│ \t") for line in text.splitlines()]
+    inside: list[str] = []
+    for line in lines:
+        if line and not line.strip("─"):
+            break
+        inside.append(line)
+    sentence = " ".join(" ".join(inside).split())
+    if title == "Required options":
+        wanted = [line.split()[0] for line in inside if re.match(r"--[\w.-]+( |$)|[A-Z]+$", line)]
+        return f"missing: {', '.join(wanted)}"
+    match = re.match(r"Error parsing (\S+): (.*)", sentence)
+    if match:
+        return _bad_value(match[1], match[2])
+    match = re.match(r"invalid choice '(.*)' for argument '(\S+)'\. Expected one of \((.*?),?\)", sentence)
+    if match:
+        choices = [choice for choice in match[3].replace("'", "").split(", ") if choice != "None"]
+        return f"{match[2]} cannot be '{match[1]}': choose {' or '.join(sorted(choices))}"
+    match = re.match(r"Missing value for argument '(\S+)'\. Expected (\d+)", sentence)
+    if match:
+        return f"{match[1]} needs {'a value' if match[2] == '1' else match[2] + ' values'}"
+    return sentence[:1].lower() + sentence[1:].rstrip(".")
+
+
+def _bad_value(flag: str, reason: str) -> str:
+    given = re.search(r"from \['(.*?)'\]", reason) or re.search(r": '(.*?)'", reason)
+    kind = re.search(r"no type matching (\S+) could|invalid literal for (int)|could not convert string to (float)", reason)
+    if not given or not kind:
+        return f"{flag}: {reason}"
+    words = {"INT": "a whole number", "int": "a whole number", "FLOAT": "a number", "float": "a number"}
+    wanted = [words.get(part, part) for part in re.sub(r"[{}]", "", next(filter(None, kind.groups()))).split("|") if part != "None"]
+    return f"{flag} takes {' or '.join(wanted)}, not '{given[1]}'"

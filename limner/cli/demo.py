@@ -1,0 +1,147 @@
+"""`limner demo`: from nothing to pictures that follow the words, within minutes."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import arg
+
+from limner.cli.arguments import parse
+from limner.core.errors import CheckpointError, SettingsError
+from limner.core.recipes import from_preset, laid_over
+
+if TYPE_CHECKING:
+    from limner.core.settings import Recipe
+    from limner.metrics.protocol import Score
+    from limner.model import Model
+
+DESCRIPTION = """Watch a generator learn to paint what captions say: trains on the garden, scores what it learned, and writes a report page.
+
+example:
+  limner demo
+  limner demo --minutes 10 --out runs/longer"""
+
+METHOD, DATA, RESOLUTION = "gan-cls", "garden", 32
+METHOD_SETTINGS = {"generator_channels": 32, "discriminator_channels": 32, "epochs": 200.0}
+TRAINING_SETTINGS = {"log_every": 20, "sample_every": 250, "checkpoint_every": 1000}
+DATA_SETTINGS = {"garden_pictures": 12_000}
+SCORED = 512
+"""Pictures of each split that the demo scores."""
+MATRIX_COLOURS = ("red", "yellow", "blue", "pink", "white")
+WALK = ("a red flower with five round petals under a pale blue sky", "a white flower with five round petals at night")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoArguments:
+    out: Annotated[Path, arg(metavar="RUN")] = Path("runs/demo")
+    """Folder for the run; an earlier demo there is replaced."""
+    minutes: Annotated[float, arg(metavar="M")] = 2.7
+    """The most minutes that training may take."""
+    seed: Annotated[int, arg(metavar="S")] = 0
+    """The same seed and the same number of steps give the same run on the same machine."""
+
+
+def main(argv: Sequence[str]) -> int:
+    arguments = parse(DemoArguments, argv, prog="limner demo", description=DESCRIPTION)
+    if not arguments.minutes > 0:
+        raise SettingsError(f"--minutes is {arguments.minutes:g}, but training needs more than none")
+    make_room(arguments.out)
+    say("The garden is a small painted world: flowers whose every petal a caption can name.")
+    say(f"A generator that has seen none of them now learns from {DATA_SETTINGS['garden_pictures']:,} pictures and their captions,")
+    say(f"for at most {arguments.minutes:g} minutes. Its sketches appear in {arguments.out / 'samples'}.\n")
+    from limner.training.run import train
+
+    result = train(recipe(arguments), arguments.out)
+    if result.interrupted:
+        print(f"limner: stopped and saved in {arguments.out}; limner demo begins anew", file=sys.stderr)
+        return 128 + (result.signal or signal.SIGINT)
+    return finish(arguments.out)
+
+
+def recipe(arguments: DemoArguments) -> Recipe:
+    """The cpu preset at 32 px, with as much network as two cores can train in minutes."""
+    preset = from_preset(METHOD, "cpu", DATA, RESOLUTION)
+    limits = {"minutes": arguments.minutes, "seed": arguments.seed, "device": "cpu"}
+    return dataclasses.replace(
+        preset,
+        method_settings=laid_over(preset.method_settings, METHOD_SETTINGS, "method"),
+        training=laid_over(preset.training, TRAINING_SETTINGS | limits, "training"),
+        data_settings=laid_over(preset.data_settings, DATA_SETTINGS, "data"),
+    )
+
+
+def finish(run: Path) -> int:
+    """Score the trained model, paint with it, and write the report."""
+    from limner.cli.evaluate import score
+    from limner.data.catalog import open_data
+    from limner.metrics.protocol import write_scores
+    from limner.model import load
+    from limner.report.page import write_report
+
+    say("\nTrained. Now a judge, which has learned to read real garden pictures, reads what the generator paints:")
+    model = load(run)
+    splits = [open_data(DATA, split, RESOLUTION, length=4 * SCORED) for split in ("train", "test")]
+    scores = score(model, splits, ["faithfulness"], SCORED)
+    write_scores(run / "scores.json", scores)
+    tell(scores)
+    paint(model, run / "pictures")
+    page = write_report(run)
+    say(f"\nreport    {page}   (open it in a browser)\npictures  {run / 'pictures'}\nmodel     {run / 'model'}\n")
+    say(f'Your turn:\n  limner generate {run} "a blue flower with six pointed petals at night" -n 4 --out pictures')
+    say(
+        '  limner generate garden "a blue flower with six pointed petals at night" -n 4 --out pictures    # the shipped model'
+    )
+    return 0
+
+
+def tell(scores: Sequence[Score]) -> None:
+    """Say in a few lines how often pictures show what captions name."""
+    faithful = {score.protocol.split: score.parts for score in scores if score.name == "faithfulness"}
+    say(f"\n  {'of what captions name':<24}{'seen':>8}{'never seen':>12}{'chance':>9}")
+    for name, part in faithful["train"].items():
+        unseen = faithful["test"].get(name)
+        chance = f"{part.chance:>9.1%}" if part.chance is not None else ""
+        say(f"  {name:<24}{part.value:>8.1%}{f'{unseen.value:>12.1%}' if unseen else '':>12}{chance}")
+    say("  (never seen: pairs of petal colour and shape that no training picture had)")
+
+
+def paint(model: Model, folder: Path) -> None:
+    """Pictures for the report: every colour and shape, captions of pairs never seen, and a walk between two captions."""
+    from limner.data.garden import ATTRIBUTES, CLASS_NAMES, SPLIT_CLASSES
+    from limner.data.sheet import caption_grid
+    from limner.explore.interpolate import between_captions, save_walk
+
+    folder.mkdir(parents=True, exist_ok=True)
+    looks = {
+        "1-colours-asked-for": [f"a large {colour} flower with five round petals" for colour in MATRIX_COLOURS],
+        "2-shapes-asked-for": [f"a large purple flower with six {shape} petals" for shape in ATTRIBUTES["shape"]],
+        "3-pairs-of-colour-and-shape-never-seen-in-training": [
+            "a large {} flower with five {} petals".format(*CLASS_NAMES[identity].split(" ", 1)) for identity in SPLIT_CLASSES["test"]
+        ],
+    }
+    for name, captions in looks.items():
+        rows = [[*model.pictures([caption] * 8, range(8))] for caption in captions]
+        caption_grid(rows, captions).save(folder / f"{name}.png")
+    save_walk(between_captions(model, *WALK, steps=10), folder / "4-a-walk-between-two-captions.png")
+    save_walk(between_captions(model, *WALK, steps=16), folder / "walk.gif")
+
+
+def make_room(out: Path) -> None:
+    """Remove an earlier demo; refuse a folder that holds anything else."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / "recipe.yaml").is_file():
+        raise CheckpointError(f"{out} holds something that is no demo: choose another --out, or move it away")
+    shutil.rmtree(out)
+
+
+def say(text: str) -> None:
+    """A line of the story."""
+    print(text, flush=True)

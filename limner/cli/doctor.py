@@ -1,0 +1,137 @@
+"""`limner doctor`: is everything here, and whole?"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from limner import __version__
+from limner.cli.arguments import parse
+from limner.core.files import sha256
+
+DESCRIPTION = """Look whether everything Limner needs is here and whole. Exit code 1 where something is wrong.
+
+example:
+  limner doctor"""
+
+NEEDED = ("torch", "numpy", "pillow", "safetensors", "tyro", "msgspec", "pyyaml", "rich", "torchmetrics", "lightning-fabric")
+EXTRAS = {"log": ("tensorboard",), "dev": ("pytest", "ruff", "mypy")}
+GIGABYTE = 1 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorArguments:
+    """`limner doctor` takes no arguments."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. state: "ok", "note" (worth knowing) or "wrong"; fix: what to do about it."""
+
+    state: str
+    what: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.state:<6} {self.what}{f' -> {self.fix}' if self.fix else ''}"
+
+
+def main(argv: Sequence[str]) -> int:
+    parse(DoctorArguments, argv, prog="limner doctor", description=DESCRIPTION)
+    wrong = 0
+    for finding in findings():
+        print(finding, flush=True)
+        wrong += finding.state == "wrong"
+    print(f"\n{wrong} thing{'s' if wrong > 1 else ''} to mend" if wrong else "\nall is well")
+    return 1 if wrong else 0
+
+
+def findings() -> Iterator[Finding]:
+    """Everything that was looked at."""
+    yield Finding("ok", f"limner {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+    yield from _packages()
+    yield from _devices()
+    yield from _disk()
+    yield from _shipped()
+
+
+def _packages() -> Iterator[Finding]:
+    versions, missing = [], []
+    for name in NEEDED:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    yield Finding("ok", ", ".join(versions))
+    if missing:
+        yield Finding("wrong", f"missing: {', '.join(missing)}", f"{sys.executable} -m pip install {' '.join(missing)}")
+    for extra, modules in EXTRAS.items():
+        absent = [name for name in modules if importlib.util.find_spec(name) is None]
+        yield (
+            Finding("note", f"extra '{extra}' is not installed", f"pip install 'limner[{extra}]' if you want it")
+            if absent
+            else Finding("ok", f"extra '{extra}'")
+        )
+
+
+def _devices() -> Iterator[Finding]:
+    if importlib.util.find_spec("torch") is None:
+        return
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = torch.get_num_threads()
+    fix = f"set OMP_NUM_THREADS={cores}, unless something else needs the other cores" if threads < cores // 2 else ""
+    yield Finding("note" if fix else "ok", f"{cores} CPU cores, PyTorch uses {threads} threads", fix)
+    if torch.cuda.is_available():
+        for number in range(torch.cuda.device_count()):
+            card = torch.cuda.get_device_properties(number)
+            yield Finding("ok", f"GPU {number}: {card.name}, {card.total_memory / GIGABYTE:.0f} GiB")
+    elif torch.version.cuda:
+        yield Finding(
+            "note", "this PyTorch is built for GPUs, but none is found", "look at the driver; training works on the CPU"
+        )
+    else:
+        yield Finding("ok", "no GPU: training takes --preset cpu by itself")
+
+
+def _disk() -> Iterator[Finding]:
+    free = shutil.disk_usage(Path.cwd()).free
+    state, fix = ("ok", "") if free > 2 * GIGABYTE else ("note" if free > GIGABYTE // 4 else "wrong", "free some space before training")
+    yield Finding(state, f"{free / GIGABYTE:.1f} GiB free in {Path.cwd()}", fix)
+    if not os.access(Path.cwd(), os.W_OK):
+        yield Finding("note", f"{Path.cwd()} cannot be written to", "give --out in a folder of your own")
+
+
+def _shipped() -> Iterator[Finding]:
+    """Every folder of shipped weights, against the hash that its config.json states."""
+    reinstall = f"{sys.executable} -m pip install --force-reinstall --no-deps limner"
+    folders = sorted((entry for entry in (resources.files("limner") / "shipped").iterdir() if entry.is_dir()), key=lambda entry: entry.name)
+    if not folders:
+        yield Finding("wrong", "the shipped models are not there", reinstall)
+    for folder in folders:
+        with resources.as_file(folder) as path:
+            yield _whole(path, reinstall)
+
+
+def _whole(folder: Path, reinstall: str) -> Finding:
+    weights = folder / "model.safetensors"
+    try:
+        stated = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("weights_sha256")
+        found = sha256(weights)
+    except (OSError, ValueError, AttributeError) as error:
+        return Finding("wrong", f"shipped '{folder.name}' cannot be read ({error})", reinstall)
+    if stated is None:
+        return Finding("note", f"shipped '{folder.name}' states no hash to check")
+    if found != stated:
+        return Finding("wrong", f"shipped '{folder.name}' is damaged", reinstall)
+    return Finding("ok", f"shipped '{folder.name}', {weights.stat().st_size / 1e6:.1f} MB")

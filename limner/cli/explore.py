@@ -1,0 +1,75 @@
+"""`limner explore`: what can be done with a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from limner.cli.arguments import parse
+from limner.cli.models import Device, open_model
+from limner.core.errors import SettingsError, unknown_name
+
+EXAMPLES = """examples:
+  limner explore interpolate garden --captions "a red flower with round petals" "a blue flower with pointed petals" --out walk.png
+  limner explore interpolate garden --caption "a white flower" --seeds 1 2 --steps 16 --out walk.gif"""
+
+HELP = f"""usage: limner explore interpolate MODEL [OPTIONS]
+
+Look at what a trained model has learned. One way so far:
+
+  interpolate  walk between two captions at fixed noise, or between two noises at a fixed caption
+
+{EXAMPLES}"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterpolateArguments:
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
+    """A shipped name such as 'garden', a run folder or a model folder."""
+    captions: Annotated[tuple[str, str] | None, arg(metavar="A B")] = None
+    """Walk from one caption to the other, at the noise of --seed."""
+    caption: Annotated[str | None, arg(metavar="A")] = None
+    """Walk between the noises of two --seeds at this caption."""
+    seeds: Annotated[tuple[int, int], arg(metavar="S S")] = (0, 1)
+    """The two noises, with --caption."""
+    seed: Annotated[int, arg(metavar="S")] = 0
+    """The noise, with --captions."""
+    steps: Annotated[int, arg(metavar="N")] = 8
+    """Pictures on the way, the two ends included."""
+    out: Annotated[Path, arg(metavar="FILE.png|FILE.gif")]
+    """A strip (.png) or an animation there and back (.gif)."""
+    device: Device = "auto"
+    """Where to paint: `auto` takes a GPU if there is one."""
+
+
+def main(argv: Sequence[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        print(HELP)
+        return 0
+    if argv[0] != "interpolate":
+        raise unknown_name("exploration", argv[0], ["interpolate"])
+    description = f"Walk between two captions at fixed noise, or between two noises at a fixed caption.\n\n{EXAMPLES}"
+    return interpolate(parse(InterpolateArguments, argv[1:], prog="limner explore interpolate", description=description))
+
+
+def interpolate(arguments: InterpolateArguments) -> int:
+    from limner.explore.interpolate import between_captions, between_noises, check_format, save_walk
+
+    if (arguments.captions is None) == (arguments.caption is None):
+        raise SettingsError(
+            'give --captions "A" "B" (two captions, one noise) or --caption "A" --seeds 1 2 (one caption, two noises)'
+        )
+    check_format(arguments.out)
+    model = open_model(arguments.model, arguments.device)
+    if arguments.captions is not None:
+        pictures = between_captions(model, *arguments.captions, steps=arguments.steps, seed=arguments.seed)
+    else:
+        assert arguments.caption is not None
+        pictures = between_noises(model, arguments.caption, arguments.seeds, steps=arguments.steps)
+    save_walk(pictures, arguments.out)
+    print(arguments.out)
+    return 0

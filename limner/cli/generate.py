@@ -1,0 +1,90 @@
+"""`limner generate`: captions in, pictures out."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from limner.cli.arguments import parse
+from limner.cli.models import Device, open_model
+from limner.core.errors import DataError, SettingsError
+
+DESCRIPTION = """Paint captions with a trained model.
+
+examples:
+  limner generate garden "a pink flower with five round petals" --out pictures
+  limner generate runs/mine "a red bird" "a blue bird" -n 8 --seed 7 --out birds.png
+  limner generate garden --captions captions.txt --out pictures"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateArguments:
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
+    """A shipped name such as 'garden', a run folder or a model folder."""
+    words: Annotated[Positional[tuple[str, ...]], arg(metavar="CAPTION")] = ()
+    """What to paint, each caption in quotes."""
+    captions: Annotated[Path | None, arg(metavar="FILE")] = None
+    """A text file with more captions, one a line."""
+    count: Annotated[int, arg(name="count", aliases=("-n",), metavar="N")] = 1
+    """Pictures of each caption."""
+    seed: Annotated[int, arg(metavar="S")] = 0
+    """The same caption, seed and number give the same picture."""
+    out: Annotated[Path, arg(metavar="DIR|FILE.png")]
+    """A folder for one PNG a picture, or a .png file for one grid with a row for each caption."""
+    device: Device = "auto"
+    """Where to paint: `auto` takes a GPU if there is one."""
+
+
+def main(argv: Sequence[str]) -> int:
+    arguments = parse(GenerateArguments, argv, prog="limner generate", description=DESCRIPTION)
+    captions = [*arguments.words, *(read_captions(arguments.captions) if arguments.captions else [])]
+    if not captions:
+        raise SettingsError('there is nothing to paint: give a "CAPTION" in quotes, or --captions FILE')
+    as_grid = arguments.out.suffix.lower() == ".png"
+    if not as_grid and arguments.out.is_file():
+        raise SettingsError(f"--out {arguments.out} is a file: give a folder, or a name that ends in .png for one grid")
+    model = open_model(arguments.model, arguments.device)
+    pictures = model.generate(captions, n=arguments.count, seed=arguments.seed)
+    for caption in captions:
+        if unknown := model.unknown_words(caption):
+            print(f"limner: the model never met {', '.join(repr(word) for word in unknown)} in '{caption}'", file=sys.stderr)
+    if as_grid:
+        from limner.data.sheet import caption_grid
+
+        rows = [pictures[start : start + arguments.count] for start in range(0, len(pictures), arguments.count)]
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        caption_grid(rows, captions).save(arguments.out)
+        print(arguments.out)
+        return 0
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for place, picture in enumerate(pictures):
+        row, number = divmod(place, arguments.count)
+        path = arguments.out / f"{row + 1:03}-{file_name(captions[row])}-{number + 1:02}.png"
+        picture.save(path)
+        print(path)
+    return 0
+
+
+def read_captions(path: Path) -> list[str]:
+    """The captions of a text file, one a line; blank lines are skipped."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}: --captions takes a text file with one caption a line") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not text in UTF-8: --captions takes a text file with one caption a line") from None
+    captions = [line.strip() for line in lines if line.strip()]
+    if not captions:
+        raise DataError(f"{path} has no captions: write one a line")
+    return captions
+
+
+def file_name(caption: str, longest: int = 60) -> str:
+    """A caption as a part of a file name: words with dashes between them."""
+    return re.sub(r"\W+", "-", caption.lower()).strip("-")[:longest].strip("-") or "caption"

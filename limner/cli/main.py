@@ -1,0 +1,87 @@
+"""`limner VERB ...`: finds the verb, and turns what goes wrong into one line and an exit code.
+
+Nothing heavy is imported here: `limner --help`, `limner --version` and a mistyped verb answer at once.
+Exit codes: 0 done, 1 a check failed, 2 a mistake in what was asked, 130 stopped by Ctrl-C, 143 by SIGTERM.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import limner
+from limner.core.errors import LimnerError, unknown_name
+
+VERBS = {
+    "demo": "watch a generator learn to paint what captions say, from nothing, within minutes",
+    "methods": "list the methods that can be trained",
+    "data": "prepare a folder or shards of captioned pictures, or show a set",
+    "train": "train a method on captioned pictures",
+    "generate": "paint captions with a trained model",
+    "evaluate": "score a trained model: fid, kid, is, faithfulness",
+    "explore": "walk between two captions or two noises",
+    "doctor": "look whether everything Limner needs is here and whole",
+}
+
+HELP = f"""usage: limner VERB [ARGUMENTS]
+
+Text-to-image synthesis with models that you train yourself.
+
+{chr(10).join(f"  {verb:<10} {sentence}" for verb, sentence in VERBS.items())}
+
+  limner VERB --help shows a verb's options with an example; limner --version shows the version.
+
+examples:
+  limner demo
+  limner generate garden "a pink flower with five round petals" --out pictures
+  limner data prepare my-folder --out prepared/mine --resolution 64
+  limner train gan-cls --data prepared/mine --out runs/mine"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code. What is no mistake of the user's propagates with its traceback."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+        return code
+    except LimnerError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        print("limner: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader, such as `head`, has gone. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
+        return _complain(f"cannot use {error.filename}: {error.strerror}: choose another path or change its permissions")
+    except Exception as error:
+        # safetensors and torch wrap the system's error in types of their own, so the text decides.
+        if "No space left on device" not in str(error):
+            raise
+        where = f" while writing {error.filename}" if isinstance(error, OSError) and error.filename else ""
+        return _complain(f"no space left on the disk{where}: free some, or choose a folder on another disk")
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(HELP)
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(f"limner {limner.__version__}")
+        return 0
+    verb, *rest = arguments
+    if verb not in VERBS:
+        raise unknown_name("verb", verb, VERBS)
+    try:
+        return importlib.import_module(f"limner.cli.{verb}").main(rest)
+    except SystemExit as stop:  # --help of a verb
+        return stop.code if isinstance(stop.code, int) else 0
+
+
+def _complain(message: str) -> int:
+    print(f"limner: {' '.join(message.split())}", file=sys.stderr)
+    return 2

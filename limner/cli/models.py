@@ -1,0 +1,24 @@
+"""What the verbs that use a trained model share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from limner.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from limner.model import Model
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def open_model(name: str, device: Device) -> Model:
+    """Load a shipped model, run folder or model folder onto the device asked for."""
+    import torch
+
+    from limner.model import load
+
+    found = torch.cuda.is_available()
+    if device == "cuda" and not found:
+        raise SettingsError("--device cuda: no GPU was found; leave --device out, or run limner doctor to see why")
+    return load(name, device="cuda" if found and device != "cpu" else "cpu")

@@ -1,0 +1,202 @@
+"""`limner train`: a method, captioned pictures, and every setting as a typed flag."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from limner import methods
+from limner.cli.arguments import parse
+from limner.core.errors import SettingsError, unknown_name
+from limner.core.recipes import GROUPS, chosen_preset, from_preset, load_recipe
+from limner.core.settings import DataSettings, Recipe, TextSettings, TrainingSettings
+
+Settings = TypeVar("Settings")
+
+EXAMPLE = """example:
+  limner train gan-cls --data garden --out runs/first
+  limner train gan-cls --data prepared/mine --out runs/mine --resolution 64 --method.interpolation 0.5 --training.checkpoint-every 200
+  limner train gan-cls --data prepared/mine --out runs/mine --resume"""
+
+GENERAL_HELP = """usage: limner train METHOD --data NAME|DIR --out RUN [OPTIONS]
+
+Train a method on captioned pictures. METHOD is a name from `limner methods` or the path of a recipe.yaml.
+Its options differ: `limner train METHOD --help` lists them all, with their sentences and defaults.
+
+  --data NAME|DIR         'garden', or the folder of a prepared data set
+  --out RUN               folder for the run
+  --preset NAME           cpu or as-published
+  --steps N               the most steps any one phase may take
+  --resolution R          side of the pictures in pixels
+  --seed S                the same seed gives the same run
+  --device cpu|cuda|auto  where to train
+  --resume                go on with the run in RUN
+
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainArguments(Generic[Settings]):
+    """What `limner train METHOD` takes."""
+
+    name: Annotated[Positional[str], arg(metavar="METHOD")]
+    """A method's name, or the path of a recipe.yaml."""
+    data: Annotated[str, arg(metavar="NAME|DIR")]
+    """'garden', or the folder of a prepared data set."""
+    out: Annotated[Path, arg(metavar="RUN")]
+    """Folder for the run: it must not exist yet, unless with --resume."""
+    preset: Annotated[str, arg(metavar="NAME")]
+    """The set of values that the defaults below come from; by default `cpu` where no GPU is found, else `as-published`."""
+    resolution: Annotated[int, arg(metavar="R")]
+    """Side of the pictures in pixels."""
+    steps: Annotated[int | None, arg(metavar="N")] = None
+    """The most steps any one phase may take: short for --training.steps."""
+    seed: Annotated[int | None, arg(metavar="S")] = None
+    """The same seed gives the same run on the same machine: short for --training.seed."""
+    device: Annotated[Literal["auto", "cpu", "cuda"] | None, arg(metavar="{auto,cpu,cuda}")] = None
+    """Where to train: short for --training.device."""
+    resume: Annotated[bool, FlagCreatePairsOff] = False
+    """Go on with the run in RUN, under the settings that it has, where this command gives no others."""
+    method_settings: Annotated[Settings, arg(name="method")]
+    training: TrainingSettings
+    data_settings: Annotated[DataSettings, arg(name="data")]
+    text: TextSettings
+
+
+def main(argv: Sequence[str]) -> int:
+    name = _method_word(argv)
+    if name is None:
+        if {"-h", "--help"}.intersection(argv):
+            print(GENERAL_HELP + EXAMPLE)
+            return 0
+        raise SettingsError(f"limner train needs a METHOD: {', '.join(methods.names())}, or a recipe.yaml; see limner train --help")
+    default, why = starting_point(name, argv)
+    recipe, out, resume = read_arguments(name, default, argv)
+    return train_and_report(recipe, out, resume, why)
+
+
+def starting_point(name: str, argv: Sequence[str]) -> tuple[Recipe, str]:
+    """The recipe whose values are the defaults, and where it comes from: the run to go on with, a recipe file or a preset.
+
+    data is left empty where only the command line can say it.
+    """
+    method, out, preset = name, _value_of("--out", argv), _value_of("--preset", argv)
+    given: Recipe | None = None
+    if _is_recipe(name):
+        given = load_recipe(name)
+        method = given.method
+    elif method not in methods.names():
+        raise unknown_name("method", method, methods.names())
+    if "--resume" in argv and out and (Path(out) / "recipe.yaml").is_file():
+        stored = load_recipe(Path(out) / "recipe.yaml")
+        if stored.method != method:
+            raise SettingsError(
+                f"{out} was trained with {stored.method}, not {method}: give 'limner train {stored.method}', or another --out"
+            )
+        if preset and preset != stored.preset:
+            raise SettingsError(f"{out} was started with --preset {stored.preset}: leave --preset out, or give another --out")
+        return stored, f"settings of {out}"
+    if given:
+        if preset and preset != given.preset:
+            raise SettingsError(f"{name} starts from preset '{given.preset}': leave --preset out, or change it in the file")
+        return given, f"settings of {name}"
+    if preset:
+        return from_preset(method, preset, ""), f"preset '{preset}'"
+    preset, why = default_preset(_value_of("--device", argv) or _value_of("--training.device", argv))
+    return from_preset(method, preset, ""), f"preset '{preset}', because {why}"
+
+
+def default_preset(device: str | None) -> tuple[str, str]:
+    """The preset for this machine, and why."""
+    import torch
+
+    if device == "cpu":
+        return "cpu", "--device is cpu"
+    return ("as-published", "there is a GPU") if torch.cuda.is_available() else ("cpu", "there is no GPU")
+
+
+def read_arguments(name: str, default: Recipe, argv: Sequence[str]) -> tuple[Recipe, Path, bool]:
+    """The recipe that the command line asks for, the run's folder, and whether to go on with it."""
+    groups: dict[str, Any] = {group: getattr(default, group) for group in GROUPS}
+    shape: Any = TrainArguments.__class_getitem__(type(default.method_settings))  # the method's own settings become flags
+    arguments = parse(
+        shape,
+        argv,
+        prog=f"limner train {name}",
+        description=f"{_introduction(default)}\n\n{EXAMPLE}",
+        default=shape(
+            name=name, data=default.data or tyro.MISSING, out=tyro.MISSING, preset=default.preset, resolution=default.resolution, **groups
+        ),
+    )
+    short = {key: getattr(arguments, key) for key in ("steps", "seed", "device") if getattr(arguments, key) is not None}
+    recipe = Recipe(
+        method=default.method,
+        data=arguments.data,
+        preset=default.preset,
+        resolution=arguments.resolution,
+        method_settings=arguments.method_settings,
+        training=dataclasses.replace(arguments.training, **short),
+        data_settings=arguments.data_settings,
+        text=arguments.text,
+    )
+    if recipe.training.steps is not None and recipe.training.steps < 1:
+        raise SettingsError(f"--steps is {recipe.training.steps}, but a phase takes at least 1 step")
+    return recipe, arguments.out, arguments.resume
+
+
+def train_and_report(recipe: Recipe, out: Path, resume: bool, why: str) -> int:
+    """Train, write the report page, and say what to do next. Returns the exit code."""
+    from limner.report.page import write_report
+    from limner.training.run import train
+
+    first = os.environ.get("LOCAL_RANK", "0") == "0"  # with several processes, each runs this whole command
+    if first:
+        print(f"{recipe.method} on {recipe.data} at {recipe.resolution} px, seed {recipe.training.seed}, {why}", flush=True)
+    result = train(recipe, out, resume=resume)
+    if not first:
+        return 0
+    if result.interrupted:
+        print(
+            f"limner: stopped and saved; go on with: limner train {recipe.method} --data {recipe.data} --out {out} --resume",
+            file=sys.stderr,
+        )
+        return 128 + (result.signal or signal.SIGINT)
+    page = write_report(out)
+    print(f'model   {out / "model"}\nreport  {page}\nscore   limner evaluate {out}\npaint   limner generate {out} "..." --out pictures')
+    return 0
+
+
+def _method_word(argv: Sequence[str]) -> str | None:
+    """METHOD, which may stand behind options: the first word, or the first that can only be one."""
+    if argv and not argv[0].startswith("-"):
+        return argv[0]
+    return next((word for word in argv if word in methods.names() or (_is_recipe(word) and not word.startswith("-"))), None)
+
+
+def _is_recipe(word: str) -> bool:
+    return word.endswith((".yaml", ".yml"))
+
+
+def _value_of(flag: str, argv: Sequence[str]) -> str | None:
+    """An option's value, looked up before the whole command line can be read: it decides the defaults of the others."""
+    for position, word in enumerate(argv):
+        if word == flag and position + 1 < len(argv):
+            return argv[position + 1]
+        if word.startswith(f"{flag}="):
+            return word.partition("=")[2]
+    return None
+
+
+def _introduction(recipe: Recipe) -> str:
+    made = methods.get(recipe.method)
+    purpose = chosen_preset(recipe.method, recipe.preset).sentence
+    return f"{made.title}: {made.paper}.\nDefaults are those of preset '{recipe.preset}': {purpose}"

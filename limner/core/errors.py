@@ -1,0 +1,34 @@
+"""Mistakes a user can mend: one line that says what, where and the fix."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LimnerError(Exception):
+    """A mistake in what Limner was given. The command line prints its text on one line and exits with status 2."""
+
+
+class DataError(LimnerError):
+    """Pictures or captions that cannot be used as they are."""
+
+
+class SettingsError(LimnerError):
+    """A setting, a name or a combination of them that does not exist or cannot work."""
+
+
+class CheckpointError(LimnerError):
+    """A run folder or model folder that cannot be read or written."""
+
+
+class TrainingError(LimnerError):
+    """A training that cannot go on."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> SettingsError:
+    """The error for a name that does not exist: it offers the nearest one and lists the rest."""
+    names = sorted(known)
+    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean '{nearest[0]}'? " if nearest else ""
+    return SettingsError(f"there is no {kind} '{name}': {hint}known: {', '.join(names)}")

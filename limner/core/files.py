@@ -1,0 +1,67 @@
+"""Folders that are written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Fill a new folder that takes the place of `folder` once it is complete and on disk; if the block fails, nothing changes.
+
+    A crash at any moment leaves the old folder or the new one under the name, or, between two renames, the old one as `.NAME.old`, which the next
+    writing or `recover` puts back.
+    """
+    fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+    recover(folder)
+    fresh.mkdir(parents=True)
+    try:
+        yield fresh
+        for path in fresh.rglob("*"):
+            sync(path)
+        sync(fresh)
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+        sync(folder.parent)
+    except BaseException:
+        recover(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recover(folder: Path) -> None:
+    """Undo what an interrupted writing of `folder` left behind."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(folder.with_name(f".{folder.name}.new"), ignore_errors=True)
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that is complete whenever it is there."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(text, encoding="utf-8")
+    sync(fresh)
+    os.replace(fresh, path)
+
+
+def sync(path: Path) -> None:
+    """Ask the system to put a file or folder on disk now."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's contents."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else hashlib.sha256(stream.read()).hexdigest()

@@ -1,0 +1,139 @@
+"""Recipes: every setting of a run, from a preset or from a YAML file, checked down to the last key."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limner.core.errors import SettingsError, unknown_name
+from limner.core.files import write_whole
+from limner.core.settings import DataSettings, Preset, Recipe, TextSettings, TrainingSettings
+
+if TYPE_CHECKING:
+    import yaml
+
+GROUPS = {"method_settings": "method", "training": "training", "data_settings": "data", "text": "text"}
+"""The groups of settings in a recipe, and what they are called on the command line and in presets."""
+
+
+def chosen_preset(method: str, name: str) -> Preset:
+    """A method's preset, by name. Raises SettingsError where there is none."""
+    from limner import methods
+
+    presets = methods.get(method).presets
+    if name not in presets:
+        raise unknown_name(f"preset of {method}", name, presets)
+    return presets[name]
+
+
+def from_preset(method: str, preset: str, data: str, resolution: int | None = None) -> Recipe:
+    """The recipe that a preset gives: its values over the defaults of every group."""
+    from limner import methods
+
+    chosen = chosen_preset(method, preset)
+    return Recipe(
+        method=method,
+        data=data,
+        preset=preset,
+        resolution=resolution or chosen.resolution,
+        method_settings=laid_over(methods.settings_class(method)(), chosen.method, "method"),
+        training=laid_over(TrainingSettings(), chosen.training, "training"),
+        data_settings=laid_over(DataSettings(), chosen.data, "data"),
+        text=laid_over(TextSettings(), chosen.text, "text"),
+    )
+
+
+def laid_over(settings: Any, values: Any, where: str) -> Any:
+    """A copy of a settings dataclass with some values replaced: names known, types right.
+
+    where: what the values belong to, for the error. Raises SettingsError in one line for a wrong name or value.
+    """
+    import msgspec
+
+    if not isinstance(values, dict):
+        raise SettingsError(f"{where} must hold settings by name, not {values!r}")
+    known = [field.name for field in dataclasses.fields(settings)]
+    for name in values:
+        if name not in known:
+            raise unknown_name(f"setting of {where}", str(name), known)
+    merged = {name: getattr(settings, name) for name in known} | values
+    try:
+        return msgspec.convert(merged, type(settings))
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{where}: {_readable(str(error))}") from None
+
+
+def save_recipe(recipe: Recipe, path: Path | str) -> None:
+    """Write every setting of a recipe as YAML."""
+    import yaml
+
+    text = yaml.safe_dump(_plain(dataclasses.asdict(recipe)), sort_keys=False, allow_unicode=True)
+    write_whole(Path(path), f"# Every setting of this run. Once more: limner train {Path(path).name} --out RUN\n{text}")
+
+
+def load_recipe(path: Path | str) -> Recipe:
+    """Read a recipe. `method` and `data` must be there; what else is left out comes from the preset ("as-published" by default).
+
+    Raises SettingsError, in one line, for a file that cannot be read, a wrong key (with the nearest) or a value of the wrong type.
+    """
+    path = Path(path)
+    values = _read_mapping(path)
+    known = [field.name for field in dataclasses.fields(Recipe)]
+    for name in values:
+        if name not in known:
+            raise unknown_name(f"entry in {path} called", str(name), known)
+    for name in ("method", "data"):
+        if not isinstance(values.get(name), str):
+            raise SettingsError(f"{path} does not say which {name} to use: add a line '{name}: NAME'")
+    base = from_preset(values["method"], str(values.get("preset", "as-published")), values["data"])
+    resolution = values.get("resolution", base.resolution)
+    if not isinstance(resolution, int) or isinstance(resolution, bool):
+        raise SettingsError(f"resolution in {path} is {resolution!r}: give the side of the pictures in pixels, such as 64")
+    groups = {name: laid_over(getattr(base, name), values[name] or {}, f"{name} in {path}") for name in GROUPS if name in values}
+    return dataclasses.replace(base, resolution=resolution, **groups)
+
+
+def _read_mapping(path: Path) -> dict[Any, Any]:
+    import yaml
+
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
+    except FileNotFoundError:
+        raise SettingsError(f"there is no recipe {path}: give the path of a recipe.yaml, or the name of a method") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot read the recipe {path}: {error}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark else ""
+        raise SettingsError(f"{path}{place} is not YAML: {getattr(error, 'problem', None) or 'it cannot be read'}") from None
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path} is not a recipe: it must hold lines like 'method: gan-cls'")
+    return values
+
+
+def _loader() -> type[yaml.SafeLoader]:
+    """PyYAML follows YAML 1.1, where 1e-4 is text; everyone means the number."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+    return Loader
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, all the way down: YAML has no tuples."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _readable(message: str) -> str:
+    """msgspec's "Expected `int`, got `str` - at `$.steps`" with the setting's name first."""
+    text, _, place = message.replace("`", "").partition(" - at $.")
+    return f"{place} is wrong: {text[:1].lower()}{text[1:]}" if place else text

@@ -1,0 +1,109 @@
+"""The settings that every run has, whatever its method; a method adds a dataclass of its own.
+
+Frozen, keyword-only dataclasses are the only configuration: the same objects in Python, in `recipe.yaml` and as flags of the command line, where
+the sentence under each field is its help.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Which pictures a run sees, and how."""
+
+    flip: bool = True
+    """Mirror half of the pictures in training, where the data set allows it (never where captions speak of left and right)."""
+    garden_pictures: int = 20_000
+    """How many training pictures the built-in garden paints (it has no end; more take longer to paint at the start)."""
+    counterfactuals: int = 1
+    """Counterfactual captions (one attribute or word changed) kept ready for each caption; used only where a method asks for them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSettings:
+    """The text encoder of a run."""
+
+    encoder: str | None = None
+    """A shipped name, run folder or model folder whose text encoder is used; by default the garden's on the garden, else one is trained first."""
+    width: int = 128
+    """Width of the sentence embedding of an encoder that is trained first."""
+    steps: int = 3000
+    """Steps of training captions against pictures, where the run trains its encoder first."""
+    batch_size: int = 64
+    """Pictures in a batch of that training: each caption must find its own picture among them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How the one training loop runs."""
+
+    steps: int | None = None
+    """The most steps any one phase may take."""
+    epochs: float | None = None
+    """Passes over the training pictures in the last phase, in place of the method's own number."""
+    minutes: float | None = None
+    """The most minutes the last phase may take; a resumed run goes on counting."""
+    batch_size: int | None = None
+    """Pictures a step, over all processes, in place of the method's own number."""
+    seed: int = 0
+    """Decides initial weights, order, crops, captions and noise: the same seed gives the same run on the same machine."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train: `auto` takes a GPU if there is one."""
+    devices: int = 1
+    """Processes on this machine, one a GPU (or sharing the CPU)."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """Number format of the networks' arithmetic; weights stay float32."""
+    ema_half_life: float = 10_000.0
+    """Images after which a weight counts half in the running average that paints; 0 turns the average off."""
+    log_every: int = 50
+    """Steps between two lines of `log.jsonl`."""
+    sample_every: int = 500
+    """Steps between two grids in `samples/`."""
+    checkpoint_every: int = 500
+    """Steps between two checkpoints."""
+    keep_checkpoints: int = 2
+    """How many of the newest checkpoints stay on disk."""
+    tensorboard: bool = False
+    """Also write TensorBoard event files (needs the `log` extra)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A named set of values laid over the defaults: what `--preset` chooses."""
+
+    sentence: str
+    """What it is for, in one sentence."""
+    resolution: int
+    """Side of the pictures in pixels, unless the user says otherwise."""
+    method: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    text: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Every setting of a run, resolved: what `recipe.yaml` holds."""
+
+    method: str
+    """Name of the method, as `limner methods` lists it."""
+    data: str
+    """A built-in name or the folder of a prepared data set."""
+    preset: str
+    """The preset that the values started from."""
+    resolution: int
+    """Side of the pictures in pixels."""
+    method_settings: Any
+    """The method's own dataclass."""
+    training: TrainingSettings = TrainingSettings()
+    data_settings: DataSettings = DataSettings()
+    text: TextSettings = TextSettings()
+
+
+def with_values(settings: Any, values: dict[str, Any]) -> Any:
+    """A copy of a settings dataclass with some values replaced."""
+    return dataclasses.replace(settings, **values)

@@ -1,0 +1,151 @@
+"""The prepared cache: flat files that are memory-mapped, so that reading costs no memory however large the set.
+
+A cache folder holds the pictures of train, then val, then test:
+
+    dataset.json        `CacheCard`
+    pictures.u8         [N, S, S, 3] uint8
+    captions.utf8       all captions, one after the other, with nothing between them
+    caption_offsets.npy [C + 1] int64: caption c is bytes offsets[c] to offsets[c + 1]
+    first_captions.npy  [N + 1] int64: picture i has captions first[i] to first[i + 1]
+    keys.utf8, key_offsets.npy   the pictures' names in their sources, likewise
+    class_ids.npy       [N] int64, where there are classes
+    mirrorable.npy      [N] bool: no caption of the picture speaks of left or right
+    vocabulary.json     {word: count in the training captions}, most frequent first
+    rejects.jsonl       what was left out, and why
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from limner.core.errors import DataError
+
+FORMAT = 1
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheCard:
+    """What `dataset.json` says of a prepared set."""
+
+    format: int
+    """Version of this layout."""
+    name: str
+    """The set's name."""
+    resolution: int
+    """The resolution it was prepared for."""
+    stored_resolution: int
+    """Side S of the stored pictures: the resolution with the margin that random crops use."""
+    splits: dict[str, int]
+    """Pictures in each split that there is, in stored order."""
+    made_splits: str
+    """Whose splits they are: "given", or made by "class" or by "picture"."""
+    captions: int
+    """Captions in all."""
+    uncaptioned: int
+    """Training pictures without a caption."""
+    class_names: list[str] | None
+    """A name for each class id, or None where pictures have no classes."""
+    flip: bool
+    """Whether pictures may be mirrored."""
+    upscaled: int
+    """Pictures that were smaller than S and had to be enlarged."""
+    rejected: dict[str, int]
+    """Samples left out, by reason."""
+    sources: list[str]
+    """Names of the sources, without their folders."""
+    seed: int
+    """Decides made splits and counterfactual captions."""
+    fingerprint: str
+    """SHA-256 of everything stored: pictures, captions, classes, keys and splits."""
+
+
+def read_card(folder: Path) -> CacheCard:
+    """Read `dataset.json`; raises DataError for a folder that is not prepared, is damaged or comes from a later version."""
+    fix = "prepare it with `limner data prepare SOURCE ... --out DIR --resolution R`"
+    try:
+        content = (folder / "dataset.json").read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{folder} is not a prepared data set: {fix}, and give that DIR") from None
+    try:
+        version = json.loads(content)["format"]
+        if isinstance(version, int) and version > FORMAT:
+            raise DataError(f"{folder} was prepared by a later version of Limner (format {version}, known: {FORMAT}): update Limner or {fix} again")
+        return msgspec.json.decode(content, type=CacheCard)
+    except (ValueError, KeyError, TypeError, msgspec.ValidationError) as error:
+        raise DataError(f"{folder / 'dataset.json'} is damaged ({error}): {fix} again") from None
+
+
+class SplitWriter:
+    """Takes the samples of one split in order and writes their bytes as they come; only numbers stay in memory."""
+
+    def __init__(self, folder: Path, split: str) -> None:
+        self.paths = {kind: folder / f"{kind}.{split}.part" for kind in ("pictures", "captions", "keys")}
+        self.streams: dict[str, BinaryIO] = {kind: path.open("wb") for kind, path in self.paths.items()}
+        self.caption_lengths, self.caption_counts, self.key_lengths, self.class_ids = array("q"), array("q"), array("q"), array("q")
+        self.mirrorable = array("B")
+        self.hash = hashlib.sha256(split.encode())
+
+    def __len__(self) -> int:
+        return len(self.caption_counts)
+
+    def add(self, picture: NDArray[np.uint8], captions: Iterable[str], key: str, class_id: int, mirrorable: bool) -> None:
+        encoded = [caption.encode() for caption in captions]
+        name = key.encode("utf-8", "surrogateescape").decode("utf-8", "replace").encode()
+        self._write("pictures", np.ascontiguousarray(picture).tobytes())
+        self._write("captions", b"".join(encoded))
+        self._write("keys", name)
+        self.caption_lengths.extend(map(len, encoded))
+        self.caption_counts.append(len(encoded))
+        self.key_lengths.append(len(name))
+        self.class_ids.append(class_id)
+        self.mirrorable.append(mirrorable)
+        self.hash.update(repr((class_id, len(name), *map(len, encoded))).encode())
+
+    def _write(self, kind: str, content: bytes) -> None:
+        self.streams[kind].write(content)
+        self.hash.update(content)
+
+    def close(self) -> None:
+        for stream in self.streams.values():
+            stream.close()
+
+
+def join(folder: Path, writers: Mapping[str, SplitWriter], has_classes: bool) -> str:
+    """Put the splits one after the other into the cache's files; returns the fingerprint of them all."""
+    for kind, name in (("pictures", "pictures.u8"), ("captions", "captions.utf8"), ("keys", "keys.utf8")):
+        first, *others = (writer.paths[kind] for writer in writers.values())
+        with first.open("ab") as stream:
+            for path in others:
+                with path.open("rb") as part:
+                    shutil.copyfileobj(part, stream, 1 << 22)
+                path.unlink()
+        first.rename(folder / name)
+    _save_offsets(folder / "caption_offsets.npy", [writer.caption_lengths for writer in writers.values()])
+    _save_offsets(folder / "first_captions.npy", [writer.caption_counts for writer in writers.values()])
+    _save_offsets(folder / "key_offsets.npy", [writer.key_lengths for writer in writers.values()])
+    np.save(folder / "mirrorable.npy", np.concatenate([np.array(writer.mirrorable, dtype=bool) for writer in writers.values()]))
+    if has_classes:
+        np.save(folder / "class_ids.npy", np.concatenate([np.array(writer.class_ids, dtype=np.int64) for writer in writers.values()]))
+    return hashlib.sha256(b"".join(writer.hash.digest() for writer in writers.values())).hexdigest()
+
+
+def _save_offsets(path: Path, lengths: list[array[int]]) -> None:
+    flat = np.concatenate([np.array(part, dtype=np.int64) for part in lengths])
+    np.save(path, np.concatenate([np.zeros(1, np.int64), np.cumsum(flat)]))
+
+
+def write_card(folder: Path, card: CacheCard) -> None:
+    """Write `dataset.json`, one field a line."""
+    (folder / "dataset.json").write_text(json.dumps(asdict(card), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

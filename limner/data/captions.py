@@ -1,0 +1,65 @@
+"""Encoded captions of a split, ready for any batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from limner.core.text import TextFeatures
+from limner.data.pictures import CaptionedPictures
+from limner.text.encoder import TextEncoder
+from limner.text.encoding import encode_all
+
+TABLE_BYTES = 1 << 30
+"""Sentence embeddings are kept for all captions of a split where they fit in this much memory; else, and for words, captions are encoded anew."""
+
+
+class CaptionFeatures:
+    """Features of every caption of a split by a frozen encoder, and of `counterfactuals` changed forms of each.
+
+    words: whether word features are wanted too; they are encoded batch by batch.
+    """
+
+    def __init__(self, encoder: TextEncoder, pictures: CaptionedPictures, *, counterfactuals: int = 0, words: bool = False,
+                 device: torch.device | str = "cpu") -> None:
+        self.encoder, self.pictures, self.counterfactuals = encoder.eval(), pictures, counterfactuals
+        self.device = torch.device(device)
+        counts = pictures.caption_counts
+        self.first = np.cumsum(counts) - counts                                           # [N]: number of a picture's first caption
+        self.total = int(counts.sum())
+        self.table: Tensor | None = None
+        if not words and self.total * (1 + counterfactuals) * encoder.sentence_width * 4 <= TABLE_BYTES:
+            self.table = encode_all(encoder, list(self._every_caption()), sentence_only=True).sentence.to(self.device)
+
+    def of(self, indices: NDArray[np.int64], numbers: NDArray[np.int64]) -> TextFeatures:
+        """Features of caption `numbers[b]` of picture `indices[b]`, B rows on the device."""
+        if self.table is not None:
+            return self._rows(self.first[indices] + numbers)
+        return self._encode([self.pictures.captions(int(index))[number] for index, number in zip(indices, numbers, strict=True)])
+
+    def counterfactual(self, indices: NDArray[np.int64], numbers: NDArray[np.int64], draws: NDArray[np.int64]) -> TextFeatures:
+        """Features of changed form `draws[b]` (below `counterfactuals`) of those captions."""
+        if self.table is not None:
+            return self._rows(self.total + (self.first[indices] + numbers) * self.counterfactuals + draws)
+        return self._encode([self.pictures.counterfactual(int(i), int(k), int(d)) for i, k, d in zip(indices, numbers, draws, strict=True)])
+
+    def _rows(self, rows: NDArray[np.int64]) -> TextFeatures:
+        assert self.table is not None
+        return TextFeatures(self.table[torch.from_numpy(rows).to(self.device)])
+
+    @torch.no_grad()
+    def _encode(self, captions: list[str]) -> TextFeatures:
+        return self.encoder(captions).to(self.device)
+
+    def _every_caption(self) -> Iterator[str]:
+        counts = self.pictures.caption_counts
+        for index in range(len(self.pictures)):
+            yield from self.pictures.captions(index)
+        for index in range(len(self.pictures)):
+            for number in range(int(counts[index])):
+                for draw in range(self.counterfactuals):
+                    yield self.pictures.counterfactual(index, number, draw)

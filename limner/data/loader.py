@@ -1,0 +1,134 @@
+"""Pictures and words to training batches, as a pure function of (seed, step).
+
+Nothing here has a state: the order of the pictures, the captions drawn, crops and flips follow from (seed, epoch, index), so a resumed run, or one
+spread over several processes, sees the same batches.
+"""
+
+from __future__ import annotations
+
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from limner.core import random
+from limner.core.batch import Batch
+from limner.core.errors import DataError
+from limner.core.method import Phase
+from limner.data.captions import CaptionFeatures
+from limner.data.pictures import CaptionedPictures
+
+
+class Loader:
+    """Batches of one split for one phase.
+
+    features: the encoded captions, or None where the phase trains the text encoder itself.
+    rank, processes: this process takes its own part of every global batch.
+    """
+
+    def __init__(self, pictures: CaptionedPictures, phase: Phase, *, seed: int, device: torch.device | str = "cpu",
+                 features: CaptionFeatures | None = None, flip: bool = True, rank: int = 0, processes: int = 1) -> None:
+        self.pictures, self.phase, self.features = pictures, phase, features
+        self.seed, self.device, self.flip = seed, torch.device(device), flip and pictures.may_flip
+        if phase.batch_size % processes:
+            raise DataError(f"a batch of {phase.batch_size} pictures cannot be shared by {processes} processes: choose a multiple of {processes}")
+        self.own = slice(rank * phase.batch_size // processes, (rank + 1) * phase.batch_size // processes)
+        self.pool = np.flatnonzero(pictures.caption_counts > 0)
+        if not len(self.pool):
+            raise DataError(f"the {pictures.split} split of '{pictures.name}' holds no picture with a caption")
+        self._order: tuple[int, NDArray[np.int64]] | None = None
+
+    @property
+    def steps_per_epoch(self) -> float:
+        return len(self.pool) / self.phase.batch_size
+
+    def batch(self, step: int) -> Batch:
+        """This process's part of the batch of a step, counted from 0."""
+        samples = (np.arange(self.phase.batch_size, dtype=np.int64) + step * self.phase.batch_size)[self.own]
+        epochs, places = np.divmod(samples, len(self.pool))
+        indices = np.empty_like(samples)
+        for epoch in np.unique(epochs):
+            rows = epochs == epoch
+            indices[rows] = self._epoch_order(int(epoch))[places[rows]]
+        batch = self._assemble(indices, epochs, samples, "matched")
+        batch.make_mismatched = lambda: self._assemble(self._others(indices, epochs), epochs, samples, "mismatched")
+        return batch
+
+    def _epoch_order(self, epoch: int) -> NDArray[np.int64]:
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, self.pool[random.permutation(len(self.pool), self.seed, "order", epoch)]
+        return self._order[1]
+
+    def _others(self, indices: NDArray[np.int64], epochs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """For each picture another one, of another class where there is more than one."""
+        classes = self.pictures.class_ids
+        others = indices.copy()
+        open_rows = np.ones(len(indices), dtype=bool)
+        for attempt in range(64):
+            draws = self.pool[random.integers(len(self.pool), self.seed, "mismatched", epochs, indices, attempt)]
+            others = np.where(open_rows, draws, others)
+            open_rows = others == indices
+            if classes is not None and attempt < 32:  # then settle for any other picture: there may be one class alone
+                open_rows |= classes[others] == classes[indices]
+            if not open_rows.any():
+                break
+        return others
+
+    def _assemble(self, indices: NDArray[np.int64], epochs: NDArray[np.int64], samples: NDArray[np.int64], role: str) -> Batch:
+        numbers = self._draw_captions(indices, epochs, role)                               # [B, K]
+        captions = [[every[number] for number in row] for every, row in zip(map(self.pictures.captions, indices.tolist()), numbers, strict=True)]
+        batch = Batch(
+            pictures=self._prepare(self.pictures.read(indices), indices, epochs), captions=captions, texts=(), indices=indices, samples=samples,
+            seed=self.seed, classes=self._classes(indices),
+        )
+        if self.features is not None:
+            batch.texts = tuple(self.features.of(indices, numbers[:, k]) for k in range(self.phase.captions))
+        if self.phase.counterfactual and role == "matched":
+            self._add_counterfactuals(batch, indices, numbers[:, 0], epochs)
+        return batch
+
+    def _add_counterfactuals(self, batch: Batch, indices: NDArray[np.int64], numbers: NDArray[np.int64], epochs: NDArray[np.int64]) -> None:
+        if self.features is not None:
+            draws = random.integers(self.features.counterfactuals, self.seed, "counterfactual", epochs, indices)
+            batch.counterfactual = self.features.counterfactual(indices, numbers, draws)
+        else:
+            draws = random.integers(1 << 31, self.seed, "counterfactual", epochs, indices)
+            batch.counterfactual_captions = [
+                self.pictures.counterfactual(int(index), int(number), int(draw)) for index, number, draw in zip(indices, numbers, draws, strict=True)
+            ]
+
+    def _draw_captions(self, indices: NDArray[np.int64], epochs: NDArray[np.int64], role: str) -> NDArray[np.int64]:
+        """K different captions of each picture, or each as often as needed where it has fewer: [B, K]."""
+        counts = self.pictures.caption_counts[indices]                                    # [B]
+        columns = np.arange(counts.max())
+        keys = random.uniform(self.seed, "captions", role, epochs[:, None], indices[:, None], columns)
+        order = np.argsort(np.where(columns < counts[:, None], keys, 2.0), axis=1)        # a row's own captions first
+        wanted = np.arange(self.phase.captions) % counts[:, None]
+        return np.take_along_axis(order, wanted, axis=1)
+
+    def _classes(self, indices: NDArray[np.int64]) -> Tensor | None:
+        return None if self.pictures.class_ids is None else torch.from_numpy(self.pictures.class_ids[indices]).to(self.device)
+
+    def _prepare(self, pictures: NDArray[np.uint8], indices: NDArray[np.int64], epochs: NDArray[np.int64]) -> Tensor:
+        """Crop and mirror: [B, S, S, 3] uint8 -> [B, 3, R, R] float in [-1, 1] on the device."""
+        side, margin = self.pictures.resolution, self.pictures.stored_resolution - self.pictures.resolution
+        if margin:
+            tops = random.integers(margin + 1, self.seed, "top", epochs, indices)
+            lefts = random.integers(margin + 1, self.seed, "left", epochs, indices)
+            pictures = np.stack([picture[top : top + side, left : left + side] for picture, top, left in zip(pictures, tops, lefts, strict=True)])
+        if self.flip:
+            mirrored = random.uniform(self.seed, "flip", epochs, indices) < 0.5
+            pictures = np.where(mirrored[:, None, None, None], pictures[:, :, ::-1], pictures)
+        return to_network(pictures, self.phase.resolution, self.device)
+
+
+def to_network(pictures: NDArray[np.uint8], resolution: int, device: torch.device | str) -> Tensor:
+    """[B, S, S, 3] uint8 -> [B, 3, resolution, resolution] float32 in [-1, 1] on the device, reduced there where S is larger."""
+    batch = torch.from_numpy(np.ascontiguousarray(pictures)).to(device, non_blocking=True).permute(0, 3, 1, 2)
+    batch = batch.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)
+    if batch.shape[-1] == resolution:
+        return batch
+    return torch.nn.functional.interpolate(batch, size=(resolution, resolution), mode="bilinear", antialias=True, align_corners=False)
+
+

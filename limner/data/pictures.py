@@ -1,0 +1,53 @@
+"""What every set of captioned pictures offers, whether it is painted, prepared or streamed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class CaptionedPictures(ABC):
+    """One split of a set of captioned pictures, at rest: uint8 pictures that random access reads, and their words.
+
+    name: the data set, as the user names it; split: "train", "val", "test" or "all".
+    stored_resolution: side S of the stored pictures, at least `resolution`; what is beyond it is the margin that random crops use.
+    class_ids: [N] int64, or None where there are no classes; class_count: number of classes in the whole set (all splits).
+    may_flip: whether mirroring leaves the captions true.
+    fingerprint: a short string that changes with any picture or caption: part of every score's protocol.
+    """
+
+    name: str
+    split: str
+    resolution: int
+    stored_resolution: int
+    class_ids: NDArray[np.int64] | None
+    class_count: int
+    may_flip: bool
+    fingerprint: str
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def read(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The pictures: [n, S, S, 3] uint8."""
+
+    @abstractmethod
+    def captions(self, index: int) -> list[str]:
+        """All captions of one picture (none for an uncaptioned one)."""
+
+    @property
+    @abstractmethod
+    def caption_counts(self) -> NDArray[np.int64]:
+        """[N] int64: how many captions each picture has."""
+
+    @abstractmethod
+    def key(self, index: int) -> str:
+        """The picture's name in its source."""
+
+    @abstractmethod
+    def counterfactual(self, index: int, caption: int, draw: int) -> str:
+        """A caption that differs from caption number `caption` of the picture in one attribute or one word; `draw` chooses which."""

@@ -1,0 +1,132 @@
+"""Prepared sets: captioned pictures from a cache folder, memory-mapped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limner.core import random
+from limner.core.errors import DataError
+from limner.data.cache import SPLITS, read_card
+from limner.data.counterfactual import substitute
+from limner.data.pictures import CaptionedPictures
+
+
+def open_prepared(path: Path | str, split: str, resolution: int | None = None) -> PreparedPictures:
+    """Open one split ("train", "val", "test" or "all") of a folder that `limner data prepare` wrote.
+
+    resolution: what will be asked of the pictures, at most what they were prepared for; smaller pictures are made on the training device.
+    Raises DataError, in one line with the fix, for a folder that is not prepared or is damaged, a split it lacks and a resolution above its own.
+    """
+    return PreparedPictures(Path(path), split, resolution)
+
+
+class PreparedPictures(CaptionedPictures):
+    """One split of a prepared set. `resolution` is what the set was prepared for, whatever lower one was asked for.
+
+    mirrorable: [N] bool, False where a caption speaks of left or right, so that this picture must not be mirrored even if `may_flip`.
+    class_names: a name for each class id, or None.
+    """
+
+    def __init__(self, path: Path, split: str, resolution: int | None = None) -> None:
+        self.path, self.split, self.asked_resolution = path, split, resolution
+        self.card = card = read_card(path)
+        again = f"prepare it again with `limner data prepare SOURCE ... --out {path} --resolution R --force`"
+        if split != "all" and not card.splits.get(split):
+            there = ", ".join(f"{name} ({count:,})" for name, count in card.splits.items())
+            kind = "training split" if split == "train" else f"'{split}' split"
+            raise DataError(f"{path} has no {kind}, only {there}: choose one of these, or make new ones by preparing it with --split-by picture")
+        if resolution is not None and resolution > card.resolution:
+            raise DataError(f"{path} was prepared at {card.resolution} px, below the {resolution} px asked for: "
+                            f"choose --resolution {card.resolution}, or prepare it again with --resolution {resolution} --force")
+        self.name, self.fingerprint, self.may_flip = card.name, card.fingerprint[:16], card.flip
+        self.resolution, self.stored_resolution = card.resolution, card.stored_resolution
+        self.class_names, self.class_count = card.class_names, len(card.class_names or ())
+        total, side = sum(card.splits.values()), card.stored_resolution
+        start = 0 if split == "all" else sum(card.splits.get(name, 0) for name in SPLITS[: SPLITS.index(split)])
+        stop = total if split == "all" else start + card.splits[split]
+        self._start, self._own = start, slice(start, stop)
+        try:
+            # asarray: plain arrays over the mapped files, because numpy.memmap's own indexing is slow
+            self._pictures = np.asarray(np.memmap(path / "pictures.u8", np.uint8, "r", shape=(total, side, side, 3)))[self._own]
+            self._captions, self._keys = (_mapped_bytes(path / name) for name in ("captions.utf8", "keys.utf8"))
+            self._caption_offsets = _mapped(path / "caption_offsets.npy", card.captions + 1)
+            self._first = _mapped(path / "first_captions.npy", total + 1)
+            self._key_offsets = _mapped(path / "key_offsets.npy", total + 1)
+            self.class_ids = None if card.class_names is None else _mapped(path / "class_ids.npy", total)[self._own]
+            self.mirrorable: NDArray[np.bool_] = _mapped(path / "mirrorable.npy", total)[self._own]
+            if (path / "pictures.u8").stat().st_size != total * side * side * 3:
+                raise ValueError("pictures.u8 has another size")
+            if len(self._captions) != self._caption_offsets[-1] or len(self._keys) != self._key_offsets[-1]:
+                raise ValueError("captions or keys have another size")
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} is damaged ({error}): {again}") from None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # To another process goes the path, not the pictures.
+        return open_prepared, (self.path, self.split, self.asked_resolution)
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def read(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
+        return np.take(self._pictures, np.asarray(indices, dtype=np.int64), axis=0)
+
+    def captions(self, index: int) -> list[str]:
+        place = self._start + range(len(self))[index]
+        first, last = int(self._first[place]), int(self._first[place + 1])
+        offsets = self._caption_offsets[first : last + 1].tolist()
+        return [self._captions[a:b].tobytes().decode() for a, b in zip(offsets, offsets[1:])]
+
+    @cached_property
+    def caption_counts(self) -> NDArray[np.int64]:  # type: ignore[override]
+        return np.diff(self._first[self._own.start : self._own.stop + 1])
+
+    def key(self, index: int) -> str:
+        place = self._start + range(len(self))[index]
+        return self._keys[int(self._key_offsets[place]) : int(self._key_offsets[place + 1])].tobytes().decode()
+
+    @cached_property
+    def vocabulary(self) -> dict[str, int]:
+        """Words of the training captions with their counts, most frequent first."""
+        return dict(json.loads((self.path / "vocabulary.json").read_text(encoding="utf-8")))
+
+    def counterfactual(self, index: int, caption: int, draw: int) -> str:
+        """The caption with one visual word changed (`limner.data.counterfactual`); where it holds none, another picture's caption, of another
+        class where there is one. `draw` chooses among the changes, different ones until all have been used.
+        """
+        text = self.captions(index)[caption]
+        return substitute(text, self.card.seed, index, caption, draw=draw, known=self.vocabulary) or self._other_caption(text, index, caption, draw)
+
+    def _other_caption(self, text: str, index: int, caption: int, draw: int) -> str:
+        settled = text
+        for attempt in range(64):
+            other = int(random.integers(len(self), self.card.seed, "other caption", index, caption, draw, attempt))
+            if other == index or not self.caption_counts[other]:
+                continue
+            found = self.captions(other)
+            candidate = found[int(random.integers(len(found), self.card.seed, "its number", index, caption, draw, attempt))]
+            if candidate == text:
+                continue
+            if self.class_ids is None or self.class_ids[other] != self.class_ids[index]:
+                return candidate
+            settled = candidate  # kept in case there is one class alone
+        return settled
+
+
+def _mapped(path: Path, length: int) -> NDArray[Any]:
+    values = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    if values.shape != (length,):
+        raise ValueError(f"{path.name} has another size")
+    return values
+
+
+def _mapped_bytes(path: Path) -> NDArray[np.uint8]:
+    # An empty file cannot be mapped.
+    return np.asarray(np.memmap(path, np.uint8, "r")) if path.stat().st_size else np.zeros(0, np.uint8)

@@ -1,0 +1,84 @@
+"""Walks between two captions at fixed noise, and between two noises at a fixed caption."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from limner.core.errors import SettingsError
+from limner.core.text import TextFeatures
+
+if TYPE_CHECKING:
+    from limner.model import Model
+
+FORMATS = (".png", ".gif")
+
+
+def between_captions(model: Model, start: str, end: str, steps: int = 8, seed: int = 0) -> NDArray[np.uint8]:
+    """Pictures on the way from one caption to another, all painted from the same noise: [steps, H, W, 3].
+
+    The sentence embedding moves in a straight line, as GAN-INT trains it; words are those of the nearer caption.
+    Raises SettingsError for captions that the model cannot read and for fewer than 2 steps.
+    """
+    for caption in (start, end):
+        model._check(caption)
+    text = blend(model.encode([start, end]), _fractions(steps))
+    return _pictures(model.paint(text, model.noise(seed, np.zeros(steps, np.int64))))
+
+
+def between_noises(model: Model, caption: str, seeds: tuple[int, int], steps: int = 8) -> NDArray[np.uint8]:
+    """Pictures of one caption on the way from one seed's noise to another's, along the great circle: [steps, H, W, 3].
+
+    Raises SettingsError for a caption that the model cannot read and for fewer than 2 steps.
+    """
+    model._check(caption)
+    text = model.encode([caption])
+    start, end = (model.noise(seed, [0]) for seed in seeds)
+    return _pictures(torch.cat([model.paint(text, start.between(end, fraction)) for fraction in _fractions(steps).tolist()]))
+
+
+def blend(text: TextFeatures, fractions: torch.Tensor) -> TextFeatures:
+    """Features between the two rows of `text`: [2, ...] and [S] in 0..1 -> [S, ...]."""
+    fractions = fractions.to(text.sentence.device)
+    nearer = text[(fractions >= 0.5).long()]
+    return dataclasses.replace(
+        nearer, sentence=torch.lerp(text.sentence[:1], text.sentence[1:], fractions[:, None].to(text.sentence.dtype))
+    )
+
+
+def save_walk(pictures: NDArray[np.uint8], path: Path, frame_milliseconds: int = 120) -> None:
+    """Write a walk [S, H, W, 3] as a strip from left to right (.png) or as an animation there and back (.gif)."""
+    check_format(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix.lower() == ".png":
+        Image.fromarray(np.concatenate(list(pictures), axis=1)).save(path)
+        return
+    frames = [Image.fromarray(picture) for picture in _there_and_back(pictures)]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=frame_milliseconds, loop=0)
+
+
+def check_format(path: Path) -> None:
+    """Raises SettingsError unless a walk can be written to a file of this name."""
+    if path.suffix.lower() not in FORMATS:
+        raise SettingsError(f"--out {path}: a walk is written as a strip or an animation; give a name that ends in {' or '.join(FORMATS)}")
+
+
+def _there_and_back(pictures: NDArray[np.uint8]) -> Sequence[NDArray[np.uint8]]:
+    return [*pictures, *pictures[-2:0:-1]]
+
+
+def _fractions(steps: int) -> torch.Tensor:
+    if steps < 2:
+        raise SettingsError(f"--steps is {steps}, but a walk has a start and an end: give 2 or more")
+    return torch.linspace(0.0, 1.0, steps)
+
+
+def _pictures(images: torch.Tensor) -> NDArray[np.uint8]:
+    return images.permute(0, 2, 3, 1).cpu().numpy()  # [S, H, W, 3]

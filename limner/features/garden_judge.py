@@ -1,0 +1,111 @@
+"""The judge: a compact network that reads the attributes of a garden picture. Its pooled features are the garden's feature network.
+
+It is made and trained by `limner.metrics.train_judge`; its weights ship with Limner.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from limner.core.errors import CheckpointError
+from limner.features.network import FeatureNetwork, resized, to_float
+
+SHIPPED = Path(__file__).parent.parent / "shipped" / "garden-judge"
+FORMAT = 1
+SIDE = 64
+_CHANNELS = (24, 24, 48, 48, 64, 64, 96)
+_STRIDES = (2, 1, 2, 1, 2, 1, 2)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the judge reads in a batch of pictures."""
+
+    features: Tensor
+    """[B, D]."""
+    logits: Mapping[str, Tensor]
+    """For each attribute [B, number of its values]."""
+
+    def codes(self) -> dict[str, Tensor]:
+        """The likeliest value of each attribute: [B] int64 positions."""
+        return {name: value.argmax(1) for name, value in self.logits.items()}
+
+
+class AttributeJudge(FeatureNetwork):
+    """Convolutions from 64x64 to 4x4, an embedding, and a linear head for each attribute.
+
+    attributes: the values of each attribute, in the order of the logits. classes: the attributes whose product is a picture's class;
+    class logits are the sums of their log-probabilities, the first attribute varying slowest.
+    """
+
+    name = "garden"
+    width = 128
+    resize = "bilinear antialiased to 64x64"
+
+    def __init__(self, attributes: Mapping[str, tuple[str, ...]], classes: tuple[str, ...] = ("colour", "shape")) -> None:
+        super().__init__()
+        self.attributes = {name: tuple(values) for name, values in attributes.items()}
+        self.classes = classes
+        layers: list[nn.Module] = []
+        previous = 3
+        for channels, stride in zip(_CHANNELS, _STRIDES, strict=True):
+            convolution = nn.Conv2d(previous, channels, 4 if stride == 2 else 3, stride=stride, padding=1, bias=False)
+            layers += [convolution, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+            previous = channels
+        self.trunk = nn.Sequential(*layers)
+        self.embedding = nn.Sequential(nn.Linear(2 * previous, self.width, bias=False), nn.BatchNorm1d(self.width), nn.ReLU())
+        self.heads = nn.ModuleDict({name: nn.Linear(self.width, len(values)) for name, values in self.attributes.items()})
+        self.logit_count = 1
+        for name in classes:
+            self.logit_count *= len(self.attributes[name])
+
+    def read(self, images: Tensor) -> Reading:
+        """Read pictures [B, 3, H, W] of any size, uint8 or float in [-1, 1]."""
+        x = self.trunk(resized(to_float(images), SIDE))  # [B, 96, 4, 4]
+        features = self.embedding(torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1))
+        return Reading(features, {name: head(features) for name, head in self.heads.items()})
+
+    def class_logits(self, reading: Reading) -> Tensor:
+        """Log-probabilities [B, logit_count] of the classes, taking a class's attributes as independent."""
+        joint = torch.zeros(len(reading.features), 1, device=reading.features.device)
+        for name in self.classes:
+            joint = (joint[:, :, None] + reading.logits[name].log_softmax(1)[:, None, :]).flatten(1)
+        return joint
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        reading = self.read(images)
+        return reading.features, self.class_logits(reading)
+
+
+def save_judge(judge: AttributeJudge, folder: Path) -> None:
+    """Write `model.safetensors` (floats in half precision) and `config.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    halved = {name: value.half() if value.is_floating_point() else value for name, value in judge.state_dict().items()}
+    save_file({name: value.contiguous() for name, value in halved.items()}, folder / "model.safetensors")
+    config = {"format": FORMAT, "kind": "attribute-judge", "attributes": judge.attributes, "classes": judge.classes}
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+
+
+def load_judge(folder: Path | None = None) -> AttributeJudge:
+    """The judge that ships with Limner, or one that `save_judge` wrote; raises CheckpointError where it cannot be read."""
+    folder = SHIPPED if folder is None else folder
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        if config["format"] != FORMAT:
+            raise CheckpointError(f"{folder} holds a judge of format {config['format']} and {FORMAT} can be read: train it again")
+        judge = AttributeJudge(config["attributes"], tuple(config["classes"]))
+        judge.load_state_dict(load_file(folder / "model.safetensors"))
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+        cause = str(error).splitlines()[0]
+        fix = "make one with python -m limner.metrics.train_judge"
+        raise CheckpointError(f"no judge can be read from {folder} ({cause}): {fix}") from error
+    judge.freeze()
+    return judge

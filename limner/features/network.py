@@ -1,0 +1,58 @@
+"""What every network that turns pictures into features offers."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class FeatureNetwork(nn.Module, ABC):
+    """A frozen network that turns pictures into features: for scores, and (it is differentiable) for losses.
+
+    name: as the user names it. width: number D of features. logit_count: number of classes it tells apart, or None.
+    resize: how pictures of any size become its input; the text is part of every score's protocol.
+    content_hash: changes with any weight; set by `freeze`, which loaders call last.
+    """
+
+    name: str
+    width: int
+    logit_count: int | None
+    resize: str
+    content_hash: str = ""
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """[B, 3, H, W], uint8 or float in [-1, 1] -> features [B, D] and class logits [B, logit_count], or None without classes."""
+
+    def freeze(self) -> FeatureNetwork:
+        """Fix the weights, switch to evaluation and take their hash."""
+        self.content_hash = hash_of(self.state_dict())
+        return self.eval().requires_grad_(False)
+
+
+def hash_of(tensors: Mapping[str, Tensor]) -> str:
+    """Twelve hexadecimal digits that change with any name, shape or value."""
+    digest = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def to_float(images: Tensor) -> Tensor:
+    """Pictures as float32 in [-1, 1]: uint8 is scaled, floats are taken to be there already."""
+    if images.dtype == torch.uint8:
+        return images.float() / 127.5 - 1.0
+    return images.float()
+
+
+def resized(images: Tensor, side: int) -> Tensor:
+    """Squash float pictures to [B, 3, side, side]: bilinear, antialiased where they shrink."""
+    if images.shape[-2:] == (side, side):
+        return images
+    return F.interpolate(images, size=(side, side), mode="bilinear", antialias=True, align_corners=False)

@@ -1,0 +1,279 @@
+"""GAN-CLS, GAN-INT and GAN-INT-CLS: a conditional DCGAN with a matching-aware discriminator (Reed et al., ICML 2016).
+
+Scott Reed, Zeynep Akata, Xinchen Yan, Lajanugen Logeswaran, Bernt Schiele and Honglak Lee, "Generative Adversarial Text to Image Synthesis",
+arXiv:1605.05396. The networks and losses follow the authors' code (`main_cls.lua`, `main_cls_int.lua`) where paper and code differ:
+
+- the mismatched pair is another class's *picture* with the right caption (the paper's text reads as the reverse);
+- the condition is the mean embedding of four captions of the picture;
+- the losses of mismatched and generated pairs are weighted w and 1 - w; w = 1/2 gives the paper's algorithm;
+- every convolution's bias is set to zero before each use there, so here they have none.
+
+Sizes other than 64 px, for which nothing was published, add or drop up- and down-sampling blocks at the outer end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from limner.core.batch import Batch
+from limner.core.errors import SettingsError
+from limner.core.method import Adam, Conditions, Method, Painting, Phase, Player, Progress, Update
+from limner.core.noise import Noise, gaussian
+from limner.core.settings import Preset
+from limner.core.text import TextFeatures
+from limner.nn.initialization import dcgan_initialization
+
+
+@dataclass(frozen=True, kw_only=True)
+class GANCLSSettings:
+    """Settings of GAN-CLS; the defaults are those of the authors' flowers and birds models."""
+
+    noise_width: int = 100
+    """Numbers in the noise vector z."""
+    text_width: int = 128
+    """Width to which the sentence embedding is projected in both networks."""
+    generator_channels: int = 128
+    """Channels of the generator's last hidden feature map at 64 px; earlier ones double."""
+    discriminator_channels: int = 64
+    """Channels of the discriminator's first feature map at 64 px; later ones double."""
+    residual: bool = True
+    """Residual blocks at the coarse resolutions, as in the authors' code; plain DCGAN blocks without."""
+    text_normalization: bool = True
+    """Batch normalisation of the discriminator's projected text, as main_cls_int.lua has it and main_cls.lua has not."""
+    third_activation: bool = False
+    """LeakyReLU after the discriminator's last-but-one convolution, as main_cls.lua has it and main_cls_int.lua has not."""
+    captions: int = 4
+    """Captions of a picture whose mean embedding is the condition."""
+    mismatch_weight: float = 0.5
+    """Weight w of the mismatched pair in the discriminator's loss, 1 - w for the generated pair; 0 trains without it (no CLS)."""
+    mismatch: Literal["picture", "caption"] = "picture"
+    """What is exchanged in a mismatched pair: the picture, as in the authors' code, or the caption, which saves a pass over pictures."""
+    counterfactual: float = 0.0
+    """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; 0 as published."""
+    interpolation: float = 0.0
+    """Weight of the generator's loss on conditions half-way between two captions (GAN-INT); the authors' models use 1."""
+    learning_rate: float = 2e-4
+    """Learning rate of both players' Adam."""
+    beta1: float = 0.5
+    """First-moment decay of both players' Adam."""
+    halve_every: float = 100.0
+    """Epochs after which the learning rate halves, again and again; 0 keeps it."""
+    epochs: float = 600.0
+    """Passes over the training pictures."""
+    batch_size: int = 64
+    """Pictures a step, over all processes."""
+
+    def __post_init__(self) -> None:
+        for name in ("mismatch_weight", "counterfactual"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise SettingsError(f"method.{name} is {getattr(self, name)}, but must lie between 0 and 1")
+        if self.counterfactual and not self.mismatch_weight:
+            raise SettingsError("method.counterfactual needs mismatched pairs: set method.mismatch-weight above 0 (0.5 as published)")
+
+
+@dataclass(frozen=True)
+class GANCLSNoise(Noise):
+    """z: [B, noise_width], standard normal."""
+
+    z: Tensor
+
+
+class GANCLS(Method):
+    """Reed's generator and matching-aware discriminator under their published losses."""
+
+    Settings = GANCLSSettings
+    title = "GAN-CLS, GAN-INT, GAN-INT-CLS"
+    paper = "Reed et al., Generative Adversarial Text to Image Synthesis, ICML 2016, arXiv:1605.05396"
+    presets = {
+        "as-published": Preset(sentence="The authors' networks and schedule at 64 px, for a GPU.", resolution=64),
+        "cpu": Preset(
+            sentence="Plain DCGAN blocks and counterfactual captions, sized for two CPU cores.",
+            resolution=64,
+            method=dict(
+                generator_channels=16, discriminator_channels=16, residual=False, third_activation=True, captions=1,
+                mismatch="caption", counterfactual=0.5, learning_rate=4e-4, halve_every=0.0, epochs=30.0,
+            ),
+        ),
+    }
+    settings: GANCLSSettings
+
+    def __init__(self, settings: GANCLSSettings, conditions: Conditions) -> None:
+        super().__init__(settings, conditions)
+        self.generator = Generator(settings, conditions)
+        self.discriminator = Discriminator(settings, conditions)
+        self.apply(dcgan_initialization)
+
+    def players(self) -> dict[str, Player]:
+        optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
+        return {
+            "discriminator": Player(module=self.discriminator, optimizer=optimizer, learning_rate_factor=self._halving),
+            "generator": Player(module=self.generator, optimizer=optimizer, learning_rate_factor=self._halving, averaged=True),
+        }
+
+    def phases(self) -> list[Phase]:
+        settings = self.settings
+        return [Phase(name="gan", resolution=self.conditions.resolution, batch_size=settings.batch_size, epochs=settings.epochs,
+                      captions=settings.captions, counterfactual=settings.counterfactual > 0)]
+
+    def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
+        condition = mean_sentence(batch)                                                  # [B, D]
+        noise: GANCLSNoise = self.noise(batch, "discriminator")
+        fake = self.generator(noise.z, condition)                                         # [B, 3, R, R]
+        yield self._discriminator_update(batch, condition, fake.detach())
+        if self.settings.interpolation:
+            # The authors' code draws new noise for the generator's turn, and adds a condition for every two of the batch.
+            condition = with_midpoints(condition)                                         # [1.5 B, D]
+            z = torch.cat([self.noise(batch, stream).z for stream in ("generator", "midpoints")])[: len(condition)]
+            fake = self.generator(z, condition)
+        yield self._generator_update(fake, condition, len(batch))
+
+    def _discriminator_update(self, batch: Batch, condition: Tensor, fake: Tensor) -> Update:
+        """BCE(real, 1) + w BCE(mismatched, 0) + (1 - w) BCE(fake, 0); the paper's Algorithm 1, lines 6 to 10, at w = 1/2."""
+        weight = self.settings.mismatch_weight
+        features = self.discriminator.look(batch.pictures)                                # [B, 8 C, 4, 4]
+        real = self.discriminator.match(features, condition)                              # [B]
+        generated = self.discriminator(fake, condition)
+        loss = bce(real, 1.0) + (1.0 - weight) * bce(generated, 0.0)
+        metrics = {"real": real.detach().sigmoid().mean(), "fake": generated.detach().sigmoid().mean()}
+        if weight:
+            mismatched = self._mismatched(batch, features, condition)
+            loss = loss + weight * bce(mismatched, 0.0)
+            metrics["mismatched"] = mismatched.detach().sigmoid().mean()
+        return Update("discriminator", loss, metrics)
+
+    def _mismatched(self, batch: Batch, features: Tensor, condition: Tensor) -> Tensor:
+        """Logits of real pictures with captions that do not describe them: [B]."""
+        other = batch.mismatched
+        wrong = mean_sentence(other) if self.settings.mismatch == "caption" else condition
+        count = round(self.settings.counterfactual * len(batch))
+        if count:
+            assert batch.counterfactual is not None
+            wrong = torch.cat([batch.counterfactual.sentence[:count], wrong[count:]])
+        if self.settings.mismatch == "picture":
+            features = self.discriminator.look(torch.cat([batch.pictures[:count], other.pictures[count:]]))
+        return self.discriminator.match(features, wrong)
+
+    def _generator_update(self, fake: Tensor, condition: Tensor, batch_size: int) -> Update:
+        """BCE(fake, 1), the interpolated conditions beyond the batch weighted by `interpolation` (Eq. 5 of the paper)."""
+        logits = self.discriminator(fake, condition)
+        weight = torch.ones_like(logits)
+        weight[batch_size:] = self.settings.interpolation
+        return Update("generator", F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits), weight))
+
+    def _halving(self, progress: Progress) -> float:
+        every = self.settings.halve_every
+        return 0.5 ** (progress.epoch // every) if every else 1.0
+
+    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> GANCLSNoise:
+        return GANCLSNoise(gaussian((self.settings.noise_width,), seed, samples, stream))
+
+    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
+        assert isinstance(noise, GANCLSNoise)
+        return Painting(self.generator(noise.z, text.sentence))
+
+
+class Generator(nn.Module):
+    """Noise and sentence to a picture: a projection of the text beside z, then transposed convolutions from 1x1 to the full size."""
+
+    def __init__(self, settings: GANCLSSettings, conditions: Conditions) -> None:
+        super().__init__()
+        widths = channels(settings.generator_channels, conditions.resolution)[::-1]      # coarse to fine
+        inner = widths[0] // 4
+        self.text = nn.Sequential(nn.Linear(conditions.sentence_width, settings.text_width), nn.LeakyReLU(0.2, inplace=True))
+        layers: list[nn.Module] = [nn.ConvTranspose2d(settings.noise_width + settings.text_width, widths[0], 4, bias=False),
+                                   nn.BatchNorm2d(widths[0]), *self._after(widths[0], inner, settings.residual)]
+        for level, (wide, narrow) in enumerate(zip(widths, widths[1:], strict=False)):
+            layers += [nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False), nn.BatchNorm2d(narrow),
+                       *self._after(narrow, narrow // 4, settings.residual and level == 0)]
+        self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1, bias=False), nn.Tanh())
+
+    @staticmethod
+    def _after(width: int, inner: int, residual: bool) -> list[nn.Module]:
+        block: list[nn.Module] = [Residual(width, inner, nn.ReLU(inplace=True))] if residual else []
+        return [*block, nn.ReLU(inplace=True)]
+
+    def forward(self, z: Tensor, sentence: Tensor) -> Tensor:
+        """z: [B, Z], sentence: [B, D] -> [B, 3, R, R] in [-1, 1]."""
+        return self.layers(torch.cat([z, self.text(sentence)], dim=1)[:, :, None, None])  # noise first, as in the authors' code
+
+
+class Discriminator(nn.Module):
+    """Does the picture look real *and* match the sentence? Strided convolutions to 4x4, where the projected text is set beside every place."""
+
+    def __init__(self, settings: GANCLSSettings, conditions: Conditions) -> None:
+        super().__init__()
+        widths = channels(settings.discriminator_channels, conditions.resolution)
+        top, inner = widths[-1], widths[-1] // 4
+        layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True)]
+        for level, (narrow, wide) in enumerate(zip(widths, widths[1:], strict=False), start=2):
+            layers += [nn.Conv2d(narrow, wide, 4, 2, 1, bias=False), nn.BatchNorm2d(wide)]
+            if level < len(widths) - 1 or (level == len(widths) - 1 and settings.third_activation):
+                layers.append(nn.LeakyReLU(0.2, inplace=True))
+        if settings.residual:
+            layers.append(Residual(top, inner, nn.LeakyReLU(0.2, inplace=True)))
+        self.picture = nn.Sequential(*layers, nn.LeakyReLU(0.2, inplace=True))
+        normalization = [nn.BatchNorm1d(settings.text_width)] if settings.text_normalization else []
+        self.text = nn.Sequential(nn.Linear(conditions.sentence_width, settings.text_width), *normalization, nn.LeakyReLU(0.2, inplace=True))
+        self.joint = nn.Sequential(
+            nn.Conv2d(top + settings.text_width, top, 1, bias=False), nn.BatchNorm2d(top), nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(top, 1, 4, bias=False),
+        )
+
+    def look(self, pictures: Tensor) -> Tensor:
+        """[B, 3, R, R] -> [B, C, 4, 4]: what can be computed once for several captions."""
+        return self.picture(pictures)
+
+    def match(self, features: Tensor, sentence: Tensor) -> Tensor:
+        """[B, C, 4, 4] and [B, D] -> [B] logits."""
+        text = self.text(sentence)[:, :, None, None].expand(-1, -1, *features.shape[2:])
+        return self.joint(torch.cat([features, text], dim=1)).flatten()
+
+    def forward(self, pictures: Tensor, sentence: Tensor) -> Tensor:
+        """[B, 3, R, R] in [-1, 1] and [B, D] -> [B] logits."""
+        return self.match(self.look(pictures), sentence)
+
+
+class Residual(nn.Module):
+    """x + BN(conv3(act BN(conv3(act BN(conv1(x)))))), the bottleneck of the authors' code."""
+
+    def __init__(self, width: int, inner: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(width, inner, 1, bias=False), nn.BatchNorm2d(inner), activation,
+            nn.Conv2d(inner, inner, 3, padding=1, bias=False), nn.BatchNorm2d(inner), activation,
+            nn.Conv2d(inner, width, 3, padding=1, bias=False), nn.BatchNorm2d(width),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
+
+
+def channels(base: int, resolution: int) -> list[int]:
+    """Widths of the feature maps from half the resolution down to 4x4; at 64 px: base x (1, 2, 4, 8)."""
+    if resolution < 16 or resolution & (resolution - 1):
+        raise SettingsError(f"gan-cls cannot paint at {resolution} px: choose a power of two from 16 (64 as published)")
+    return [base * 2**level for level in range(int(math.log2(resolution)) - 2)]
+
+
+def mean_sentence(batch: Batch) -> Tensor:
+    """The mean embedding of the captions drawn for each picture: [B, D]."""
+    return torch.stack([text.sentence for text in batch.texts]).mean(0)
+
+
+def with_midpoints(condition: Tensor) -> Tensor:
+    """Add the conditions half-way between the batch's first and second half: [B, D] -> [B + B // 2, D]."""
+    half = condition.shape[0] // 2
+    return torch.cat([condition, 0.5 * (condition[:half] + condition[half : 2 * half])])
+
+
+def bce(logits: Tensor, target: float) -> Tensor:
+    """Binary cross-entropy of logits [B] against one target for all."""
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))

@@ -1,0 +1,129 @@
+"""Models on disk: what is shared, and what ships with Limner.
+
+A model folder holds `model.safetensors` (the text encoder and the networks that paint, their running average), `config.json` (method, settings,
+vocabulary, where it comes from) and `README.md` (its card).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from limner import methods
+from limner.core.errors import CheckpointError, LimnerError, unknown_name
+from limner.core.files import recover, sha256, whole_folder
+from limner.core.method import Conditions, Method
+from limner.model.model import Model
+from limner.text.encoder import TextEncoder
+from limner.text.registry import encoder_config, encoder_from_config
+
+FORMAT, VERSION = "limner-model", 1
+
+
+def save_model(folder: Path, name: str, method: Method, encoder: TextEncoder, about: dict[str, Any], card: str) -> None:
+    """Write a model folder, whole or not at all. `name` is the method's; the method's present weights are saved, of those players that paint."""
+    config = {
+        "format": FORMAT, "version": VERSION, "method": name, "settings": dataclasses.asdict(method.settings),
+        "conditions": dataclasses.asdict(method.conditions), "text": encoder_config(encoder), "about": about,
+    }
+    tensors = {f"text.{key}": value for key, value in encoder.state_dict().items()}
+    tensors |= {f"method.{key}": value for key, value in painting_state(method).items()}
+    try:
+        with whole_folder(folder) as fresh:
+            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, fresh / "model.safetensors")
+            config["weights_sha256"] = sha256(fresh / "model.safetensors")
+            (fresh / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            (fresh / "README.md").write_text(card, encoding="utf-8")
+    except OSError as error:
+        raise CheckpointError(f"cannot write the model to {folder}: {error.strerror or error}; free some space or choose another folder") from error
+
+
+def painting_state(method: Method) -> dict[str, Tensor]:
+    """The tensors of the players that paint, under their names in the method."""
+    painters = {id(module) for player in method.players().values() if player.averaged for module in player.module.modules()}
+    names = [name for name, module in method.named_modules() if id(module) in painters]
+    return {key: value for key, value in method.state_dict().items() if any(key.startswith(f"{name}.") for name in names)}
+
+
+def load(name_or_path: str | Path, device: str = "cpu") -> Model:
+    """Load a shipped model by name, or one from a run folder or model folder.
+
+    Raises CheckpointError where there is none or it cannot be read, SettingsError for a name that does not exist.
+    """
+    folder = Path(name_or_path)
+    if not folder.exists() and str(name_or_path) in shipped_models():
+        with resources.as_file(resources.files("limner") / "shipped" / str(name_or_path)) as shipped:
+            return load_folder(shipped).to(device)
+    if (folder / "recipe.yaml").exists():
+        recover(folder / "model")
+        if not (folder / "model").exists():
+            raise CheckpointError(f"the run {folder} has no model yet: it writes one with its first checkpoint; go on with `limner train --resume`")
+        return load_folder(folder / "model").to(device)
+    if folder.exists():
+        return load_folder(folder).to(device)
+    if len(folder.parts) == 1:
+        raise unknown_name("shipped model or folder", str(name_or_path), shipped_models())
+    raise CheckpointError(f"there is no folder {folder}: give a run folder, a model folder or a shipped name ({', '.join(shipped_models())})")
+
+
+def shipped_models() -> list[str]:
+    """Names of the models that come with Limner."""
+    shipped = resources.files("limner") / "shipped"
+    return sorted(entry.name for entry in shipped.iterdir() if (entry / "config.json").is_file() and _describes_model(entry))
+
+
+def _describes_model(entry: Any) -> bool:
+    return bool(json.loads((entry / "config.json").read_text(encoding="utf-8")).get("format") == FORMAT)
+
+
+def load_folder(folder: Path) -> Model:
+    """Load a model folder onto the CPU."""
+    config = read_config(folder)
+    weights = folder / "model.safetensors"
+    try:
+        if sha256(weights) != config["weights_sha256"]:
+            raise CheckpointError(f"{weights} is not the file its config.json speaks of (cut short or changed): copy the folder again")
+        method_class = methods.get(config["method"])
+        settings = msgspec.convert(config["settings"], method_class.Settings)
+        method = method_class(settings, msgspec.convert(config["conditions"], Conditions))
+        encoder = encoder_from_config(config["text"])
+        tensors = load_file(weights)
+        encoder.load_state_dict(_part(tensors, "text."))
+        missing, unexpected = method.load_state_dict(_part(tensors, "method."), strict=False)
+        if unexpected or set(missing) & painting_state(method).keys():
+            raise CheckpointError(f"the weights in {folder} do not fit {config['method']}: use the Limner that wrote them")
+    except LimnerError as error:
+        raise CheckpointError(str(error)) from error
+    except (OSError, SafetensorError, msgspec.ValidationError, RuntimeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"cannot read the model in {folder} ({str(error).splitlines()[0]}): copy the folder again") from error
+    return Model(method, encoder, config["about"])
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config.json of a model folder, checked to be of this version."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{folder} is no model or run folder (no config.json, no recipe.yaml): give one that `limner train` wrote") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot read {path} ({error}): copy the folder again") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise CheckpointError(f"{path} does not describe a Limner model: give a folder that `limner train` wrote")
+    if config.get("version") != VERSION:
+        raise CheckpointError(f"{folder} is a model of version {config.get('version')}, this Limner reads version {VERSION}: "
+                              "use the Limner that wrote it, or train it again")
+    return config
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

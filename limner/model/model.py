@@ -1,0 +1,104 @@
+"""A trained model: captions in, pictures out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+from torch import Tensor
+
+from limner.core.errors import SettingsError
+from limner.core.method import Method
+from limner.core.noise import Noise
+from limner.core.text import TextFeatures
+from limner.text.encoder import TextEncoder
+
+LONGEST_CAPTION = 2_000
+"""Characters a caption may have."""
+
+
+class Model:
+    """A text encoder and a method that paints, on one device, in evaluation mode.
+
+    about: what is known of its making (data set, steps, seed, ...), as `config.json` holds it.
+    """
+
+    def __init__(self, method: Method, encoder: TextEncoder, about: dict[str, Any] | None = None) -> None:
+        self.method, self.encoder, self.about = method, encoder, about or {}
+        self.method.eval().requires_grad_(False)
+        self.encoder.eval().requires_grad_(False)
+
+    @property
+    def resolution(self) -> int:
+        """Side of its pictures in pixels."""
+        return self.method.conditions.resolution
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.method.parameters()).device
+
+    def to(self, device: torch.device | str) -> Model:
+        """Move the model to a device; returns itself."""
+        self.method.to(device)
+        self.encoder.to(device)
+        return self
+
+    def generate(self, caption: str | Sequence[str], n: int = 1, seed: int = 0) -> list[Image.Image]:
+        """Paint `n` pictures of each caption: caption by caption, a list of RGB images.
+
+        The same caption, seed and place in the call give the same picture, however many are asked for. Raises SettingsError for an empty
+        caption, one too long, or one without a word that the model knows.
+        """
+        captions = [caption] if isinstance(caption, str) else list(caption)
+        if n < 1:
+            raise SettingsError(f"n is {n}: ask for at least one picture of each caption")
+        pictures = self.pictures([text for text in captions for _ in range(n)], np.tile(np.arange(n), len(captions)), seed)
+        return [Image.fromarray(picture) for picture in pictures]
+
+    def pictures(self, captions: Sequence[str], samples: ArrayLike, seed: int = 0, batch_size: int = 64) -> NDArray[np.uint8]:
+        """One picture for each caption and sample number, which decides its noise: [B, H, W, 3] uint8."""
+        for caption in dict.fromkeys(captions):
+            self._check(caption)
+        samples = np.asarray(samples)
+        parts = [
+            self.paint(self.encode(captions[start : start + batch_size]), self.noise(seed, samples[start : start + batch_size]))
+            for start in range(0, len(captions), batch_size)
+        ]
+        return torch.cat(parts).permute(0, 2, 3, 1).cpu().numpy() if parts else np.zeros((0, self.resolution, self.resolution, 3), np.uint8)
+
+    @torch.inference_mode()
+    def encode(self, captions: Sequence[str]) -> TextFeatures:
+        """Features of captions, on the model's device."""
+        return self.encoder(captions).to(self.device)
+
+    def noise(self, seed: int, samples: ArrayLike) -> Noise:
+        """The noise of these sample numbers, on the model's device."""
+        return self.method.draw_noise(seed, np.asarray(samples)).to(self.device)
+
+    @torch.inference_mode()
+    def paint(self, text: TextFeatures, noise: Noise) -> Tensor:
+        """Paint one picture for each row: [B, 3, H, W] uint8."""
+        return to_bytes(self.method.paint(text, noise).images)
+
+    def unknown_words(self, caption: str) -> list[str]:
+        """The words of a caption that the model never met."""
+        return self.encoder.unknown_words(caption)
+
+    def _check(self, caption: str) -> None:
+        shown = caption if len(caption) <= 60 else caption[:57] + "..."
+        if not caption.strip():
+            raise SettingsError("a caption is empty: say what to paint")
+        if len(caption) > LONGEST_CAPTION:
+            raise SettingsError(f"the caption '{shown}' has {len(caption):,} characters: shorten it to {LONGEST_CAPTION:,}")
+        words = self.encoder.words(caption)
+        if not words or len(self.unknown_words(caption)) == len(words):
+            raise SettingsError(f"the model knows none of the words in '{shown}': use words of the captions it was trained on")
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """[B, 3, H, W] in [-1, 1] -> uint8."""
+    return images.float().add(1.0).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)

@@ -1,0 +1,16 @@
+"""Initial weights that several papers share."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+def dcgan_initialization(module: nn.Module) -> None:
+    """Radford et al. (ICLR 2016): convolutions N(0, 0.02), batch-norm scales N(1, 0.02) and shifts 0. For `Module.apply`."""
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and module.affine:
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,221 @@
+"""`report.html`: a run on one self-contained page: pictures, curves, scores, settings, and what to do next."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import html
+import io
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from limner import __version__, methods
+from limner.core.errors import CheckpointError
+from limner.core.files import write_whole
+from limner.core.recipes import GROUPS, load_recipe
+from limner.core.settings import Recipe
+from limner.metrics.protocol import Part, Score, read_scores
+from limner.report.curves import charts, read_log
+
+COURSE = 5
+"""How many earlier grids show the course of training."""
+
+
+def write_report(run: Path | str) -> Path:
+    """Write `report.html` from what a run folder holds, and return its path. What is not there yet is left out.
+
+    Pictures in `RUN/pictures/` are shown under their file names. Raises CheckpointError for a folder that is not a run.
+    """
+    run = Path(run)
+    if not (run / "recipe.yaml").is_file():
+        raise CheckpointError(f"{run} is not a run folder (no recipe.yaml): give one that `limner train` wrote")
+    recipe = load_recipe(run / "recipe.yaml")
+    log = read_log(run / "log.jsonl")
+    title = f"{recipe.method} on {Path(recipe.data).name}"
+    sections = [
+        _header(title, recipe, log),
+        _pictures(run),
+        _gallery(run),
+        _curves(log),
+        _scores(read_scores(run / "scores.json")),
+        _next(run, recipe),
+        _settings(recipe),
+    ]
+    style = resources.files("limner.report").joinpath("page.css").read_text(encoding="utf-8")
+    page = (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{_text(title)} - Limner</title><style>\n{style}</style></head><body><main>\n{''.join(sections)}</main></body></html>\n"
+    )
+    write_whole(run / "report.html", page)
+    return run / "report.html"
+
+
+def _header(title: str, recipe: Recipe, log: Sequence[Mapping[str, Any]]) -> str:
+    made = methods.get(recipe.method)
+    facts = {"pixels": str(recipe.resolution), "preset": recipe.preset, "seed": str(recipe.training.seed)}
+    if log:
+        last = {line["phase"]: line for line in log}.values()
+        facts |= {
+            "steps": f"{sum(line['step'] for line in last):,}",
+            "pictures seen": f"{sum(line['images'] for line in last):,}",
+            "of training": _duration(sum(line["seconds"] for line in last)),
+            "pictures a second": f"{log[-1]['images_per_second']:,.0f}",
+        }
+    shown = "".join(f"<div><b>{_text(value)}</b><span>{_text(name)}</span></div>" for name, value in facts.items())
+    head = f'<div class="mark">Limner</div><h1>{_text(title)}</h1><p>{_text(made.paper)}</p>'
+    return f'<header>{head}<div class="facts">{shown}</div></header>\n'
+
+
+def _pictures(run: Path) -> str:
+    grids = sorted((run / "samples").glob("*.png"))
+    if not grids:
+        return ""
+    *earlier, newest = grids
+    parts = [
+        f'<h2>What it paints</h2><figure class="card grid-picture">{_image(newest)}'
+        f"<figcaption>after step {_step(newest)}: a row for each caption, a column for each noise</figcaption></figure>"
+    ]
+    if earlier:
+        stages = "".join(
+            f"<figure>{_image(path, widest=420)}<figcaption>step {_step(path)}</figcaption></figure>" for path in _spread(earlier, COURSE)
+        )
+        parts.append(f'<h2>How it got there</h2><div class="card course">{stages}</div>')
+    return "".join(parts) + "\n"
+
+
+def _gallery(run: Path) -> str:
+    """Further pictures that were painted with the run's model."""
+    paths = sorted((run / "pictures").glob("*.png"))
+    figures = "".join(f'<figure class="card"><h3>{_text(_title(path))}</h3>{_image(path)}</figure>' for path in paths)
+    return f'<h2>Closer looks</h2><div class="gallery">{figures}</div>\n' if paths else ""
+
+
+def _curves(log: Sequence[Mapping[str, Any]]) -> str:
+    drawn = "".join(f'<figure class="card"><h3>{_text(title)}</h3>{svg}</figure>' for title, svg in charts(log) if svg)
+    if not drawn:
+        return ""
+    return (
+        '<h2>How training went</h2><p class="faint">Healthy adversarial training keeps both losses in motion. D(...) is how real and well '
+        "described the discriminator finds true pairs, generated pictures and wrong pairs: D(fake) stuck at 0, or D(real) and D(fake) "
+        "meeting, wants a look.</p>"
+        f'<div class="charts">{drawn}</div>\n'
+    )
+
+
+def _scores(scores: Sequence[Score]) -> str:
+    if not scores:
+        return ""
+    head = "".join(f"<th>{name}</th>" for name in ("", "score", "±", "chance", "other captions", "real pictures", ""))
+    rows = "".join(_score_rows(score) for score in scores)
+    notes = [f"{score.name}: {note}" for score in scores for note in score.notes]
+    protocols = dict.fromkeys([score.protocol.line() for score in scores] + notes)
+    listed = "".join(f"<li>{_text(line)}</li>" for line in protocols)
+    return (
+        f'<h2>Scores</h2><div class="card"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+        f'<ul class="protocols">{listed}</ul></div>\n'
+    )
+
+
+def _score_rows(score: Score) -> str:
+    arrow = "higher is better" if score.higher_is_better else "lower is better"
+    name = f'{score.name} <span class="faint">{_text(score.protocol.split)}, {arrow}</span>'
+    parts = "".join(_row(_text(part_name), part, "part") for part_name, part in score.parts.items())
+    return _row(name, score, "whole" if score.parts else "") + parts
+
+
+def _row(name: str, score: Score | Part, kind: str) -> str:
+    share = score.chance is not None
+    cells = "".join(f"<td>{_score(value, share)}</td>" for value in (score.value, score.error, score.chance, score.shuffled, score.real))
+    bar = ""
+    if share and score.chance is not None and math.isfinite(score.value):
+        filled = f'<i style="width:{100 * min(max(score.value, 0), 1):.1f}%"></i>'
+        bar = f'<span class="bar">{filled}<b style="left:{100 * score.chance:.1f}%"></b></span>'
+    return f'<tr class="{kind}"><td>{name}</td>{cells}<td>{bar}</td></tr>'
+
+
+def _score(value: float | None, share: bool) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value:.1f} %" if share else f"{value:.4g}"
+
+
+def _next(run: Path, recipe: Recipe) -> str:
+    name, data = shlex.quote(str(run)), shlex.quote(recipe.data)
+    captions = ("a red flower with five petals", "a blue flower at night") if recipe.data == "garden" else ("A CAPTION", "ANOTHER CAPTION")
+    steps = [
+        ("Paint captions of your own:", f'limner generate {name} "{captions[0]}" -n 4 --out pictures'),
+        ("Walk between two captions:", f'limner explore interpolate {name} --captions "{captions[0]}" "{captions[1]}" --out walk.gif'),
+        ("Score it, with the protocol beside each number:", f"limner evaluate {name} --count 2000"),
+        (
+            "Train longer, from where it stands:",
+            f"limner train {recipe.method} --data {data} --out {name} --resume --training.minutes 60 --training.epochs 100",
+        ),
+        (
+            "Do the same with a folder of your own pictures and captions:",
+            "limner data prepare my-pictures --out prepared/mine --resolution 64\n"
+            f"limner train {recipe.method} --data prepared/mine --out runs/mine",
+        ),
+    ]
+    return "<h2>What to do next</h2>" + "".join(f"<p>{_text(why)}</p><pre>{_text(command)}</pre>" for why, command in steps) + "\n"
+
+
+def _settings(recipe: Recipe) -> str:
+    parts = []
+    for group, name in GROUPS.items():
+        values = dataclasses.asdict(getattr(recipe, group))
+        rows = "".join(f"<div><span>{_text(key.replace('_', '-'))}</span>{_text(_value(value))}</div>" for key, value in values.items())
+        parts.append(f'<details><summary>{_text(name)}</summary><div class="settings">{rows}</div></details>')
+    return f'<h2>Settings</h2>{"".join(parts)}<p class="faint">All of them are in recipe.yaml. Written by Limner {__version__}.</p>\n'
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return "-" if value is None else str(value)
+
+
+def _image(path: Path, widest: int | None = None) -> str:
+    """A picture inside the page; a wide one is made smaller where `widest` says so."""
+    data, kind = path.read_bytes(), "png"
+    if widest:
+        with Image.open(path) as picture:
+            small = picture.convert("RGB")
+        small.thumbnail((widest, 10 * widest))
+        stream = io.BytesIO()
+        small.save(stream, "JPEG", quality=88)
+        data, kind = stream.getvalue(), "jpeg"
+    return f'<img alt="{_text(path.stem)}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'
+
+
+def _spread(paths: Sequence[Path], count: int) -> Iterator[Path]:
+    """At most `count` of the paths, the first and the last among them, denser at the start, where pictures change fastest."""
+    places = {round((len(paths) - 1) * (number / max(count - 1, 1)) ** 1.6) for number in range(count)}
+    return (paths[place] for place in sorted(places))
+
+
+def _title(path: Path) -> str:
+    """`1-held-out-captions.png` -> Held out captions; a leading number only orders."""
+    return path.stem.lstrip("0123456789-").replace("-", " ").capitalize()
+
+
+def _step(path: Path) -> str:
+    return f"{int(path.stem):,}" if path.stem.isdigit() else path.stem
+
+
+def _duration(seconds: float) -> str:
+    minutes = seconds / 60
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes:.1f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def _text(value: str) -> str:
+    return html.escape(value, quote=True)

@@ -1,0 +1,78 @@
+"""Checkpoints that survive a crash at any moment: `RUN/checkpoints/STEP/`, whole or not there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from limner.core.errors import CheckpointError
+from limner.core.files import sha256, whole_folder
+
+VERSION = 1
+STATE, MANIFEST = "state.pt", "manifest.json"
+
+
+class Checkpoints:
+    """The checkpoints of one run, by the number of steps done in all its phases; the newest `keep` stay."""
+
+    def __init__(self, run: Path, keep: int = 2) -> None:
+        self.folder, self.keep = run / "checkpoints", max(keep, 1)
+
+    def save(self, step: int, state: dict[str, Any]) -> None:
+        """Write the whole training state. Raises OSError, with nothing half-written, where it cannot, such as for want of space."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        size = _size(state)
+        free = shutil.disk_usage(self.folder).free
+        if free < 1.1 * size:
+            raise OSError(28, f"a checkpoint needs {size / 1e6:.0f} MB and {free / 1e6:.0f} MB are free")
+        with whole_folder(self.folder / f"{step:08d}") as fresh:
+            torch.save(state, fresh / STATE)
+            manifest = {"version": VERSION, "step": step, "files": {STATE: {"bytes": (fresh / STATE).stat().st_size, "sha256": sha256(fresh / STATE)}}}
+            (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        for old in self._folders()[self.keep :]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def load(self) -> dict[str, Any] | None:
+        """The newest whole checkpoint, or None where there is none; one that is damaged is passed over with a warning."""
+        for folder in self._folders():
+            reason = _damage(folder)
+            if reason is None:
+                state: dict[str, Any] = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+                return state
+            warnings.warn(f"checkpoint {folder} is damaged ({reason}): going back to the one before it", stacklevel=2)
+        return None
+
+    def _folders(self) -> list[Path]:
+        """Newest first; what an interrupted save left (a name that is no number) is not among them."""
+        return sorted((path for path in self.folder.glob("*") if path.name.isdigit()), reverse=True)
+
+
+def _damage(folder: Path) -> str | None:
+    """What is wrong with a checkpoint, or None. Raises CheckpointError for one of another version, which is whole but cannot be read."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["version"] != VERSION:
+            raise CheckpointError(f"{folder} is a checkpoint of version {manifest['version']}, this Limner reads version {VERSION}: "
+                                  "go on with the Limner that wrote it")
+        for name, facts in manifest["files"].items():
+            if (folder / name).stat().st_size != facts["bytes"]:
+                return f"{name} is cut short"
+            if sha256(folder / name) != facts["sha256"]:
+                return f"{name} has changed"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"no readable manifest: {error}"
+    return None
+
+
+def _size(value: Any) -> int:
+    """Bytes of all tensors in nested dicts and lists."""
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    if isinstance(value, dict):
+        return sum(map(_size, value.values()))
+    return sum(map(_size, value)) if isinstance(value, (list, tuple)) else 0

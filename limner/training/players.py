@@ -1,0 +1,109 @@
+"""One player's turn: gradient, average across processes, optimiser, running average of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limner.core.method import Player, Progress
+
+AllReduce = Callable[[Tensor], Tensor]
+
+
+class Turn:
+    """A player in training: its optimiser and, where it paints, the running average of its weights.
+
+    all_reduce: averages a tensor over all processes, or None for a single one.
+    """
+
+    def __init__(self, player: Player, *, ema_half_life: float = 0.0, all_reduce: AllReduce | None = None) -> None:
+        self.player, self.all_reduce, self.ema_half_life = player, all_reduce, ema_half_life
+        self.parameters = [parameter for parameter in player.module.parameters() if parameter.requires_grad]
+        settings = player.optimizer
+        self.optimizer = torch.optim.Adam(self.parameters, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay, fused=True)
+        self.average: list[Tensor] = []
+        if player.averaged and ema_half_life > 0:
+            self.average = [value.detach().clone() for value in self._averaged_tensors()]
+
+    def _averaged_tensors(self) -> list[Tensor]:
+        """Weights and batch statistics, which must fit each other."""
+        module = self.player.module
+        return [value for value in (*module.parameters(), *module.buffers()) if value.is_floating_point()]
+
+    def take(self, loss: Tensor, progress: Progress, batch_size: int) -> Tensor:
+        """Minimise the loss over this player's parameters by one step; returns 1.0 where the step was left out, else 0.0, on the device.
+
+        A loss or gradient that is not finite leaves weights, optimiser and average as they are; nothing here waits for the device.
+        """
+        for parameter in self.parameters:
+            parameter.grad = None
+        loss.backward(inputs=self.parameters)
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        finite = torch.isfinite(loss.detach().float())
+        if self.all_reduce:
+            finite = self._share(gradients, finite)
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        skipped = 1.0 - (finite & torch.isfinite(norm)).float()
+        if self.player.gradient_clip:
+            torch._foreach_mul_(gradients, (self.player.gradient_clip / norm.clamp_min(self.player.gradient_clip)).to(gradients[0].dtype))
+        self._step(progress, skipped)
+        self._follow(batch_size, progress.images + batch_size)
+        return skipped
+
+    def _share(self, gradients: list[Tensor], finite: Tensor) -> Tensor:
+        """Average the gradients over the processes in one all-reduce; a process whose loss is not finite speaks for all."""
+        assert self.all_reduce is not None
+        trouble = torch.where(finite, 0.0, torch.nan).to(gradients[0].dtype)
+        flat = self.all_reduce(torch.cat([gradient.flatten() for gradient in gradients] + [trouble.flatten()]))
+        offset = 0
+        for gradient in gradients:
+            gradient.copy_(flat[offset : offset + gradient.numel()].view_as(gradient))
+            offset += gradient.numel()
+        return torch.isfinite(flat[-1])
+
+    def _step(self, progress: Progress, skipped: Tensor) -> None:
+        factor = self.player.learning_rate_factor
+        if factor is not None:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.player.optimizer.learning_rate * factor(progress)
+        self.optimizer.found_inf = skipped  # type: ignore[attr-defined]  # the fused kernel leaves everything as it is where this is 1
+        self.optimizer.step()
+
+    @torch.no_grad()
+    def _follow(self, batch_size: int, seen: int) -> None:
+        """Move the running average: half-life in images, shorter at the beginning, so that the first weights are soon forgotten."""
+        if self.average:
+            half_life = min(self.ema_half_life, max(seen * 0.1, 1.0))
+            torch._foreach_lerp_(self.average, self._averaged_tensors(), 1.0 - 0.5 ** (batch_size / half_life))
+
+    @torch.no_grad()
+    def exchange(self) -> None:
+        """Swap the weights in training with their average; a second call swaps them back."""
+        for average, value in zip(self.average, self._averaged_tensors(), strict=bool(self.average)):
+            kept = value.clone()
+            value.copy_(average)
+            average.copy_(kept)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"optimizer": self.optimizer.state_dict(), "average": self.average}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.optimizer.load_state_dict(state["optimizer"])
+        for average, value in zip(self.average, state["average"], strict=True):
+            average.copy_(value)
+
+
+@contextmanager
+def painting(turns: Mapping[str, Turn]) -> Iterator[None]:
+    """Within the block, the players that paint have their averaged weights."""
+    for turn in turns.values():
+        turn.exchange()
+    try:
+        yield
+    finally:
+        for turn in turns.values():
+            turn.exchange()

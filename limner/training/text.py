@@ -1,0 +1,42 @@
+"""Which text encoder a run uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from limner.core.errors import SettingsError
+from limner.core.settings import Recipe
+from limner.data.pictures import CaptionedPictures
+from limner.matching.caption_matching import CaptionMatching, CaptionMatchingSettings
+from limner.model import load
+from limner.text.encoder import TextEncoder
+from limner.text.saving import load_encoder, load_shipped_encoder, shipped_encoders
+
+
+def choose_encoder(recipe: Recipe, pictures: CaptionedPictures) -> tuple[TextEncoder, bool]:
+    """The encoder that the recipe names, or the shipped one of a built-in set, or else a new one; and whether it must be trained first."""
+    name = recipe.text.encoder
+    if name is None and pictures.name in shipped_encoders():
+        name = pictures.name
+    if name is None:
+        settings = CaptionMatchingSettings(sentence_width=recipe.text.width)
+        return CaptionMatching.new_encoder(settings, every_caption(pictures)), True
+    if not Path(name).exists() and name in shipped_encoders():
+        return load_shipped_encoder(name), False
+    if Path(name).is_dir() and not (Path(name) / "recipe.yaml").exists() and '"limner-text-encoder"' in _config(Path(name)):
+        return load_encoder(name), False
+    if not Path(name).exists():
+        raise SettingsError(f"text.encoder is '{name}': there is no such folder, and the shipped encoders are {', '.join(shipped_encoders())}")
+    return load(name).encoder, False
+
+
+def _config(folder: Path) -> str:
+    path = folder / "config.json"
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def every_caption(pictures: CaptionedPictures) -> Iterator[str]:
+    """All captions of a split, in order."""
+    for index in range(len(pictures)):
+        yield from pictures.captions(index)

@@ -1,0 +1,205 @@
+"""The one training loop. It knows no method: a method's step yields updates, and the loop takes them."""
+
+from __future__ import annotations
+
+import math
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from limner.core import random
+from limner.core.errors import TrainingError
+from limner.core.method import Method, Phase, Progress
+from limner.core.settings import TrainingSettings
+from limner.data.loader import Loader
+from limner.training.log import Means, RunLog
+from limner.training.players import Turn
+from limner.training.signals import StopRequest
+
+
+@dataclass
+class Position:
+    """Where a run stands: what a checkpoint holds beside the weights."""
+
+    stage: int = 0
+    step: int = 0
+    """Steps done in this stage."""
+    total_step: int = 0
+    """Steps done in all stages."""
+    seconds: float = 0.0
+    """Time spent in this stage, over all its runs."""
+    finished: bool = False
+
+    def next_stage(self) -> None:
+        self.stage, self.step, self.seconds = self.stage + 1, 0, 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One phase of one method, with its budget resolved."""
+
+    name: str
+    """Which of the run's methods it belongs to: "text" or "method"."""
+    method: Method
+    phase: Phase
+    steps: int
+    minutes: float | None = None
+
+    def players(self, settings: TrainingSettings, fabric: Fabric) -> dict[str, Turn]:
+        """The method's players, ready to train on this device."""
+        def mean(value: Tensor) -> Tensor:
+            result = fabric.all_reduce(value, reduce_op="mean")
+            assert isinstance(result, Tensor)
+            return result
+
+        all_reduce = mean if fabric.world_size > 1 else None
+        return {name: Turn(player, ema_half_life=settings.ema_half_life, all_reduce=all_reduce) for name, player in self.method.players().items()}
+
+
+@dataclass
+class Trainer:
+    """Runs stages. `save` writes a checkpoint and `sample` a grid; the run gives both."""
+
+    settings: TrainingSettings
+    fabric: Fabric
+    log: RunLog
+    stop: StopRequest
+    save: Callable[[], None]
+    sample: Callable[[], None]
+    _means: Means = field(default_factory=Means)
+
+    def train(self, stage: Stage, loader: Loader, turns: Mapping[str, Turn], position: Position) -> bool:
+        """Train a stage from where it stands to its end; returns False where it was asked to stop before. The caller saves what is reached.
+
+        A step is a function of (seed, step): its batch, its noise and what layers draw depend on nothing that came before but the weights.
+        """
+        settings = self.settings
+        stage.method.train()
+        self.log.begin(stage.phase.name, position.step, stage.steps)
+        before, first, clock = position.seconds, position.step, Stopwatch(position.step)
+        drawn = position.step
+        while position.step < stage.steps and not self._time_is_up(stage, position) and not self._asked_to_stop(position.step):
+            step = position.step
+            torch.manual_seed(int(random.hash64(settings.seed, "layers", stage.name, step, self.fabric.global_rank) >> 1))
+            batch = loader.batch(step)
+            self._play(stage, batch, turns, self._progress(stage, loader, step), check=self.fabric.world_size > 1 and step - first < 3)
+            position.step, position.total_step = step + 1, position.total_step + 1
+            position.seconds = before + clock.total()
+            if position.step % settings.log_every == 0 or position.step == stage.steps:
+                self._write(stage, loader, position, clock)
+            if position.step % settings.sample_every == 0:
+                with clock.paused():
+                    self.sample()
+                drawn = position.step
+            if position.step % settings.checkpoint_every == 0:
+                with clock.paused():
+                    self.save()
+        if position.step != drawn:
+            self.sample()
+        self.log.end()
+        return self.stop.signal is None
+
+    def _play(self, stage: Stage, batch: Any, turns: Mapping[str, Turn], progress: Progress, check: bool) -> None:
+        """One step of the method: each update it yields is taken before it goes on."""
+        updates = stage.method.training_step(batch, progress)
+        while True:
+            with self.fabric.autocast():
+                update = next(updates, None)
+            if update is None:
+                return
+            if check:
+                self._compare_processes(update.player)
+            skipped = turns[update.player].take(update.loss, progress, stage.phase.batch_size)
+            loss = torch.where(skipped > 0, 0.0, update.loss.detach().float())
+            self._means.add({f"{update.player}/{name}": value for name, value in {"loss": loss, "skipped": skipped, **update.metrics}.items()})
+
+    def _progress(self, stage: Stage, loader: Loader, step: int) -> Progress:
+        images = step * stage.phase.batch_size
+        return Progress(phase=stage.phase.name, step=step, steps=stage.steps, images=images, epoch=step / loader.steps_per_epoch)
+
+    def _write(self, stage: Stage, loader: Loader, position: Position, clock: Stopwatch) -> None:
+        means = self._means.read()
+        steps, seconds = clock.lap(position.step)
+        images = position.step * stage.phase.batch_size
+        speed = steps * stage.phase.batch_size / max(seconds, 1e-9)
+        for player in [name.removesuffix("/skipped") for name in means if name.endswith("/skipped")]:
+            self._judge_skipped(player, means.pop(f"{player}/skipped"), position)
+        remaining = (stage.steps - position.step) * stage.phase.batch_size / speed
+        if stage.minutes is not None:
+            remaining = min(remaining, stage.minutes * 60 - position.seconds)
+        line = {"phase": stage.phase.name, "step": position.step, "total_step": position.total_step, "images": images,
+                "epoch": round(position.step / loader.steps_per_epoch, 4), "seconds": round(position.seconds, 2), "images_per_second": round(speed, 1)}
+        self.log.write(line | {name: value if math.isfinite(value) else None for name, value in means.items()}, remaining)
+        self.log.advance(position.step, speed)
+
+    def _judge_skipped(self, player: str, share: float, position: Position) -> None:
+        if share >= 1.0:
+            raise TrainingError(
+                f"every update of the {player} before step {position.step} had a loss or gradient that is not finite: the weights are as they were; "
+                "go on from the last checkpoint with --resume and a lower learning rate"
+            )
+        if share > 0:
+            self.log.say(f"warning: {share:.1%} of the {player}'s updates before step {position.step} were left out: loss or gradient not finite")
+
+    def _time_is_up(self, stage: Stage, position: Position) -> bool:
+        return stage.minutes is not None and self._any(position.step, position.seconds >= stage.minutes * 60)
+
+    def _asked_to_stop(self, step: int) -> bool:
+        asked = self._any(step, self.stop.signal is not None)
+        if asked and self.stop.signal is None:
+            self.stop.signal = 15  # another process was told to stop
+        return asked
+
+    def _any(self, step: int, value: bool) -> bool:
+        """Whether it is so in any process; with several they ask each other every tenth step, so that all leave the loop together."""
+        if self.fabric.world_size == 1:
+            return value
+        if step % 10:
+            return False
+        result = self.fabric.all_reduce(torch.tensor(float(value), device=self.fabric.device), reduce_op="sum")
+        assert isinstance(result, Tensor)
+        return bool(result > 0)
+
+    def _compare_processes(self, player: str) -> None:
+        """Every process must yield the same updates, or the averaging would mix different players' gradients."""
+        own = torch.tensor(float(zlib.crc32(player.encode()) % 65_521), device=self.fabric.device)
+        gathered = self.fabric.all_gather(own)
+        assert isinstance(gathered, Tensor)
+        if not bool((gathered == own).all()):
+            raise TrainingError(f"process {self.fabric.global_rank} updates the {player} while another updates another player: "
+                                "a training_step must yield the same players in every process")
+
+
+class Stopwatch:
+    """Time spent training, pauses left out: in all, and since the last lap."""
+
+    def __init__(self, step: int) -> None:
+        self._start = self._lap_start = time.monotonic()
+        self._lap_step = step
+
+    def total(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._start
+
+    def lap(self, step: int) -> tuple[int, float]:
+        """Steps and seconds since the last lap, which ends here."""
+        now = time.monotonic()
+        result = step - self._lap_step, now - self._lap_start
+        self._lap_step, self._lap_start = step, now
+        return result
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave out the time of the block."""
+        begin = time.monotonic()
+        yield
+        pause = time.monotonic() - begin
+        self._start += pause
+        self._lap_start += pause

@@ -1,0 +1,65 @@
+"""Scores keep their protocol, and unlike protocols never stand in one ranking."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from limner.core.errors import CheckpointError, SettingsError
+from limner.metrics.protocol import Part, Protocol, Score, comparable, ranked, read_scores, write_scores
+from limner.metrics.table import table
+
+PROTOCOL = Protocol(
+    metric="fid", data="garden", split="test", fingerprint="abc", count=100, reference_count=100, captions="one drawn caption a picture",
+    resolution=64, seed=0, implementation="a formula", features="garden", features_hash="123", resize="bilinear", settings={"splits": 10},
+    version="1",
+)  # fmt: skip
+PARTS = {"colour": Part(value=0.5, chance=0.125, count=3)}
+SCORE = Score(name="fid", value=3.5, protocol=PROTOCOL, higher_is_better=False, parts=PARTS, notes=("few",))
+
+
+def _with(**changes):
+    return dataclasses.replace(SCORE, protocol=dataclasses.replace(PROTOCOL, **changes))
+
+
+@pytest.mark.parametrize("field", [item.name for item in dataclasses.fields(Protocol) if item.name != "version"])
+def test_any_difference_is_a_reason_not_to_rank(field):
+    value = getattr(PROTOCOL, field)
+    other = _with(**{field: {"splits": 5} if field == "settings" else value + 1 if isinstance(value, int) else value + "x"})
+    assert field in comparable(SCORE, other)
+    with pytest.raises(SettingsError, match=field):
+        ranked({"mine": SCORE, "theirs": other})
+
+
+def test_equal_protocols_are_ranked_best_first():
+    better = dataclasses.replace(_with(version="2"), value=1.0)
+    assert [name for name, _ in ranked({"mine": SCORE, "theirs": better})] == ["theirs", "mine"]
+    upward = {name: dataclasses.replace(score, higher_is_better=True) for name, score in {"mine": SCORE, "theirs": better}.items()}
+    assert [name for name, _ in ranked(upward)] == ["mine", "theirs"]
+
+
+def test_scores_are_kept_and_replaced_by_name_and_protocol(tmp_path):
+    path = tmp_path / "run" / "scores.json"
+    assert read_scores(path) == []
+    write_scores(path, [SCORE, _with(seed=1)])
+    assert read_scores(path) == [SCORE, _with(seed=1)]
+    newer = dataclasses.replace(SCORE, value=2.0)
+    write_scores(path, [newer])
+    assert read_scores(path) == [_with(seed=1), newer]
+    assert [item.name for item in path.parent.iterdir()] == ["scores.json"]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 1}', '{"format": 1, "scores": [{"name": "fid"}]}', '{"format": 99, "scores": []}'])
+def test_a_damaged_file_is_named_and_left_alone(tmp_path, text):
+    path = tmp_path / "scores.json"
+    path.write_text(text)
+    with pytest.raises(CheckpointError, match="scores.json") as caught:
+        write_scores(path, [SCORE])
+    assert "\n" not in str(caught.value) and path.read_text() == text
+
+
+def test_the_table_shows_parts_chance_notes_and_protocol():
+    text = table([SCORE])
+    assert "fid (down)" in text and "  colour" in text and "0.125" in text and "note: fid: few" in text
+    assert "against 100 real ones; features garden 123 (bilinear); splits 10; seed 0; a formula" in text
