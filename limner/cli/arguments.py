@@ -96,13 +96,14 @@ def _same_ending(flag: str, known: set[str]) -> list[str]:
 
 def one_line(box: str) -> str:
     """The sentence inside one of tyro's boxed, many-line errors."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", box)
-    title, *lines = [line.strip("╭╮╰╯│| \t─-") if set(line.strip()) & set("╭╰") else line.strip("│ \t") for line in text.splitlines()]
+    lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
+    title = lines[0].strip("╭╮─ ") if lines else ""
     inside: list[str] = []
-    for line in lines:
-        if line and not line.strip("─"):
+    for line in (line.strip("│| ") for line in lines[1:]):
+        if not re.fullmatch(r"[╰╯─-]{4,}", line):
+            inside.append(line)
+        elif inside:  # below a rule tyro repeats the help
             break
-        inside.append(line)
     sentence = " ".join(" ".join(inside).split())
     if title == "Required options":
         wanted = [line.split()[0] for line in inside if re.match(r"--[\w.-]+( |$)|[A-Z]+$", line)]

@@ -127,9 +127,9 @@ def paint(model: Model, folder: Path) -> None:
         ],
     }
     for name, captions in looks.items():
-        rows = [[*model.pictures([caption] * 8, range(8))] for caption in captions]
+        rows = [[*model.pictures([caption] * 5, range(5))] for caption in captions]
         caption_grid(rows, captions).save(folder / f"{name}.png")
-    save_walk(between_captions(model, *WALK, steps=10), folder / "4-a-walk-between-two-captions.png")
+    save_walk(between_captions(model, *WALK, steps=10), folder / "4-from-a-red-flower-by-day-to-a-white-one-at-night.png")
     save_walk(between_captions(model, *WALK, steps=16), folder / "walk.gif")
 
 

@@ -97,9 +97,7 @@ def _devices() -> Iterator[Finding]:
             card = torch.cuda.get_device_properties(number)
             yield Finding("ok", f"GPU {number}: {card.name}, {card.total_memory / GIGABYTE:.0f} GiB")
     elif torch.version.cuda:
-        yield Finding(
-            "note", "this PyTorch is built for GPUs, but none is found", "look at the driver; training works on the CPU"
-        )
+        yield Finding("note", "this PyTorch is built for GPUs, but none is found", "look at the driver; training works on the CPU")
     else:
         yield Finding("ok", "no GPU: training takes --preset cpu by itself")
 
@@ -120,10 +118,11 @@ def _shipped() -> Iterator[Finding]:
         yield Finding("wrong", "the shipped models are not there", reinstall)
     for folder in folders:
         with resources.as_file(folder) as path:
-            yield _whole(path, reinstall)
+            yield whole(path, reinstall)
 
 
-def _whole(folder: Path, reinstall: str) -> Finding:
+def whole(folder: Path, reinstall: str) -> Finding:
+    """Whether a folder's weights are those that its config.json speaks of."""
     weights = folder / "model.safetensors"
     try:
         stated = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("weights_sha256")

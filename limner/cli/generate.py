@@ -54,6 +54,8 @@ def main(argv: Sequence[str]) -> int:
     for caption in captions:
         if unknown := model.unknown_words(caption):
             print(f"limner: the model never met {', '.join(repr(word) for word in unknown)} in '{caption}'", file=sys.stderr)
+        if model.encoder.was_cut(caption):
+            print(f"limner: the model reads no further than the start of '{caption}': shorten it", file=sys.stderr)
     if as_grid:
         from limner.data.sheet import caption_grid
 

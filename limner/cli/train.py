@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
@@ -127,7 +127,7 @@ def default_preset(device: str | None) -> tuple[str, str]:
 def read_arguments(name: str, default: Recipe, argv: Sequence[str]) -> tuple[Recipe, Path, bool]:
     """The recipe that the command line asks for, the run's folder, and whether to go on with it."""
     groups: dict[str, Any] = {group: getattr(default, group) for group in GROUPS}
-    shape: Any = TrainArguments.__class_getitem__(type(default.method_settings))  # the method's own settings become flags
+    shape = cast(Any, TrainArguments)[type(default.method_settings)]  # the method's own settings become flags
     arguments = parse(
         shape,
         argv,

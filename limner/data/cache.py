@@ -81,7 +81,8 @@ def read_card(folder: Path) -> CacheCard:
     try:
         version = json.loads(content)["format"]
         if isinstance(version, int) and version > FORMAT:
-            raise DataError(f"{folder} was prepared by a later version of Limner (format {version}, known: {FORMAT}): update Limner or {fix} again")
+            later = f"{folder} was prepared by a later version of Limner (format {version}, known: {FORMAT})"
+            raise DataError(f"{later}: update Limner or {fix} again")
         return msgspec.json.decode(content, type=CacheCard)
     except (ValueError, KeyError, TypeError, msgspec.ValidationError) as error:
         raise DataError(f"{folder / 'dataset.json'} is damaged ({error}): {fix} again") from None

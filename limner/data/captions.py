@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -33,7 +31,7 @@ class CaptionFeatures:
         self.total = int(counts.sum())
         self.table: Tensor | None = None
         if not words and self.total * (1 + counterfactuals) * encoder.sentence_width * 4 <= TABLE_BYTES:
-            self.table = encode_all(encoder, list(self._every_caption()), sentence_only=True).sentence.to(self.device)
+            self.table = encode_all(encoder, self._every_caption(), sentence_only=True).sentence.to(self.device)
 
     def of(self, indices: NDArray[np.int64], numbers: NDArray[np.int64]) -> TextFeatures:
         """Features of caption `numbers[b]` of picture `indices[b]`, B rows on the device."""
@@ -45,7 +43,7 @@ class CaptionFeatures:
         """Features of changed form `draws[b]` (below `counterfactuals`) of those captions."""
         if self.table is not None:
             return self._rows(self.total + (self.first[indices] + numbers) * self.counterfactuals + draws)
-        return self._encode([self.pictures.counterfactual(int(i), int(k), int(d)) for i, k, d in zip(indices, numbers, draws, strict=True)])
+        return self._encode(self.pictures.counterfactuals(indices, numbers, draws))
 
     def _rows(self, rows: NDArray[np.int64]) -> TextFeatures:
         assert self.table is not None
@@ -55,11 +53,12 @@ class CaptionFeatures:
     def _encode(self, captions: list[str]) -> TextFeatures:
         return self.encoder(captions).to(self.device)
 
-    def _every_caption(self) -> Iterator[str]:
+    def _every_caption(self) -> list[str]:
         counts = self.pictures.caption_counts
-        for index in range(len(self.pictures)):
-            yield from self.pictures.captions(index)
-        for index in range(len(self.pictures)):
-            for number in range(int(counts[index])):
-                for draw in range(self.counterfactuals):
-                    yield self.pictures.counterfactual(index, number, draw)
+        captions = [caption for index in range(len(self.pictures)) for caption in self.pictures.captions(index)]
+        if self.counterfactuals:
+            indices = np.repeat(np.arange(len(self.pictures)), counts)
+            numbers = np.arange(self.total) - self.first[indices]
+            draws = np.tile(np.arange(self.counterfactuals), self.total)
+            captions += self.pictures.counterfactuals(indices.repeat(self.counterfactuals), numbers.repeat(self.counterfactuals), draws)
+        return captions

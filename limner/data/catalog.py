@@ -86,3 +86,6 @@ class GardenPictures(CaptionedPictures):
 
     def counterfactual(self, index: int, caption: int, draw: int) -> str:
         return self.garden.counterfactual(index, caption, draw).text
+
+    def counterfactuals(self, indices: NDArray[np.int64], captions: NDArray[np.int64], draws: NDArray[np.int64]) -> list[str]:
+        return [caption.text for caption in self.garden.counterfactuals(indices, captions, draws)]

@@ -1,37 +1,41 @@
 """Word substitution: captions of real pictures that are wrong in exactly one visual word.
 
-Words stand in groups (colours, numbers, sizes, ...), and within a group in sets of near synonyms: "big" may become "tiny" but not "large", for that
-would still be true. Positions, parts and everyday nouns have groups of their own, singular and plural apart, so that the sentence stays a sentence.
+Words stand in groups (colours, numbers, sizes, ...), and within a group in sets of near synonyms: "big" may become "tiny" but not
+"large", for that would still be true. Positions, parts and everyday nouns have groups of their own, singular and plural apart, so that
+the sentence stays a sentence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
+
+import numpy as np
 
 from limner.core import random
 from limner.text.words import split_words
 
 _GROUPS: Mapping[str, str] = {
-    "colours": "red crimson scarlet | orange peach | yellow golden gold | green olive | blue navy | turquoise teal aqua | purple violet lavender lilac "
-               "mauve | pink rose fuchsia magenta | white cream ivory | black | brown tan beige | gray grey silver | maroon burgundy",
+    "colours": "red crimson scarlet | orange peach | yellow golden gold | green olive | blue navy | turquoise teal aqua | "
+    "purple violet lavender lilac mauve | pink rose fuchsia magenta | white cream ivory | black | brown tan beige | gray grey silver | "
+    "maroon burgundy",
     "coloured": "reddish | yellowish | greenish | bluish | purplish | pinkish | whitish | blackish | brownish | grayish greyish",
     "lightness": "light pale | dark deep | bright vivid vibrant",
     "numbers": "two | three | four | five | six | seven | eight | nine | ten",
     "digits": "2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10",
-    "amounts": "many several numerous multiple | few | single one",
-    "sizes": "big large huge giant | small tiny little mini",
-    "lengths": "long lengthy elongated | short stubby | medium",
+    "amounts": "many several numerous multiple | few",
+    "sizes": "big large huge giant | small tiny little mini | medium",
+    "lengths": "long lengthy elongated | short stubby",
     "widths": "wide broad thick fat | narrow thin slender skinny",
     "shapes": "round rounded circular | pointed pointy sharp | square | triangular | oval | rectangular | curved hooked | straight flat",
     "patterns": "striped streaked | spotted speckled dotted mottled | checkered | plain solid",
     "textures": "smooth silky | rough coarse | fuzzy fluffy furry hairy | shiny glossy | ruffled wavy frilly | veined",
     "ages": "young | old elderly",
-    "positions": "left | right | center centre middle",
+    "positions": "left | right",
     "heights": "top upper | bottom lower",
     "relations": "above over | below under beneath underneath | behind | beside",
     "sides": "inside | outside",
-    "flower parts": "petal pedal | leaf | stem stalk | stigma pistil | stamen anther filament | sepal | bud",
-    "flower parts, plural": "petals pedals | leaves | stems stalks | stigmas pistils | stamens stamen anthers filaments | sepals | buds",
+    "flower parts": "petal | leaf | stem stalk | stigma pistil | stamen anther filament | sepal | bud",
+    "flower parts, plural": "petals | leaves | stems stalks | stigmas pistils | stamens anthers filaments | sepals | buds",
     "bird parts": "beak bill | wing | belly abdomen | breast chest | crown | tail | head | neck nape | throat",
     "bird parts, plural": "wings | eyes | feet legs tarsuses tarsus | feathers | cheeks",
     "people": "man guy | woman lady | boy | girl | baby",
@@ -59,7 +63,7 @@ def replacements(word: str, others: Container[str] = (), known: Container[str] |
     """Words that make a caption wrong in the place of `word`, in a fixed order.
 
     others: words of the caption; what they already say (in any synonym) is not offered, lest "pink and purple" become "pink and pink".
-    known: words in use in the data; where some of the group are among them, no others are offered.
+    known: words in use in the data; no others are offered.
     """
     offered = {
         candidate
@@ -68,16 +72,16 @@ def replacements(word: str, others: Container[str] = (), known: Container[str] |
         if word not in synonyms and not any(synonym in others for synonym in synonyms)
         for candidate in synonyms
     }
-    in_use = {candidate for candidate in offered if known is None or candidate in known}
-    return sorted(in_use or offered)
+    return sorted(candidate for candidate in offered if known is None or candidate in known)
 
 
-def substitute(text: str, *draw_key: int, draw: int = 0, known: Container[str] | None = None) -> str | None:
+def substitute(text: str, *draw_key: int, draw: int = 0, known: Mapping[str, int] | None = None) -> str | None:
     """The text with exactly one visual word changed to another of its group; None where it holds no such word.
 
-    draw_key: integers (a seed, the picture, the caption) that decide the order of the changes; `draw` counts through them, changing a different
-    word first, then to a different one, until all changes have been used. "a" and "an" before the word limit what may stand there.
-    known: words in use in the data, preferred.
+    draw_key: integers (a seed, the picture, the caption) that decide the order of the changes; `draw` counts through them, changing
+    a different word first, then to a different one. "a" and "an" before the word limit what may stand there.
+    known: words in use in the data, with their counts; no others are put in, and frequent ones first, so that what is wrong cannot be told
+    by how rare its words are.
     """
     pieces = _pieces(text)
     words = [word for _, _, word in pieces]
@@ -94,10 +98,17 @@ def substitute(text: str, *draw_key: int, draw: int = 0, known: Container[str] |
     places = random.permutation(len(choices), *draw_key, "which word")
     round_number, turn = divmod(draw, len(choices))
     start, end, offered = choices[int(places[turn])]
-    order = random.permutation(len(offered), *draw_key, "to which", int(places[turn]))
-    new = offered[int(order[round_number % len(offered)])]
+    order = _weighted_order([known[word] if known else 1 for word in offered], *draw_key, int(places[turn]))
+    new = offered[order[round_number % len(offered)]]
     old = text[start:end]
     return text[:start] + (new.upper() if old.isupper() and len(old) > 1 else new.capitalize() if old[0].isupper() else new) + text[end:]
+
+
+def _weighted_order(weights: Sequence[int], *draw_key: int) -> list[int]:
+    """Places in the order in which weighted draws without replacement take them (Efraimidis and Spirakis, 2006)."""
+    waits = -np.log1p(-random.uniform(*draw_key, "to which", np.arange(len(weights)))) / np.asarray(weights, dtype=np.float64)
+    order: list[int] = np.argsort(waits, kind="stable").tolist()
+    return order
 
 
 def _pieces(text: str) -> list[tuple[int, int, str]]:

@@ -12,7 +12,8 @@ from limner.data.sources import PictureFile
 
 LARGEST_PIXELS = 64_000_000
 LARGEST_BYTES = 128 << 20
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF")
+Image.init()  # before threads start; else Pillow loads the readers of WebP and MPO only after others have failed
+_FORMATS = tuple(name for name in ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF") if name in Image.OPEN)
 
 
 class Rejected(Exception):

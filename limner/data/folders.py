@@ -57,7 +57,9 @@ def read_folder(root: Path) -> Iterator[Sample]:
                 yield _plain_sample(root, folder / name, texts.get(Path(name).stem))
         for stem in sorted(texts.keys() - {Path(name).stem for name in pictures}):
             if not stem.lower().startswith(_NOT_CAPTIONS):
-                yield Sample(key=_key(root, folder / texts[stem]), source=root.name, picture=None, captions=(), labels=Labels(), problem=NO_PICTURE)
+                yield Sample(
+                    key=_key(root, folder / texts[stem]), source=root.name, picture=None, captions=(), labels=Labels(), problem=NO_PICTURE
+                )
         for name in files:
             if name.lower().endswith(".tar"):
                 yield from read_shard(folder / name)
@@ -67,7 +69,12 @@ def _plain_sample(root: Path, path: Path, text: str | None) -> Sample:
     captions, problem = decode_captions((path.parent / text).read_bytes()) if text else ((), None)
     labels = Labels(split=_folder_split(root, path))
     return Sample(
-        key=_key(root, path), source=root.name, picture=PictureFile(path, path.stat().st_size), captions=captions, labels=labels, problem=problem,
+        key=_key(root, path),
+        source=root.name,
+        picture=PictureFile(path, path.stat().st_size),
+        captions=captions,
+        labels=labels,
+        problem=problem,
     )
 
 
@@ -101,7 +108,12 @@ def _listed_samples(root: Path, metadata: Path, listed: set[str]) -> Iterator[Sa
             listed.add(str(path))
             picture = PictureFile(path, path.stat().st_size)
         yield Sample(
-            key=_key(root, path), source=root.name, picture=picture, captions=() if problem else captions, labels=row.labels, problem=problem,
+            key=_key(root, path),
+            source=root.name,
+            picture=picture,
+            captions=() if problem else captions,
+            labels=row.labels,
+            problem=problem,
         )
 
 
@@ -113,7 +125,7 @@ def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
             try:
                 fields = json.loads(line.decode("utf-8-sig"))
             except ValueError as error:
-                raise DataError(f"{path}, line {number} is not JSON in UTF-8 ({error}): write one object a line, or remove the line") from None
+                raise DataError(f"{path}, line {number} is not JSON in UTF-8 ({error}): mend or remove the line") from None
             if not isinstance(fields, dict) or not fields.get("file_name"):
                 raise DataError(f'{path}, line {number} has no file_name: write {{"file_name": "a.jpg", "text": "a caption"}}')
             yield fields
@@ -125,7 +137,7 @@ def _table_rows(path: Path) -> Iterator[dict[str, Any]]:
             reader = csv.DictReader(stream)
             for wanted in ("file_name", "text"):
                 if wanted not in (reader.fieldnames or ()):
-                    raise DataError(f"{path} has no column '{wanted}': its first line must name the columns, as in file_name,text,class,split")
+                    raise DataError(f"{path} has no column '{wanted}': begin it with file_name,text[,class,split]")
             for fields in reader:
                 if not fields["file_name"]:
                     raise DataError(f"{path}, line {reader.line_num} has no file_name: name the picture, or remove the line")

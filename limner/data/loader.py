@@ -94,9 +94,7 @@ class Loader:
             batch.counterfactual = self.features.counterfactual(indices, numbers, draws)
         else:
             draws = random.integers(1 << 31, self.seed, "counterfactual", epochs, indices)
-            batch.counterfactual_captions = [
-                self.pictures.counterfactual(int(index), int(number), int(draw)) for index, number, draw in zip(indices, numbers, draws, strict=True)
-            ]
+            batch.counterfactual_captions = self.pictures.counterfactuals(indices, numbers, draws)
 
     def _draw_captions(self, indices: NDArray[np.int64], epochs: NDArray[np.int64], role: str) -> NDArray[np.int64]:
         """K different captions of each picture, or each as often as needed where it has fewer: [B, K]."""
@@ -119,6 +117,8 @@ class Loader:
             pictures = np.stack([picture[top : top + side, left : left + side] for picture, top, left in zip(pictures, tops, lefts, strict=True)])
         if self.flip:
             mirrored = random.uniform(self.seed, "flip", epochs, indices) < 0.5
+            if self.pictures.mirrorable is not None:
+                mirrored &= self.pictures.mirrorable[indices]
             pictures = np.where(mirrored[:, None, None, None], pictures[:, :, ::-1], pictures)
         return to_network(pictures, self.phase.resolution, self.device)
 

@@ -15,7 +15,7 @@ class CaptionedPictures(ABC):
     name: the data set, as the user names it; split: "train", "val", "test" or "all".
     stored_resolution: side S of the stored pictures, at least `resolution`; what is beyond it is the margin that random crops use.
     class_ids: [N] int64, or None where there are no classes; class_count: number of classes in the whole set (all splits).
-    may_flip: whether mirroring leaves the captions true.
+    may_flip: whether mirroring leaves the captions true; mirrorable: [N] bool where it does so for some pictures only, else None.
     fingerprint: a short string that changes with any picture or caption: part of every score's protocol.
     """
 
@@ -26,6 +26,7 @@ class CaptionedPictures(ABC):
     class_ids: NDArray[np.int64] | None
     class_count: int
     may_flip: bool
+    mirrorable: NDArray[np.bool_] | None = None
     fingerprint: str
 
     @abstractmethod
@@ -51,3 +52,7 @@ class CaptionedPictures(ABC):
     @abstractmethod
     def counterfactual(self, index: int, caption: int, draw: int) -> str:
         """A caption that differs from caption number `caption` of the picture in one attribute or one word; `draw` chooses which."""
+
+    def counterfactuals(self, indices: NDArray[np.int64], captions: NDArray[np.int64], draws: NDArray[np.int64]) -> list[str]:
+        """`counterfactual` of many captions at once."""
+        return [self.counterfactual(int(i), int(k), int(d)) for i, k, d in zip(indices, captions, draws, strict=True)]

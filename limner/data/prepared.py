@@ -21,8 +21,9 @@ from limner.data.pictures import CaptionedPictures
 def open_prepared(path: Path | str, split: str, resolution: int | None = None) -> PreparedPictures:
     """Open one split ("train", "val", "test" or "all") of a folder that `limner data prepare` wrote.
 
-    resolution: what will be asked of the pictures, at most what they were prepared for; smaller pictures are made on the training device.
-    Raises DataError, in one line with the fix, for a folder that is not prepared or is damaged, a split it lacks and a resolution above its own.
+    resolution: what will be asked of the pictures, at most what they were prepared for; smaller ones are made on the training device.
+    Raises DataError, in one line with the fix, for a folder that is not prepared or is damaged, a split it lacks and a
+    resolution above its own.
     """
     return PreparedPictures(Path(path), split, resolution)
 
@@ -41,10 +42,14 @@ class PreparedPictures(CaptionedPictures):
         if split != "all" and not card.splits.get(split):
             there = ", ".join(f"{name} ({count:,})" for name, count in card.splits.items())
             kind = "training split" if split == "train" else f"'{split}' split"
-            raise DataError(f"{path} has no {kind}, only {there}: choose one of these, or make new ones by preparing it with --split-by picture")
+            raise DataError(
+                f"{path} has no {kind}, only {there}: choose one of these, or prepare it again with --split-by picture to make new ones"
+            )
         if resolution is not None and resolution > card.resolution:
-            raise DataError(f"{path} was prepared at {card.resolution} px, below the {resolution} px asked for: "
-                            f"choose --resolution {card.resolution}, or prepare it again with --resolution {resolution} --force")
+            raise DataError(
+                f"{path} was prepared at {card.resolution} px, below the {resolution} px asked for: "
+                f"choose --resolution {card.resolution}, or prepare it again with --resolution {resolution} --force"
+            )
         self.name, self.fingerprint, self.may_flip = card.name, card.fingerprint[:16], card.flip
         self.resolution, self.stored_resolution = card.resolution, card.stored_resolution
         self.class_names, self.class_count = card.class_names, len(card.class_names or ())
@@ -65,7 +70,7 @@ class PreparedPictures(CaptionedPictures):
                 raise ValueError("pictures.u8 has another size")
             if len(self._captions) != self._caption_offsets[-1] or len(self._keys) != self._key_offsets[-1]:
                 raise ValueError("captions or keys have another size")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise DataError(f"{path} is damaged ({error}): {again}") from None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -85,7 +90,7 @@ class PreparedPictures(CaptionedPictures):
         return [self._captions[a:b].tobytes().decode() for a, b in zip(offsets, offsets[1:])]
 
     @cached_property
-    def caption_counts(self) -> NDArray[np.int64]:  # type: ignore[override]
+    def caption_counts(self) -> NDArray[np.int64]:
         return np.diff(self._first[self._own.start : self._own.stop + 1])
 
     def key(self, index: int) -> str:
@@ -98,11 +103,12 @@ class PreparedPictures(CaptionedPictures):
         return dict(json.loads((self.path / "vocabulary.json").read_text(encoding="utf-8")))
 
     def counterfactual(self, index: int, caption: int, draw: int) -> str:
-        """The caption with one visual word changed (`limner.data.counterfactual`); where it holds none, another picture's caption, of another
-        class where there is one. `draw` chooses among the changes, different ones until all have been used.
+        """The caption with one visual word changed (`limner.data.counterfactual`); where it holds none, another picture's
+        caption, of another class where there is one. `draw` chooses among the changes, different ones until all have been used.
         """
         text = self.captions(index)[caption]
-        return substitute(text, self.card.seed, index, caption, draw=draw, known=self.vocabulary) or self._other_caption(text, index, caption, draw)
+        changed = substitute(text, self.card.seed, index, caption, draw=draw, known=self.vocabulary)
+        return changed or self._other_caption(text, index, caption, draw)
 
     def _other_caption(self, text: str, index: int, caption: int, draw: int) -> str:
         settled = text

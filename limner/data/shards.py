@@ -17,15 +17,15 @@ _LARGEST_TEXT = 1 << 24
 def read_shard(path: Path) -> Iterator[Sample]:
     """Every sample of an uncompressed tar, in its order.
 
-    `KEY.txt` holds captions, one a line; `KEY.json` may hold split, class_id, class_name or class, and, where there is no text file, captions
-    under text, caption or captions. Other members are left alone. Raises DataError for a file that is no whole tar.
+    `KEY.txt` holds captions, one a line; `KEY.json` may hold split, class_id, class_name or class, and, where there is no
+    text file, captions under text, caption or captions. Other members are left alone. Raises DataError for a file that is no whole tar.
     """
     try:
         with tarfile.open(path, "r:") as tar:
             yield from _samples(path, tar)
-            tar.fileobj.seek(tar.offset)  # type: ignore[union-attr]
+            tar.fileobj.seek(tar.offset)
             # tarfile takes a damaged header for the end; at a true end there are zeros, or nothing.
-            if tar.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):  # type: ignore[union-attr]
+            if tar.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):
                 raise tarfile.ReadError(f"damaged after byte {tar.offset:,}")
     except (tarfile.TarError, EOFError) as error:
         with path.open("rb") as stream:
@@ -37,7 +37,7 @@ def read_shard(path: Path) -> Iterator[Sample]:
 def _samples(path: Path, tar: tarfile.TarFile) -> Iterator[Sample]:
     key, members = "", dict[str, tarfile.TarInfo]()
     for member in tar:
-        tar.members = []  # else the whole table of contents stays in memory
+        tar.members = []  # type: ignore[attr-defined]  # else the whole table of contents stays in memory
         folder, _, name = member.name.rpartition("/")
         stem, _, suffix = name.partition(".")
         if not member.isreg() or not stem or "__MACOSX" in folder:

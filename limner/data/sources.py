@@ -1,7 +1,7 @@
 """Captioned pictures as people keep them: folders and tar shards, read as one stream of `Sample`s.
 
-Reading a source reads its words only; a sample's picture stays where it is until `PictureFile.read` is called, so a stream of any length costs
-little memory and may be read twice.
+Reading a source reads its words only; a sample's picture stays where it is until `PictureFile.read` is called, so a stream of any
+length costs little memory and may be read twice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ LONGEST_CAPTION = 2_000
 """Characters; longer texts are articles, not captions."""
 
 SPLIT_NAMES: Mapping[str, str] = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test", "testing": "test",
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
 }
 """Names under which splits are met, and Limner's."""
 

@@ -95,11 +95,11 @@ class GANCLS(Method):
     presets = {
         "as-published": Preset(sentence="The authors' networks and schedule at 64 px, for a GPU.", resolution=64),
         "cpu": Preset(
-            sentence="Plain DCGAN blocks and counterfactual captions, sized for two CPU cores.",
+            sentence="Narrow networks and counterfactual captions, sized for two CPU cores.",
             resolution=64,
             method=dict(
-                generator_channels=16, discriminator_channels=16, residual=False, third_activation=True, captions=1,
-                mismatch="caption", counterfactual=0.5, learning_rate=4e-4, halve_every=0.0, epochs=30.0,
+                generator_channels=16, discriminator_channels=16, third_activation=True, captions=1,
+                mismatch="caption", counterfactual=0.75, learning_rate=4e-4, halve_every=0.0, epochs=40.0,
             ),
         ),
     }

@@ -64,6 +64,7 @@ def evaluate(
     feature_network: FeatureNetwork | None = None,
     reference_count: int | None = None,
     batch_size: int = 64,
+    device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> list[Score]:
     """Take every metric on every split: `count` pictures of its captions, in an order that `seed` alone decides, against its real pictures.
@@ -77,6 +78,7 @@ def evaluate(
         feature_network: Looks at the pictures for FID, KID and IS; by default the garden's.
         reference_count: Real pictures for FID and KID; by default `count`, and never more than the split holds.
         batch_size: Pictures painted at once.
+        device: Where the judge and the default feature network work; a network that is given stays where it is.
         progress: Called after every batch.
 
     Raises:
@@ -88,10 +90,10 @@ def evaluate(
         raise SettingsError(f"a score of {count} picture(s) says nothing: give a count of at least 2")
     measured = [name for name in metrics if name in DISTRIBUTION_METRICS]
     if measured and feature_network is None:
-        feature_network = load_feature_network("garden")
+        feature_network = load_feature_network("garden", device)
     judge: AttributeJudge | None = None
     if "faithfulness" in metrics:
-        judge = feature_network if isinstance(feature_network, AttributeJudge) else load_judge()
+        judge = feature_network if isinstance(feature_network, AttributeJudge) else load_judge().to(device)
     diversity_captions = max(4, min(MOST_CAPTIONS, count // NOISES)) if judge else 0
     total = len(splits) * (count + diversity_captions * NOISES)
     scores: list[Score] = []

@@ -23,11 +23,12 @@ def to_tensor(pictures: NDArray[np.uint8]) -> Tensor:
 
 
 @torch.no_grad()
-def confusions(judge: AttributeJudge, garden: Garden) -> dict[str, NDArray[np.int64]]:
-    """What the judge reads in a garden's pictures: for each attribute counts [true value, value read]."""
+def confusions(judge: AttributeJudge, garden: Garden, indices: NDArray[np.int64] | None = None) -> dict[str, NDArray[np.int64]]:
+    """What the judge reads in a garden's pictures, or in those of some indices: for each attribute counts [true value, value read]."""
+    indices = np.arange(len(garden)) if indices is None else indices
     counts = {name: np.zeros((len(values), len(values)), dtype=np.int64) for name, values in ATTRIBUTES.items()}
-    for start in range(0, len(garden), _BATCH):
-        rows = np.arange(start, min(start + _BATCH, len(garden)))
+    for start in range(0, len(indices), _BATCH):
+        rows = indices[start : start + _BATCH]
         true = garden.attribute_codes(rows)
         read = judge.read(to_tensor(garden.pictures(rows))).codes()
         for column, name in enumerate(ATTRIBUTES):

@@ -1,13 +1,14 @@
 """Train the judge of garden attributes: `python -m limner.metrics.train_judge --out DIR`.
 
 It learns from all combinations of colour and shape, each as likely as the others, from a garden of its own seed. Trained on the train split
-alone it also learns that some colours never come with some shapes, and misreads the combinations that are held out: a judge of zero-shot
-pictures must not expect any answer. Generated pictures are softer, noisier and more crooked than painted ones, so it learns from pictures
-that are blurred, bent, noisy and of lower resolution too.
+alone it also learns that some colours never come with some shapes: after 600 steps it read 99.5 % of the shapes of train combinations and
+70 % of held-out ones. A judge of zero-shot pictures must not expect any answer. Generated pictures are softer and noisier than painted
+ones, so it learns from pictures that are blurred, bent, noisy and of lower resolution too.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -91,18 +92,20 @@ class Artefacts:
         return softened
 
 
+def training_gardens(settings: JudgeTraining) -> list[Garden]:
+    """The gardens that the judge learns from: at 64 px, and a third as many pictures at 32 px."""
+    small = settings.pictures // 4
+    parts = ((settings.seed, settings.pictures - small, SIDE), (settings.seed + 1, small, SIDE // 2))
+    return [Garden(split=settings.split, seed=seed, length=length, resolution=side) for seed, length, side in parts]
+
+
 class PaintedBatches:
     """Batches of garden pictures painted once at 64 px and at 32 px, with their attribute codes."""
 
     def __init__(self, settings: JudgeTraining) -> None:
-        small = settings.pictures // 4
-        gardens = [
-            Garden(split=settings.split, seed=settings.seed + offset, length=length, resolution=resolution)
-            for offset, length, resolution in ((0, settings.pictures - small, SIDE), (1, small, SIDE // 2))
-        ]
         self.sources = [
             (to_tensor(garden.pictures(np.arange(len(garden)))), torch.from_numpy(garden.attribute_codes(np.arange(len(garden)))))
-            for garden in gardens
+            for garden in training_gardens(settings)
         ]
         self.settings = settings
 
@@ -167,12 +170,21 @@ CHECKS: tuple[tuple[str, str, int], ...] = (
 """What the card reports: a title, a split and a resolution."""
 
 
-def check_judge(judge: AttributeJudge, count: int, seed: int) -> dict[str, dict[str, float]]:
-    """Accuracy of each attribute on fresh pictures, for every row of `CHECKS`."""
-    return {
-        title: accuracies(confusions(judge, Garden(split=split, seed=seed, length=count, resolution=resolution)))
+def check_judge(judge: AttributeJudge, settings: JudgeTraining) -> dict[str, dict[str, float]]:
+    """Accuracy of each attribute on fresh pictures: for every row of `CHECKS`, and on descriptions that no training picture fitted."""
+    fresh = settings.seed + 10
+    figures = {
+        title: accuracies(confusions(judge, Garden(split=split, seed=fresh, length=settings.checked, resolution=resolution)))
         for title, split, resolution in CHECKS
     }
+    seen = {tuple(codes) for garden in training_gardens(settings) for codes in garden.attribute_codes(np.arange(len(garden))).tolist()}
+    garden = Garden(split="all", seed=fresh, length=10 * settings.checked)
+    codes = garden.attribute_codes(np.arange(len(garden))).tolist()
+    unseen = np.array([index for index, row in enumerate(codes) if tuple(row) not in seen][: settings.checked], dtype=np.int64)
+    if len(unseen):
+        title = f"{len(unseen):,} pictures whose six attributes never met in training, 64 px"
+        figures[title] = accuracies(confusions(judge, garden, unseen))
+    return figures
 
 
 def card(settings: JudgeTraining, figures: dict[str, dict[str, float]], minutes: float, content_hash: str) -> str:
@@ -180,7 +192,8 @@ def card(settings: JudgeTraining, figures: dict[str, dict[str, float]], minutes:
     header = "| pictures | " + " | ".join(ATTRIBUTES) + " |\n" + "|---" * (len(ATTRIBUTES) + 1) + "|\n"
     rows = "".join(f"| {title} | " + " | ".join(f"{100 * value:.2f}" for value in row.values()) + " |\n" for title, row in figures.items())
     chances = "| chance | " + " | ".join(f"{100 / len(values):.2f}" for values in ATTRIBUTES.values()) + " |\n"
-    flags = f"--steps {settings.steps} --split {settings.split} --seed {settings.seed} --threads {settings.threads}"
+    changed = [item.name for item in dataclasses.fields(settings) if getattr(settings, item.name) != item.default]
+    flags = "".join(f" --{name.replace('_', '-')} {getattr(settings, name)}" for name in changed)
     return f"""# The garden's judge
 
 A convolutional network of 259,000 weights that reads six attributes of a garden picture. Limner's faithfulness score asks it whether a
@@ -190,17 +203,17 @@ Weights: `model.safetensors`, half precision, hash `{content_hash}`. Pictures of
 
 ## Accuracy in per cent
 
-{settings.checked:,} fresh pictures for each line. Combinations are pairs of petal colour and shape; the held-out ones are those that
-generators never train on. The judge learned from pictures of the split `{settings.split}` of another seed; none of them is among these.
+{settings.checked:,} fresh pictures for each line that says no other number. Combinations are pairs of petal colour and shape;
+the held-out ones are those that generators never train on. The judge learned from the split `{settings.split}` of another seed.
 
 {header}{rows}{chances}
 ## Training
 
-{settings.steps:,} steps of {settings.batch_size} pictures out of {settings.pictures:,} (split `{settings.split}`, a quarter painted
-at 32 px), bent, softened, recoloured slightly and noised; AdamW, learning rate {settings.learning_rate}; {minutes:.1f} minutes on
-{settings.threads} thread(s) of a processor.
+{settings.steps:,} steps of {settings.batch_size} pictures out of {settings.pictures:,} of split `{settings.split}` (seed {settings.seed}),
+a quarter of them painted at 32 px, all of them bent, softened, recoloured slightly and noised. AdamW, learning rate
+{settings.learning_rate}. {minutes:.1f} minutes on {settings.threads} thread(s) of a processor.
 
-    python -m limner.metrics.train_judge --out DIR {flags}
+    python -m limner.metrics.train_judge --out DIR{flags}
 
 The same command gives the same weights on the same machine and version of PyTorch. Licence: as Limner's.
 """
@@ -218,7 +231,7 @@ def main(out: Path, settings: JudgeTraining) -> None:
     save_judge(train_judge(settings), out)
     minutes = (time.monotonic() - started) / 60
     judge = load_judge(out)
-    figures = check_judge(judge, settings.checked, settings.seed + 10)
+    figures = check_judge(judge, settings)
     for title, row in figures.items():
         print(title, {name: round(100 * value, 2) for name, value in row.items()})
     (out / "README.md").write_text(card(settings, figures, minutes, judge.content_hash))

@@ -13,7 +13,7 @@ Points = Sequence[tuple[float, float]]
 
 COLORS = ("#9b2335", "#1f5f8b", "#4d7c3a", "#b8860b", "#6b4c8a", "#2a7f7f")
 WIDTH, HEIGHT = 520, 260
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 34
+LEFT, RIGHT, TOP, BOTTOM = 52, 22, 12, 34
 MOST_POINTS = 300
 NOT_DRAWN = {"phase", "step", "total_step", "images", "epoch", "seconds"}
 
@@ -58,7 +58,7 @@ def _groups(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
         else:
             title = f"what the {player} says" if player == "discriminator" else player or figure.replace("_", " ")
         groups.setdefault(title, []).append(name)
-    return groups
+    return dict(sorted(groups.items(), key=lambda group: (group[0] != "losses", group[0] == "images a second")))
 
 
 def _label(name: str) -> str:

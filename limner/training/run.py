@@ -236,7 +236,7 @@ class Run:
     def _state(self) -> dict[str, Any]:
         stage = self.stages[self.position.stage]
         modules = {name: module.state_dict() for name, module in self._modules().items() if name in ("encoder", stage.name)}
-        return {"position": dataclasses.asdict(self.position), "processes": self.fabric.world_size, "torch": torch.__version__, "modules": modules,
+        return {"position": dataclasses.asdict(self.position), "processes": self.fabric.world_size, "torch": str(torch.__version__), "modules": modules,
                 "turns": {name: turn.state_dict() for name, turn in self.turns.items()}}
 
     def _restore(self) -> bool:
@@ -252,7 +252,7 @@ class Run:
             self.turns = stage.players(self.training, self.fabric)
             for name, turn in self.turns.items():
                 turn.load_state_dict(state["turns"][name])
-        for what, then, now in (("processes", state["processes"], self.fabric.world_size), ("PyTorch", state["torch"], torch.__version__)):
+        for what, then, now in (("processes", state["processes"], self.fabric.world_size), ("PyTorch", state["torch"], str(torch.__version__))):
             if then != now:
                 self.log.say(f"warning: the checkpoint was written with {what} {then}, now {now}: the run goes on, but not bit for bit")
         self.log.drop_after(self.position.total_step)

@@ -82,7 +82,8 @@ def test_collapse_is_exposed(found):
         assert found[name]["diversity"].value == pytest.approx(0.0, abs=1e-3)
         assert all(part.value == pytest.approx(0.0, abs=1e-3) for part in found[name]["diversity"].parts.values())
     assert found["one_picture_a_caption"]["faithfulness"].value > 0.97  # faithful and collapsed: both must be read
-    assert found["one_picture"]["is"].value == pytest.approx(1.0, abs=1e-6) < found["perfect"]["is"].value
+    assert found["one_picture"]["is"].value == pytest.approx(1.0, abs=1e-6)
+    assert found["perfect"]["is"].value > 5
     assert found["one_picture"]["faithfulness"].value == pytest.approx(found["one_picture"]["faithfulness"].chance, abs=0.2)
 
 

@@ -1,0 +1,197 @@
+"""`limner data`: prepare captioned pictures, and look at them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from limner.cli.arguments import parse
+from limner.core.errors import SettingsError, unknown_name
+
+if TYPE_CHECKING:
+    from limner.data.prepare import PrepareReport, Progress
+
+HELP = """usage: limner data prepare SOURCE ... --out DIR --resolution R
+       limner data show DIR|garden
+
+Captioned pictures: made ready for training, and looked at.
+
+  prepare  decode every picture of folders and tar shards once, and write a set that training reads at full speed
+  show     paint a contact sheet with captions
+
+examples:
+  limner data prepare my-folder --out prepared/mine --resolution 64
+  limner data show prepared/mine --split test --out sheet.png"""
+
+PREPARE = """Decode every picture of folders and tar shards once, and write a set that training reads at full speed.
+
+A folder holds pictures with same-name .txt files, one caption a line, or a metadata.jsonl or metadata.csv with
+file_name,text[,class,split].
+A tar shard holds KEY.jpg, KEY.txt and KEY.json (split, class_id, class_name). Several sources become one set.
+
+examples:
+  limner data prepare my-folder --out prepared/mine --resolution 64
+  limner data prepare shard-000.tar shard-001.tar --out prepared/flowers --resolution 64 --max-rejected 0.05"""
+
+SHOW = """Paint a contact sheet of a prepared set, or of the garden, with captions.
+
+examples:
+  limner data show prepared/mine
+  limner data show garden --split test --count 12 --out garden.png"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareArguments:
+    sources: Annotated[Positional[tuple[Path, ...]], arg(metavar="SOURCE")] = ()
+    """Folders of captioned pictures and tar shards."""
+    out: Annotated[Path, arg(metavar="DIR")]
+    """The folder to write, whole or not at all."""
+    resolution: Annotated[int, arg(metavar="R")]
+    """The highest resolution that will be trained; lower ones are made from it."""
+    uncaptioned: bool = False
+    """Keep training pictures that have no caption."""
+    max_rejected: Annotated[float, arg(metavar="SHARE")] = 0.01
+    """The largest share of samples that may be left out as unusable."""
+    split_by: Literal["auto", "class", "picture"] = "auto"
+    """`auto` keeps the splits that the samples name, else makes them by class where there are ten or more, else by picture."""
+    validation: Annotated[float, arg(metavar="SHARE")] = 0.1
+    """Share of classes or pictures for validation, in splits that are made."""
+    test: Annotated[float, arg(metavar="SHARE")] = 0.1
+    """Share of classes or pictures for testing, in splits that are made."""
+    seed: Annotated[int, arg(metavar="S")] = 0
+    """Decides the splits that are made."""
+    flip: Literal["auto", "yes", "no"] = "auto"
+    """Whether training may mirror pictures; `auto` says no where captions speak of left and right."""
+    evaluation_only: bool = False
+    """Accept a set without training pictures, for scores alone."""
+    force: bool = False
+    """Take the place of a prepared set that is there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowArguments:
+    data: Annotated[Positional[str], arg(metavar="DIR|garden")]
+    """The folder of a prepared set, or 'garden'."""
+    split: Annotated[str, arg(metavar="NAME")] = "train"
+    """Which pictures: train, val, test or all."""
+    count: Annotated[int, arg(metavar="N")] = 24
+    """How many pictures."""
+    columns: Annotated[int, arg(metavar="N")] = 6
+    """How many beside each other."""
+    seed: Annotated[int, arg(metavar="S")] = 0
+    """Decides which pictures and captions are drawn."""
+    out: Annotated[Path | None, arg(metavar="FILE.png")] = None
+    """Where to write the sheet; by default NAME-SPLIT.png in the current folder."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `limner data ...` and return its exit code."""
+    verbs = {"prepare": prepare, "show": show}
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(HELP)
+        return 0
+    if argv[0] not in verbs:
+        raise unknown_name("verb of limner data", argv[0], verbs)
+    return verbs[argv[0]](argv[1:])
+
+
+def prepare(argv: Sequence[str]) -> int:
+    """`limner data prepare`: sources to a prepared folder."""
+    arguments = parse(PrepareArguments, argv, prog="limner data prepare", description=PREPARE)
+    if not arguments.sources:
+        raise SettingsError("limner data prepare: missing SOURCE: give folders or tar shards; see limner data prepare --help")
+    from limner.data.prepare import prepare
+
+    with _progress_bar() as progress:
+        report = prepare(
+            arguments.sources,
+            arguments.out,
+            resolution=arguments.resolution,
+            uncaptioned=arguments.uncaptioned,
+            max_rejected=arguments.max_rejected,
+            split_by=arguments.split_by,
+            validation=arguments.validation,
+            test=arguments.test,
+            seed=arguments.seed,
+            flip=arguments.flip,
+            evaluation_only=arguments.evaluation_only,
+            force=arguments.force,
+            progress=progress,
+        )
+    print("\n".join(summary(report)))
+    return 0
+
+
+def summary(report: PrepareReport) -> Iterator[str]:
+    """What a user wants to know of a preparation, line by line."""
+    card = report.card
+    splits = ", ".join(f"{count:,} {split}" for split, count in card.splits.items())
+    origin = {"given": "as given", "class": "made by class", "picture": "made by picture"}[card.made_splits]
+    classes = f", {len(card.class_names):,} classes" if card.class_names else ""
+    speed = report.pictures / max(report.seconds, 1e-9)
+    yield (
+        f"{report.folder}: {report.pictures:,} pictures ({splits}; splits {origin}), {card.captions:,} captions, "
+        f"{report.words:,} words{classes}, in {report.seconds:.1f} s ({speed:,.0f} pictures/s)"
+    )
+    if card.rejected:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in card.rejected.items())
+        yield f"left out: {reasons}; each is in {report.folder / 'rejects.jsonl'}"
+    if card.uncaptioned or report.held_out_uncaptioned:
+        yield f"without captions: {card.uncaptioned:,} kept for training, {report.held_out_uncaptioned:,} of val and test left out"
+    if card.upscaled:
+        yield f"enlarged: {card.upscaled:,} pictures smaller than {card.stored_resolution} px; a lower --resolution would not blur them"
+    if report.classes_dropped:
+        yield f"classes are not used: {report.classes_dropped:,} pictures have none"
+    if report.sided:
+        whose = "none of their pictures is" if card.flip else "no picture of the set is"
+        yield f"left and right: spoken of in {report.sided:,} of {card.captions:,} captions; {whose} ever mirrored"
+    if "train" not in card.splits:
+        yield "no training pictures: the set serves for scores alone"
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Progress]:
+    """A bar with the time left, on stderr, gone when done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    console = Console(file=sys.stderr)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading captions", total=None)
+        yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total or None)
+
+
+def show(argv: Sequence[str]) -> int:
+    """`limner data show`: a contact sheet of a set."""
+    arguments = parse(ShowArguments, argv, prog="limner data show", description=SHOW)
+    if min(arguments.count, arguments.columns) < 1:
+        raise SettingsError("--count and --columns must be at least 1: for example --count 24 --columns 6")
+    from PIL import Image
+
+    from limner.core import random
+    from limner.data.catalog import open_data
+    from limner.data.prepared import PreparedPictures
+    from limner.data.sheet import contact_sheet
+
+    out = arguments.out or Path(f"{Path(arguments.data).resolve().name}-{arguments.split}.png")
+    if out.suffix.lower() not in Image.registered_extensions():
+        raise SettingsError(f"--out {out} is no picture file: give a name that ends in .png")
+    length = arguments.count if arguments.data == "garden" else None
+    pictures = open_data(arguments.data, arguments.split, 128 if length else 8, length=length)
+    indices = random.permutation(len(pictures), arguments.seed, "show")[: arguments.count]
+    captions = []
+    for index in indices.tolist():
+        every = pictures.captions(index)
+        captions.append(every[int(random.integers(len(every), arguments.seed, "show caption", index))] if every else "(no caption)")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet(pictures.read(indices), captions, arguments.columns).save(out)
+    of_all = f" of {len(pictures):,}" if isinstance(pictures, PreparedPictures) else ""  # the garden has no end
+    print(f"{out}: {len(indices)}{of_all} pictures of {pictures.name}, {arguments.split} split")
+    return 0

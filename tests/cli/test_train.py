@@ -1,0 +1,142 @@
+"""`limner train`: its flags, where defaults come from, and what bad input gets."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from limner.cli.arguments import options
+from limner.cli.main import main
+from limner.cli.train import TrainArguments, read_arguments, starting_point
+from limner.core.recipes import from_preset, save_recipe
+from limner.core.settings import Recipe
+
+PUBLIC_FLAGS = """
+--data --out --preset --resolution --steps --seed --device --resume --no-resume
+--method.noise-width --method.text-width --method.generator-channels --method.discriminator-channels --method.residual --method.no-residual
+--method.text-normalization --method.no-text-normalization --method.third-activation --method.no-third-activation --method.captions
+--method.mismatch-weight --method.mismatch --method.counterfactual --method.interpolation --method.learning-rate --method.beta1
+--method.halve-every --method.epochs --method.batch-size
+--training.steps --training.epochs --training.minutes --training.batch-size --training.seed --training.device --training.devices
+--training.precision --training.ema-half-life --training.log-every --training.sample-every --training.checkpoint-every
+--training.keep-checkpoints --training.tensorboard --training.no-tensorboard
+--data.flip --data.no-flip --data.garden-pictures --data.counterfactuals
+--text.encoder --text.width --text.steps --text.batch-size
+""".split()
+
+
+def read(*argv: str) -> tuple[Recipe, Path, bool]:
+    default, _ = starting_point("gan-cls", argv)
+    return read_arguments("gan-cls", default, argv)
+
+
+def test_the_public_flags_are_these() -> None:
+    """Scripts depend on them: a flag that goes or changes its name wants a word in the notes, and this list changed on purpose."""
+    recipe = from_preset("gan-cls", "cpu", "garden")
+    groups = {name: getattr(recipe, name) for name in ("method_settings", "training", "data_settings", "text")}
+    example = TrainArguments(name="gan-cls", data="garden", out=Path("run"), preset="cpu", resolution=64, **groups)
+    assert sorted(options(TrainArguments, example)) == sorted(PUBLIC_FLAGS)
+
+
+def test_flags_reach_the_recipe() -> None:
+    recipe, out, resume = read(
+        "gan-cls",
+        "--data",
+        "garden",
+        "--out",
+        "run",
+        "--preset",
+        "as-published",
+        "--steps",
+        "60",
+        "--seed",
+        "3",
+        "--device",
+        "cpu",
+        "--resume",
+        "--resolution",
+        "32",
+        "--method.interpolation",
+        "0.5",
+        "--method.no-residual",
+        "--training.checkpoint-every",
+        "200",
+        "--data.no-flip",
+        "--text.width",
+        "64",
+    )
+    published = from_preset("gan-cls", "as-published", "garden", 32)
+    assert recipe == dataclasses.replace(
+        published,
+        method_settings=dataclasses.replace(published.method_settings, interpolation=0.5, residual=False),
+        training=dataclasses.replace(published.training, steps=60, seed=3, device="cpu", checkpoint_every=200),
+        data_settings=dataclasses.replace(published.data_settings, flip=False),
+        text=dataclasses.replace(published.text, width=64),
+    )
+    assert (out, resume) == (Path("run"), True)
+
+
+def test_the_preset_follows_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for gpu, device, preset in ((False, "auto", "cpu"), (True, "auto", "as-published"), (True, "cpu", "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
+        assert read("gan-cls", "--data", "garden", "--out", "run", "--device", device)[0].preset == preset
+
+
+def test_a_recipe_file_stands_for_a_method(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    stored = dataclasses.replace(from_preset("gan-cls", "cpu", "prepared/mine"), resolution=16)
+    save_recipe(stored, path)
+    default, why = starting_point(str(path), [str(path), "--out", "run"])
+    recipe, _, _ = read_arguments(str(path), default, [str(path), "--out", "run", "--seed", "4"])
+    assert recipe == dataclasses.replace(stored, training=dataclasses.replace(stored.training, seed=4))
+    assert str(path) in why
+
+
+def test_a_resumed_run_keeps_the_settings_that_it_has(tmp_path: Path) -> None:
+    stored = from_preset("gan-cls", "cpu", "garden", 32)
+    stored = dataclasses.replace(stored, training=dataclasses.replace(stored.training, seed=9, steps=20))
+    save_recipe(stored, tmp_path / "recipe.yaml")
+    recipe, _, _ = read("gan-cls", "--data", "garden", "--out", str(tmp_path), "--resume", "--steps", "60")
+    assert recipe == dataclasses.replace(stored, training=dataclasses.replace(stored.training, steps=60))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("", "limner train needs a METHOD: gan-cls, or a recipe.yaml; see limner train --help"),
+        ("gan-clss --data garden --out run", "there is no method 'gan-clss': did you mean 'gan-cls'? known: gan-cls"),
+        ("gan-cls --data gardn --out run", "there is no data set or folder 'gardn': did you mean 'garden'? known: garden"),
+        ("gan-cls --data garden", "missing: --out; see limner train gan-cls --help"),
+        (
+            "--data garden gan-cls --out run --preset cup",
+            "there is no preset of gan-cls 'cup': did you mean 'cpu'? known: as-published, cpu",
+        ),
+        ("gan-cls --dta garden --out run", "there is no option '--dta': did you mean '--data'? see limner train gan-cls --help"),
+        (
+            "gan-cls --data garden --out run --checkpoint-every 5",
+            "there is no option '--checkpoint-every': did you mean '--training.checkpoint-every'? see limner train gan-cls --help",
+        ),
+        ("gan-cls --data garden --out run --steps few", "--steps takes a whole number, not 'few'; see limner train gan-cls --help"),
+        ("gan-cls --data garden --out run --steps 0", "--steps is 0, but a phase takes at least 1 step"),
+        (
+            "gan-cls --data garden --out run --device tpu",
+            "--device cannot be 'tpu': choose auto or cpu or cuda; see limner train gan-cls --help",
+        ),
+        ("gan-cls --data garden --out run --method.counterfactual 2", "method.counterfactual is 2.0, but must lie between 0 and 1"),
+        (
+            "gan-cls --data garden --out run --resolution 48",
+            "gan-cls cannot paint at 48 px: choose a power of two from 16 (64 as published)",
+        ),
+        ("missing.yaml --out run", "there is no recipe missing.yaml: give the path of a recipe.yaml, or the name of a method"),
+    ],
+)
+def test_bad_input_gets_one_line_and_writes_nothing(
+    words: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *words.split()]) == 2
+    assert capsys.readouterr().err == f"limner: {message}\n"
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,131 @@
+"""`generate`, `explore` and `evaluate` around a model, and `doctor`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from limner.cli import doctor, evaluate, explore, generate
+from limner.cli.main import main
+from limner.core.files import sha256
+from limner.model import Model
+
+
+@pytest.fixture(autouse=True)
+def shipped(tiny_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every verb finds the tiny model, whatever the name."""
+    for verb in (generate, explore, evaluate):
+        monkeypatch.setattr(verb, "open_model", lambda name, device: tiny_model)
+
+
+def test_a_folder_gets_one_file_a_picture(tiny_model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "more.txt").write_text("the blue bird\n\n  at night \n", encoding="utf-8")
+    out = tmp_path / "a" / "b"
+    assert (
+        main(["generate", "any", "A red flower!", "--captions", str(tmp_path / "more.txt"), "-n", "2", "--seed", "5", "--out", str(out)])
+        == 0
+    )
+    names = [
+        f"{row:03}-{words}-{number:02}.png"
+        for row, words in ((1, "a-red-flower"), (2, "the-blue-bird"), (3, "at-night"))
+        for number in (1, 2)
+    ]
+    assert sorted(path.name for path in out.iterdir()) == names
+    assert capsys.readouterr().out.split() == [str(out / name) for name in names]
+    expected = tiny_model.generate("A red flower!", n=2, seed=5)[1]
+    assert np.array_equal(np.asarray(Image.open(out / names[1])), np.asarray(expected))
+
+
+def test_a_png_gets_one_grid_and_strange_words_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "grid.png"
+    assert main(["generate", "any", "a red dragon", "-n", "3", "--out", str(out)]) == 0
+    assert "never met 'dragon'" in capsys.readouterr().err
+    with Image.open(out) as grid:
+        assert grid.width > 3 * 16
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--out", "x"], "there is nothing to paint"),
+        (["", "--out", "x"], "a caption is empty"),
+        (["a " * 5000, "--out", "x"], "has 10,000 characters"),
+        (["красный цветок", "--out", "x"], "knows none of the words"),
+        (["a flower", "-n", "0", "--out", "x"], "n is 0"),
+        (["--captions", "none.txt", "--out", "x"], "there is no file none.txt"),
+        (["a flower"], "missing: --out"),
+    ],
+)
+def test_generate_refuses_in_one_line_and_writes_nothing(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["generate", "any", *words]) == 2
+    told = capsys.readouterr().err
+    assert message in told and told.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_interpolate_writes_strips_and_animations(tmp_path: Path) -> None:
+    strip, film = tmp_path / "walk.png", tmp_path / "walk.gif"
+    assert main(["explore", "interpolate", "any", "--captions", "a red flower", "the blue bird", "--steps", "5", "--out", str(strip)]) == 0
+    assert Image.open(strip).size == (5 * 16, 16)
+    assert (
+        main(["explore", "interpolate", "any", "--caption", "a red flower", "--seeds", "1", "2", "--steps", "4", "--out", str(film)]) == 0
+    )
+    with Image.open(film) as frames:
+        assert frames.size == (16, 16) and frames.n_frames == 6  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["interpolat"], "did you mean 'interpolate'"),
+        (["interpolate", "any", "--out", "x.png"], "give --captions"),
+        (["interpolate", "any", "--caption", "a flower", "--captions", "a flower", "a bird", "--out", "x.png"], "give --captions"),
+        (["interpolate", "any", "--caption", "a flower", "--out", "x.bmp"], "ends in .png or .gif"),
+        (["interpolate", "any", "--caption", "a flower", "--steps", "1", "--out", "x.png"], "--steps is 1"),
+        (["interpolate", "any", "--captions", "a flower", "", "--out", "x.png"], "a caption is empty"),
+    ],
+)
+def test_explore_refuses_in_one_line(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["explore", *words]) == 2
+    told = capsys.readouterr().err
+    assert message in told and told.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_evaluate_prints_a_table_and_keeps_the_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "model").mkdir()
+    words = ["evaluate", str(tmp_path / "model"), "--metrics", "kid", "--count", "8", "--split", "test", "--seed", "3"]
+    assert main(words) == 0
+    assert "garden/test" in capsys.readouterr().out
+    (score,) = json.loads((tmp_path / "model" / "scores.json").read_text())["scores"]
+    assert score["name"] == "kid" and score["protocol"]["count"] == 8 and score["protocol"]["seed"] == 3
+    assert main(["evaluate", "garden", "--metrics", "fidd", "--count", "8"]) == 2
+    assert "there is no metric 'fidd': did you mean 'fid'" in capsys.readouterr().err
+
+
+def test_doctor_tells_whole_weights_from_damaged_ones(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "config.json").write_text(json.dumps({"weights_sha256": sha256(tmp_path / "model.safetensors")}))
+    assert doctor.whole(tmp_path, "reinstall").state == "ok"
+    (tmp_path / "model.safetensors").write_bytes(b"weight")
+    damaged = doctor.whole(tmp_path, "reinstall")
+    assert (damaged.state, damaged.fix) == ("wrong", "reinstall")
+    (tmp_path / "config.json").unlink()
+    assert doctor.whole(tmp_path, "reinstall").state == "wrong"
+
+
+def test_doctors_exit_code_follows_what_it_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for state, code in (("ok", 0), ("note", 0), ("wrong", 1)):
+        monkeypatch.setattr(doctor, "findings", lambda state=state: [doctor.Finding(state, "a thing", "mend it")])
+        assert main(["doctor"]) == code
+        assert "a thing -> mend it" in capsys.readouterr().out

@@ -1,0 +1,31 @@
+"""What several tests share."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: test workers share the cores
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from limner.model import Model
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Model:
+    """An untrained model that knows a dozen words and paints 16 px."""
+    import torch
+
+    import limner
+    from limner.model import Model
+    from limner.text.recurrent import RecurrentEncoder
+    from limner.text.tokenizers import WordTokenizer
+
+    torch.manual_seed(0)
+    tokenizer = WordTokenizer.build(["a red flower with five petals", "the blue bird at night in one tree"])
+    encoder = RecurrentEncoder(tokenizer)
+    method = limner.create("gan-cls", resolution=16, sentence_width=encoder.sentence_width, preset="cpu", generator_channels=4)
+    return Model(method, encoder, {"data": "garden"})

@@ -1,0 +1,102 @@
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+from limner.core.errors import DataError
+from limner.data.cache import CacheCard, SplitWriter, join, write_card
+from limner.data.prepared import open_prepared
+
+
+@pytest.fixture
+def folder(tmp_path):
+    writers = {split: SplitWriter(tmp_path, split) for split in ("train", "val", "test")}
+    for split, count in (("train", 6), ("val", 0), ("test", 3)):
+        for number in range(count):
+            captions = ["a red bird with two wings", "schön ✿"] if number != 5 else ["no such words here"]
+            writers[split].add(np.full((10, 10, 3), number, np.uint8), captions, f"{split}-{number}", number % 2, True)
+    for writer in writers.values():
+        writer.close()
+    fingerprint = join(tmp_path, writers, True)
+    write_card(
+        tmp_path,
+        CacheCard(
+            format=1,
+            name="birds",
+            resolution=8,
+            stored_resolution=10,
+            splits={"train": 6, "test": 3},
+            made_splits="given",
+            captions=17,
+            uncaptioned=0,
+            class_names=["a", "b"],
+            flip=True,
+            upscaled=0,
+            rejected={},
+            sources=["x"],
+            seed=0,
+            fingerprint=fingerprint,
+        ),
+    )
+    (tmp_path / "vocabulary.json").write_text(json.dumps({"red": 5, "blue": 3, "two": 5, "three": 1}))
+    return tmp_path
+
+
+def test_splits_are_stretches_of_the_whole(folder):
+    every, test = open_prepared(folder, "all"), open_prepared(folder, "test", 4)
+    assert (len(every), len(test)) == (9, 3)
+    assert [test.key(index) for index in (0, 1, 2, -1)] == ["test-0", "test-1", "test-2", "test-2"]
+    assert test.captions(1) == every.captions(7) == ["a red bird with two wings", "schön ✿"]
+    assert every.caption_counts.sum() == 17 and test.class_ids.tolist() == [0, 1, 0]
+    assert test.read([2, 0])[:, 0, 0, 0].tolist() == [2, 0]
+    with pytest.raises(IndexError):
+        test.captions(3)
+    with pytest.raises(IndexError):
+        test.read([3])
+
+
+def test_another_process_opens_the_files_anew(folder):
+    content = pickle.dumps(open_prepared(folder, "test"))
+    assert len(content) < 1000
+    assert (pickle.loads(content).read([1]) == 1).all()
+
+
+def test_counterfactuals_change_one_word_or_take_a_caption_of_another_class(folder):
+    train = open_prepared(folder, "train")
+    changed = {train.counterfactual(0, 0, draw) for draw in range(8)}
+    assert {"a blue bird with two wings", "a red bird with three wings"} <= changed
+    for text in changed:
+        assert sum(a != b for a, b in zip(text.split(), ["a", "red", "bird", "with", "two", "wings"], strict=True)) == 1
+    assert train.counterfactual(0, 0, 3) == open_prepared(folder, "train").counterfactual(0, 0, 3)
+    assert train.counterfactual(5, 0, 0) in ("a red bird with two wings", "schön ✿")
+
+
+@pytest.mark.parametrize(
+    ("split", "resolution", "message"),
+    [("val", None, "no 'val' split, only train"), ("trian", None, "no 'trian' split"), ("train", 9, "prepared at 8 px, below the 9 px")],
+)
+def test_what_a_set_lacks_is_said_with_the_fix(folder, split, resolution, message):
+    with pytest.raises(DataError, match=message):
+        open_prepared(folder, split, resolution)
+
+
+def test_damaged_later_and_foreign_folders(folder, tmp_path_factory):
+    with pytest.raises(DataError, match="is not a prepared data set.*limner data prepare"):
+        open_prepared(tmp_path_factory.mktemp("foreign"), "train")
+    card = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps({**card, "format": 2}))
+    with pytest.raises(DataError, match="later version"):
+        open_prepared(folder, "train")
+    (folder / "dataset.json").write_text(json.dumps({**card, "splits": "many"}))
+    with pytest.raises(DataError, match="dataset.json is damaged"):
+        open_prepared(folder, "train")
+    (folder / "dataset.json").write_text(json.dumps(card))
+    for name in ("pictures.u8", "captions.utf8", "first_captions.npy"):
+        content = (folder / name).read_bytes()
+        for broken in (content[:-5], content + b"more" if not name.endswith("npy") else b""):
+            (folder / name).write_bytes(broken)
+            with pytest.raises(DataError, match="is damaged"):
+                open_prepared(folder, "train")
+        (folder / name).write_bytes(content)
+    assert len(open_prepared(folder, "train")) == 6

@@ -1,0 +1,193 @@
+"""Nothing is lost: exact resume after `kill -9`, damaged checkpoints, signals, full disks, and losses that are not finite."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from limner.core.errors import CheckpointError, SettingsError, TrainingError
+from limner.core.method import Update
+from limner.core.recipes import from_preset
+from limner.core.settings import Recipe
+from limner.methods.gan_cls import GANCLS
+from limner.training import checkpoints
+from limner.training.run import train
+
+ROOT = Path(__file__).parents[2]
+FLAGS = ["--data", "garden", "--preset", "cpu", "--resolution", "16", "--device", "cpu", "--method.generator-channels", "4",
+         "--method.discriminator-channels", "4", "--method.batch-size", "16", "--data.garden-pictures", "200", "--training.log-every", "5",
+         "--training.checkpoint-every", "20", "--training.sample-every", "40", "--steps", "60"]
+
+
+def command(out: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "limner", "train", "gan-cls", *FLAGS, "--out", str(out), *more]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def tiny(steps: int, **training: Any) -> Recipe:
+    recipe = from_preset("gan-cls", "cpu", "garden", 16)
+    return dataclasses.replace(
+        recipe, method_settings=dataclasses.replace(recipe.method_settings, generator_channels=4, discriminator_channels=4, batch_size=16),
+        training=dataclasses.replace(recipe.training, steps=steps, log_every=5, checkpoint_every=20, sample_every=1000, device="cpu", **training),
+        data_settings=dataclasses.replace(recipe.data_settings, garden_pictures=200),
+    )
+
+
+def newest(run: Path) -> dict[str, Any]:
+    state = checkpoints.Checkpoints(run).load()
+    assert state is not None
+    return state
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a if key != "seconds")
+    return all(map(same, a, b)) and len(a) == len(b) if isinstance(a, list) else bool(a == b)
+
+
+def losses(run: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if "second" not in name} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 steps in one go."""
+    out = tmp_path_factory.mktemp("straight") / "run"
+    train(tiny(60), out)
+    return out
+
+
+def test_kill_and_resume_is_bit_for_bit(straight: Path, tmp_path: Path) -> None:
+    """`kill -9` after the first checkpoint, then --resume with a SIGTERM on the way, then --resume to the end, on the command line."""
+    out = tmp_path / "run"
+    process = subprocess.Popen(command(out), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    wait_for(out / "checkpoints" / "00000020", process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert newest(out)["position"]["total_step"] in (20, 40)
+
+    process = subprocess.Popen(command(out, "--resume"), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for_text(process, "going on with")
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode in (0, 143), errors  # 0 where it was done before the signal came
+    if process.returncode == 143:
+        assert "--resume" in errors
+
+    finished = subprocess.run(command(out, "--resume"), env=environment(), capture_output=True, text=True, timeout=120)
+    assert finished.returncode == 0, finished.stderr
+    state = newest(out)
+    assert state["position"]["total_step"] == 60
+    assert same(state, newest(straight))
+    assert losses(out)[-1] == losses(straight)[-1]
+
+
+def wait_for(path: Path, process: subprocess.Popen[Any], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end and process.poll() is None, f"{path} did not appear"
+        time.sleep(0.01)
+
+
+def wait_for_text(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if text in line:
+            return
+    raise AssertionError(f"'{text}' was not said")
+
+
+def test_a_finished_run_says_so(straight: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = newest(straight)
+    result = train(tiny(60), straight, resume=True)
+    assert result.steps == 60 and not result.interrupted
+    assert "finished after 60 steps: nothing to do" in capsys.readouterr().err
+    assert same(newest(straight), before)
+
+
+def test_resume_with_nothing_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(tiny(3), tmp_path / "new", resume=True).steps == 3
+    assert "nothing to resume" in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_falls_back(tmp_path: Path) -> None:
+    train(tiny(40), tmp_path / "run")
+    cut = tmp_path / "run" / "checkpoints" / "00000040" / "state.pt"
+    cut.write_bytes(cut.read_bytes()[:-100])
+    with pytest.warns(UserWarning, match="00000040 is damaged.*cut short"):
+        assert newest(tmp_path / "run")["position"]["total_step"] == 20
+
+
+def test_a_folder_that_exists_is_not_touched(straight: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="exists already: .*--resume"):
+        train(tiny(60), straight)
+    with pytest.raises(SettingsError, match="begun with training.seed 0, not 1"):
+        train(tiny(60, seed=1), straight, resume=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(CheckpointError, match="exists already"):
+        train(tiny(5), tmp_path / "mine")
+
+
+def test_cuda_without_one(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    recipe = tiny(5)
+    with pytest.raises(SettingsError, match="sees no GPU"):
+        train(dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, device="cuda")), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_does_not_stop_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    assert train(tiny(25), tmp_path / "run").steps == 25
+    assert "could not save after step 20" in capsys.readouterr().err
+    assert not list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+def poisoned(monkeypatch: pytest.MonkeyPatch, bad: range) -> None:
+    """Make the generator's loss NaN in these steps."""
+    honest = GANCLS.training_step
+
+    def step(self: GANCLS, batch: Any, progress: Any) -> Any:
+        for update in honest(self, batch, progress):
+            spoil = update.player == "generator" and progress.step in bad
+            yield Update(update.player, update.loss * torch.nan, update.metrics) if spoil else update
+
+    monkeypatch.setattr(GANCLS, "training_step", step)
+
+
+def test_a_loss_that_is_not_finite_never_reaches_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    poisoned(monkeypatch, range(6, 8))
+    train(tiny(10), tmp_path / "run")
+    state = newest(tmp_path / "run")
+    assert all(torch.isfinite(value).all() for value in state["modules"]["method"].values())
+    steps = {name: {float(entry["step"]) for entry in turn["optimizer"]["state"].values()} for name, turn in state["turns"].items()}
+    assert steps == {"discriminator": {10.0}, "generator": {8.0}}
+    assert "40.0% of the generator's updates before step 10 were left out" in capsys.readouterr().err
+
+
+def test_divergence_stops_the_run_at_the_next_log_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    poisoned(monkeypatch, range(20, 1000))
+    with pytest.raises(TrainingError, match="every update of the generator before step 25.*not finite"):
+        train(tiny(60), tmp_path / "run")
+    assert newest(tmp_path / "run")["position"]["total_step"] == 20
