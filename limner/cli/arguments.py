@@ -10,6 +10,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar, get_origin, get_type_hints
 
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional
+
 from limner.core.errors import SettingsError
 
 Arguments = TypeVar("Arguments")
@@ -22,8 +25,6 @@ def parse(shape: type[Arguments], argv: Sequence[str], *, prog: str, description
     default: an instance whose values stand where the user gives none (tyro.MISSING for what must be given).
     Raises SettingsError in one line for an unknown option (with the nearest), a bad value or a missing argument.
     """
-    import tyro
-
     if not {"-h", "--help"}.intersection(argv):
         _refuse_unknown_options(shape, argv, prog, default)
     box = io.StringIO()
@@ -36,7 +37,6 @@ def parse(shape: type[Arguments], argv: Sequence[str], *, prog: str, description
                 description=description,
                 default=default,
                 return_unknown_args=True,
-                config=(tyro.conf.FlagCreatePairsOff,) if default is None else (),
             )
     except SystemExit as stop:
         if not stop.code:
@@ -55,26 +55,18 @@ def options(shape: type, default: Any = None, prefix: str = "--") -> Iterator[st
     plain = get_origin(shape) or shape
     hints = get_type_hints(plain, include_extras=True)
     for field in dataclasses.fields(plain):
-        name, aliases, positional = _naming(field.name, hints[field.name])
+        notes = getattr(hints[field.name], "__metadata__", ())
         value = getattr(default, field.name, None)
-        if positional:
+        name = next((note.name for note in notes if getattr(note, "name", None)), field.name).replace("_", "-")
+        if Positional in notes:
             continue
         if dataclasses.is_dataclass(value):
             yield from options(type(value), value, f"{prefix}{name}.")
             continue
         yield prefix + name
-        yield from aliases
-        if isinstance(value, bool):
+        yield from (alias for note in notes for alias in getattr(note, "aliases", None) or ())
+        if isinstance(value, bool) and FlagCreatePairsOff not in notes:
             yield f"{prefix}no-{name}"
-
-
-def _naming(name: str, hint: Any) -> tuple[str, Sequence[str], bool]:
-    """An argument's name, its short forms, and whether it is given by its place: what the annotation says."""
-    notes = getattr(hint, "__metadata__", ())
-    for note in notes:
-        name = getattr(note, "name", None) or name
-    aliases = [alias for note in notes for alias in getattr(note, "aliases", None) or ()]
-    return name.replace("_", "-"), aliases, any(str(note) == "POSITIONAL" or "Positional" in repr(note) for note in notes)
 
 
 def _refuse_unknown_options(shape: type, argv: Sequence[str], prog: str, default: Any) -> None:

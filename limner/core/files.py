@@ -14,8 +14,8 @@ from pathlib import Path
 def whole_folder(folder: Path) -> Iterator[Path]:
     """Fill a new folder that takes the place of `folder` once it is complete and on disk; if the block fails, nothing changes.
 
-    A crash at any moment leaves the old folder or the new one under the name, or, between two renames, the old one as `.NAME.old`, which the next
-    writing or `recover` puts back.
+    A crash at any moment leaves the old folder or the new one under the name, or, between two renames, the old one as `.NAME.old`,
+    which the next writing or `recover` puts back.
     """
     fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     recover(folder)
@@ -63,5 +63,4 @@ def sync(path: Path) -> None:
 
 def sha256(path: Path) -> str:
     """Hex digest of a file's contents."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else hashlib.sha256(stream.read()).hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,7 +1,8 @@
 """The contract between a method and the training loop.
 
-A method says who plays (`players`), in which phases (`phases`), how one batch trains them (`training_step`) and how it paints (`paint`). The step
-*yields* updates; between two yields the trainer takes that player's gradient, averages it across processes, steps its optimiser and its average.
+A method says who plays (`players`), in which phases (`phases`), how one batch trains them (`training_step`) and how it paints (`paint`).
+The step *yields* updates; between two yields the trainer takes that player's gradient, averages it across processes, steps its optimiser
+and its average.
 """
 
 from __future__ import annotations

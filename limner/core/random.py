@@ -1,8 +1,8 @@
 """Random numbers that depend on what they are for, and on nothing else.
 
-Every draw is a pure function of integers (a seed, a sample's index, a stream): the same picture, crop or caption comes out whatever the batch
-size, the process, the number of devices or what was drawn before, and a resumed run needs no generator state. The hash is SplitMix64's finaliser
-(Steele, Lea and Flood, OOPSLA 2014), applied once per part; integer draws and uniforms are exact on every machine.
+Every draw is a pure function of integers (a seed, a sample's index, a stream): the same picture, crop or caption comes out whatever the
+batch size, the process, the number of devices or what was drawn before, and a resumed run needs no generator state. The hash is
+SplitMix64's finaliser (Steele, Lea and Flood, OOPSLA 2014), applied once per part; integer draws and uniforms are exact on every machine.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The settings that every run has, whatever its method; a method adds a dataclass of its own.
 
-Frozen, keyword-only dataclasses are the only configuration: the same objects in Python, in `recipe.yaml` and as flags of the command line, where
-the sentence under each field is its help.
+Frozen, keyword-only dataclasses are the only configuration: the same objects in Python, in `recipe.yaml` and as flags of the command
+line, where the sentence under each field is its help.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class TextSettings:
     """The text encoder of a run."""
 
     encoder: str | None = None
-    """A shipped name, run folder or model folder whose text encoder is used; by default the garden's on the garden, else one is trained first."""
+    """A shipped name, run folder or model folder whose text encoder is used; else the garden's on the garden, and elsewhere one is trained."""
     width: int = 128
     """Width of the sentence embedding of an encoder that is trained first."""
     steps: int = 3000

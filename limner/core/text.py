@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,8 +27,9 @@ class TextFeatures:
     def __len__(self) -> int:
         return self.sentence.shape[0]
 
-    def _map(self, function) -> TextFeatures:  # type: ignore[no-untyped-def]
-        return TextFeatures(*(None if value is None else function(value) for value in (self.sentence, self.words, self.mask, self.tokens)))
+    def _map(self, function: Callable[[Tensor], Tensor]) -> TextFeatures:
+        words, mask, tokens = (None if value is None else function(value) for value in (self.words, self.mask, self.tokens))
+        return TextFeatures(function(self.sentence), words, mask, tokens)
 
     def to(self, device: torch.device | str) -> TextFeatures:
         return self._map(lambda value: value.to(device, non_blocking=True))
@@ -39,7 +40,9 @@ class TextFeatures:
     @staticmethod
     def cat(parts: Sequence[TextFeatures]) -> TextFeatures:
         """Join batches whose optional fields are alike; words must have the same length T."""
+
         def joined(name: str) -> Tensor | None:
             values = [getattr(part, name) for part in parts]
             return None if values[0] is None else torch.cat(values)
+
         return TextFeatures(torch.cat([part.sentence for part in parts]), joined("words"), joined("mask"), joined("tokens"))

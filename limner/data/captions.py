@@ -13,7 +13,7 @@ from limner.text.encoder import TextEncoder
 from limner.text.encoding import encode_all
 
 TABLE_BYTES = 1 << 30
-"""Sentence embeddings are kept for all captions of a split where they fit in this much memory; else, and for words, captions are encoded anew."""
+"""All sentence embeddings of a split are kept where they fit in this much memory; else, and for words, captions are encoded anew."""
 
 
 class CaptionFeatures:
@@ -22,12 +22,19 @@ class CaptionFeatures:
     words: whether word features are wanted too; they are encoded batch by batch.
     """
 
-    def __init__(self, encoder: TextEncoder, pictures: CaptionedPictures, *, counterfactuals: int = 0, words: bool = False,
-                 device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        pictures: CaptionedPictures,
+        *,
+        counterfactuals: int = 0,
+        words: bool = False,
+        device: torch.device | str = "cpu",
+    ) -> None:
         self.encoder, self.pictures, self.counterfactuals = encoder.eval(), pictures, counterfactuals
         self.device = torch.device(device)
         counts = pictures.caption_counts
-        self.first = np.cumsum(counts) - counts                                           # [N]: number of a picture's first caption
+        self.first = np.cumsum(counts) - counts  # [N]: number of a picture's first caption
         self.total = int(counts.sum())
         self.table: Tensor | None = None
         if not words and self.total * (1 + counterfactuals) * encoder.sentence_width * 4 <= TABLE_BYTES:

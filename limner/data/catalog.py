@@ -19,14 +19,19 @@ from limner.data.prepared import open_prepared
 BUILT_IN = ("garden",)
 
 
-def open_data(name: str, split: str, resolution: int, settings: DataSettings = DataSettings(), length: int | None = None) -> CaptionedPictures:
+def open_data(
+    name: str, split: str, resolution: int, settings: DataSettings | None = None, length: int | None = None
+) -> CaptionedPictures:
     """Open one split of a built-in set by name, or of a prepared set by folder.
 
     length: how many pictures a built-in set paints; by default `settings.garden_pictures` in the train split, its own number in the others.
     Raises DataError, saying what to do, for a folder that is not prepared, and SettingsError for a name that does not exist.
     """
+    settings = settings or DataSettings()
     if name == "garden":
-        return GardenPictures(Garden(split, length=length or (settings.garden_pictures if split == "train" else None), resolution=resolution))
+        return GardenPictures(
+            Garden(split, length=length or (settings.garden_pictures if split == "train" else None), resolution=resolution)
+        )
     if Path(name).exists():
         return open_prepared(Path(name), split, resolution)
     if Path(name).parent == Path("."):

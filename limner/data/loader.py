@@ -1,11 +1,10 @@
 """Pictures and words to training batches, as a pure function of (seed, step).
 
-Nothing here has a state: the order of the pictures, the captions drawn, crops and flips follow from (seed, epoch, index), so a resumed run, or one
-spread over several processes, sees the same batches.
+Nothing here has a state: the order of the pictures, the captions drawn, crops and flips follow from (seed, epoch, index), so a resumed
+run, or one spread over several processes, sees the same batches.
 """
 
 from __future__ import annotations
-
 
 import numpy as np
 import torch
@@ -27,12 +26,24 @@ class Loader:
     rank, processes: this process takes its own part of every global batch.
     """
 
-    def __init__(self, pictures: CaptionedPictures, phase: Phase, *, seed: int, device: torch.device | str = "cpu",
-                 features: CaptionFeatures | None = None, flip: bool = True, rank: int = 0, processes: int = 1) -> None:
+    def __init__(
+        self,
+        pictures: CaptionedPictures,
+        phase: Phase,
+        *,
+        seed: int,
+        device: torch.device | str = "cpu",
+        features: CaptionFeatures | None = None,
+        flip: bool = True,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
         self.pictures, self.phase, self.features = pictures, phase, features
         self.seed, self.device, self.flip = seed, torch.device(device), flip and pictures.may_flip
         if phase.batch_size % processes:
-            raise DataError(f"a batch of {phase.batch_size} pictures cannot be shared by {processes} processes: choose a multiple of {processes}")
+            raise DataError(
+                f"a batch of {phase.batch_size} pictures cannot be shared by {processes} processes: choose a multiple of {processes}"
+            )
         self.own = slice(rank * phase.batch_size // processes, (rank + 1) * phase.batch_size // processes)
         self.pool = np.flatnonzero(pictures.caption_counts > 0)
         if not len(self.pool):
@@ -76,11 +87,18 @@ class Loader:
         return others
 
     def _assemble(self, indices: NDArray[np.int64], epochs: NDArray[np.int64], samples: NDArray[np.int64], role: str) -> Batch:
-        numbers = self._draw_captions(indices, epochs, role)                               # [B, K]
-        captions = [[every[number] for number in row] for every, row in zip(map(self.pictures.captions, indices.tolist()), numbers, strict=True)]
+        numbers = self._draw_captions(indices, epochs, role)  # [B, K]
+        captions = [
+            [every[number] for number in row] for every, row in zip(map(self.pictures.captions, indices.tolist()), numbers, strict=True)
+        ]
         batch = Batch(
-            pictures=self._prepare(self.pictures.read(indices), indices, epochs), captions=captions, texts=(), indices=indices, samples=samples,
-            seed=self.seed, classes=self._classes(indices),
+            pictures=self._prepare(self.pictures.read(indices), indices, epochs),
+            captions=captions,
+            texts=(),
+            indices=indices,
+            samples=samples,
+            seed=self.seed,
+            classes=self._classes(indices),
         )
         if self.features is not None:
             batch.texts = tuple(self.features.of(indices, numbers[:, k]) for k in range(self.phase.captions))
@@ -98,10 +116,10 @@ class Loader:
 
     def _draw_captions(self, indices: NDArray[np.int64], epochs: NDArray[np.int64], role: str) -> NDArray[np.int64]:
         """K different captions of each picture, or each as often as needed where it has fewer: [B, K]."""
-        counts = self.pictures.caption_counts[indices]                                    # [B]
+        counts = self.pictures.caption_counts[indices]  # [B]
         columns = np.arange(counts.max())
         keys = random.uniform(self.seed, "captions", role, epochs[:, None], indices[:, None], columns)
-        order = np.argsort(np.where(columns < counts[:, None], keys, 2.0), axis=1)        # a row's own captions first
+        order = np.argsort(np.where(columns < counts[:, None], keys, 2.0), axis=1)  # a row's own captions first
         wanted = np.arange(self.phase.captions) % counts[:, None]
         return np.take_along_axis(order, wanted, axis=1)
 
@@ -114,7 +132,9 @@ class Loader:
         if margin:
             tops = random.integers(margin + 1, self.seed, "top", epochs, indices)
             lefts = random.integers(margin + 1, self.seed, "left", epochs, indices)
-            pictures = np.stack([picture[top : top + side, left : left + side] for picture, top, left in zip(pictures, tops, lefts, strict=True)])
+            pictures = np.stack(
+                [picture[top : top + side, left : left + side] for picture, top, left in zip(pictures, tops, lefts, strict=True)]
+            )
         if self.flip:
             mirrored = random.uniform(self.seed, "flip", epochs, indices) < 0.5
             if self.pictures.mirrorable is not None:
@@ -130,5 +150,3 @@ def to_network(pictures: NDArray[np.uint8], resolution: int, device: torch.devic
     if batch.shape[-1] == resolution:
         return batch
     return torch.nn.functional.interpolate(batch, size=(resolution, resolution), mode="bilinear", antialias=True, align_corners=False)
-
-

@@ -28,7 +28,7 @@ def between_captions(model: Model, start: str, end: str, steps: int = 8, seed: i
     Raises SettingsError for captions that the model cannot read and for fewer than 2 steps.
     """
     for caption in (start, end):
-        model._check(caption)
+        model.check(caption)
     text = blend(model.encode([start, end]), _fractions(steps))
     return _pictures(model.paint(text, model.noise(seed, np.zeros(steps, np.int64))))
 
@@ -38,7 +38,7 @@ def between_noises(model: Model, caption: str, seeds: tuple[int, int], steps: in
 
     Raises SettingsError for a caption that the model cannot read and for fewer than 2 steps.
     """
-    model._check(caption)
+    model.check(caption)
     text = model.encode([caption])
     start, end = (model.noise(seed, [0]) for seed in seeds)
     return _pictures(torch.cat([model.paint(text, start.between(end, fraction)) for fraction in _fractions(steps).tolist()]))

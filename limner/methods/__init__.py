@@ -25,7 +25,11 @@ def get(name: str) -> type[Method]:
     if name not in names():
         raise unknown_name("method", name, names())
     module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
-    return next(value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, Method) and value.__module__ == module.__name__)
+    return next(
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, Method) and value.__module__ == module.__name__
+    )
 
 
 def settings_class(name: str) -> type:

@@ -1,7 +1,8 @@
 """GAN-CLS, GAN-INT and GAN-INT-CLS: a conditional DCGAN with a matching-aware discriminator (Reed et al., ICML 2016).
 
-Scott Reed, Zeynep Akata, Xinchen Yan, Lajanugen Logeswaran, Bernt Schiele and Honglak Lee, "Generative Adversarial Text to Image Synthesis",
-arXiv:1605.05396. The networks and losses follow the authors' code (`main_cls.lua`, `main_cls_int.lua`) where paper and code differ:
+Scott Reed, Zeynep Akata, Xinchen Yan, Lajanugen Logeswaran, Bernt Schiele and Honglak Lee, "Generative Adversarial Text to Image
+Synthesis", arXiv:1605.05396. The networks and losses follow the authors' code (`main_cls.lua`, `main_cls_int.lua`) where paper and code
+differ:
 
 - the mismatched pair is another class's *picture* with the right caption (the paper's text reads as the reverse);
 - the condition is the mean embedding of four captions of the picture;
@@ -97,10 +98,17 @@ class GANCLS(Method):
         "cpu": Preset(
             sentence="Narrow networks and counterfactual captions, sized for two CPU cores.",
             resolution=64,
-            method=dict(
-                generator_channels=16, discriminator_channels=16, third_activation=True, captions=1,
-                mismatch="caption", counterfactual=0.75, learning_rate=4e-4, halve_every=0.0, epochs=40.0,
-            ),
+            method={
+                "generator_channels": 16,
+                "discriminator_channels": 16,
+                "third_activation": True,
+                "captions": 1,
+                "mismatch": "caption",
+                "counterfactual": 0.75,
+                "learning_rate": 4e-4,
+                "halve_every": 0.0,
+                "epochs": 40.0,
+            },
         ),
     }
     settings: GANCLSSettings
@@ -120,17 +128,25 @@ class GANCLS(Method):
 
     def phases(self) -> list[Phase]:
         settings = self.settings
-        return [Phase(name="gan", resolution=self.conditions.resolution, batch_size=settings.batch_size, epochs=settings.epochs,
-                      captions=settings.captions, counterfactual=settings.counterfactual > 0)]
+        return [
+            Phase(
+                name="gan",
+                resolution=self.conditions.resolution,
+                batch_size=settings.batch_size,
+                epochs=settings.epochs,
+                captions=settings.captions,
+                counterfactual=settings.counterfactual > 0,
+            )
+        ]
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
-        condition = mean_sentence(batch)                                                  # [B, D]
+        condition = mean_sentence(batch)  # [B, D]
         noise: GANCLSNoise = self.noise(batch, "discriminator")
-        fake = self.generator(noise.z, condition)                                         # [B, 3, R, R]
+        fake = self.generator(noise.z, condition)  # [B, 3, R, R]
         yield self._discriminator_update(batch, condition, fake.detach())
         if self.settings.interpolation:
             # The authors' code draws new noise for the generator's turn, and adds a condition for every two of the batch.
-            condition = with_midpoints(condition)                                         # [1.5 B, D]
+            condition = with_midpoints(condition)  # [1.5 B, D]
             z = torch.cat([self.noise(batch, stream).z for stream in ("generator", "midpoints")])[: len(condition)]
             fake = self.generator(z, condition)
         yield self._generator_update(fake, condition, len(batch))
@@ -138,8 +154,8 @@ class GANCLS(Method):
     def _discriminator_update(self, batch: Batch, condition: Tensor, fake: Tensor) -> Update:
         """BCE(real, 1) + w BCE(mismatched, 0) + (1 - w) BCE(fake, 0); the paper's Algorithm 1, lines 6 to 10, at w = 1/2."""
         weight = self.settings.mismatch_weight
-        features = self.discriminator.look(batch.pictures)                                # [B, 8 C, 4, 4]
-        real = self.discriminator.match(features, condition)                              # [B]
+        features = self.discriminator.look(batch.pictures)  # [B, 8 C, 4, 4]
+        real = self.discriminator.match(features, condition)  # [B]
         generated = self.discriminator(fake, condition)
         loss = bce(real, 1.0) + (1.0 - weight) * bce(generated, 0.0)
         metrics = {"real": real.detach().sigmoid().mean(), "fake": generated.detach().sigmoid().mean()}
@@ -185,14 +201,20 @@ class Generator(nn.Module):
 
     def __init__(self, settings: GANCLSSettings, conditions: Conditions) -> None:
         super().__init__()
-        widths = channels(settings.generator_channels, conditions.resolution)[::-1]      # coarse to fine
+        widths = channels(settings.generator_channels, conditions.resolution)[::-1]  # coarse to fine
         inner = widths[0] // 4
         self.text = nn.Sequential(nn.Linear(conditions.sentence_width, settings.text_width), nn.LeakyReLU(0.2, inplace=True))
-        layers: list[nn.Module] = [nn.ConvTranspose2d(settings.noise_width + settings.text_width, widths[0], 4, bias=False),
-                                   nn.BatchNorm2d(widths[0]), *self._after(widths[0], inner, settings.residual)]
+        layers: list[nn.Module] = [
+            nn.ConvTranspose2d(settings.noise_width + settings.text_width, widths[0], 4, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            *self._after(widths[0], inner, settings.residual),
+        ]
         for level, (wide, narrow) in enumerate(zip(widths, widths[1:], strict=False)):
-            layers += [nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False), nn.BatchNorm2d(narrow),
-                       *self._after(narrow, narrow // 4, settings.residual and level == 0)]
+            layers += [
+                nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False),
+                nn.BatchNorm2d(narrow),
+                *self._after(narrow, narrow // 4, settings.residual and level == 0),
+            ]
         self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1, bias=False), nn.Tanh())
 
     @staticmethod
@@ -206,7 +228,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Does the picture look real *and* match the sentence? Strided convolutions to 4x4, where the projected text is set beside every place."""
+    """Does the picture look real *and* match the sentence? Strided convolutions to 4x4, and the projected text beside every place there."""
 
     def __init__(self, settings: GANCLSSettings, conditions: Conditions) -> None:
         super().__init__()
@@ -221,9 +243,13 @@ class Discriminator(nn.Module):
             layers.append(Residual(top, inner, nn.LeakyReLU(0.2, inplace=True)))
         self.picture = nn.Sequential(*layers, nn.LeakyReLU(0.2, inplace=True))
         normalization = [nn.BatchNorm1d(settings.text_width)] if settings.text_normalization else []
-        self.text = nn.Sequential(nn.Linear(conditions.sentence_width, settings.text_width), *normalization, nn.LeakyReLU(0.2, inplace=True))
+        self.text = nn.Sequential(
+            nn.Linear(conditions.sentence_width, settings.text_width), *normalization, nn.LeakyReLU(0.2, inplace=True)
+        )
         self.joint = nn.Sequential(
-            nn.Conv2d(top + settings.text_width, top, 1, bias=False), nn.BatchNorm2d(top), nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(top + settings.text_width, top, 1, bias=False),
+            nn.BatchNorm2d(top),
+            nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(top, 1, 4, bias=False),
         )
 
@@ -247,9 +273,14 @@ class Residual(nn.Module):
     def __init__(self, width: int, inner: int, activation: nn.Module) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(width, inner, 1, bias=False), nn.BatchNorm2d(inner), activation,
-            nn.Conv2d(inner, inner, 3, padding=1, bias=False), nn.BatchNorm2d(inner), activation,
-            nn.Conv2d(inner, width, 3, padding=1, bias=False), nn.BatchNorm2d(width),
+            nn.Conv2d(width, inner, 1, bias=False),
+            nn.BatchNorm2d(inner),
+            activation,
+            nn.Conv2d(inner, inner, 3, padding=1, bias=False),
+            nn.BatchNorm2d(inner),
+            activation,
+            nn.Conv2d(inner, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Models on disk: what is shared, and what ships with Limner.
 
-A model folder holds `model.safetensors` (the text encoder and the networks that paint, their running average), `config.json` (method, settings,
-vocabulary, where it comes from) and `README.md` (its card).
+A model folder holds `model.safetensors` (the text encoder and the networks that paint, their running average), `config.json` (method,
+settings, vocabulary, where it comes from) and `README.md` (its card).
 """
 
 from __future__ import annotations
@@ -30,10 +30,16 @@ FORMAT, VERSION = "limner-model", 1
 
 
 def save_model(folder: Path, name: str, method: Method, encoder: TextEncoder, about: dict[str, Any], card: str) -> None:
-    """Write a model folder, whole or not at all. `name` is the method's; the method's present weights are saved, of those players that paint."""
+    """Write a model folder, whole or not at all. `name` is the method's; the method's present weights are saved, of those players that
+    paint."""
     config = {
-        "format": FORMAT, "version": VERSION, "method": name, "settings": dataclasses.asdict(method.settings),
-        "conditions": dataclasses.asdict(method.conditions), "text": encoder_config(encoder), "about": about,
+        "format": FORMAT,
+        "version": VERSION,
+        "method": name,
+        "settings": dataclasses.asdict(method.settings),
+        "conditions": dataclasses.asdict(method.conditions),
+        "text": encoder_config(encoder),
+        "about": about,
     }
     tensors = {f"text.{key}": value for key, value in encoder.state_dict().items()}
     tensors |= {f"method.{key}": value for key, value in painting_state(method).items()}
@@ -44,7 +50,9 @@ def save_model(folder: Path, name: str, method: Method, encoder: TextEncoder, ab
             (fresh / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
             (fresh / "README.md").write_text(card, encoding="utf-8")
     except OSError as error:
-        raise CheckpointError(f"cannot write the model to {folder}: {error.strerror or error}; free some space or choose another folder") from error
+        raise CheckpointError(
+            f"cannot write the model to {folder}: {error.strerror or error}; free some space or choose another folder"
+        ) from error
 
 
 def painting_state(method: Method) -> dict[str, Tensor]:
@@ -66,13 +74,17 @@ def load(name_or_path: str | Path, device: str = "cpu") -> Model:
     if (folder / "recipe.yaml").exists():
         recover(folder / "model")
         if not (folder / "model").exists():
-            raise CheckpointError(f"the run {folder} has no model yet: it writes one with its first checkpoint; go on with `limner train --resume`")
+            raise CheckpointError(
+                f"the run {folder} has no model yet: it writes one with its first checkpoint; go on with `limner train --resume`"
+            )
         return load_folder(folder / "model").to(device)
     if folder.exists():
         return load_folder(folder).to(device)
     if len(folder.parts) == 1:
         raise unknown_name("shipped model or folder", str(name_or_path), shipped_models())
-    raise CheckpointError(f"there is no folder {folder}: give a run folder, a model folder or a shipped name ({', '.join(shipped_models())})")
+    raise CheckpointError(
+        f"there is no folder {folder}: give a run folder, a model folder or a shipped name ({', '.join(shipped_models())})"
+    )
 
 
 def shipped_models() -> list[str]:
@@ -93,7 +105,7 @@ def load_folder(folder: Path) -> Model:
         if sha256(weights) != config["weights_sha256"]:
             raise CheckpointError(f"{weights} is not the file its config.json speaks of (cut short or changed): copy the folder again")
         method_class = methods.get(config["method"])
-        settings = msgspec.convert(config["settings"], method_class.Settings)
+        settings: Any = msgspec.convert(config["settings"], method_class.Settings)
         method = method_class(settings, msgspec.convert(config["conditions"], Conditions))
         encoder = encoder_from_config(config["text"])
         tensors = load_file(weights)
@@ -114,14 +126,18 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CheckpointError(f"{folder} is no model or run folder (no config.json, no recipe.yaml): give one that `limner train` wrote") from error
+        raise CheckpointError(
+            f"{folder} is no model or run folder (no config.json, no recipe.yaml): give one that `limner train` wrote"
+        ) from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"cannot read {path} ({error}): copy the folder again") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise CheckpointError(f"{path} does not describe a Limner model: give a folder that `limner train` wrote")
     if config.get("version") != VERSION:
-        raise CheckpointError(f"{folder} is a model of version {config.get('version')}, this Limner reads version {VERSION}: "
-                              "use the Limner that wrote it, or train it again")
+        raise CheckpointError(
+            f"{folder} is a model of version {config.get('version')}, this Limner reads version {VERSION}: "
+            "use the Limner that wrote it, or train it again"
+        )
     return config
 
 

@@ -62,7 +62,7 @@ class Model:
     def pictures(self, captions: Sequence[str], samples: ArrayLike, seed: int = 0, batch_size: int = 64) -> NDArray[np.uint8]:
         """One picture for each caption and sample number, which decides its noise: [B, H, W, 3] uint8."""
         for caption in dict.fromkeys(captions):
-            self._check(caption)
+            self.check(caption)
         samples = np.asarray(samples)
         parts = [
             self.paint(self.encode(captions[start : start + batch_size]), self.noise(seed, samples[start : start + batch_size]))
@@ -88,7 +88,8 @@ class Model:
         """The words of a caption that the model never met."""
         return self.encoder.unknown_words(caption)
 
-    def _check(self, caption: str) -> None:
+    def check(self, caption: str) -> None:
+        """Raise SettingsError for a caption that cannot be painted: empty, too long, or without a word that the model knows."""
         shown = caption if len(caption) <= 60 else caption[:57] + "..."
         if not caption.strip():
             raise SettingsError("a caption is empty: say what to paint")

@@ -10,13 +10,14 @@ from limner.core.settings import Recipe
 
 def model_card(recipe: Recipe, method: Method, about: dict[str, Any]) -> str:
     """A README.md for a model folder."""
-    return f"""# {method.title} on {about['data']}, {recipe.resolution} px
+    return f"""# {method.title} on {about["data"]}, {recipe.resolution} px
 
 Paints {recipe.resolution} x {recipe.resolution} pictures from captions. Made with [Limner](https://pypi.org/project/limner).
 
 - Method: {method.title} ({method.paper})
-- Data: {about['data']} (fingerprint {about['fingerprint']}), train split
-- Training: preset `{recipe.preset}`, {about['steps']:,} steps, {about['images']:,} pictures, {about['seconds'] / 60:.0f} minutes, seed {about['seed']}
+- Data: {about["data"]} (fingerprint {about["fingerprint"]}), train split
+- Training: preset `{recipe.preset}`, {about["steps"]:,} steps, {about["images"]:,} pictures, {about["seconds"] / 60:.0f} minutes, seed
+{about["seed"]}
 
 ```python
 import limner

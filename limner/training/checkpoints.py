@@ -32,7 +32,11 @@ class Checkpoints:
             raise OSError(28, f"a checkpoint needs {size / 1e6:.0f} MB and {free / 1e6:.0f} MB are free")
         with whole_folder(self.folder / f"{step:08d}") as fresh:
             torch.save(state, fresh / STATE)
-            manifest = {"version": VERSION, "step": step, "files": {STATE: {"bytes": (fresh / STATE).stat().st_size, "sha256": sha256(fresh / STATE)}}}
+            manifest = {
+                "version": VERSION,
+                "step": step,
+                "files": {STATE: {"bytes": (fresh / STATE).stat().st_size, "sha256": sha256(fresh / STATE)}},
+            }
             (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         for old in self._folders()[self.keep :]:
             shutil.rmtree(old, ignore_errors=True)
@@ -57,8 +61,10 @@ def _damage(folder: Path) -> str | None:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest["version"] != VERSION:
-            raise CheckpointError(f"{folder} is a checkpoint of version {manifest['version']}, this Limner reads version {VERSION}: "
-                                  "go on with the Limner that wrote it")
+            raise CheckpointError(
+                f"{folder} is a checkpoint of version {manifest['version']}, this Limner reads version {VERSION}: "
+                "go on with the Limner that wrote it"
+            )
         for name, facts in manifest["files"].items():
             if (folder / name).stat().st_size != facts["bytes"]:
                 return f"{name} is cut short"

@@ -72,8 +72,14 @@ class RunLog:
         self.end()
         if self.console.is_terminal and not self.quiet:
             self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TimeElapsedColumn(),
-                TextColumn("left"), TimeRemainingColumn(), console=self.console,
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[speed]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=self.console,
             )
             self._task = self._bar.add_task(phase, total=steps, completed=done, speed="")
             self._bar.start()
@@ -96,7 +102,9 @@ class RunLog:
         if not self._bar and time.monotonic() - self._last_line > 10:
             self._last_line = time.monotonic()
             losses = "  ".join(f"{name} {value:.3f}" for name, value in line.items() if name.endswith("/loss"))
-            self.say(f"{line['phase']}  step {line['step']:,}  {line['images_per_second']:.0f} images/s  {losses}  {remaining / 60:.1f} min left")
+            self.say(
+                f"{line['phase']}  step {line['step']:,}  {line['images_per_second']:.0f} images/s  {losses}  {remaining / 60:.1f} min left"
+            )
 
     def end(self) -> None:
         if self._bar:
@@ -115,4 +123,4 @@ def _event_writer(folder: Path) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise SettingsError("training.tensorboard needs TensorBoard: pip install 'limner[log]', or leave the setting out") from error
-    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder))

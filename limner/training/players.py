@@ -24,7 +24,9 @@ class Turn:
         self.player, self.all_reduce, self.ema_half_life = player, all_reduce, ema_half_life
         self.parameters = [parameter for parameter in player.module.parameters() if parameter.requires_grad]
         settings = player.optimizer
-        self.optimizer = torch.optim.Adam(self.parameters, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay, fused=True)
+        self.optimizer = torch.optim.Adam(
+            self.parameters, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
+        )
         self.average: list[Tensor] = []
         if player.averaged and ema_half_life > 0:
             self.average = [value.detach().clone() for value in self._averaged_tensors()]

@@ -54,7 +54,8 @@ class RunResult:
 def train(recipe: Recipe, out: Path | str, *, resume: bool = False) -> RunResult:
     """Train as the recipe says and write everything to the run folder `out`.
 
-    With `resume`, go on from the folder's newest whole checkpoint, or begin where there is none. Raises LimnerError for what cannot work before
+    With `resume`, go on from the folder's newest whole checkpoint, or begin where there is none. Raises LimnerError for what cannot work
+    before
     anything is written.
     """
     out = Path(out)
@@ -91,8 +92,12 @@ class Run:
     def _stages(self) -> Iterator[Stage]:
         """Every phase of the run: those that train the text encoder, where there is none, then the method's."""
         recipe, pictures = self.recipe, self.pictures
-        conditions = Conditions(resolution=recipe.resolution, sentence_width=self.encoder.sentence_width, word_width=self.encoder.word_width,
-                                class_count=pictures.class_count)
+        conditions = Conditions(
+            resolution=recipe.resolution,
+            sentence_width=self.encoder.sentence_width,
+            word_width=self.encoder.word_width,
+            class_count=pictures.class_count,
+        )
         if self.encoder_is_new:
             settings = CaptionMatchingSettings(sentence_width=recipe.text.width, steps=recipe.text.steps, batch_size=recipe.text.batch_size)
             matching = CaptionMatching(settings, conditions, self.encoder)
@@ -159,7 +164,9 @@ class Run:
         if not self.turns:
             self.turns = stage.players(self.training, self.fabric)
         if stage.name == "text" and self.position.step == 0:
-            self.log.say(f"no text encoder for '{self.pictures.name}': training one first, by matching captions and pictures ({stage.steps:,} steps)")
+            self.log.say(
+                f"no text encoder for '{self.pictures.name}': training one first, by matching captions and pictures ({stage.steps:,} steps)"
+            )
         self.grid = SampleGrid(self.recipe, self.pictures) if self._paints(stage) and self.fabric.global_rank == 0 else None
         return self.trainer.train(stage, self._loader(stage), self.turns, self.position)
 
@@ -174,8 +181,16 @@ class Run:
             if stage.phase.counterfactual and count < 1:
                 raise SettingsError("the method asks for counterfactual captions: set data.counterfactuals to 1 or more")
             features = CaptionFeatures(self.encoder, self.pictures, counterfactuals=count, device=self.fabric.device)
-        return Loader(self.pictures, stage.phase, seed=self.training.seed, device=self.fabric.device, features=features,
-                      flip=self.recipe.data_settings.flip, rank=self.fabric.global_rank, processes=self.fabric.world_size)
+        return Loader(
+            self.pictures,
+            stage.phase,
+            seed=self.training.seed,
+            device=self.fabric.device,
+            features=features,
+            flip=self.recipe.data_settings.flip,
+            rank=self.fabric.global_rank,
+            processes=self.fabric.world_size,
+        )
 
     def sample(self) -> None:
         """Paint the sample grid with the averaged weights."""
@@ -228,16 +243,30 @@ class Run:
         stage = self.stages[self.position.stage]
         if not self._paints(stage) or not self.position.step:
             return
-        about = {"data": self.pictures.name, "fingerprint": self.pictures.fingerprint, "preset": self.recipe.preset, "steps": self.position.step,
-                 "images": self.position.step * stage.phase.batch_size, "seconds": round(self.position.seconds), "seed": self.training.seed}
+        about = {
+            "data": self.pictures.name,
+            "fingerprint": self.pictures.fingerprint,
+            "preset": self.recipe.preset,
+            "steps": self.position.step,
+            "images": self.position.step * stage.phase.batch_size,
+            "seconds": round(self.position.seconds),
+            "seed": self.training.seed,
+        }
         with painting(self.turns):
-            save_model(self.out / "model", self.recipe.method, self.method, self.encoder, about, model_card(self.recipe, self.method, about))
+            save_model(
+                self.out / "model", self.recipe.method, self.method, self.encoder, about, model_card(self.recipe, self.method, about)
+            )
 
     def _state(self) -> dict[str, Any]:
         stage = self.stages[self.position.stage]
         modules = {name: module.state_dict() for name, module in self._modules().items() if name in ("encoder", stage.name)}
-        return {"position": dataclasses.asdict(self.position), "processes": self.fabric.world_size, "torch": str(torch.__version__), "modules": modules,
-                "turns": {name: turn.state_dict() for name, turn in self.turns.items()}}
+        return {
+            "position": dataclasses.asdict(self.position),
+            "processes": self.fabric.world_size,
+            "torch": str(torch.__version__),
+            "modules": modules,
+            "turns": {name: turn.state_dict() for name, turn in self.turns.items()},
+        }
 
     def _restore(self) -> bool:
         state = self.checkpoints.load()
@@ -252,7 +281,10 @@ class Run:
             self.turns = stage.players(self.training, self.fabric)
             for name, turn in self.turns.items():
                 turn.load_state_dict(state["turns"][name])
-        for what, then, now in (("processes", state["processes"], self.fabric.world_size), ("PyTorch", state["torch"], str(torch.__version__))):
+        for what, then, now in (
+            ("processes", state["processes"], self.fabric.world_size),
+            ("PyTorch", state["torch"], str(torch.__version__)),
+        ):
             if then != now:
                 self.log.say(f"warning: the checkpoint was written with {what} {then}, now {now}: the run goes on, but not bit for bit")
         self.log.drop_after(self.position.total_step)
@@ -272,7 +304,9 @@ def _check_folder(recipe: Recipe, out: Path, resume: bool) -> None:
         changed = [name for name in now if before[name] != now[name]]
         if changed:
             name = changed[0]
-            raise SettingsError(f"{out} was begun with {name} {before[name]}, not {now[name]}: resume it with its own settings, or choose another --out")
+            raise SettingsError(
+                f"{out} was begun with {name} {before[name]}, not {now[name]}: resume it with its own settings, or choose another --out"
+            )
 
 
 def _comparable(recipe: Recipe) -> dict[str, Any]:
@@ -296,11 +330,13 @@ def _launch(recipe: Recipe) -> Fabric:
         raise SettingsError(f"training.devices is {settings.devices}, but PyTorch sees {torch.cuda.device_count()} GPUs: lower it")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fabric = Fabric(accelerator=accelerator, devices=settings.devices, precision=settings.precision,
-                        strategy="ddp" if settings.devices > 1 else "auto")
+        fabric = Fabric(
+            accelerator=accelerator,
+            devices=settings.devices,
+            precision=settings.precision,
+            strategy="ddp" if settings.devices > 1 else "auto",
+        )
         if settings.devices > 1 and accelerator == "cpu":
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // settings.devices))
         fabric.launch()
     return fabric
-
-

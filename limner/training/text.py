@@ -27,7 +27,9 @@ def choose_encoder(recipe: Recipe, pictures: CaptionedPictures) -> tuple[TextEnc
     if Path(name).is_dir() and not (Path(name) / "recipe.yaml").exists() and '"limner-text-encoder"' in _config(Path(name)):
         return load_encoder(name), False
     if not Path(name).exists():
-        raise SettingsError(f"text.encoder is '{name}': there is no such folder, and the shipped encoders are {', '.join(shipped_encoders())}")
+        raise SettingsError(
+            f"text.encoder is '{name}': there is no such folder, and the shipped encoders are {', '.join(shipped_encoders())}"
+        )
     return load(name).encoder, False
 
 

@@ -54,13 +54,17 @@ class Stage:
 
     def players(self, settings: TrainingSettings, fabric: Fabric) -> dict[str, Turn]:
         """The method's players, ready to train on this device."""
+
         def mean(value: Tensor) -> Tensor:
             result = fabric.all_reduce(value, reduce_op="mean")
             assert isinstance(result, Tensor)
             return result
 
         all_reduce = mean if fabric.world_size > 1 else None
-        return {name: Turn(player, ema_half_life=settings.ema_half_life, all_reduce=all_reduce) for name, player in self.method.players().items()}
+        return {
+            name: Turn(player, ema_half_life=settings.ema_half_life, all_reduce=all_reduce)
+            for name, player in self.method.players().items()
+        }
 
 
 @dataclass
@@ -118,7 +122,9 @@ class Trainer:
                 self._compare_processes(update.player)
             skipped = turns[update.player].take(update.loss, progress, stage.phase.batch_size)
             loss = torch.where(skipped > 0, 0.0, update.loss.detach().float())
-            self._means.add({f"{update.player}/{name}": value for name, value in {"loss": loss, "skipped": skipped, **update.metrics}.items()})
+            self._means.add(
+                {f"{update.player}/{name}": value for name, value in {"loss": loss, "skipped": skipped, **update.metrics}.items()}
+            )
 
     def _progress(self, stage: Stage, loader: Loader, step: int) -> Progress:
         images = step * stage.phase.batch_size
@@ -134,19 +140,28 @@ class Trainer:
         remaining = (stage.steps - position.step) * stage.phase.batch_size / speed
         if stage.minutes is not None:
             remaining = min(remaining, stage.minutes * 60 - position.seconds)
-        line = {"phase": stage.phase.name, "step": position.step, "total_step": position.total_step, "images": images,
-                "epoch": round(position.step / loader.steps_per_epoch, 4), "seconds": round(position.seconds, 2), "images_per_second": round(speed, 1)}
+        line = {
+            "phase": stage.phase.name,
+            "step": position.step,
+            "total_step": position.total_step,
+            "images": images,
+            "epoch": round(position.step / loader.steps_per_epoch, 4),
+            "seconds": round(position.seconds, 2),
+            "images_per_second": round(speed, 1),
+        }
         self.log.write(line | {name: value if math.isfinite(value) else None for name, value in means.items()}, remaining)
         self.log.advance(position.step, speed)
 
     def _judge_skipped(self, player: str, share: float, position: Position) -> None:
         if share >= 1.0:
             raise TrainingError(
-                f"every update of the {player} before step {position.step} had a loss or gradient that is not finite: the weights are as they were; "
-                "go on from the last checkpoint with --resume and a lower learning rate"
+                f"every update of the {player} before step {position.step} had a loss or gradient that is not finite: "
+                "the weights are as they were; go on from the last checkpoint with --resume and a lower learning rate"
             )
         if share > 0:
-            self.log.say(f"warning: {share:.1%} of the {player}'s updates before step {position.step} were left out: loss or gradient not finite")
+            self.log.say(
+                f"warning: {share:.1%} of the {player}'s updates before step {position.step} were left out: loss or gradient not finite"
+            )
 
     def _time_is_up(self, stage: Stage, position: Position) -> bool:
         return stage.minutes is not None and self._any(position.step, position.seconds >= stage.minutes * 60)
@@ -173,8 +188,10 @@ class Trainer:
         gathered = self.fabric.all_gather(own)
         assert isinstance(gathered, Tensor)
         if not bool((gathered == own).all()):
-            raise TrainingError(f"process {self.fabric.global_rank} updates the {player} while another updates another player: "
-                                "a training_step must yield the same players in every process")
+            raise TrainingError(
+                f"process {self.fabric.global_rank} updates the {player} while another updates another player: "
+                "a training_step must yield the same players in every process"
+            )
 
 
 class Stopwatch:

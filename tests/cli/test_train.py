@@ -15,7 +15,7 @@ from limner.core.recipes import from_preset, save_recipe
 from limner.core.settings import Recipe
 
 PUBLIC_FLAGS = """
---data --out --preset --resolution --steps --seed --device --resume --no-resume
+--data --out --preset --resolution --steps --seed --device --resume
 --method.noise-width --method.text-width --method.generator-channels --method.discriminator-channels --method.residual --method.no-residual
 --method.text-normalization --method.no-text-normalization --method.third-activation --method.no-third-activation --method.captions
 --method.mismatch-weight --method.mismatch --method.counterfactual --method.interpolation --method.learning-rate --method.beta1

@@ -33,8 +33,12 @@ def make_batch(size: int = 6, resolution: int = 16, captions: int = 2, seed: int
     def one(counterfactual: bool) -> Batch:
         texts = tuple(TextFeatures(torch.randn(size, WIDTH, generator=generator)) for _ in range(captions))
         return Batch(
-            pictures=torch.rand(size, 3, resolution, resolution, generator=generator) * 2 - 1, captions=[["a"] * captions] * size, texts=texts,
-            indices=np.arange(size), samples=np.arange(size), seed=seed,
+            pictures=torch.rand(size, 3, resolution, resolution, generator=generator) * 2 - 1,
+            captions=[["a"] * captions] * size,
+            texts=texts,
+            indices=np.arange(size),
+            samples=np.arange(size),
+            seed=seed,
             counterfactual=TextFeatures(torch.randn(size, WIDTH, generator=generator)) if counterfactual else None,
         )
 
@@ -66,7 +70,11 @@ def test_discriminator_loss(weight: float, mismatch: str) -> None:
     fake = method.generator(method.noise(batch, "discriminator").z, condition)
     judge = method.discriminator
     wrong = judge(batch.mismatched.pictures, condition) if mismatch == "picture" else judge(batch.pictures, other)
-    loss = F.softplus(-judge(batch.pictures, condition)).mean() + (1 - weight) * F.softplus(judge(fake, condition)).mean() + weight * F.softplus(wrong).mean()
+    loss = (
+        F.softplus(-judge(batch.pictures, condition)).mean()
+        + (1 - weight) * F.softplus(judge(fake, condition)).mean()
+        + weight * F.softplus(wrong).mean()
+    )
     assert update.player == "discriminator"
     torch.testing.assert_close(update.loss, loss)
 

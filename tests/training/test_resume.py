@@ -24,9 +24,32 @@ from limner.training import checkpoints
 from limner.training.run import train
 
 ROOT = Path(__file__).parents[2]
-FLAGS = ["--data", "garden", "--preset", "cpu", "--resolution", "16", "--device", "cpu", "--method.generator-channels", "4",
-         "--method.discriminator-channels", "4", "--method.batch-size", "16", "--data.garden-pictures", "200", "--training.log-every", "5",
-         "--training.checkpoint-every", "20", "--training.sample-every", "40", "--steps", "60"]
+FLAGS = [
+    "--data",
+    "garden",
+    "--preset",
+    "cpu",
+    "--resolution",
+    "16",
+    "--device",
+    "cpu",
+    "--method.generator-channels",
+    "4",
+    "--method.discriminator-channels",
+    "4",
+    "--method.batch-size",
+    "16",
+    "--data.garden-pictures",
+    "200",
+    "--training.log-every",
+    "5",
+    "--training.checkpoint-every",
+    "20",
+    "--training.sample-every",
+    "40",
+    "--steps",
+    "60",
+]
 
 
 def command(out: Path, *more: str) -> list[str]:
@@ -40,8 +63,11 @@ def environment() -> dict[str, str]:
 def tiny(steps: int, **training: Any) -> Recipe:
     recipe = from_preset("gan-cls", "cpu", "garden", 16)
     return dataclasses.replace(
-        recipe, method_settings=dataclasses.replace(recipe.method_settings, generator_channels=4, discriminator_channels=4, batch_size=16),
-        training=dataclasses.replace(recipe.training, steps=steps, log_every=5, checkpoint_every=20, sample_every=1000, device="cpu", **training),
+        recipe,
+        method_settings=dataclasses.replace(recipe.method_settings, generator_channels=4, discriminator_channels=4, batch_size=16),
+        training=dataclasses.replace(
+            recipe.training, steps=steps, log_every=5, checkpoint_every=20, sample_every=1000, device="cpu", **training
+        ),
         data_settings=dataclasses.replace(recipe.data_settings, garden_pictures=200),
     )
 
@@ -176,7 +202,9 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, bad: range) -> None:
     monkeypatch.setattr(GANCLS, "training_step", step)
 
 
-def test_a_loss_that_is_not_finite_never_reaches_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_loss_that_is_not_finite_never_reaches_the_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     poisoned(monkeypatch, range(6, 8))
     train(tiny(10), tmp_path / "run")
     state = newest(tmp_path / "run")

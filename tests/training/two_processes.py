@@ -1,4 +1,5 @@
-"""Run by test_processes.py in one or two processes: trains a method without batch statistics and writes each process's weights and losses."""
+"""Run by test_processes.py in one or two processes: trains a method without batch statistics and writes each process's weights and
+losses."""
 
 from __future__ import annotations
 
@@ -40,13 +41,17 @@ class Plain(Method):
     def __init__(self, settings, conditions) -> None:  # type: ignore[no-untyped-def]
         super().__init__(settings, conditions)
         width, side = conditions.sentence_width, conditions.resolution
-        self.generator = nn.Sequential(nn.Linear(8 + width, 64), nn.Tanh(), nn.Linear(64, 3 * side * side), nn.Tanh(), nn.Unflatten(1, (3, side, side)))
+        self.generator = nn.Sequential(
+            nn.Linear(8 + width, 64), nn.Tanh(), nn.Linear(64, 3 * side * side), nn.Tanh(), nn.Unflatten(1, (3, side, side))
+        )
         self.discriminator = nn.Sequential(nn.Linear(3 * side * side + width, 64), nn.LeakyReLU(0.2), nn.Linear(64, 1))
 
     def players(self) -> dict[str, Player]:
         optimizer = Adam(learning_rate=1e-3)
-        return {"discriminator": Player(module=self.discriminator, optimizer=optimizer),
-                "generator": Player(module=self.generator, optimizer=optimizer, averaged=True, gradient_clip=1.0)}
+        return {
+            "discriminator": Player(module=self.discriminator, optimizer=optimizer),
+            "generator": Player(module=self.generator, optimizer=optimizer, averaged=True, gradient_clip=1.0),
+        }
 
     def phases(self) -> list[Phase]:
         return [Phase(name="plain", resolution=self.conditions.resolution, batch_size=self.settings.batch_size, steps=12)]
@@ -71,8 +76,13 @@ def main(out: Path, name: str, processes: int) -> None:
     get = methods.get
     methods.get = lambda wanted: Plain if wanted == "plain" else get(wanted)
     recipe = Recipe(
-        method=name, data="garden", preset="cpu", resolution=16,
-        method_settings=PlainSettings() if name == "plain" else get(name).Settings(generator_channels=4, discriminator_channels=4, batch_size=16),
+        method=name,
+        data="garden",
+        preset="cpu",
+        resolution=16,
+        method_settings=PlainSettings()
+        if name == "plain"
+        else get(name).Settings(generator_channels=4, discriminator_channels=4, batch_size=16),
         training=TrainingSettings(steps=12, log_every=1, checkpoint_every=6, sample_every=1000, device="cpu", devices=processes),
         data_settings=DataSettings(garden_pictures=64),
     )
