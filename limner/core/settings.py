@@ -28,7 +28,7 @@ class TextSettings:
     """The text encoder of a run."""
 
     encoder: str | None = None
-    """A shipped name, run folder or model folder whose text encoder is used; else the garden's on the garden, and elsewhere one is trained."""
+    """A shipped name, run folder or model folder whose text encoder is used; else the garden has its own, and other sets train one."""
     width: int = 128
     """Width of the sentence embedding of an encoder that is trained first."""
     steps: int = 3000

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from limner.core.errors import CheckpointError
+from limner.core.files import sha256
 from limner.features.network import FeatureNetwork, resized, to_float
 
 SHIPPED = Path(__file__).parent.parent / "shipped" / "garden-judge"
@@ -90,7 +91,13 @@ def save_judge(judge: AttributeJudge, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     halved = {name: value.half() if value.is_floating_point() else value for name, value in judge.state_dict().items()}
     save_file({name: value.contiguous() for name, value in halved.items()}, folder / "model.safetensors")
-    config = {"format": FORMAT, "kind": "attribute-judge", "attributes": judge.attributes, "classes": judge.classes}
+    config = {
+        "format": FORMAT,
+        "kind": "attribute-judge",
+        "attributes": judge.attributes,
+        "classes": judge.classes,
+        "weights_sha256": sha256(folder / "model.safetensors"),
+    }
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
 
 

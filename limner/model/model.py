@@ -95,8 +95,7 @@ class Model:
             raise SettingsError("a caption is empty: say what to paint")
         if len(caption) > LONGEST_CAPTION:
             raise SettingsError(f"the caption '{shown}' has {len(caption):,} characters: shorten it to {LONGEST_CAPTION:,}")
-        words = self.encoder.words(caption)
-        if not words or len(self.unknown_words(caption)) == len(words):
+        if not set(self.encoder.words(caption)) - set(self.unknown_words(caption)):
             raise SettingsError(f"the model knows none of the words in '{shown}': use words of the captions it was trained on")
 
 
