@@ -114,6 +114,9 @@ def one_line(box: str) -> str:
 
 
 def _bad_value(flag: str, reason: str) -> str:
+    counts = re.search(r"input length \d+ did not match expected argument count (\d+)", reason)
+    if counts:
+        return f"{flag} needs {counts[1]} values"
     given = re.search(r"from \['(.*?)'\]", reason) or re.search(r": '(.*?)'", reason)
     kind = re.search(r"no type matching (\S+) could|invalid literal for (int)|could not convert string to (float)", reason)
     if not given or not kind:

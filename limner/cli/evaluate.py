@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,6 +85,12 @@ def score(
 
     check_metrics(metrics, splits)
     network = load_feature_network(features).to(model.device) if features else None
+    if network is None and splits[0].name != "garden":
+        print(
+            f"limner: warning: no --features given, so '{splits[0].name}' is scored by the network that knows the garden alone: compare "
+            "such scores with each other at most; --features squeezenet=FILE takes an ImageNet network",
+            file=sys.stderr,
+        )
     with progress_bar() as progress:
         return evaluate(painter(model), splits, metrics, count, seed=seed, feature_network=network, progress=progress)
 
@@ -100,14 +107,18 @@ def painter(model: Model) -> Painter:
 def reference(model: Model, arguments: EvaluateArguments) -> list[CaptionedPictures]:
     """The splits to hold the model against, at its resolution."""
     from limner.data.catalog import open_data
+    from limner.data.reduced import at_resolution
+
+    def opened(name: str) -> CaptionedPictures:
+        return at_resolution(open_data(data, name, model.resolution), model.resolution)
 
     data = arguments.data or trained_on(arguments.model, model)
     named = arguments.split.split(",") if arguments.split else ["train", "test"] if data == "garden" else None
     if named:
-        return [open_data(data, name.strip(), model.resolution) for name in named]
+        return [opened(name.strip()) for name in named]
     for name in ("test", "val"):
         try:
-            return [open_data(data, name, model.resolution)]
+            return [opened(name)]
         except DataError as error:
             problem = error
     raise problem
@@ -131,7 +142,8 @@ def progress_bar() -> Iterator[Callable[[int, int, str], None]]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
 

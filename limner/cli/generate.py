@@ -23,6 +23,9 @@ examples:
   limner generate garden --captions captions.txt --out pictures"""
 
 
+OTHER_PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
+
+
 @dataclass(frozen=True, kw_only=True)
 class GenerateArguments:
     model: Annotated[Positional[str], arg(metavar="MODEL")]
@@ -47,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     if not captions:
         raise SettingsError('there is nothing to paint: give a "CAPTION" in quotes, or --captions FILE')
     as_grid = arguments.out.suffix.lower() == ".png"
-    if not as_grid and arguments.out.is_file():
+    if not as_grid and (arguments.out.is_file() or arguments.out.suffix.lower() in OTHER_PICTURES):
         raise SettingsError(f"--out {arguments.out} is a file: give a folder, or a name that ends in .png for one grid")
     model = open_model(arguments.model, arguments.device)
     pictures = model.generate(captions, n=arguments.count, seed=arguments.seed)

@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader, such as `head`, has gone. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
+    except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
         return _complain(f"cannot use {error.filename}: {error.strerror}: choose another path or change its permissions")
     except Exception as error:
         # safetensors and torch wrap the system's error in types of their own, so the text decides.

@@ -148,8 +148,6 @@ def read_arguments(name: str, default: Recipe, argv: Sequence[str]) -> tuple[Rec
         data_settings=arguments.data_settings,
         text=arguments.text,
     )
-    if recipe.training.steps is not None and recipe.training.steps < 1:
-        raise SettingsError(f"--steps is {recipe.training.steps}, but a phase takes at least 1 step")
     return recipe, arguments.out, arguments.resume
 
 

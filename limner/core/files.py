@@ -47,9 +47,13 @@ def recover(folder: Path) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write a file that is complete whenever it is there."""
     fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(text, encoding="utf-8")
-    sync(fresh)
-    os.replace(fresh, path)
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        sync(fresh)
+        os.replace(fresh, path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
 
 
 def sync(path: Path) -> None:

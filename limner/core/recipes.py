@@ -65,12 +65,18 @@ def laid_over(settings: Any, values: Any, where: str) -> Any:
         raise SettingsError(f"{where}: {_readable(str(error))}") from None
 
 
-def save_recipe(recipe: Recipe, path: Path | str) -> None:
-    """Write every setting of a recipe as YAML."""
+def recipe_text(recipe: Recipe) -> str:
+    """Every setting of a recipe as YAML."""
     import yaml
 
-    text = yaml.safe_dump(_plain(dataclasses.asdict(recipe)), sort_keys=False, allow_unicode=True)
-    write_whole(Path(path), f"# Every setting of this run. Once more: limner train {Path(path).name} --out RUN\n{text}")
+    text: str = yaml.safe_dump(_plain(dataclasses.asdict(recipe)), sort_keys=False, allow_unicode=True)
+    return text
+
+
+def save_recipe(recipe: Recipe, path: Path | str) -> None:
+    """Write every setting of a recipe as YAML, for `limner train` to read."""
+    path = Path(path)
+    write_whole(path, f"# Every setting of this run. Once more: limner train {path.name} --out RUN\n{recipe_text(recipe)}")
 
 
 def load_recipe(path: Path | str) -> Recipe:

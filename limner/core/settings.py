@@ -6,9 +6,26 @@ line, where the sentence under each field is its help.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from limner.core.errors import SettingsError
+
+
+def at_least(settings: Any, group: str, bound: int, *names: str) -> None:
+    """Raise SettingsError where one of these settings is a number below the bound; `group` is their prefix on the command line."""
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and not value >= bound:
+            raise SettingsError(f"{group}.{name.replace('_', '-')} is {value}, but must be at least {bound}")
+
+
+def above_zero(settings: Any, group: str, *names: str) -> None:
+    """Raise SettingsError where one of these settings is a number that is not above zero."""
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and not value > 0:
+            raise SettingsError(f"{group}.{name.replace('_', '-')} is {value}, but must be above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +38,10 @@ class DataSettings:
     """How many training pictures the built-in garden paints (it has no end; more take longer to paint at the start)."""
     counterfactuals: int = 1
     """Counterfactual captions (one attribute or word changed) kept ready for each caption; used only where a method asks for them."""
+
+    def __post_init__(self) -> None:
+        at_least(self, "data", 1, "garden_pictures")
+        at_least(self, "data", 0, "counterfactuals")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +56,10 @@ class TextSettings:
     """Steps of training captions against pictures, where the run trains its encoder first."""
     batch_size: int = 64
     """Pictures in a batch of that training: each caption must find its own picture among them."""
+
+    def __post_init__(self) -> None:
+        at_least(self, "text", 1, "width", "steps")
+        at_least(self, "text", 2, "batch_size")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +95,12 @@ class TrainingSettings:
     tensorboard: bool = False
     """Also write TensorBoard event files (needs the `log` extra)."""
 
+    def __post_init__(self) -> None:
+        at_least(self, "training", 1, "steps", "devices", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints")
+        at_least(self, "training", 2, "batch_size")
+        at_least(self, "training", 0, "ema_half_life")
+        above_zero(self, "training", "epochs", "minutes")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
@@ -102,8 +133,3 @@ class Recipe:
     training: TrainingSettings = TrainingSettings()
     data_settings: DataSettings = DataSettings()
     text: TextSettings = TextSettings()
-
-
-def with_values(settings: Any, values: dict[str, Any]) -> Any:
-    """A copy of a settings dataclass with some values replaced."""
-    return dataclasses.replace(settings, **values)

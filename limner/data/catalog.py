@@ -40,7 +40,7 @@ def open_data(
 
 
 class GardenPictures(CaptionedPictures):
-    """A split of the garden, each picture painted once, when the first of its chunk is read, and kept."""
+    """A split of the garden, painted whole when a picture is first read, and kept."""
 
     name = "garden"
     may_flip = False  # its light falls from one side, and a bouquet's captions will speak of left and right

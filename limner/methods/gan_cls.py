@@ -28,9 +28,9 @@ from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Adam, Conditions, Method, Painting, Phase, Player, Progress, Update
 from limner.core.noise import Noise, gaussian
-from limner.core.settings import Preset
+from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
-from limner.nn.initialization import dcgan_initialization
+from limner.nn.initialization import dcgan_initialization, he_initialization
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,12 @@ class GANCLSSettings:
     """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; 0 as published."""
     interpolation: float = 0.0
     """Weight of the generator's loss on conditions half-way between two captions (GAN-INT); the authors' models use 1."""
+    gradient_penalty: float = 0.0
+    """Weight of R1, which keeps the discriminator smooth around real pictures (Mescheder et al., ICML 2018); 0 as published."""
+    penalty_every: int = 8
+    """Steps between two gradient penalties, each that many times as heavy (Karras et al., CVPR 2020)."""
+    discriminator_normalization: bool = True
+    """Batch normalisation in the discriminator, as published; without it, its convolutions have biases and start as He et al. advise."""
     learning_rate: float = 2e-4
     """Learning rate of both players' Adam."""
     beta1: float = 0.5
@@ -73,11 +79,16 @@ class GANCLSSettings:
     """Pictures a step, over all processes."""
 
     def __post_init__(self) -> None:
+        at_least(self, "method", 0, "gradient_penalty")
+        at_least(self, "method", 1, "penalty_every", "noise_width", "text_width", "generator_channels", "discriminator_channels", "captions")
+        at_least(self, "method", 2, "batch_size")
+        at_least(self, "method", 0, "interpolation", "halve_every")
+        above_zero(self, "method", "learning_rate", "epochs")
         for name in ("mismatch_weight", "counterfactual"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise SettingsError(f"method.{name} is {getattr(self, name)}, but must lie between 0 and 1")
         if self.counterfactual and not self.mismatch_weight:
-            raise SettingsError("method.counterfactual needs mismatched pairs: set method.mismatch-weight above 0 (0.5 as published)")
+            raise SettingsError("method.counterfactual needs mismatched pairs: set method.mismatch-weight above 0 or this to 0")
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,11 @@ class GANCLS(Method):
     title = "GAN-CLS, GAN-INT, GAN-INT-CLS"
     paper = "Reed et al., Generative Adversarial Text to Image Synthesis, ICML 2016, arXiv:1605.05396"
     presets = {
-        "as-published": Preset(sentence="The authors' networks and schedule at 64 px, for a GPU.", resolution=64),
+        "as-published": Preset(
+            sentence="The authors' networks and schedule at 64 px, for a GPU.",
+            resolution=64,
+            training={"ema_half_life": 0.0},  # the authors keep no running average
+        ),
         "cpu": Preset(
             sentence="Narrow networks and counterfactual captions, sized for two CPU cores.",
             resolution=64,
@@ -105,6 +120,9 @@ class GANCLS(Method):
                 "captions": 1,
                 "mismatch": "caption",
                 "counterfactual": 0.75,
+                "gradient_penalty": 1.0,
+                "discriminator_normalization": False,
+                "batch_size": 32,
                 "learning_rate": 4e-4,
                 "halve_every": 0.0,
                 "epochs": 40.0,
@@ -117,7 +135,8 @@ class GANCLS(Method):
         super().__init__(settings, conditions)
         self.generator = Generator(settings, conditions)
         self.discriminator = Discriminator(settings, conditions)
-        self.apply(dcgan_initialization)
+        self.generator.apply(dcgan_initialization)
+        self.discriminator.apply(dcgan_initialization if settings.discriminator_normalization else he_initialization)
 
     def players(self) -> dict[str, Player]:
         optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
@@ -143,7 +162,8 @@ class GANCLS(Method):
         condition = mean_sentence(batch)  # [B, D]
         noise: GANCLSNoise = self.noise(batch, "discriminator")
         fake = self.generator(noise.z, condition)  # [B, 3, R, R]
-        yield self._discriminator_update(batch, condition, fake.detach())
+        penalise = bool(self.settings.gradient_penalty) and progress.step % self.settings.penalty_every == 0
+        yield self._discriminator_update(batch, condition, fake.detach(), penalise)
         if self.settings.interpolation:
             # The authors' code draws new noise for the generator's turn, and adds a condition for every two of the batch.
             condition = with_midpoints(condition)  # [1.5 B, D]
@@ -151,10 +171,11 @@ class GANCLS(Method):
             fake = self.generator(z, condition)
         yield self._generator_update(fake, condition, len(batch))
 
-    def _discriminator_update(self, batch: Batch, condition: Tensor, fake: Tensor) -> Update:
+    def _discriminator_update(self, batch: Batch, condition: Tensor, fake: Tensor, penalise: bool) -> Update:
         """BCE(real, 1) + w BCE(mismatched, 0) + (1 - w) BCE(fake, 0); the paper's Algorithm 1, lines 6 to 10, at w = 1/2."""
         weight = self.settings.mismatch_weight
-        features = self.discriminator.look(batch.pictures)  # [B, 8 C, 4, 4]
+        pictures = batch.pictures.detach().requires_grad_(penalise)
+        features = self.discriminator.look(pictures)  # [B, 8 C, 4, 4]
         real = self.discriminator.match(features, condition)  # [B]
         generated = self.discriminator(fake, condition)
         loss = bce(real, 1.0) + (1.0 - weight) * bce(generated, 0.0)
@@ -163,6 +184,10 @@ class GANCLS(Method):
             mismatched = self._mismatched(batch, features, condition)
             loss = loss + weight * bce(mismatched, 0.0)
             metrics["mismatched"] = mismatched.detach().sigmoid().mean()
+        if penalise:
+            penalty = zero_centred_penalty(real, pictures)
+            loss = loss + self.settings.gradient_penalty * self.settings.penalty_every * penalty
+            metrics["penalty"] = penalty.detach()
         return Update("discriminator", loss, metrics)
 
     def _mismatched(self, batch: Batch, features: Tensor, condition: Tensor) -> Tensor:
@@ -234,23 +259,22 @@ class Discriminator(nn.Module):
         super().__init__()
         widths = channels(settings.discriminator_channels, conditions.resolution)
         top, inner = widths[-1], widths[-1] // 4
-        layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True)]
+        normalize = settings.discriminator_normalization
+        layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, 2, 1, bias=not normalize), nn.LeakyReLU(0.2, inplace=True)]
         for level, (narrow, wide) in enumerate(zip(widths, widths[1:], strict=False), start=2):
-            layers += [nn.Conv2d(narrow, wide, 4, 2, 1, bias=False), nn.BatchNorm2d(wide)]
+            layers += normalized(nn.Conv2d(narrow, wide, 4, 2, 1, bias=not normalize), normalize)
             if level < len(widths) - 1 or (level == len(widths) - 1 and settings.third_activation):
                 layers.append(nn.LeakyReLU(0.2, inplace=True))
         if settings.residual:
-            layers.append(Residual(top, inner, nn.LeakyReLU(0.2, inplace=True)))
+            layers.append(Residual(top, inner, nn.LeakyReLU(0.2, inplace=True), normalize))
         self.picture = nn.Sequential(*layers, nn.LeakyReLU(0.2, inplace=True))
-        normalization = [nn.BatchNorm1d(settings.text_width)] if settings.text_normalization else []
-        self.text = nn.Sequential(
-            nn.Linear(conditions.sentence_width, settings.text_width), *normalization, nn.LeakyReLU(0.2, inplace=True)
-        )
+        text = nn.Linear(conditions.sentence_width, settings.text_width)
+        text_normalization = [nn.BatchNorm1d(settings.text_width)] if normalize and settings.text_normalization else []
+        self.text = nn.Sequential(text, *text_normalization, nn.LeakyReLU(0.2, inplace=True))
         self.joint = nn.Sequential(
-            nn.Conv2d(top + settings.text_width, top, 1, bias=False),
-            nn.BatchNorm2d(top),
+            *normalized(nn.Conv2d(top + settings.text_width, top, 1, bias=not normalize), normalize),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(top, 1, 4, bias=False),
+            nn.Conv2d(top, 1, 4, bias=not normalize),
         )
 
     def look(self, pictures: Tensor) -> Tensor:
@@ -270,21 +294,23 @@ class Discriminator(nn.Module):
 class Residual(nn.Module):
     """x + BN(conv3(act BN(conv3(act BN(conv1(x)))))), the bottleneck of the authors' code."""
 
-    def __init__(self, width: int, inner: int, activation: nn.Module) -> None:
+    def __init__(self, width: int, inner: int, activation: nn.Module, normalize: bool = True) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(width, inner, 1, bias=False),
-            nn.BatchNorm2d(inner),
+            *normalized(nn.Conv2d(width, inner, 1, bias=not normalize), normalize),
             activation,
-            nn.Conv2d(inner, inner, 3, padding=1, bias=False),
-            nn.BatchNorm2d(inner),
+            *normalized(nn.Conv2d(inner, inner, 3, padding=1, bias=not normalize), normalize),
             activation,
-            nn.Conv2d(inner, width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width),
+            *normalized(nn.Conv2d(inner, width, 3, padding=1, bias=not normalize), normalize),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.layers(x)
+
+
+def normalized(convolution: nn.Conv2d, normalize: bool) -> list[nn.Module]:
+    """A convolution, followed by batch normalisation or not."""
+    return [convolution, nn.BatchNorm2d(convolution.out_channels)] if normalize else [convolution]
 
 
 def channels(base: int, resolution: int) -> list[int]:
@@ -303,6 +329,12 @@ def with_midpoints(condition: Tensor) -> Tensor:
     """Add the conditions half-way between the batch's first and second half: [B, D] -> [B + B // 2, D]."""
     half = condition.shape[0] // 2
     return torch.cat([condition, 0.5 * (condition[:half] + condition[half : 2 * half])])
+
+
+def zero_centred_penalty(logits: Tensor, pictures: Tensor) -> Tensor:
+    """R1: half the mean squared norm of the logits' gradient by the real pictures, [B] and [B, 3, R, R] -> scalar (Eq. 9 of the paper)."""
+    (gradient,) = torch.autograd.grad(logits.sum(), pictures, create_graph=True)
+    return 0.5 * gradient.square().sum(dim=(1, 2, 3)).mean()
 
 
 def bce(logits: Tensor, target: float) -> Tensor:

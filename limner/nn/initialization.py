@@ -14,3 +14,11 @@ def dcgan_initialization(module: nn.Module) -> None:
     elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and module.affine:
         nn.init.normal_(module.weight, 1.0, 0.02)
         nn.init.zeros_(module.bias)
+
+
+def he_initialization(module: nn.Module) -> None:
+    """He et al. (ICCV 2015) for convolutions before a LeakyReLU of slope 0.2, with biases 0. For `Module.apply`."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, 0.2)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

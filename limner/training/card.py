@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from limner.core.method import Method
+from limner.core.recipes import recipe_text
 from limner.core.settings import Recipe
 
 
@@ -12,12 +14,12 @@ def model_card(recipe: Recipe, method: Method, about: dict[str, Any]) -> str:
     """A README.md for a model folder."""
     return f"""# {method.title} on {about["data"]}, {recipe.resolution} px
 
-Paints {recipe.resolution} x {recipe.resolution} pictures from captions. Made with [Limner](https://pypi.org/project/limner).
+Paints {recipe.resolution} x {recipe.resolution} pictures from captions. Made with Limner.
 
 - Method: {method.title} ({method.paper})
 - Data: {about["data"]} (fingerprint {about["fingerprint"]}), train split
-- Training: preset `{recipe.preset}`, {about["steps"]:,} steps, {about["images"]:,} pictures, {about["seconds"] / 60:.0f} minutes, seed
-{about["seed"]}
+- Training: preset `{recipe.preset}`, {about["steps"]:,} steps, {about["images"]:,} pictures,
+  {about["seconds"] / 60:.0f} minutes, seed {about["seed"]}
 
 ```python
 import limner
@@ -25,5 +27,10 @@ model = limner.load("PATH OF THIS FOLDER")
 pictures = model.generate("a caption like those it was trained on", n=4, seed=7)
 ```
 
-Once more, from the run folder: `limner train recipe.yaml --out RUN`. Terms: those of the pictures and captions it was trained on.
+Once more: `limner train recipe.yaml --out RUN` with this `recipe.yaml`:
+
+```yaml
+{recipe_text(dataclasses.replace(recipe, data=about["data"]))}```
+
+Terms: those of the pictures and captions it was trained on.
 """

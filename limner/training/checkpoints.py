@@ -29,7 +29,7 @@ class Checkpoints:
         size = _size(state)
         free = shutil.disk_usage(self.folder).free
         if free < 1.1 * size:
-            raise OSError(28, f"a checkpoint needs {size / 1e6:.0f} MB and {free / 1e6:.0f} MB are free")
+            raise OSError(28, f"a checkpoint needs {1.1 * size / 1e6:.1f} MB and {free / 1e6:.1f} MB are free")
         with whole_folder(self.folder / f"{step:08d}") as fresh:
             torch.save(state, fresh / STATE)
             manifest = {
@@ -38,7 +38,9 @@ class Checkpoints:
                 "files": {STATE: {"bytes": (fresh / STATE).stat().st_size, "sha256": sha256(fresh / STATE)}},
             }
             (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-        for old in self._folders()[self.keep :]:
+        beyond = [path for path in self._folders() if int(path.name) > step]  # damaged, or the run would have gone on from there
+        before = [path for path in self._folders() if int(path.name) <= step]
+        for old in [*beyond, *before[self.keep :], *self.folder.glob(".*.new")]:
             shutil.rmtree(old, ignore_errors=True)
 
     def load(self) -> dict[str, Any] | None:

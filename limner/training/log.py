@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from rich.console import Console
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from limner.core.errors import SettingsError
+from limner.training.players import AllReduce
 
 
 class Means:
@@ -30,11 +31,12 @@ class Means:
             self._sums[name] = self._sums[name] + value if name in self._sums else value
             self._counts[name] = self._counts.get(name, 0) + 1
 
-    def read(self) -> dict[str, float]:
-        """The means since the last reading: the one place where the loop waits for the device."""
+    def read(self, all_reduce: AllReduce | None = None) -> dict[str, float]:
+        """The means since the last reading, over all processes: the one place where the loop waits for the device."""
         if not self._sums:
             return {}
-        values = torch.stack(list(self._sums.values())).tolist()
+        sums = torch.stack(list(self._sums.values()))
+        values = (all_reduce(sums) if all_reduce else sums).tolist()
         means = {name: value / self._counts[name] for name, value in zip(self._sums, values, strict=True)}
         self._sums, self._counts = {}, {}
         return means
@@ -48,7 +50,8 @@ class RunLog:
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
         self._bar: Progress | None = None
         self._last_line = 0.0
-        self._events = _event_writer(run / "tensorboard") if tensorboard and not quiet else None
+        self._make_events = _event_writer() if tensorboard and not quiet else None
+        self._events: Any = None
 
     def say(self, text: str) -> None:
         """A line for the user, on stderr."""
@@ -95,6 +98,8 @@ class RunLog:
             return
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
+        if self._make_events and not self._events:  # not before there is a run: it makes files at once
+            self._events = self._make_events(str(self.path.with_name("tensorboard")))
         if self._events:
             for name, value in line.items():
                 if isinstance(value, (int, float)):
@@ -118,9 +123,10 @@ class RunLog:
         sys.stderr.flush()
 
 
-def _event_writer(folder: Path) -> Any:
+def _event_writer() -> Callable[[str], Any]:
+    """TensorBoard's writer, which takes a folder. Raises SettingsError where TensorBoard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise SettingsError("training.tensorboard needs TensorBoard: pip install 'limner[log]', or leave the setting out") from error
-    return SummaryWriter(str(folder))
+    return cast("Callable[[str], Any]", SummaryWriter)

@@ -7,21 +7,37 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from limner.core.method import Player, Progress
 
 AllReduce = Callable[[Tensor], Tensor]
 
 
+class Statistics:
+    """The batch statistics of a method's networks, which a forward pass changes before anyone knows whether the step is sound."""
+
+    def __init__(self, method: nn.Module) -> None:
+        self.live = [value for value in method.buffers() if value.is_floating_point()]
+        self.kept = [value.clone() for value in self.live]
+
+    @torch.no_grad()
+    def settle(self, skipped: Tensor) -> None:
+        """Where `skipped` is 1, put them back as they were at the last sound step; else keep what they are now."""
+        for live, kept in zip(self.live, self.kept, strict=True):
+            live.data.copy_(torch.where(skipped > 0, kept, live))  # data: autograd, which noted them in a forward pass, has no use for them
+            kept.copy_(live)
+
+
 class Turn:
     """A player in training: its optimiser and, where it paints, the running average of its weights.
 
+    statistics: those of the whole method, shared by all its players;
     all_reduce: averages a tensor over all processes, or None for a single one.
     """
 
-    def __init__(self, player: Player, *, ema_half_life: float = 0.0, all_reduce: AllReduce | None = None) -> None:
-        self.player, self.all_reduce, self.ema_half_life = player, all_reduce, ema_half_life
+    def __init__(self, player: Player, statistics: Statistics, *, ema_half_life: float = 0.0, all_reduce: AllReduce | None = None) -> None:
+        self.player, self.statistics, self.all_reduce, self.ema_half_life = player, statistics, all_reduce, ema_half_life
         self.parameters = [parameter for parameter in player.module.parameters() if parameter.requires_grad]
         settings = player.optimizer
         self.optimizer = torch.optim.Adam(
@@ -39,7 +55,7 @@ class Turn:
     def take(self, loss: Tensor, progress: Progress, batch_size: int) -> Tensor:
         """Minimise the loss over this player's parameters by one step; returns 1.0 where the step was left out, else 0.0, on the device.
 
-        A loss or gradient that is not finite leaves weights, optimiser and average as they are; nothing here waits for the device.
+        A loss or gradient that is not finite leaves weights, batch statistics and optimiser as they are; nothing here waits for the device.
         """
         for parameter in self.parameters:
             parameter.grad = None
@@ -53,6 +69,7 @@ class Turn:
         if self.player.gradient_clip:
             torch._foreach_mul_(gradients, (self.player.gradient_clip / norm.clamp_min(self.player.gradient_clip)).to(gradients[0].dtype))
         self._step(progress, skipped)
+        self.statistics.settle(skipped)
         self._follow(batch_size, progress.images + batch_size)
         return skipped
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import os
 import warnings
@@ -54,9 +55,8 @@ class RunResult:
 def train(recipe: Recipe, out: Path | str, *, resume: bool = False) -> RunResult:
     """Train as the recipe says and write everything to the run folder `out`.
 
-    With `resume`, go on from the folder's newest whole checkpoint, or begin where there is none. Raises LimnerError for what cannot work
-    before
-    anything is written.
+    With `resume`, go on from the folder's newest whole checkpoint, or begin where there is none. Raises LimnerError
+    for what cannot work, before anything is written, and CheckpointError where the end could not be saved.
     """
     out = Path(out)
     first = int(os.environ.get("LOCAL_RANK", "0")) == 0
@@ -84,6 +84,7 @@ class Run:
         self.pictures = open_data(recipe.data, "train", recipe.resolution, recipe.data_settings)
         self.encoder, self.encoder_is_new = choose_encoder(recipe, self.pictures)
         self.stages = list(self._stages())
+        self._check_stages()
         for module in self._modules().values():
             module.to(fabric.device)
         self.checkpoints = Checkpoints(out, self.training.keep_checkpoints)
@@ -120,6 +121,13 @@ class Run:
             steps = min(steps, self.training.steps)
         return Stage(name=name, method=method, phase=phase, steps=steps, minutes=self.training.minutes if last else None)
 
+    def _check_stages(self) -> None:
+        """Refuse what could not be trained, before anything is written."""
+        for phase in (stage.phase for stage in self.stages):
+            Loader(self.pictures, phase, seed=self.training.seed, processes=self.fabric.world_size)
+            if phase.counterfactual and self.recipe.data_settings.counterfactuals < 1:
+                raise SettingsError("the method asks for counterfactual captions: set data.counterfactuals to 1 or more")
+
     def _modules(self) -> dict[str, torch.nn.Module]:
         return {"encoder": self.encoder} | {stage.name: stage.method for stage in self.stages}
 
@@ -136,7 +144,7 @@ class Run:
             self._begin()
         while self.position.stage < len(self.stages):
             if not self._train(self.stages[self.position.stage]):
-                self.save()
+                self._save_or_fail()
                 return RunResult(self.out, self.position.total_step, self.stop.signal)
             if self.position.stage + 1 == len(self.stages):
                 break
@@ -144,7 +152,7 @@ class Run:
             self.turns = {}
             self.save()
         self.position.finished = True
-        self.save()
+        self._save_or_fail()
         return RunResult(self.out, self.position.total_step)
 
     def _is_done(self) -> bool:
@@ -178,8 +186,6 @@ class Run:
         features = None
         if stage.phase.encoded:
             count = self.recipe.data_settings.counterfactuals if stage.phase.counterfactual else 0
-            if stage.phase.counterfactual and count < 1:
-                raise SettingsError("the method asks for counterfactual captions: set data.counterfactuals to 1 or more")
             features = CaptionFeatures(self.encoder, self.pictures, counterfactuals=count, device=self.fabric.device)
         return Loader(
             self.pictures,
@@ -195,8 +201,13 @@ class Run:
     def sample(self) -> None:
         """Paint the sample grid with the averaged weights."""
         if self.grid is not None:
-            with self._painter() as model:
-                self.grid.paint(model, self.out / "samples" / f"{self.position.total_step:08d}.png")
+            path = self.out / "samples" / f"{self.position.total_step:08d}.png"
+            try:
+                with self._painter() as model:
+                    self.grid.paint(model, path)
+            except OSError as error:
+                path.unlink(missing_ok=True)
+                self.log.say(f"warning: could not write {path} ({error}): training goes on, free some space")
         self.fabric.barrier()
 
     @contextmanager
@@ -211,22 +222,35 @@ class Run:
 
     def save(self) -> None:
         """Write a checkpoint and the model; a failure to write is told and never stops the training."""
-        self._share_statistics()
-        if self.fabric.global_rank == 0:
-            self._save_here()
-        self.fabric.barrier()
+        problem = self._save()
+        if problem:
+            self.log.say(f"warning: {problem}; training goes on")
 
-    def _save_here(self) -> None:
+    def _save_or_fail(self) -> None:
+        """The last saving, which no later one could make up for."""
+        problem = self._save()
+        if problem:
+            raise CheckpointError(f"{problem}, then go on from the last checkpoint in {self.out} with --resume")
+
+    def _save(self) -> str | None:
+        self._share_statistics()
+        problem = self._save_here() if self.fabric.global_rank == 0 else None
+        self.fabric.barrier()
+        return problem
+
+    def _save_here(self) -> str | None:
+        """Save in this process; returns what went wrong and how to mend it, or None."""
         state = self._state()
         values = [value for module in state["modules"].values() for value in module.values() if value.is_floating_point()]
         if not all(bool(torch.isfinite(value).all()) for value in values):
-            self.log.say("warning: weights or batch statistics are not finite: keeping the checkpoint before")
-            return
+            return f"weights are not finite after step {self.position.total_step:,}: the checkpoint before is kept; lower the learning rate"
         try:
             self.checkpoints.save(self.position.total_step, state)
             self._save_model()
         except (OSError, CheckpointError, RuntimeError) as error:  # torch and safetensors wrap the system's error in a RuntimeError
-            self.log.say(f"warning: could not save after step {self.position.total_step:,} ({error}): training goes on, free some space")
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            return f"could not save after step {self.position.total_step:,} ({reason}): free some space"
+        return None
 
     def _share_statistics(self) -> None:
         """Make running statistics, which each process kept for its own rows, equal."""
@@ -262,6 +286,7 @@ class Run:
         modules = {name: module.state_dict() for name, module in self._modules().items() if name in ("encoder", stage.name)}
         return {
             "position": dataclasses.asdict(self.position),
+            "fingerprint": self.pictures.fingerprint,
             "processes": self.fabric.world_size,
             "torch": str(torch.__version__),
             "modules": modules,
@@ -272,6 +297,10 @@ class Run:
         state = self.checkpoints.load()
         if state is None:
             return False
+        if state.get("fingerprint", self.pictures.fingerprint) != self.pictures.fingerprint:
+            raise SettingsError(
+                f"{self.recipe.data} is not what {self.out} was begun with (prepared anew?): bring that back, or choose another --out"
+            )
         self.position = Position(**state["position"])
         stage = self.stages[self.position.stage]
         for name, module in self._modules().items():
@@ -299,14 +328,15 @@ def _check_folder(recipe: Recipe, out: Path, resume: bool) -> None:
         raise CheckpointError(f"{out} is a file: give a folder for the run")
     if not resume:
         raise CheckpointError(f"{out} exists already: go on with it by --resume, or choose another --out")
-    if (out / "recipe.yaml").exists():
-        before, now = _comparable(load_recipe(out / "recipe.yaml")), _comparable(recipe)
-        changed = [name for name in now if before[name] != now[name]]
-        if changed:
-            name = changed[0]
-            raise SettingsError(
-                f"{out} was begun with {name} {before[name]}, not {now[name]}: resume it with its own settings, or choose another --out"
-            )
+    if not (out / "recipe.yaml").exists():
+        raise CheckpointError(f"{out} holds something that is no run: choose another --out")
+    before, now = _comparable(load_recipe(out / "recipe.yaml")), _comparable(recipe)
+    changed = [name for name in now if before[name] != now[name]]
+    if changed:
+        name = changed[0]
+        raise SettingsError(
+            f"{out} was begun with {name} {before[name]}, not {now[name]}: resume it with its own settings, or choose another --out"
+        )
 
 
 def _comparable(recipe: Recipe) -> dict[str, Any]:
@@ -328,6 +358,7 @@ def _launch(recipe: Recipe) -> Fabric:
     accelerator = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
     if accelerator == "cuda" and settings.devices > torch.cuda.device_count():
         raise SettingsError(f"training.devices is {settings.devices}, but PyTorch sees {torch.cuda.device_count()} GPUs: lower it")
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # its notices of what it starts are for developers
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fabric = Fabric(

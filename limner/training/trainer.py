@@ -20,7 +20,7 @@ from limner.core.method import Method, Phase, Progress
 from limner.core.settings import TrainingSettings
 from limner.data.loader import Loader
 from limner.training.log import Means, RunLog
-from limner.training.players import Turn
+from limner.training.players import AllReduce, Statistics, Turn
 from limner.training.signals import StopRequest
 
 
@@ -55,16 +55,23 @@ class Stage:
     def players(self, settings: TrainingSettings, fabric: Fabric) -> dict[str, Turn]:
         """The method's players, ready to train on this device."""
 
-        def mean(value: Tensor) -> Tensor:
-            result = fabric.all_reduce(value, reduce_op="mean")
-            assert isinstance(result, Tensor)
-            return result
-
-        all_reduce = mean if fabric.world_size > 1 else None
+        statistics = Statistics(self.method)
+        all_reduce = mean_over_processes(fabric)
         return {
-            name: Turn(player, ema_half_life=settings.ema_half_life, all_reduce=all_reduce)
+            name: Turn(player, statistics, ema_half_life=settings.ema_half_life, all_reduce=all_reduce)
             for name, player in self.method.players().items()
         }
+
+
+def mean_over_processes(fabric: Fabric) -> AllReduce | None:
+    """Averages a tensor over all processes; None where there is one alone."""
+
+    def mean(value: Tensor) -> Tensor:
+        result = fabric.all_reduce(value, reduce_op="mean")
+        assert isinstance(result, Tensor)
+        return result
+
+    return mean if fabric.world_size > 1 else None
 
 
 @dataclass
@@ -108,7 +115,7 @@ class Trainer:
         if position.step != drawn:
             self.sample()
         self.log.end()
-        return self.stop.signal is None
+        return not self._asked_to_stop(0)  # 0: asked of all processes, so that none goes on alone
 
     def _play(self, stage: Stage, batch: Any, turns: Mapping[str, Turn], progress: Progress, check: bool) -> None:
         """One step of the method: each update it yields is taken before it goes on."""
@@ -131,7 +138,7 @@ class Trainer:
         return Progress(phase=stage.phase.name, step=step, steps=stage.steps, images=images, epoch=step / loader.steps_per_epoch)
 
     def _write(self, stage: Stage, loader: Loader, position: Position, clock: Stopwatch) -> None:
-        means = self._means.read()
+        means = self._means.read(mean_over_processes(self.fabric))
         steps, seconds = clock.lap(position.step)
         images = position.step * stage.phase.batch_size
         speed = steps * stage.phase.batch_size / max(seconds, 1e-9)
@@ -184,10 +191,10 @@ class Trainer:
 
     def _compare_processes(self, player: str) -> None:
         """Every process must yield the same updates, or the averaging would mix different players' gradients."""
-        own = torch.tensor(float(zlib.crc32(player.encode()) % 65_521), device=self.fabric.device)
-        gathered = self.fabric.all_gather(own)
-        assert isinstance(gathered, Tensor)
-        if not bool((gathered == own).all()):
+        own = torch.tensor(zlib.crc32(player.encode()), device=self.fabric.device)
+        total = self.fabric.all_reduce(own.clone(), reduce_op="sum")
+        assert isinstance(total, Tensor)
+        if int(total) != int(own) * self.fabric.world_size:
             raise TrainingError(
                 f"process {self.fabric.global_rank} updates the {player} while another updates another player: "
                 "a training_step must yield the same players in every process"

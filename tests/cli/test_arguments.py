@@ -51,6 +51,7 @@ def test_values_arrive_typed() -> None:
         (("a", "--out-file", "x", "-n", "many"), "-n/--count takes a whole number, not 'many'; see limner words --help"),
         (("a", "--out-file", "x", "--share", "half"), "--share takes a number, not 'half'; see limner words --help"),
         (("a", "--out-file", "x", "--kind", "oval"), "--kind cannot be 'oval': choose round or square; see limner words --help"),
+        (("a", "--out-file", "x", "--pair", "one"), "--pair needs 2 values; see limner words --help"),
         (("a", "--out-file"), "--out-file needs a value; see limner words --help"),
     ],
 )

@@ -120,7 +120,7 @@ def test_a_resumed_run_keeps_the_settings_that_it_has(tmp_path: Path) -> None:
             "there is no option '--checkpoint-every': did you mean '--training.checkpoint-every'? see limner train gan-cls --help",
         ),
         ("gan-cls --data garden --out run --steps few", "--steps takes a whole number, not 'few'; see limner train gan-cls --help"),
-        ("gan-cls --data garden --out run --steps 0", "--steps is 0, but a phase takes at least 1 step"),
+        ("gan-cls --data garden --out run --steps 0", "training.steps is 0, but must be at least 1"),
         (
             "gan-cls --data garden --out run --device tpu",
             "--device cannot be 'tpu': choose auto or cpu or cuda; see limner train gan-cls --help",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from limner.core.errors import DataError, SettingsError
@@ -15,6 +16,7 @@ from limner.data.captions import CaptionFeatures
 from limner.data.catalog import open_data
 from limner.data.loader import Loader
 from limner.data.pictures import CaptionedPictures
+from limner.data.reduced import at_resolution
 from limner.text.recurrent import RecurrentEncoder, RecurrentSettings
 from limner.text.tokenizers import WordTokenizer
 
@@ -118,7 +120,8 @@ def test_crops_and_flips_vary_and_flips_can_be_refused() -> None:
 def test_features_are_those_of_the_captions_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = Numbered()
     every = [caption for index in range(20) for caption in pictures.captions(index)]
-    encoder = RecurrentEncoder(WordTokenizer.build([*every, "not draw"]), RecurrentSettings(word_embedding=4, hidden=4, sentence_width=6)).eval()
+    widths = RecurrentSettings(word_embedding=4, hidden=4, sentence_width=6)
+    encoder = RecurrentEncoder(WordTokenizer.build([*every, "not draw"]), widths).eval()
     wanted = phase(captions=2, counterfactual=True)
 
     def check() -> None:
@@ -145,3 +148,20 @@ def test_garden_by_name_and_wrong_names() -> None:
         open_data("gardn", "train", 16)
     with pytest.raises(DataError, match="no folder here/there"):
         open_data("here/there", "train", 16)
+
+
+def test_a_set_at_a_lower_resolution_shows_what_training_sees() -> None:
+    numbered = Numbered()
+    reduced = at_resolution(numbered, 5)
+    assert at_resolution(numbered, 10) is numbered
+    assert reduced.captions(3) == numbered.captions(3) and reduced.key(3) == "3"
+
+    class Uncropped(Numbered):
+        stored_resolution = 10
+
+        def read(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
+            return super().read(indices)[:, 1:11, 1:11]
+
+    batch = Loader(Uncropped(), Phase(name="x", resolution=5, batch_size=4, steps=1), seed=0, flip=False).batch(0)
+    seen = torch.from_numpy(reduced.read(batch.indices)).permute(0, 3, 1, 2)  # [4, 3, 5, 5]
+    torch.testing.assert_close(seen.float(), (batch.pictures + 1) * 127.5, rtol=0, atol=0.5)

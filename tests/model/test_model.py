@@ -20,7 +20,8 @@ from limner.text.tokenizers import WordTokenizer
 @pytest.fixture
 def model() -> Model:
     torch.manual_seed(0)
-    encoder = RecurrentEncoder(WordTokenizer.build(["a red flower", "a blue flower"]), RecurrentSettings(word_embedding=4, hidden=4, sentence_width=6))
+    widths = RecurrentSettings(word_embedding=4, hidden=4, sentence_width=6)
+    encoder = RecurrentEncoder(WordTokenizer.build(["a red flower", "a blue flower"]), widths)
     settings = GANCLSSettings(generator_channels=4, discriminator_channels=4)
     return Model(GANCLS(settings, Conditions(resolution=16, sentence_width=6)), encoder)
 
@@ -56,7 +57,13 @@ def test_generate(model: Model) -> None:
 
 @pytest.mark.parametrize(
     ("caption", "message"),
-    [("", "empty"), ("  \n", "empty"), ("a " * 5000, "10,000 characters"), ("красный цветок", "knows none of the words"), ("!!!", "knows none")],
+    [
+        ("", "empty"),
+        ("  \n", "empty"),
+        ("a " * 5000, "10,000 characters"),
+        ("красный цветок", "none of the words"),
+        ("!!!", "none of the words"),
+    ],
 )
 def test_captions_it_cannot_paint(model: Model, caption: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):

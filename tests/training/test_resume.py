@@ -19,6 +19,7 @@ from limner.core.errors import CheckpointError, SettingsError, TrainingError
 from limner.core.method import Update
 from limner.core.recipes import from_preset
 from limner.core.settings import Recipe
+from limner.data.loader import Loader
 from limner.methods.gan_cls import GANCLS
 from limner.training import checkpoints
 from limner.training.run import train
@@ -180,14 +181,43 @@ def test_cuda_without_one(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_a_full_disk_does_not_stop_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_does_not_stop_training_but_is_an_error_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    assert train(tiny(25), tmp_path / "run").steps == 25
+    with pytest.raises(CheckpointError, match="could not save after step 25"):
+        train(tiny(25), tmp_path / "run")
     assert "could not save after step 20" in capsys.readouterr().err
     assert not list((tmp_path / "run" / "checkpoints").iterdir())
+    monkeypatch.undo()
+    assert train(tiny(25), tmp_path / "run", resume=True).steps == 25
+
+
+def test_a_damaged_checkpoint_never_outlives_a_whole_one(tmp_path: Path) -> None:
+    """Where one alone is kept, a damaged one of a later step must not be that one."""
+    train(tiny(40), tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "00000040" / "state.pt").unlink()
+    with pytest.warns(UserWarning, match="00000040 is damaged"):
+        train(tiny(25, keep_checkpoints=1), tmp_path / "run", resume=True)
+    assert newest(tmp_path / "run")["position"]["total_step"] == 25
+
+
+def test_a_folder_that_is_no_run_is_not_resumed(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(CheckpointError, match="holds something that is no run"):
+        train(tiny(3), tmp_path, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_settings_that_cannot_work_leave_nothing_behind(tmp_path: Path) -> None:
+    recipe = tiny(3, tensorboard=True)
+    recipe = dataclasses.replace(recipe, data_settings=dataclasses.replace(recipe.data_settings, counterfactuals=0))
+    with pytest.raises(SettingsError, match="set data.counterfactuals to 1"):
+        train(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def poisoned(monkeypatch: pytest.MonkeyPatch, bad: range) -> None:
@@ -212,6 +242,20 @@ def test_a_loss_that_is_not_finite_never_reaches_the_weights(
     steps = {name: {float(entry["step"]) for entry in turn["optimizer"]["state"].values()} for name, turn in state["turns"].items()}
     assert steps == {"discriminator": {10.0}, "generator": {8.0}}
     assert "40.0% of the generator's updates before step 10 were left out" in capsys.readouterr().err
+
+
+def test_a_picture_that_is_not_finite_leaves_no_trace_in_batch_statistics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = Loader.batch
+
+    def batch(self: Loader, step: int) -> Any:
+        made = honest(self, step)
+        return dataclasses.replace(made, pictures=made.pictures * torch.nan) if step == 6 else made
+
+    monkeypatch.setattr(Loader, "batch", batch)
+    train(tiny(10), tmp_path / "run")
+    state = newest(tmp_path / "run")  # a state that is not finite is not saved
+    assert state["position"]["total_step"] == 10
+    assert all(torch.isfinite(value).all() for value in state["turns"]["generator"]["average"])
 
 
 def test_divergence_stops_the_run_at_the_next_log_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
