@@ -107,7 +107,15 @@ class Interleaved:
 
 def recipe(resolution: int, base: int, steps: int) -> Recipe:
     values = from_preset("gan-cls", "cpu", "garden", resolution)
-    method = dataclasses.replace(values.method_settings, generator_channels=base, discriminator_channels=base, residual=False)
+    method = dataclasses.replace(
+        values.method_settings,
+        generator_channels=base,
+        discriminator_channels=base,
+        residual=False,
+        discriminator_normalization=True,
+        gradient_penalty=0.0,
+        batch_size=BATCH,
+    )
     training = dataclasses.replace(values.training, steps=steps, sample_every=10**9, checkpoint_every=10**9, device="cpu")
     return dataclasses.replace(
         values, method_settings=method, training=training, data_settings=dataclasses.replace(values.data_settings, garden_pictures=4000)
@@ -134,9 +142,8 @@ def measure(resolution: int, base: int, rounds: int, steps: int) -> None:
     pairs = list(zip(clock.seconds["limner"], clock.seconds["bare"], strict=True))[1:]
     speed = {name: BATCH * steps / statistics.median(times[1:]) for name, times in clock.seconds.items()}
     ratio = statistics.median(bare / limner for limner, bare in pairs)
-    print(
-        f"{resolution} px, {base} channels: bare loop {speed['bare']:.0f} images/s, limner {speed['limner']:.0f} images/s, ratio {ratio:.3f}"
-    )
+    bare, limner = speed["bare"], speed["limner"]
+    print(f"{resolution} px, {base} channels: bare loop {bare:.0f} images/s, limner {limner:.0f} images/s, ratio {ratio:.3f}")
 
 
 if __name__ == "__main__":

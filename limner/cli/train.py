@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -154,9 +153,9 @@ def read_arguments(name: str, default: Recipe, argv: Sequence[str]) -> tuple[Rec
 def train_and_report(recipe: Recipe, out: Path, resume: bool, why: str) -> int:
     """Train, write the report page, and say what to do next. Returns the exit code."""
     from limner.report.page import write_report
-    from limner.training.run import train
+    from limner.training.run import is_first_process, train
 
-    first = os.environ.get("LOCAL_RANK", "0") == "0"  # with several processes, each runs this whole command
+    first = is_first_process(recipe)  # with several processes, each runs this whole command
     if first:
         print(f"{recipe.method} on {recipe.data} at {recipe.resolution} px, seed {recipe.training.seed}, {why}", flush=True)
     result = train(recipe, out, resume=resume)

@@ -80,6 +80,8 @@ class TrainingSettings:
     """Where to train: `auto` takes a GPU if there is one."""
     devices: int = 1
     """Processes on this machine, one a GPU (or sharing the CPU)."""
+    nodes: int = 1
+    """Machines, each with `devices` processes; start the same command on each, with the environment that torchrun or Slurm sets."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Number format of the networks' arithmetic; weights stay float32."""
     ema_half_life: float = 10_000.0
@@ -96,7 +98,7 @@ class TrainingSettings:
     """Also write TensorBoard event files (needs the `log` extra)."""
 
     def __post_init__(self) -> None:
-        at_least(self, "training", 1, "steps", "devices", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints")
+        at_least(self, "training", 1, "steps", "devices", "nodes", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints")
         at_least(self, "training", 2, "batch_size")
         at_least(self, "training", 0, "ema_half_life")
         above_zero(self, "training", "epochs", "minutes")

@@ -80,7 +80,9 @@ class GANCLSSettings:
 
     def __post_init__(self) -> None:
         at_least(self, "method", 0, "gradient_penalty")
-        at_least(self, "method", 1, "penalty_every", "noise_width", "text_width", "generator_channels", "discriminator_channels", "captions")
+        at_least(
+            self, "method", 1, "penalty_every", "noise_width", "text_width", "generator_channels", "discriminator_channels", "captions"
+        )
         at_least(self, "method", 2, "batch_size")
         at_least(self, "method", 0, "interpolation", "halve_every")
         above_zero(self, "method", "learning_rate", "epochs")
@@ -174,8 +176,7 @@ class GANCLS(Method):
     def _discriminator_update(self, batch: Batch, condition: Tensor, fake: Tensor, penalise: bool) -> Update:
         """BCE(real, 1) + w BCE(mismatched, 0) + (1 - w) BCE(fake, 0); the paper's Algorithm 1, lines 6 to 10, at w = 1/2."""
         weight = self.settings.mismatch_weight
-        pictures = batch.pictures.detach().requires_grad_(penalise)
-        features = self.discriminator.look(pictures)  # [B, 8 C, 4, 4]
+        features = self.discriminator.look(batch.pictures)  # [B, 8 C, 4, 4]
         real = self.discriminator.match(features, condition)  # [B]
         generated = self.discriminator(fake, condition)
         loss = bce(real, 1.0) + (1.0 - weight) * bce(generated, 0.0)
@@ -185,7 +186,7 @@ class GANCLS(Method):
             loss = loss + weight * bce(mismatched, 0.0)
             metrics["mismatched"] = mismatched.detach().sigmoid().mean()
         if penalise:
-            penalty = zero_centred_penalty(real, pictures)
+            penalty = zero_centred_penalty(self.discriminator, batch.pictures, condition)
             loss = loss + self.settings.gradient_penalty * self.settings.penalty_every * penalty
             metrics["penalty"] = penalty.detach()
         return Update("discriminator", loss, metrics)
@@ -331,10 +332,12 @@ def with_midpoints(condition: Tensor) -> Tensor:
     return torch.cat([condition, 0.5 * (condition[:half] + condition[half : 2 * half])])
 
 
-def zero_centred_penalty(logits: Tensor, pictures: Tensor) -> Tensor:
-    """R1: half the mean squared norm of the logits' gradient by the real pictures, [B] and [B, 3, R, R] -> scalar (Eq. 9 of the paper)."""
-    (gradient,) = torch.autograd.grad(logits.sum(), pictures, create_graph=True)
-    return 0.5 * gradient.square().sum(dim=(1, 2, 3)).mean()
+def zero_centred_penalty(discriminator: Discriminator, pictures: Tensor, sentence: Tensor) -> Tensor:
+    """R1: half the mean squared norm of the logits' gradient by real pictures [B, 3, R, R] with their sentences [B, D]."""
+    with torch.autocast(pictures.device.type, enabled=False):  # what is differentiated twice wants float32
+        pictures = pictures.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(discriminator(pictures, sentence.float()).sum(), pictures, create_graph=True)
+        return 0.5 * gradient.square().sum(dim=(1, 2, 3)).mean()
 
 
 def bce(logits: Tensor, target: float) -> Tensor:

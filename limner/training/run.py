@@ -35,7 +35,19 @@ from limner.training.signals import StopRequest
 from limner.training.text import choose_encoder
 from limner.training.trainer import Position, Stage, Trainer
 
-MAY_CHANGE = {"steps", "epochs", "minutes", "device", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints", "tensorboard"}
+MAY_CHANGE = {
+    "steps",
+    "epochs",
+    "minutes",
+    "device",
+    "devices",
+    "nodes",
+    "log_every",
+    "sample_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "tensorboard",
+}
 """Training settings that a resumed run may change: they decide when it stops and what it shows, not what a step does."""
 
 
@@ -59,8 +71,7 @@ def train(recipe: Recipe, out: Path | str, *, resume: bool = False) -> RunResult
     for what cannot work, before anything is written, and CheckpointError where the end could not be saved.
     """
     out = Path(out)
-    first = int(os.environ.get("LOCAL_RANK", "0")) == 0
-    if first:
+    if is_first_process(recipe):
         _check_folder(recipe, out, resume)
     fabric = _launch(recipe)
     log = RunLog(out, quiet=fabric.global_rank > 0, tensorboard=recipe.training.tensorboard)
@@ -320,6 +331,14 @@ class Run:
         return True
 
 
+def is_first_process(recipe: Recipe) -> bool:
+    """Whether this is the process that writes and speaks; known before the others are launched."""
+    if recipe.training.devices * recipe.training.nodes == 1:
+        return True
+    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
+    return all(os.environ.get(rank, "0") == "0" for rank in ranks)
+
+
 def _check_folder(recipe: Recipe, out: Path, resume: bool) -> None:
     """Refuse a folder that another run has, or a resumed run whose steps would not be the same."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
@@ -365,7 +384,8 @@ def _launch(recipe: Recipe) -> Fabric:
             accelerator=accelerator,
             devices=settings.devices,
             precision=settings.precision,
-            strategy="ddp" if settings.devices > 1 else "auto",
+            num_nodes=settings.nodes,
+            strategy="ddp" if settings.devices * settings.nodes > 1 else "auto",
         )
         if settings.devices > 1 and accelerator == "cpu":
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // settings.devices))

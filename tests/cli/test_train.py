@@ -19,8 +19,10 @@ PUBLIC_FLAGS = """
 --method.noise-width --method.text-width --method.generator-channels --method.discriminator-channels --method.residual --method.no-residual
 --method.text-normalization --method.no-text-normalization --method.third-activation --method.no-third-activation --method.captions
 --method.mismatch-weight --method.mismatch --method.counterfactual --method.interpolation --method.learning-rate --method.beta1
+--method.gradient-penalty --method.penalty-every --method.discriminator-normalization --method.no-discriminator-normalization
 --method.halve-every --method.epochs --method.batch-size
 --training.steps --training.epochs --training.minutes --training.batch-size --training.seed --training.device --training.devices
+--training.nodes
 --training.precision --training.ema-half-life --training.log-every --training.sample-every --training.checkpoint-every
 --training.keep-checkpoints --training.tensorboard --training.no-tensorboard
 --data.flip --data.no-flip --data.garden-pictures --data.counterfactuals

@@ -104,6 +104,20 @@ def test_interpolated_conditions_train_the_generator_alone() -> None:
     torch.testing.assert_close(update.loss, (errors[:6].sum() + 0.7 * errors[6:].sum()) / 9)
 
 
+def test_gradient_penalty_comes_every_few_steps() -> None:
+    """R1 by an independent formula: half the squared norm of d logit / d picture, at real pictures, times weight and interval."""
+    method, batch = build(gradient_penalty=2.0, penalty_every=3, discriminator_normalization=False), make_batch()
+    without = next(build(discriminator_normalization=False).training_step(batch, PROGRESS)).loss
+    torch.testing.assert_close(next(method.training_step(batch, dataclasses.replace(PROGRESS, step=1))).loss, without)
+    condition = (batch.texts[0].sentence + batch.texts[1].sentence) / 2
+    rows = [
+        torch.autograd.functional.jacobian(lambda x, t=text: method.discriminator(x[None], t[None]).squeeze(), picture)
+        for picture, text in zip(batch.pictures, condition, strict=True)
+    ]
+    expected = 0.5 * torch.stack([row.square().sum() for row in rows]).mean()
+    torch.testing.assert_close(next(method.training_step(batch, PROGRESS)).loss, without + 2.0 * 3 * expected)
+
+
 def test_a_turn_leaves_the_other_player_alone() -> None:
     method, batch = build(), make_batch()
     players = method.players()
