@@ -22,8 +22,12 @@ VERBS = {
     "generate": "paint captions with a trained model",
     "evaluate": "score a trained model: fid, kid, is, faithfulness",
     "explore": "walk between two captions or two noises",
+    "import": "turn the authors' own checkpoints into Limner models",
     "doctor": "look whether everything Limner needs is here and whole",
 }
+
+MODULES = {"import": "import_"}
+"""Verbs whose file cannot bear their name, because Python has the word for itself."""
 
 HELP = f"""usage: limner VERB [ARGUMENTS]
 
@@ -77,7 +81,7 @@ def _run(arguments: list[str]) -> int:
     if verb not in VERBS:
         raise unknown_name("verb", verb, VERBS)
     try:
-        return importlib.import_module(f"limner.cli.{verb}").main(rest)
+        return importlib.import_module(f"limner.cli.{MODULES.get(verb, verb)}").main(rest)
     except SystemExit as stop:  # --help of a verb
         return stop.code if isinstance(stop.code, int) else 0
 
