@@ -14,7 +14,6 @@ Sizes other than 64 px, for which nothing was published, add or drop up- and dow
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -31,6 +30,7 @@ from limner.core.noise import Noise, gaussian
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
 from limner.nn.initialization import dcgan_initialization, he_initialization
+from limner.nn.matching_aware import bce, channels, mean_sentence, mismatched_logits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,15 +193,8 @@ class GANCLS(Method):
 
     def _mismatched(self, batch: Batch, features: Tensor, condition: Tensor) -> Tensor:
         """Logits of real pictures with captions that do not describe them: [B]."""
-        other = batch.mismatched
-        wrong = mean_sentence(other) if self.settings.mismatch == "caption" else condition
-        count = round(self.settings.counterfactual * len(batch))
-        if count:
-            assert batch.counterfactual is not None
-            wrong = torch.cat([batch.counterfactual.sentence[:count], wrong[count:]])
-        if self.settings.mismatch == "picture":
-            features = self.discriminator.look(torch.cat([batch.pictures[:count], other.pictures[count:]]))
-        return self.discriminator.match(features, wrong)
+        settings = self.settings
+        return mismatched_logits(self.discriminator, batch, features, condition, settings.mismatch, settings.counterfactual)
 
     def _generator_update(self, fake: Tensor, condition: Tensor, batch_size: int) -> Update:
         """BCE(fake, 1), the interpolated conditions beyond the batch weighted by `interpolation` (Eq. 5 of the paper)."""
@@ -227,7 +220,7 @@ class Generator(nn.Module):
 
     def __init__(self, settings: GANCLSSettings, conditions: Conditions) -> None:
         super().__init__()
-        widths = channels(settings.generator_channels, conditions.resolution)[::-1]  # coarse to fine
+        widths = channels(settings.generator_channels, conditions.resolution, "gan-cls")[::-1]  # coarse to fine
         inner = widths[0] // 4
         self.text = nn.Sequential(nn.Linear(conditions.sentence_width, settings.text_width), nn.LeakyReLU(0.2, inplace=True))
         layers: list[nn.Module] = [
@@ -258,7 +251,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, settings: GANCLSSettings, conditions: Conditions) -> None:
         super().__init__()
-        widths = channels(settings.discriminator_channels, conditions.resolution)
+        widths = channels(settings.discriminator_channels, conditions.resolution, "gan-cls")
         top, inner = widths[-1], widths[-1] // 4
         normalize = settings.discriminator_normalization
         layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, 2, 1, bias=not normalize), nn.LeakyReLU(0.2, inplace=True)]
@@ -314,18 +307,6 @@ def normalized(convolution: nn.Conv2d, normalize: bool) -> list[nn.Module]:
     return [convolution, nn.BatchNorm2d(convolution.out_channels)] if normalize else [convolution]
 
 
-def channels(base: int, resolution: int) -> list[int]:
-    """Widths of the feature maps from half the resolution down to 4x4; at 64 px: base x (1, 2, 4, 8)."""
-    if resolution < 16 or resolution & (resolution - 1):
-        raise SettingsError(f"gan-cls cannot paint at {resolution} px: choose a power of two from 16 (64 as published)")
-    return [base * 2**level for level in range(int(math.log2(resolution)) - 2)]
-
-
-def mean_sentence(batch: Batch) -> Tensor:
-    """The mean embedding of the captions drawn for each picture: [B, D]."""
-    return torch.stack([text.sentence for text in batch.texts]).mean(0)
-
-
 def with_midpoints(condition: Tensor) -> Tensor:
     """Add the conditions half-way between the batch's first and second half: [B, D] -> [B + B // 2, D]."""
     half = condition.shape[0] // 2
@@ -338,8 +319,3 @@ def zero_centred_penalty(discriminator: Discriminator, pictures: Tensor, sentenc
         pictures = pictures.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(discriminator(pictures, sentence.float()).sum(), pictures, create_graph=True)
         return 0.5 * gradient.square().sum(dim=(1, 2, 3)).mean()
-
-
-def bce(logits: Tensor, target: float) -> Tensor:
-    """Binary cross-entropy of logits [B] against one target for all."""
-    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))

@@ -1,0 +1,147 @@
+"""Checkpoints of github.com/aelnouby/Text-to-Image-Synthesis (`gen_N.pth`, `disc_N.pth`) become Limner's `dcgan-cls`.
+
+Its types `gan_cls` and `wgan_cls` have the same networks, so that a file does not tell which of the two trained it; their generators
+paint alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from limner.core.errors import CheckpointError, SettingsError
+from limner.core.files import sha256
+from limner.core.method import Conditions
+from limner.interop.networks import save_networks
+from limner.methods.dcgan_cls import DCGANCLS, DCGANCLSSettings
+from limner.model import save_model
+from limner.text.encoder import TextEncoder
+
+NAME = "dcgan-cls"
+SOURCE = "github.com/aelnouby/Text-to-Image-Synthesis"
+PREFIXES = {
+    "generator": {"projection.": "text.", "netG.": "layers."},
+    "discriminator": {"netD_1.": "picture.", "projector.projection.": "text.", "netD_2.0.": "joint."},
+}
+"""What the port calls the parts of each network, and what Limner does."""
+Objective = Literal["cross-entropy", "wasserstein"]
+
+
+def import_dcgan_cls(
+    files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, objective: Objective = "cross-entropy"
+) -> None:
+    """Turn the port's files into a Limner folder.
+
+    files: a generator, a discriminator or both, in any order. out: the folder, which must not exist or be empty.
+    encoder: the text encoder that the generator was trained with (the authors' char-CNN-RNN, of 1,024 numbers a sentence). With it, and a
+    generator alone, `out` is a model folder that paints captions. Without it `out` holds the networks, for `load_networks`: the port's
+    files have no text encoder, and another one's sentences would mean nothing to them.
+    objective: which of the port's types trained them, `gan_cls` or `wgan_cls`.
+    Raises CheckpointError for a file that is not the port's, SettingsError for a combination that cannot work.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise CheckpointError(f"{out} exists already: choose another --out")
+    method, players = read_dcgan_cls(files, objective)
+    if encoder is None:
+        save_networks(out, NAME, method, players)
+        return
+    if players != ["generator"]:
+        raise SettingsError("a model folder holds what paints, a generator: give its file alone, or no text encoder to keep both networks")
+    wanted = method.conditions.sentence_width
+    if encoder.sentence_width != wanted:
+        raise SettingsError(
+            f"the text encoder's sentences have {encoder.sentence_width} numbers, the generator wants {wanted}: "
+            "give the encoder that it was trained with"
+        )
+    about = {"data": f"what {files[0].name} was trained on", "source": SOURCE, "file": files[0].name, "sha256": sha256(files[0])}
+    save_model(out, NAME, method, encoder, about, _card(method, about))
+
+
+def read_dcgan_cls(files: Sequence[Path], objective: Objective = "cross-entropy") -> tuple[DCGANCLS, list[str]]:
+    """The port's files as a method in evaluation mode, and the players whose weights they held; another player's network is fresh."""
+    states: dict[str, dict[str, Tensor]] = {}
+    for path in files:
+        player, state = _read(path)
+        if player in states:
+            raise SettingsError(f"{path} is a second {player}: give one generator, one discriminator or one of each")
+        states[player] = state
+    if not states:
+        raise SettingsError("no file to import: give the port's gen_N.pth, disc_N.pth or both")
+    settings, conditions = _sizes(states, objective)
+    method = DCGANCLS(settings, conditions)
+    for player, state in states.items():
+        try:
+            method.players()[player].module.load_state_dict(state)
+        except RuntimeError as error:
+            detail = " ".join(str(error).split("\n\t")[1:2]).strip()
+            raise CheckpointError(f"the {player} is none of the port's gan_cls or wgan_cls ({detail}): give another file") from error
+    return method.eval(), sorted(states, reverse=True, key=lambda player: player == "generator")
+
+
+def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
+    """Which player a file holds, and its tensors under Limner's names."""
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no file {path}: give the port's gen_N.pth or disc_N.pth") from None
+    except Exception as error:  # torch raises many kinds for a file that is no checkpoint, or one that asks to run code
+        reason = str(error).strip().split("\n")[0][:120]
+        raise CheckpointError(f"cannot read {path} ({reason}): give a state dict that torch.save wrote") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"{path} holds no state dict: give the port's gen_N.pth or disc_N.pth")
+    plain = {str(key).removeprefix("module."): value for key, value in state.items()}  # DataParallel's prefix
+    for player, names in PREFIXES.items():
+        renamed = {_renamed(key, names): value for key, value in plain.items()}
+        if {name.split(".")[0] for name in renamed} == {name.rstrip(".") for name in names.values()}:
+            return player, renamed
+    raise CheckpointError(f"{path} is no conditional network of the port (its types gan_cls and wgan_cls): give another file")
+
+
+def _renamed(key: str, names: Mapping[str, str]) -> str:
+    for before, after in names.items():
+        if key.startswith(before):
+            return after + key.removeprefix(before)
+    return key
+
+
+def _sizes(states: Mapping[str, Mapping[str, Tensor]], objective: Objective) -> tuple[DCGANCLSSettings, Conditions]:
+    """Every width, from the shapes of the weights; what a missing network would say stays as published."""
+    values: dict[str, Any] = {"objective": objective}
+    resolutions, projections = set(), set()
+    for player, state in states.items():
+        part = "layers." if player == "generator" else "picture."
+        convolutions = [value for key, value in state.items() if key.startswith(part) and value.ndim == 4]
+        projections.add(tuple(state["text.0.weight"].shape))
+        if not convolutions or state["text.0.weight"].ndim != 2:
+            raise CheckpointError(f"the {player} is none of the port's gan_cls or wgan_cls (weights of other shapes): give another file")
+        if player == "generator":
+            values["generator_channels"] = convolutions[-1].shape[0]
+            values["noise_width"] = convolutions[0].shape[0] - state["text.0.weight"].shape[0]
+            resolutions.add(2 ** (len(convolutions) + 1))
+        else:
+            values["discriminator_channels"] = convolutions[0].shape[0]
+            resolutions.add(2 ** (len(convolutions) + 2))
+    if len(resolutions) > 1 or len(projections) > 1:
+        raise CheckpointError("generator and discriminator are of different sizes: give two files of one training")
+    ((text_width, sentence_width),) = projections
+    (resolution,) = resolutions
+    return DCGANCLSSettings(text_width=text_width, **values), Conditions(resolution=resolution, sentence_width=sentence_width)
+
+
+def _card(method: DCGANCLS, about: Mapping[str, Any]) -> str:
+    resolution, width = method.conditions.resolution, method.conditions.sentence_width
+    millions = math.fsum(value.numel() for value in method.generator.parameters()) / 1e6
+    return f"""# {method.title}, {resolution} px
+
+Paints {resolution} x {resolution} pictures from captions. Imported by Limner from `{about["file"]}` of {about["source"]}.
+
+- Generator: {millions:.1f} million parameters, sentences of {width} numbers
+- Weights: sha256 {about["sha256"]}
+
+Terms: those of that project, and of the pictures and captions it was trained on.
+"""

@@ -1,0 +1,66 @@
+"""What conditional DCGANs with a matching-aware discriminator share (Reed et al., ICML 2016, arXiv:1605.05396)."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from limner.core.batch import Batch
+from limner.core.errors import SettingsError
+
+
+class MatchingAware(Protocol):
+    """A discriminator that looks at a picture once and can then judge it with several sentences."""
+
+    def look(self, pictures: Tensor) -> Tensor:
+        """[B, 3, R, R] -> [B, C, 4, 4]."""
+        ...
+
+    def match(self, features: Tensor, sentence: Tensor) -> Tensor:
+        """[B, C, 4, 4] and [B, D] -> [B] logits."""
+        ...
+
+
+def mismatched_logits(
+    discriminator: MatchingAware,
+    batch: Batch,
+    features: Tensor,
+    condition: Tensor,
+    mismatch: Literal["picture", "caption"],
+    counterfactual: float,
+) -> Tensor:
+    """Logits of real pictures with captions that do not describe them: [B].
+
+    features: what the discriminator saw in the batch's pictures, [B, C, 4, 4]; condition: their own sentences, [B, D].
+    mismatch: which of the two is exchanged. counterfactual: share of the pairs that keep the picture and have `batch.counterfactual`.
+    """
+    other = batch.mismatched
+    wrong = mean_sentence(other) if mismatch == "caption" else condition
+    count = round(counterfactual * len(batch))
+    if count:
+        assert batch.counterfactual is not None
+        wrong = torch.cat([batch.counterfactual.sentence[:count], wrong[count:]])
+    if mismatch == "picture":
+        features = discriminator.look(torch.cat([batch.pictures[:count], other.pictures[count:]]))
+    return discriminator.match(features, wrong)
+
+
+def mean_sentence(batch: Batch) -> Tensor:
+    """The mean embedding of the captions drawn for each picture: [B, D]."""
+    return torch.stack([text.sentence for text in batch.texts]).mean(0)
+
+
+def channels(base: int, resolution: int, method: str) -> list[int]:
+    """Widths of the feature maps from half the resolution down to 4x4; at 64 px: base x (1, 2, 4, 8). `method` is for the error."""
+    if resolution < 16 or resolution & (resolution - 1):
+        raise SettingsError(f"{method} cannot paint at {resolution} px: choose a power of two from 16 (64 as published)")
+    return [base * 2**level for level in range(int(math.log2(resolution)) - 2)]
+
+
+def bce(logits: Tensor, target: float) -> Tensor:
+    """Binary cross-entropy of logits [B] against one target for all."""
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
