@@ -17,15 +17,24 @@ HELP = """usage: limner import KIND FILE --out DIR [OPTIONS]
 Turn a checkpoint of the authors' code, or of a port of it, into a folder that Limner reads.
 
   char-cnn-rnn  the text encoder of Reed et al. (CVPR 2016): a .pth file of the PyTorch port, for --text.encoder
+  dcgan-cls     generator and discriminator of the PyTorch port of GAN-CLS: gen_N.pth, disc_N.pth
 
 example:
-  limner import char-cnn-rnn flowers.pth --out encoders/flowers"""
+  limner import char-cnn-rnn flowers.pth --out encoders/flowers
+  limner import dcgan-cls gen_200.pth --encoder encoders/flowers --out models/flowers"""
 
 CHAR_CNN_RNN = """Turn a char-CNN-RNN of the PyTorch port (martinduartemore/char_cnn_rnn_pytorch) into a text encoder.
 
 examples:
   limner import char-cnn-rnn flowers.pth --out encoders/flowers
   limner train gan-cls --data prepared/flowers --text.encoder encoders/flowers --out runs/flowers"""
+
+
+DCGAN_CLS = """Turn networks of the PyTorch port (aelnouby/Text-to-Image-Synthesis) into Limner's dcgan-cls.
+
+examples:
+  limner import dcgan-cls gen_200.pth --encoder encoders/flowers --out models/flowers
+  limner import dcgan-cls gen_200.pth disc_200.pth --out networks/flowers"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +49,21 @@ class CharCnnRnnArguments:
     """Whether captions are put in lower case first (the port), or capitals are characters outside the alphabet (the authors' ICML demo)."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class DCGANCLSArguments:
+    files: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE ...")]
+    """The port's gen_N.pth, disc_N.pth or both."""
+    out: Annotated[Path, arg(metavar="DIR")]
+    """The folder to write; it must not exist yet."""
+    encoder: Annotated[str | None, arg(metavar="NAME|DIR")] = None
+    """The text encoder that the generator was trained with: makes a model that paints captions. Without it the networks alone are kept."""
+    objective: Literal["cross-entropy", "wasserstein"] = "cross-entropy"
+    """Which of the port's types trained them: gan_cls or wgan_cls."""
+
+
 def main(argv: Sequence[str]) -> int:
     """Run `limner import KIND ...` and return its exit code."""
-    kinds = {"char-cnn-rnn": char_cnn_rnn}
+    kinds = {"char-cnn-rnn": char_cnn_rnn, "dcgan-cls": dcgan_cls}
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(HELP)
         return 0
@@ -66,6 +87,22 @@ def char_cnn_rnn(argv: Sequence[str]) -> int:
     save_encoder(encoder, arguments.out, card(encoder, arguments.file))
     print(f"{arguments.out}: {described(encoder.settings, LENGTH)}")
     print(f"use it: limner train METHOD --data DIR --text.encoder {arguments.out} --out RUN")
+    return 0
+
+
+def dcgan_cls(argv: Sequence[str]) -> int:
+    """`limner import dcgan-cls`: files of the port to a model folder, or to one of networks."""
+    arguments = parse(DCGANCLSArguments, argv, prog="limner import dcgan-cls", description=DCGAN_CLS)
+    refuse_existing(arguments.out)
+    from limner.interop.dcgan_cls import import_dcgan_cls
+    from limner.training.text import named_encoder
+
+    encoder = named_encoder(arguments.encoder) if arguments.encoder else None
+    import_dcgan_cls(arguments.files, arguments.out, encoder, arguments.objective)
+    if encoder is None:
+        print(f"{arguments.out}: the networks, without a text encoder; a model that paints captions needs --encoder")
+    else:
+        print(f'{arguments.out}: a model; use it: limner generate {arguments.out} "..." --out pictures')
     return 0
 
 

@@ -22,15 +22,20 @@ def choose_encoder(recipe: Recipe, pictures: CaptionedPictures) -> tuple[TextEnc
     if name is None:
         settings = CaptionMatchingSettings(sentence_width=recipe.text.width)
         return CaptionMatching.new_encoder(settings, every_caption(pictures)), True
+    return named_encoder(name), False
+
+
+def named_encoder(name: str) -> TextEncoder:
+    """The text encoder of a shipped name, an encoder's folder, a run folder or a model folder."""
     if not Path(name).exists() and name in shipped_encoders():
-        return load_shipped_encoder(name), False
+        return load_shipped_encoder(name)
     if Path(name).is_dir() and not (Path(name) / "recipe.yaml").exists() and '"limner-text-encoder"' in _config(Path(name)):
-        return load_encoder(name), False
+        return load_encoder(name)
     if not Path(name).exists():
         raise SettingsError(
             f"text.encoder is '{name}': there is no such folder, and the shipped encoders are {', '.join(shipped_encoders())}"
         )
-    return load(name).encoder, False
+    return load(name).encoder
 
 
 def _config(folder: Path) -> str:

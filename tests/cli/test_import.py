@@ -13,7 +13,11 @@ from torch import Tensor
 from limner.cli.arguments import options
 from limner.cli.import_ import CharCnnRnnArguments
 from limner.cli.main import main
+from limner.core.method import Conditions
 from limner.interop.char_cnn_rnn import port_name
+from limner.interop.dcgan_cls import PREFIXES
+from limner.methods.dcgan_cls import DCGANCLS, DCGANCLSSettings
+from limner.model import load as limner_load
 from limner.text.char_cnn_rnn import CharCnnRnn, CharCnnRnnSettings
 from limner.text.saving import load_encoder
 
@@ -128,3 +132,24 @@ def test_mistakes_in_what_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture
         told = capsys.readouterr().err
         assert message in told and told.count("\n") == 1
     assert (tmp_path / "there" / "notes.txt").read_text() == "kept"
+
+
+def test_a_generator_of_the_port_paints_with_its_encoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = DCGANCLSSettings(generator_channels=4, text_width=6, noise_width=5)
+    generator = DCGANCLS(settings, Conditions(resolution=64, sentence_width=7)).generator
+    state = {}
+    for name, value in generator.state_dict().items():
+        before, after = next(pair for pair in PREFIXES["generator"].items() if name.startswith(pair[1]))
+        state[f"module.{before}{name.removeprefix(after)}"] = value
+    torch.save(state, tmp_path / "gen_200.pth")
+    port_file(tmp_path / "port.pth")
+    encoder, model, networks = (str(tmp_path / name) for name in ("encoder", "model", "networks"))
+    assert main(["import", "char-cnn-rnn", str(tmp_path / "port.pth"), "--out", encoder]) == 0
+    assert main(["import", "dcgan-cls", str(tmp_path / "gen_200.pth"), "--encoder", encoder, "--out", model]) == 0
+    assert limner_load(model).generate("a red bird", n=2)[1].size == (64, 64)
+    assert main(["import", "dcgan-cls", str(tmp_path / "gen_200.pth"), "--out", networks]) == 0
+    assert "without a text encoder" in capsys.readouterr().out
+    assert main(["import", "dcgan-cls", str(tmp_path / "port.pth"), "--out", str(tmp_path / "no")]) == 2
+    assert "is no conditional network of the port" in capsys.readouterr().err and not (tmp_path / "no").exists()
+    assert main(["import", "dcgan-cls", str(tmp_path / "gen_200.pth"), "--encoder", "garden", "--out", str(tmp_path / "no")]) == 2
+    assert "sentences have 128 numbers, the generator wants 7" in capsys.readouterr().err
