@@ -108,8 +108,8 @@ def test_a_resumed_run_keeps_the_settings_that_it_has(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("", "limner train needs a METHOD: gan-cls, or a recipe.yaml; see limner train --help"),
-        ("gan-clss --data garden --out run", "there is no method 'gan-clss': did you mean 'gan-cls'? known: gan-cls"),
+        ("", "limner train needs a METHOD: dcgan-cls, gan-cls, or a recipe.yaml; see limner train --help"),
+        ("gan-clss --data garden --out run", "there is no method 'gan-clss': did you mean 'gan-cls'? known: dcgan-cls, gan-cls"),
         ("gan-cls --data gardn --out run", "there is no data set or folder 'gardn': did you mean 'garden'? known: garden"),
         ("gan-cls --data garden", "missing: --out; see limner train gan-cls --help"),
         (
