@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from limner.core.errors import CheckpointError, SettingsError
 from limner.core.files import sha256
 from limner.core.method import Conditions
 from limner.interop.networks import save_networks
+from limner.interop.state_dicts import read_state_dict
 from limner.methods.dcgan_cls import DCGANCLS, DCGANCLSSettings
 from limner.model import save_model
 from limner.text.encoder import TextEncoder
@@ -32,9 +32,7 @@ PREFIXES = {
 Objective = Literal["cross-entropy", "wasserstein"]
 
 
-def import_dcgan_cls(
-    files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, objective: Objective = "cross-entropy"
-) -> None:
+def import_dcgan_cls(files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, objective: Objective = "cross-entropy") -> None:
     """Turn the port's files into a Limner folder.
 
     files: a generator, a discriminator or both, in any order. out: the folder, which must not exist or be empty.
@@ -85,16 +83,7 @@ def read_dcgan_cls(files: Sequence[Path], objective: Objective = "cross-entropy"
 
 def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
     """Which player a file holds, and its tensors under Limner's names."""
-    try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"there is no file {path}: give the port's gen_N.pth or disc_N.pth") from None
-    except Exception as error:  # torch raises many kinds for a file that is no checkpoint, or one that asks to run code
-        reason = str(error).strip().split("\n")[0][:120]
-        raise CheckpointError(f"cannot read {path} ({reason}): give a state dict that torch.save wrote") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(f"{path} holds no state dict: give the port's gen_N.pth or disc_N.pth")
-    plain = {str(key).removeprefix("module."): value for key, value in state.items()}  # DataParallel's prefix
+    plain = {name.removeprefix("module."): value for name, value in read_state_dict(path).items()}  # DataParallel's prefix
     for player, names in PREFIXES.items():
         renamed = {_renamed(key, names): value for key, value in plain.items()}
         if {name.split(".")[0] for name in renamed} == {name.rstrip(".") for name in names.values()}:
