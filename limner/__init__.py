@@ -25,15 +25,39 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Batch": "limner.core.batch", "CheckpointError": "limner.core.errors", "Conditions": "limner.core.method",
-    "DataError": "limner.core.errors", "LimnerError": "limner.core.errors", "Method": "limner.core.method",
-    "Noise": "limner.core.noise", "Painting": "limner.core.method", "Phase": "limner.core.method", "Player": "limner.core.method",
-    "SettingsError": "limner.core.errors", "TextFeatures": "limner.core.text", "Update": "limner.core.method", "load": "limner.model",
+    "Batch": "limner.core.batch",
+    "CheckpointError": "limner.core.errors",
+    "Conditions": "limner.core.method",
+    "DataError": "limner.core.errors",
+    "LimnerError": "limner.core.errors",
+    "Method": "limner.core.method",
+    "Noise": "limner.core.noise",
+    "Painting": "limner.core.method",
+    "Phase": "limner.core.method",
+    "Player": "limner.core.method",
+    "SettingsError": "limner.core.errors",
+    "TextFeatures": "limner.core.text",
+    "Update": "limner.core.method",
+    "load": "limner.model",
 }
 
 __all__ = [
-    "Batch", "CheckpointError", "Conditions", "DataError", "LimnerError", "Method", "Noise", "Painting", "Phase", "Player",
-    "SettingsError", "TextFeatures", "Update", "create", "load", "methods",
+    "Batch",
+    "CheckpointError",
+    "Conditions",
+    "DataError",
+    "LimnerError",
+    "Method",
+    "Noise",
+    "Painting",
+    "Phase",
+    "Player",
+    "SettingsError",
+    "TextFeatures",
+    "Update",
+    "create",
+    "load",
+    "methods",
 ]
 
 

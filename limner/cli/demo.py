@@ -95,9 +95,7 @@ def finish(run: Path) -> int:
     page = write_report(run)
     say(f"\nreport    {page}   (open it in a browser)\npictures  {run / 'pictures'}\nmodel     {run / 'model'}\n")
     say(f'Your turn:\n  limner generate {run} "a blue flower with six pointed petals at night" -n 4 --out pictures')
-    say(
-        '  limner generate garden "a blue flower with six pointed petals at night" -n 4 --out pictures    # the shipped model'
-    )
+    say('  limner generate garden "a blue flower with six pointed petals at night" -n 4 --out pictures    # the shipped model')
     return 0
 
 

@@ -60,9 +60,7 @@ def interpolate(arguments: InterpolateArguments) -> int:
     from limner.explore.interpolate import between_captions, between_noises, check_format, save_walk
 
     if (arguments.captions is None) == (arguments.caption is None):
-        raise SettingsError(
-            'give --captions "A" "B" (two captions, one noise) or --caption "A" --seeds 1 2 (one caption, two noises)'
-        )
+        raise SettingsError('give --captions "A" "B" (two captions, one noise) or --caption "A" --seeds 1 2 (one caption, two noises)')
     check_format(arguments.out)
     model = open_model(arguments.model, arguments.device)
     if arguments.captions is not None:

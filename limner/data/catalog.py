@@ -19,9 +19,7 @@ from limner.data.prepared import open_prepared
 BUILT_IN = ("garden",)
 
 
-def open_data(
-    name: str, split: str, resolution: int, settings: DataSettings | None = None, length: int | None = None
-) -> CaptionedPictures:
+def open_data(name: str, split: str, resolution: int, settings: DataSettings | None = None, length: int | None = None) -> CaptionedPictures:
     """Open one split of a built-in set by name, or of a prepared set by folder.
 
     length: how many pictures a built-in set paints; by default `settings.garden_pictures` in the train split, its own number in the others.

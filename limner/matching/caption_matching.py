@@ -107,8 +107,16 @@ class CaptionMatching(Method):
 
     def phases(self) -> list[Phase]:
         settings = self.settings
-        return [Phase(name="text", resolution=settings.resolution, batch_size=settings.batch_size, steps=settings.steps,
-                      counterfactual=settings.counterfactual, encoded=False)]
+        return [
+            Phase(
+                name="text",
+                resolution=settings.resolution,
+                batch_size=settings.batch_size,
+                steps=settings.steps,
+                counterfactual=settings.counterfactual,
+                encoded=False,
+            )
+        ]
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         settings = self.settings

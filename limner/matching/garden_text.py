@@ -19,8 +19,14 @@ from limner.text.tokenizers import WordTokenizer
 from limner.text.words import split_words
 
 _SPELLINGS: Mapping[str, str] = {
-    "center": "centre", "centered": "centred", "petaled": "petalled", "petal": "petals", "flowers": "flower", "blooms": "bloom",
-    "blossoms": "blossom", "eyes": "eye",
+    "center": "centre",
+    "centered": "centred",
+    "petaled": "petalled",
+    "petal": "petals",
+    "flowers": "flower",
+    "blooms": "bloom",
+    "blossoms": "blossom",
+    "eyes": "eye",
 }
 
 

@@ -131,8 +131,10 @@ def thinned(points: Points) -> list[tuple[float, float]]:
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """About `count` round numbers that enclose [low, high]."""
-    if high - low < 1e-12 * max(abs(high), abs(low), 1e-12):
-        low, high = low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0)
+    largest = max(abs(low), abs(high))
+    if high - low <= 1e-12 * largest or largest < 1e-100:  # one value, or numbers whose halves no longer exist
+        margin = 0.5 * largest if largest >= 1e-100 else 0.5
+        low, high = low - margin, high + margin
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)

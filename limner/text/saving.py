@@ -70,8 +70,11 @@ def load_encoder(folder: str | Path) -> TextEncoder:
 def shipped_encoders() -> list[str]:
     """Names of the encoders that come with Limner."""
     shipped = resources.files("limner") / "shipped"
-    return sorted(entry.name.removesuffix(_SHIPPED_SUFFIX) for entry in shipped.iterdir()
-                  if entry.name.endswith(_SHIPPED_SUFFIX) and (entry / "config.json").is_file())
+    return sorted(
+        entry.name.removesuffix(_SHIPPED_SUFFIX)
+        for entry in shipped.iterdir()
+        if entry.name.endswith(_SHIPPED_SUFFIX) and (entry / "config.json").is_file()
+    )
 
 
 def load_shipped_encoder(name: str) -> TextEncoder:
@@ -93,8 +96,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise CheckpointError(f"{path} does not describe a text encoder: give a folder that a run or save_encoder wrote")
     if config.get("version") != VERSION:
-        raise CheckpointError(f"{folder} is of version {config.get('version')}, this Limner reads version {VERSION}: "
-                              "use the Limner that wrote it, or train the encoder again")
+        raise CheckpointError(
+            f"{folder} is of version {config.get('version')}, this Limner reads version {VERSION}: "
+            "use the Limner that wrote it, or train the encoder again"
+        )
     return config
 
 

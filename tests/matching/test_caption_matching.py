@@ -47,8 +47,15 @@ class Flowers(CaptionedPictures):
 
     def batch(self, indices: NDArray[np.int64]) -> Batch:
         pixels = torch.from_numpy(self.garden.pictures(indices)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        return Batch(pictures=pixels, captions=[[self.captions(index)[0]] for index in indices.tolist()], texts=(), indices=indices,
-                     samples=indices, seed=0, counterfactual_captions=[self.counterfactual(index, 0, 0) for index in indices.tolist()])
+        return Batch(
+            pictures=pixels,
+            captions=[[self.captions(index)[0]] for index in indices.tolist()],
+            texts=(),
+            indices=indices,
+            samples=indices,
+            seed=0,
+            counterfactual_captions=[self.counterfactual(index, 0, 0) for index in indices.tolist()],
+        )
 
 
 @pytest.fixture

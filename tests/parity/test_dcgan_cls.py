@@ -137,9 +137,7 @@ def test_with_its_text_encoder_it_paints(golden, tmp_path: Path) -> None:
     """A generator alone, with an encoder of its width, becomes a model folder; the pictures are the stored ones."""
     facts, arrays = golden
     for name, entry in facts["models"].items():
-        encoder = RecurrentEncoder(
-            WordTokenizer.build(["a red flower"]), RecurrentSettings(sentence_width=entry["config"]["embed_dim"])
-        )
+        encoder = RecurrentEncoder(WordTokenizer.build(["a red flower"]), RecurrentSettings(sentence_width=entry["config"]["embed_dim"]))
         import_dcgan_cls([FOLDER / entry["generator_file"]], tmp_path / name, encoder.eval())
         model = load(tmp_path / name)
         images = model.method.paint(TextFeatures(arrays["embed"]), DCGANCLSNoise(arrays["z"].flatten(1))).images

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -44,6 +44,10 @@ def run(tmp_path: Path) -> Path:
 
 
 @given(st.floats(-1e6, 1e6), st.floats(0, 1e6))
+@example(5e-324, 0.0)
+@example(0.0, 5e-324)
+@example(0.0, 1e-99)
+@example(0.1, 1e-16)
 def test_ticks_are_few_round_and_enclose_the_values(low: float, width: float) -> None:
     marks = ticks(low, low + width)
     step = marks[1] - marks[0]

@@ -74,7 +74,12 @@ def test_a_character_that_stands_twice_has_its_last_place_and_zero_may_stand_for
 
 
 def test_settings_that_cannot_work_are_refused() -> None:
-    for make in (lambda: CharacterTokenizer("", 5), lambda: CharacterTokenizer("ab", 0), lambda: CharacterTokenizer("ab", 5),
-                 lambda: WordTokenizer(["a", "a"]), lambda: WordTokenizer(["a"], 0)):
+    for make in (
+        lambda: CharacterTokenizer("", 5),
+        lambda: CharacterTokenizer("ab", 0),
+        lambda: CharacterTokenizer("ab", 5),
+        lambda: WordTokenizer(["a", "a"]),
+        lambda: WordTokenizer(["a"], 0),
+    ):
         with pytest.raises(SettingsError):
             make()
