@@ -18,12 +18,13 @@ FLOORS = [
     {"matching"},
     {"methods"},
     {"model"},
-    {"training", "metrics"},
+    {"metrics"},
+    {"training"},
     {"explore", "report", "interop"},
     {"studio"},
     {"cli"},
 ]
-LOOKED_UP = {"core/recipes.py imports limner.methods"}
+LOOKED_UP = {"core/recipes.py imports limner.methods", "core/recipes.py imports limner.matching"}
 """A recipe finds its method's presets by name, within functions."""
 HEIGHT = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}
 PACKAGES = sorted(path.name for path in HOUSE.iterdir() if (path / "__init__.py").exists())

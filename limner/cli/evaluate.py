@@ -32,7 +32,9 @@ A table goes to stdout, and with every score's protocol to scores.json in the ru
 examples:
   limner evaluate runs/mine
   limner evaluate garden --metrics faithfulness --count 2000 --out scores.json
-  limner evaluate runs/mine --data prepared/mine --metrics fid,kid --split test --count 5000"""
+  limner evaluate runs/mine --data prepared/mine --metrics fid,kid --split test --count 5000
+
+A matching model (limner train sje) has scores of its own: limner evaluate runs/words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,12 @@ class EvaluateArguments:
 
 
 def main(argv: Sequence[str]) -> int:
+    from limner.matching.registry import is_matching
+
+    if any(is_matching(word) for word in argv if not word.startswith("-")):
+        from limner.cli import evaluate_matching
+
+        return evaluate_matching.main(argv)
     arguments = parse(EvaluateArguments, argv, prog="limner evaluate", description=DESCRIPTION)
     from limner.metrics.evaluate import table
     from limner.metrics.protocol import write_scores

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from limner import methods
 from limner.cli.arguments import parse
+from limner.matching import registry
 
-DESCRIPTION = """List the methods that can be trained, each with its paper.
+DESCRIPTION = """List what can be trained: methods that paint, and models that match captions with pictures, each with its paper.
 
 example:
   limner methods"""
@@ -24,14 +25,18 @@ class MethodsArguments:
 def main(argv: Sequence[str]) -> int:
     parse(MethodsArguments, argv, prog="limner methods", description=DESCRIPTION)
     names = methods.names()
-    width = max(len(name) for name in names)
+    width = max(len(name) for name in (*names, *registry.names()))
+    print("paint what captions say:")
     for name in names:
-        print(f"{name:<{width}}  {sentence(name)}")
+        file = Path(methods.__file__).parent / f"{name.replace('-', '_')}.py"
+        print(f"  {name:<{width}}  {sentence(file)}")
+    print("\nmatch captions with pictures; others take their text encoder by --text.encoder RUN:")
+    for name in registry.names():
+        print(f"  {name:<{width}}  {sentence(registry.source(name))}")
     print(f"\nsettings of one: limner train {names[0]} --help")
     return 0
 
 
-def sentence(name: str) -> str:
-    """The first line of a method's file, read without importing it: listing methods must not take torch's seconds."""
-    source = (Path(methods.__file__).parent / f"{name.replace('-', '_')}.py").read_text(encoding="utf-8")
-    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+def sentence(path: Path) -> str:
+    """The first line of a file's docstring, read without importing it: listing methods must not take torch's seconds."""
+    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]

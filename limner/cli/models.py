@@ -14,11 +14,16 @@ Device = Literal["auto", "cpu", "cuda"]
 
 def open_model(name: str, device: Device) -> Model:
     """Load a shipped model, run folder or model folder onto the device asked for."""
-    import torch
-
     from limner.model import load
+
+    return load(name, device=chosen_device(device))
+
+
+def chosen_device(device: Device) -> str:
+    """Where to work: "cuda" or "cpu". Raises SettingsError where a GPU is asked for and none is there."""
+    import torch
 
     found = torch.cuda.is_available()
     if device == "cuda" and not found:
         raise SettingsError("--device cuda: no GPU was found; leave --device out, or run limner doctor to see why")
-    return load(name, device="cuda" if found and device != "cpu" else "cpu")
+    return "cuda" if found and device != "cpu" else "cpu"

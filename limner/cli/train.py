@@ -13,22 +13,23 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from limner import methods
 from limner.cli.arguments import parse
 from limner.core.errors import SettingsError, unknown_name
-from limner.core.recipes import GROUPS, chosen_preset, from_preset, load_recipe
-from limner.core.settings import DataSettings, Recipe, TextSettings, TrainingSettings
+from limner.core.recipes import GROUPS, chosen_preset, from_preset, load_recipe, trainable, trainable_names
+from limner.core.settings import DataSettings, EvaluationSettings, Recipe, TextSettings, TrainingSettings
+from limner.matching.registry import names as matching_models
 
 Settings = TypeVar("Settings")
 
 EXAMPLE = """example:
   limner train gan-cls --data garden --out runs/first
   limner train gan-cls --data prepared/mine --out runs/mine --resolution 64 --method.interpolation 0.5 --training.checkpoint-every 200
-  limner train gan-cls --data prepared/mine --out runs/mine --resume"""
+  limner train gan-cls --data prepared/mine --out runs/mine --resume
+  limner train sje --data prepared/mine --out runs/words"""
 
 GENERAL_HELP = """usage: limner train METHOD --data NAME|DIR --out RUN [OPTIONS]
 
-Train a method on captioned pictures. METHOD is a name from `limner methods` or the path of a recipe.yaml.
+Train a method, or a matching model, on captioned pictures. METHOD is a name from `limner methods` or the path of a recipe.yaml.
 Its options differ: `limner train METHOD --help` lists them all, with their sentences and defaults.
 
   --data NAME|DIR         'garden', or the folder of a prepared data set
@@ -69,6 +70,7 @@ class TrainArguments(Generic[Settings]):
     training: TrainingSettings
     data_settings: Annotated[DataSettings, arg(name="data")]
     text: TextSettings
+    evaluation: EvaluationSettings
 
 
 def main(argv: Sequence[str]) -> int:
@@ -77,7 +79,7 @@ def main(argv: Sequence[str]) -> int:
         if {"-h", "--help"}.intersection(argv):
             print(GENERAL_HELP + EXAMPLE)
             return 0
-        raise SettingsError(f"limner train needs a METHOD: {', '.join(methods.names())}, or a recipe.yaml; see limner train --help")
+        raise SettingsError(f"limner train needs a METHOD: {', '.join(trainable_names())}, or a recipe.yaml; see limner train --help")
     default, why = starting_point(name, argv)
     recipe, out, resume = read_arguments(name, default, argv)
     return train_and_report(recipe, out, resume, why)
@@ -93,8 +95,8 @@ def starting_point(name: str, argv: Sequence[str]) -> tuple[Recipe, str]:
     if _is_recipe(name):
         given = load_recipe(name)
         method = given.method
-    elif method not in methods.names():
-        raise unknown_name("method", method, methods.names())
+    elif method not in trainable_names():
+        raise unknown_name("method", method, trainable_names())
     if "--resume" in argv and out and (Path(out) / "recipe.yaml").is_file():
         stored = load_recipe(Path(out) / "recipe.yaml")
         if stored.method != method:
@@ -146,6 +148,7 @@ def read_arguments(name: str, default: Recipe, argv: Sequence[str]) -> tuple[Rec
         training=dataclasses.replace(arguments.training, **short),
         data_settings=arguments.data_settings,
         text=arguments.text,
+        evaluation=arguments.evaluation,
     )
     return recipe, arguments.out, arguments.resume
 
@@ -153,7 +156,8 @@ def read_arguments(name: str, default: Recipe, argv: Sequence[str]) -> tuple[Rec
 def train_and_report(recipe: Recipe, out: Path, resume: bool, why: str) -> int:
     """Train, write the report page, and say what to do next. Returns the exit code."""
     from limner.report.page import write_report
-    from limner.training.run import is_first_process, train
+    from limner.training.launch import is_first_process
+    from limner.training.run import train
 
     first = is_first_process(recipe)  # with several processes, each runs this whole command
     if first:
@@ -168,7 +172,10 @@ def train_and_report(recipe: Recipe, out: Path, resume: bool, why: str) -> int:
         )
         return 128 + (result.signal or signal.SIGINT)
     page = write_report(out)
-    print(f'model   {out / "model"}\nreport  {page}\nscore   limner evaluate {out}\npaint   limner generate {out} "..." --out pictures')
+    use = f'paint   limner generate {out} "..." --out pictures'
+    if recipe.method in matching_models():
+        use = f"use     limner train METHOD --data {recipe.data} --text.encoder {out} --out RUN"
+    print(f"model   {out / 'model'}\nreport  {page}\nscore   limner evaluate {out}\n{use}")
     return 0
 
 
@@ -176,7 +183,7 @@ def _method_word(argv: Sequence[str]) -> str | None:
     """METHOD, which may stand behind options: the first word, or the first that can only be one."""
     if argv and not argv[0].startswith("-"):
         return argv[0]
-    return next((word for word in argv if word in methods.names() or (_is_recipe(word) and not word.startswith("-"))), None)
+    return next((word for word in argv if word in trainable_names() or (_is_recipe(word) and not word.startswith("-"))), None)
 
 
 def _is_recipe(word: str) -> bool:
@@ -194,6 +201,6 @@ def _value_of(flag: str, argv: Sequence[str]) -> str | None:
 
 
 def _introduction(recipe: Recipe) -> str:
-    made = methods.get(recipe.method)
+    made = trainable(recipe.method)
     purpose = chosen_preset(recipe.method, recipe.preset).sentence
     return f"{made.title}: {made.paper}.\nDefaults are those of preset '{recipe.preset}': {purpose}"

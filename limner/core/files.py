@@ -1,4 +1,4 @@
-"""Folders that are written whole or not at all."""
+"""Folders and files that are written whole or not at all, and where what can be made again is kept."""
 
 from __future__ import annotations
 
@@ -68,3 +68,11 @@ def sync(path: Path) -> None:
 def sha256(path: Path) -> str:
     """Hex digest of a file's contents."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where Limner keeps what it can make or fetch again: $LIMNER_CACHE, else `limner` in $XDG_CACHE_HOME or ~/.cache. Not created here."""
+    own = os.environ.get("LIMNER_CACHE")
+    if own:
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "limner"

@@ -94,6 +94,8 @@ class Phase:
     """Whether batches carry counterfactual captions."""
     encoded: bool = True
     """Whether batches carry text features; False where the phase trains the text encoder itself."""
+    distinct_classes: bool = False
+    """Whether a batch holds one picture of each of `batch_size` different classes, drawn anew for each step, where classes are known."""
 
 
 @dataclass(frozen=True)

@@ -9,20 +9,41 @@ from typing import TYPE_CHECKING, Any
 
 from limner.core.errors import SettingsError, unknown_name
 from limner.core.files import write_whole
-from limner.core.settings import DataSettings, Preset, Recipe, TextSettings, TrainingSettings
+from limner.core.settings import DataSettings, EvaluationSettings, Preset, Recipe, TextSettings, TrainingSettings
 
 if TYPE_CHECKING:
     import yaml
 
-GROUPS = {"method_settings": "method", "training": "training", "data_settings": "data", "text": "text"}
+    from limner.core.method import Method
+
+GROUPS = {"method_settings": "method", "training": "training", "data_settings": "data", "text": "text", "evaluation": "evaluation"}
 """The groups of settings in a recipe, and what they are called on the command line and in presets."""
+
+
+def trainable_names() -> list[str]:
+    """The names of all that can be trained: methods, and matching models."""
+    from limner import methods
+    from limner.matching import registry
+
+    return sorted([*methods.names(), *registry.names()])
+
+
+def trainable(name: str) -> type[Method]:
+    """The class of a method or matching model, by name. Raises SettingsError, with the nearest name, where there is none."""
+    from limner import methods
+    from limner.matching import registry
+
+    if name in registry.names():
+        return registry.get(name)
+    try:
+        return methods.get(name)
+    except SettingsError:
+        raise unknown_name("method", name, trainable_names()) from None
 
 
 def chosen_preset(method: str, name: str) -> Preset:
     """A method's preset, by name. Raises SettingsError where there is none."""
-    from limner import methods
-
-    presets = methods.get(method).presets
+    presets = trainable(method).presets
     if name not in presets:
         raise unknown_name(f"preset of {method}", name, presets)
     return presets[name]
@@ -30,18 +51,17 @@ def chosen_preset(method: str, name: str) -> Preset:
 
 def from_preset(method: str, preset: str, data: str, resolution: int | None = None) -> Recipe:
     """The recipe that a preset gives: its values over the defaults of every group."""
-    from limner import methods
-
     chosen = chosen_preset(method, preset)
     return Recipe(
         method=method,
         data=data,
         preset=preset,
         resolution=resolution or chosen.resolution,
-        method_settings=laid_over(methods.settings_class(method)(), chosen.method, "method"),
+        method_settings=laid_over(trainable(method).Settings(), chosen.method, "method"),
         training=laid_over(TrainingSettings(), chosen.training, "training"),
         data_settings=laid_over(DataSettings(), chosen.data, "data"),
         text=laid_over(TextSettings(), chosen.text, "text"),
+        evaluation=laid_over(EvaluationSettings(), chosen.evaluation, "evaluation"),
     )
 
 

@@ -36,6 +36,8 @@ class DataSettings:
     """Mirror half of the pictures in training, where the data set allows it (never where captions speak of left and right)."""
     garden_pictures: int = 20_000
     """How many training pictures the built-in garden paints (it has no end; more take longer to paint at the start)."""
+    trainval: bool = False
+    """Train on the val split too, as published models of the zero-shot sets do; what is evaluated on val then means little."""
     counterfactuals: int = 1
     """Counterfactual captions (one attribute or word changed) kept ready for each caption; used only where a method asks for them."""
 
@@ -105,6 +107,27 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """Scores of what is being trained, taken as it trains."""
+
+    every: float | None = None
+    """Passes over the training pictures between two evaluations; 0 for none. By default none for methods that paint; a matching model is
+    evaluated twenty times, and the best is kept."""
+    split: str = "val"
+    """The split that is evaluated on."""
+    metrics: str = "fid"
+    """What is scored of a method that paints, with commas between: any of fid, kid, is, and faithfulness on the garden."""
+    count: int = 1000
+    """Pictures to paint for one evaluation."""
+    features: str | None = None
+    """The feature network that looks at them, as `limner evaluate --features` takes it; by default the garden's judge."""
+
+    def __post_init__(self) -> None:
+        at_least(self, "evaluation", 0, "every")
+        at_least(self, "evaluation", 2, "count")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preset:
     """A named set of values laid over the defaults: what `--preset` chooses."""
 
@@ -116,6 +139,7 @@ class Preset:
     training: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     text: dict[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,3 +159,4 @@ class Recipe:
     training: TrainingSettings = TrainingSettings()
     data_settings: DataSettings = DataSettings()
     text: TextSettings = TextSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()

@@ -49,6 +49,7 @@ class Loader:
         if not len(self.pool):
             raise DataError(f"the {pictures.split} split of '{pictures.name}' holds no picture with a caption")
         self._order: tuple[int, NDArray[np.int64]] | None = None
+        self._classes_of_pool = self._grouped() if phase.distinct_classes and pictures.class_ids is not None else None
 
     @property
     def steps_per_epoch(self) -> float:
@@ -57,14 +58,35 @@ class Loader:
     def batch(self, step: int) -> Batch:
         """This process's part of the batch of a step, counted from 0."""
         samples = (np.arange(self.phase.batch_size, dtype=np.int64) + step * self.phase.batch_size)[self.own]
-        epochs, places = np.divmod(samples, len(self.pool))
-        indices = np.empty_like(samples)
-        for epoch in np.unique(epochs):
-            rows = epochs == epoch
-            indices[rows] = self._epoch_order(int(epoch))[places[rows]]
+        if self._classes_of_pool is None:
+            epochs, places = np.divmod(samples, len(self.pool))
+            indices = np.empty_like(samples)
+            for epoch in np.unique(epochs):
+                rows = epochs == epoch
+                indices[rows] = self._epoch_order(int(epoch))[places[rows]]
+        else:
+            epochs, indices = np.full_like(samples, step), self._one_of_each(self._classes_of_pool, step, samples)
         batch = self._assemble(indices, epochs, samples, "matched")
         batch.make_mismatched = lambda: self._assemble(self._others(indices, epochs), epochs, samples, "mismatched")
         return batch
+
+    def _grouped(self) -> list[NDArray[np.int64]]:
+        """The captioned pictures of each class. Raises DataError where a batch wants more classes than there are."""
+        assert self.pictures.class_ids is not None
+        classes = self.pictures.class_ids[self.pool]
+        groups = [self.pool[classes == number] for number in np.unique(classes)]
+        if len(groups) < self.phase.batch_size:
+            raise DataError(
+                f"a batch of {self.phase.batch_size} pictures of different classes cannot be drawn from the {len(groups)} classes in the "
+                f"{self.pictures.split} split of '{self.pictures.name}': give --training.batch-size {len(groups)} or less"
+            )
+        return groups
+
+    def _one_of_each(self, groups: list[NDArray[np.int64]], step: int, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """A picture of each of as many different classes as there are samples."""
+        chosen = random.permutation(len(groups), self.seed, "classes", step)[: self.phase.batch_size][self.own]
+        draws = random.uniform(self.seed, "picture of its class", samples)
+        return np.array([groups[group][int(draw * len(groups[group]))] for group, draw in zip(chosen, draws, strict=True)])
 
     def _epoch_order(self, epoch: int) -> NDArray[np.int64]:
         if self._order is None or self._order[0] != epoch:

@@ -19,7 +19,7 @@ from limner.data.pictures import CaptionedPictures
 
 
 def open_prepared(path: Path | str, split: str, resolution: int | None = None) -> PreparedPictures:
-    """Open one split ("train", "val", "test" or "all") of a folder that `limner data prepare` wrote.
+    """Open one split ("train", "val", "test", "train+val" or "all") of a folder that `limner data prepare` wrote.
 
     resolution: what will be asked of the pictures, at most what they were prepared for; smaller ones are made on the training device.
     Raises DataError, in one line with the fix, for a folder that is not prepared or is damaged, a split it lacks and a
@@ -39,7 +39,8 @@ class PreparedPictures(CaptionedPictures):
         self.path, self.split, self.asked_resolution = path, split, resolution
         self.card = card = read_card(path)
         again = f"prepare it again with `limner data prepare SOURCE ... --out {path} --resolution R --force`"
-        if split != "all" and not card.splits.get(split):
+        parts = SPLITS if split == "all" else ("train", "val") if split == "train+val" else (split,)
+        if not any(card.splits.get(part) for part in parts):
             there = ", ".join(f"{name} ({count:,})" for name, count in card.splits.items())
             kind = "training split" if split == "train" else f"'{split}' split"
             raise DataError(
@@ -54,8 +55,8 @@ class PreparedPictures(CaptionedPictures):
         self.resolution, self.stored_resolution = card.resolution, card.stored_resolution
         self.class_names, self.class_count = card.class_names, len(card.class_names or ())
         total, side = sum(card.splits.values()), card.stored_resolution
-        start = 0 if split == "all" else sum(card.splits.get(name, 0) for name in SPLITS[: SPLITS.index(split)])
-        stop = total if split == "all" else start + card.splits[split]
+        start = sum(card.splits.get(name, 0) for name in SPLITS[: SPLITS.index(parts[0])])
+        stop = start + sum(card.splits.get(name, 0) for name in parts)
         self._start, self._own = start, slice(start, stop)
         try:
             # asarray: plain arrays over the mapped files, because numpy.memmap's own indexing is slow

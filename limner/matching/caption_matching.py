@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -23,13 +23,18 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Adam, Conditions, Method, Phase, Player, Progress, Update
+from limner.core.method import Adam, Conditions, Phase, Player, Progress, Update
 from limner.core.settings import Preset
+from limner.data.pictures import CaptionedPictures
+from limner.matching.model import MatchingModel
 from limner.matching.networks import PictureEncoder
 from limner.text.encoder import TextEncoder
 from limner.text.recurrent import RecurrentEncoder, RecurrentSettings
 from limner.text.tokenizers import WordTokenizer
 from limner.text.words import drop_words
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +71,7 @@ class CaptionMatchingSettings:
     """Whether pictures of the same class are left out of each other's wrong answers, as DAMSM does."""
 
 
-class CaptionMatching(Method):
+class CaptionMatching(MatchingModel):
     """A text encoder and a picture encoder, trained by matching. It does not paint; `encoder` is what it is trained for.
 
     `conditions.sentence_width` must be the encoder's; pictures are matched at `settings.resolution`, whatever the conditions' resolution.
@@ -93,6 +98,19 @@ class CaptionMatching(Method):
         self.encoder = encoder
         self.picture_encoder = PictureEncoder(settings.sentence_width, settings.picture_channels, settings.resolution)
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / settings.temperature)))
+
+    @classmethod
+    def for_data(cls, settings: CaptionMatchingSettings, pictures: CaptionedPictures, resolution: int) -> Self:
+        encoder = cls.new_encoder(settings, (text for index in range(len(pictures)) for text in pictures.captions(index)))
+        return cls(settings, Conditions(resolution=resolution, sentence_width=settings.sentence_width), encoder)
+
+    @classmethod
+    def from_saved(cls, settings: CaptionMatchingSettings, conditions: Conditions, encoder: TextEncoder) -> Self:
+        return cls(settings, conditions, encoder)
+
+    @property
+    def resolution(self) -> int:
+        return self.settings.resolution
 
     @staticmethod
     def new_encoder(settings: CaptionMatchingSettings, captions: Iterable[str]) -> RecurrentEncoder:

@@ -12,14 +12,15 @@ from limner.core.errors import SettingsError
 
 
 class PictureEncoder(nn.Module):
-    """Pictures to embeddings: [B, 3, resolution, resolution] in [-1, 1] -> [B, width] of length 1.
+    """Pictures to embeddings: [B, 3, resolution, resolution] in [-1, 1] -> [B, width], of length 1 unless `normalize` is False.
 
     Residual stages (He et al., CVPR 2016) halve the picture down to 4 x 4, whose places a linear map reads all at once.
     Group normalisation (Wu and He, ECCV 2018, arXiv:1803.08494) keeps each picture's embedding independent of its batch.
     """
 
-    def __init__(self, width: int, channels: int, resolution: int) -> None:
+    def __init__(self, width: int, channels: int, resolution: int, normalize: bool = True) -> None:
         super().__init__()
+        self.normalize = normalize
         stages = round(math.log2(resolution)) - 2
         if stages < 1 or resolution != 4 * 2**stages:
             raise SettingsError(f"pictures of {resolution} px cannot be matched: choose a power of two from 8 on, such as 32 or 64")
@@ -33,7 +34,8 @@ class PictureEncoder(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         pictures = pictures.contiguous(memory_format=torch.channels_last)  # a quarter faster on a CPU
         features = self.body(pictures)  # [B, C, 4, 4]
-        return F.normalize(self.to_embedding(features.flatten(1)), dim=1)
+        embedded: Tensor = self.to_embedding(features.flatten(1))
+        return F.normalize(embedded, dim=1) if self.normalize else embedded
 
 
 class Residual(nn.Module):

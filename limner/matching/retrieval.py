@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from limner.core import random
 from limner.core.errors import DataError
 from limner.data.pictures import CaptionedPictures
-from limner.matching.caption_matching import CaptionMatching
+from limner.matching.model import MatchingModel
 
 
 @torch.no_grad()
-def retrieval(
-    model: CaptionMatching, pictures: CaptionedPictures, *, count: int = 1000, pool: int = 100, seed: int = 0
-) -> dict[str, float]:
-    """Recall at 1 and 5, both ways, among pools of `pool` pictures with one drawn caption each, over `count` captioned pictures at most.
+def retrieval(model: MatchingModel, pictures: CaptionedPictures, *, count: int = 1000, pool: int = 100, seed: int = 0) -> dict[str, float]:
+    """Recall at 1, 5 and 10, both ways, among pools of `pool` pictures with one drawn caption each, over at most `count` pictures.
 
-    Keys: "caption_to_picture_1", "caption_to_picture_5", "picture_to_caption_1", "picture_to_caption_5", and "count", what was scored.
-    A caption that reads like the right one counts as right.
+    Keys: "caption_to_picture_1", "caption_to_picture_5", ..., "picture_to_caption_10", and "count", what was scored. A caption
+    that reads like the right one counts as right.
     """
     indices = random.permutation(len(pictures), seed, "retrieval")
     indices = indices[pictures.caption_counts[indices] > 0][:count]
-    indices = indices[: len(indices) // pool * pool]
+    indices = indices[: len(indices) // max(pool, 1) * pool]
     if not len(indices):
         raise DataError(f"the {pictures.split} split of {pictures.name} has fewer than {pool} captioned pictures: choose a smaller pool")
     draws = random.uniform(seed, "retrieval caption", indices)
@@ -34,27 +31,14 @@ def retrieval(
     model.eval()
     found: dict[str, list[Tensor]] = {}
     for start in range(0, len(indices), pool):
-        shown = embed_stored(model, pictures, indices[start : start + pool])
+        shown = model.embed_stored(pictures, indices[start : start + pool])
         spoken = captions[start : start + pool]
-        scores = shown @ model.embed_captions(spoken).T  # [pool pictures, pool captions]
+        scores = model.similarity(shown, model.embed_captions(spoken))  # [pool pictures, pool captions]
         same = torch.tensor([[one == other for other in spoken] for one in spoken], device=scores.device)
         for name, way in (("picture_to_caption", scores), ("caption_to_picture", scores.T)):
             right = way.masked_fill(~same, -torch.inf).amax(1, keepdim=True)
             rank = (way > right).sum(1)  # how many wrong ones come before the first right one
-            for depth in (1, 5):
+            for depth in (1, 5, 10):
                 found.setdefault(f"{name}_{depth}", []).append((rank < depth).float())
     model.train(training)
     return {**{name: torch.cat(parts).mean().item() for name, parts in found.items()}, "count": float(len(indices))}
-
-
-def embed_stored(model: CaptionMatching, pictures: CaptionedPictures, indices: np.ndarray) -> Tensor:
-    """Embeddings [n, D] of stored pictures, of the middle that is left when the margin for crops is cut off."""
-    stored = pictures.read(indices)
-    margin = (pictures.stored_resolution - pictures.resolution) // 2
-    middle = stored[:, margin : margin + pictures.resolution, margin : margin + pictures.resolution]
-    device = next(model.parameters()).device
-    tensor = torch.from_numpy(np.ascontiguousarray(middle)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-    side = model.settings.resolution
-    if side != pictures.resolution:
-        tensor = F.interpolate(tensor, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
-    return model.embed_pictures(tensor)

@@ -53,6 +53,8 @@ def _groups(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
             title = "losses"
         elif name == "images_per_second":
             title = "images a second"
+        elif player == "evaluation":
+            title = f"evaluation: {figure}" if figure in ("fid", "kid", "is") else "evaluation"
         elif "gradient_norm" in figure:
             title = "gradient norms"
         else:

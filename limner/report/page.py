@@ -15,11 +15,12 @@ from typing import Any
 
 from PIL import Image
 
-from limner import __version__, methods
+from limner import __version__
 from limner.core.errors import CheckpointError
 from limner.core.files import write_whole
-from limner.core.recipes import GROUPS, load_recipe
+from limner.core.recipes import GROUPS, load_recipe, trainable
 from limner.core.settings import Recipe
+from limner.matching.registry import names as matching_models
 from limner.metrics.protocol import Part, Score, read_scores
 from limner.report.curves import charts, read_log
 
@@ -57,7 +58,7 @@ def write_report(run: Path | str) -> Path:
 
 
 def _header(title: str, recipe: Recipe, log: Sequence[Mapping[str, Any]]) -> str:
-    made = methods.get(recipe.method)
+    made = trainable(recipe.method)
     facts = {"pixels": str(recipe.resolution), "preset": recipe.preset, "seed": str(recipe.training.seed)}
     if log:
         last = {line["phase"]: line for line in log}.values()
@@ -65,8 +66,10 @@ def _header(title: str, recipe: Recipe, log: Sequence[Mapping[str, Any]]) -> str
             "steps": f"{sum(line['step'] for line in last):,}",
             "pictures seen": f"{sum(line['images'] for line in last):,}",
             "of training": _duration(sum(line["seconds"] for line in last)),
-            "pictures a second": f"{log[-1]['images_per_second']:,.0f}",
         }
+        speeds = [line["images_per_second"] for line in log if "images_per_second" in line]
+        if speeds:
+            facts["pictures a second"] = f"{speeds[-1]:,.0f}"
     shown = "".join(f"<div><b>{_text(value)}</b><span>{_text(name)}</span></div>" for name, value in facts.items())
     head = f'<div class="mark">Limner</div><h1>{_text(title)}</h1><p>{_text(made.paper)}</p>'
     return f'<header>{head}<div class="facts">{shown}</div></header>\n'
@@ -147,21 +150,32 @@ def _score(value: float | None, share: bool) -> str:
 
 def _next(run: Path, recipe: Recipe) -> str:
     name, data = shlex.quote(str(run)), shlex.quote(recipe.data)
+    longer = (
+        "Train longer, from where it stands:",
+        f"limner train {recipe.method} --data {data} --out {name} --resume --training.minutes 60 --training.epochs 100",
+    )
+    if recipe.method in matching_models():
+        steps = [
+            ("Score it on classes and pictures never trained on:", f"limner evaluate {name}"),
+            ("Let a generator read through its text encoder:", f"limner train gan-cls --data {data} --text.encoder {name} --out RUN"),
+        ]
+        return _listed([*steps, longer])
     captions = ("a red flower with five petals", "a blue flower at night") if recipe.data == "garden" else ("A CAPTION", "ANOTHER CAPTION")
     steps = [
         ("Paint captions of your own:", f'limner generate {name} "{captions[0]}" -n 4 --out pictures'),
         ("Walk between two captions:", f'limner explore interpolate {name} --captions "{captions[0]}" "{captions[1]}" --out walk.gif'),
         ("Score it, with the protocol beside each number:", f"limner evaluate {name} --count 2000"),
-        (
-            "Train longer, from where it stands:",
-            f"limner train {recipe.method} --data {data} --out {name} --resume --training.minutes 60 --training.epochs 100",
-        ),
+        longer,
         (
             "Do the same with a folder of your own pictures and captions:",
             "limner data prepare my-pictures --out prepared/mine --resolution 64\n"
             f"limner train {recipe.method} --data prepared/mine --out runs/mine",
         ),
     ]
+    return _listed(steps)
+
+
+def _listed(steps: Sequence[tuple[str, str]]) -> str:
     return "<h2>What to do next</h2>" + "".join(f"<p>{_text(why)}</p><pre>{_text(command)}</pre>" for why, command in steps) + "\n"
 
 

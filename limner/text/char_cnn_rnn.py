@@ -52,6 +52,10 @@ class CharCnnRnnSettings:
         if len(self.convolutions) != 3 or min(*self.convolutions, self.sentence_width) < 1:
             raise SettingsError(f"convolutions {self.convolutions} to {self.sentence_width}: give three widths and one, all at least 1")
 
+    def with_width(self, sentence_width: int) -> CharCnnRnnSettings:
+        """The same network with another width of the sentence embedding."""
+        return dataclasses.replace(self, sentence_width=sentence_width)
+
     def steps(self, length: int) -> int:
         """How many recurrent steps are made of `length` characters; 0 or less where that is too few to read."""
         for stride in (3, 3, 2 if self.third_pool else 0):

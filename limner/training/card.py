@@ -8,6 +8,7 @@ from typing import Any
 from limner.core.method import Method
 from limner.core.recipes import recipe_text
 from limner.core.settings import Recipe
+from limner.matching.model import MatchingModel
 
 
 def model_card(recipe: Recipe, method: Method, about: dict[str, Any]) -> str:
@@ -17,7 +18,7 @@ def model_card(recipe: Recipe, method: Method, about: dict[str, Any]) -> str:
 Paints {recipe.resolution} x {recipe.resolution} pictures from captions. Made with Limner.
 
 - Method: {method.title} ({method.paper})
-- Data: {about["data"]} (fingerprint {about["fingerprint"]}), train split
+- Data: {about["data"]} (fingerprint {about["fingerprint"]}), {about["split"]} split
 - Training: preset `{recipe.preset}`, {about["steps"]:,} steps, {about["images"]:,} pictures,
   {about["seconds"] / 60:.0f} minutes, seed {about["seed"]}
 
@@ -25,6 +26,36 @@ Paints {recipe.resolution} x {recipe.resolution} pictures from captions. Made wi
 import limner
 model = limner.load("PATH OF THIS FOLDER")
 pictures = model.generate("a caption like those it was trained on", n=4, seed=7)
+```
+
+Once more: `limner train recipe.yaml --out RUN` with this `recipe.yaml`:
+
+```yaml
+{recipe_text(dataclasses.replace(recipe, data=about["data"]))}```
+
+Terms: those of the pictures and captions it was trained on.
+"""
+
+
+def matching_card(recipe: Recipe, model: MatchingModel, about: dict[str, Any]) -> str:
+    """A README.md for the folder of a matching model."""
+    looks = f"a frozen network ({model.looks_with})" if model.looks_with else "a network trained with it, from nothing"
+    chosen = ""
+    if about["score"] is not None:
+        chosen = f"\n- Chosen as the best of the run on the {recipe.evaluation.split} split: score {about['score']:.4f}"
+    return f"""# {model.title} on {about["data"]}
+
+Says how well a caption fits a picture. Made with Limner.
+
+- Model: {model.title} ({model.paper})
+- Text encoder: {model.encoder.kind}, {model.encoder.sentence_width} numbers a sentence; pictures: {looks}
+- Data: {about["data"]} (fingerprint {about["fingerprint"]}), {about["split"]} split
+- Training: preset `{recipe.preset}`, {about["steps"]:,} steps, {about["images"]:,} pairs,
+  {about["seconds"] / 60:.0f} minutes, seed {about["seed"]}{chosen}
+
+```
+limner train gan-cls --data {about["data"]} --text.encoder PATH_OF_THIS_FOLDER --out RUN
+limner evaluate PATH_OF_THIS_FOLDER --data {about["data"]}
 ```
 
 Once more: `limner train recipe.yaml --out RUN` with this `recipe.yaml`:

@@ -96,6 +96,23 @@ class RunLog:
         """Write one line of numbers, and show it where there is no progress bar. remaining: seconds to the end of the phase."""
         if self.quiet:
             return
+        self._keep(line)
+        if not self._bar and time.monotonic() - self._last_line > 10:
+            self._last_line = time.monotonic()
+            losses = "  ".join(f"{name} {value:.3f}" for name, value in line.items() if name.endswith("/loss"))
+            self.say(
+                f"{line['phase']}  step {line['step']:,}  {line['images_per_second']:.0f} images/s  {losses}  {remaining / 60:.1f} min left"
+            )
+
+    def evaluated(self, place: dict[str, Any], figures: dict[str, float]) -> None:
+        """Write and show what an evaluation found."""
+        if self.quiet or not figures:
+            return
+        self._keep(place | {f"evaluation/{name}": value for name, value in figures.items()})
+        shown = "  ".join(f"{name} {value:,.4g}" for name, value in figures.items())
+        self.say(f"{place['phase']}  step {place['step']:,}, {place['epoch']:.1f} epochs  evaluation: {shown}")
+
+    def _keep(self, line: dict[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
         if self._make_events and not self._events:  # not before there is a run: it makes files at once
@@ -104,12 +121,6 @@ class RunLog:
             for name, value in line.items():
                 if isinstance(value, (int, float)):
                     self._events.add_scalar(f"{line['phase']}/{name}", value, line["total_step"])
-        if not self._bar and time.monotonic() - self._last_line > 10:
-            self._last_line = time.monotonic()
-            losses = "  ".join(f"{name} {value:.3f}" for name, value in line.items() if name.endswith("/loss"))
-            self.say(
-                f"{line['phase']}  step {line['step']:,}  {line['images_per_second']:.0f} images/s  {losses}  {remaining / 60:.1f} min left"
-            )
 
     def end(self) -> None:
         if self._bar:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
-import math
-import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,39 +12,24 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from limner import methods
 from limner.core.errors import CheckpointError, SettingsError
-from limner.core.method import Conditions, Method, Phase
-from limner.core.recipes import load_recipe, save_recipe
+from limner.core.recipes import save_recipe
 from limner.core.settings import Recipe
 from limner.data.captions import CaptionFeatures
-from limner.data.catalog import open_data
 from limner.data.loader import Loader
-from limner.matching.caption_matching import CaptionMatching, CaptionMatchingSettings
+from limner.matching.model import MatchingModel
+from limner.matching.saving import save_matching
 from limner.model import Model, save_model
-from limner.training.card import model_card
+from limner.training.card import matching_card, model_card
 from limner.training.checkpoints import Checkpoints
+from limner.training.evaluation import make_evaluator
+from limner.training.launch import check_folder, is_first_process, launch
 from limner.training.log import RunLog
+from limner.training.plan import check_stages, make_plan, training_pictures
 from limner.training.players import Turn, painting
 from limner.training.samples import SampleGrid
 from limner.training.signals import StopRequest
-from limner.training.text import choose_encoder
 from limner.training.trainer import Position, Stage, Trainer
-
-MAY_CHANGE = {
-    "steps",
-    "epochs",
-    "minutes",
-    "device",
-    "devices",
-    "nodes",
-    "log_every",
-    "sample_every",
-    "checkpoint_every",
-    "keep_checkpoints",
-    "tensorboard",
-}
-"""Training settings that a resumed run may change: they decide when it stops and what it shows, not what a step does."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +53,8 @@ def train(recipe: Recipe, out: Path | str, *, resume: bool = False) -> RunResult
     """
     out = Path(out)
     if is_first_process(recipe):
-        _check_folder(recipe, out, resume)
-    fabric = _launch(recipe)
+        check_folder(recipe, out, resume)
+    fabric = launch(recipe)
     log = RunLog(out, quiet=fabric.global_rank > 0, tensorboard=recipe.training.tensorboard)
     with StopRequest() as stop:
         try:
@@ -92,55 +73,21 @@ class Run:
         self.turns: dict[str, Turn] = {}
         self.grid: SampleGrid | None = None
         torch.manual_seed(self.training.seed)
-        self.pictures = open_data(recipe.data, "train", recipe.resolution, recipe.data_settings)
-        self.encoder, self.encoder_is_new = choose_encoder(recipe, self.pictures)
-        self.stages = list(self._stages())
-        self._check_stages()
+        self.pictures = training_pictures(recipe)
+        plan = make_plan(recipe, self.pictures)
+        self.encoder, self.method, self.stages = plan.encoder, plan.method, plan.stages
+        check_stages(self.stages, recipe, self.pictures, fabric.world_size)
+        self.evaluator = make_evaluator(recipe, self.method, self.stages) if fabric.global_rank == 0 else None
         for module in self._modules().values():
             module.to(fabric.device)
         self.checkpoints = Checkpoints(out, self.training.keep_checkpoints)
-        self.trainer = Trainer(self.training, fabric, log, stop, save=self.save, sample=self.sample)
-
-    def _stages(self) -> Iterator[Stage]:
-        """Every phase of the run: those that train the text encoder, where there is none, then the method's."""
-        recipe, pictures = self.recipe, self.pictures
-        conditions = Conditions(
-            resolution=recipe.resolution,
-            sentence_width=self.encoder.sentence_width,
-            word_width=self.encoder.word_width,
-            class_count=pictures.class_count,
-        )
-        if self.encoder_is_new:
-            settings = CaptionMatchingSettings(sentence_width=recipe.text.width, steps=recipe.text.steps, batch_size=recipe.text.batch_size)
-            matching = CaptionMatching(settings, conditions, self.encoder)
-            for phase in matching.phases():
-                yield self._stage("text", matching, phase)
-        self.method = methods.get(recipe.method)(recipe.method_settings, conditions)
-        phases = self.method.phases()
-        for phase in phases:
-            if self.training.batch_size:
-                phase = dataclasses.replace(phase, batch_size=self.training.batch_size)
-            yield self._stage("method", self.method, phase, last=phase.name == phases[-1].name)
-
-    def _stage(self, name: str, method: Method, phase: Phase, last: bool = False) -> Stage:
-        epochs = self.training.epochs if last and self.training.epochs is not None else phase.epochs
-        steps = phase.steps if phase.steps is not None and not (last and self.training.epochs) else None
-        if steps is None:
-            assert epochs is not None, f"phase {phase.name} has no budget"
-            steps = max(1, math.ceil(epochs * int((self.pictures.caption_counts > 0).sum()) / phase.batch_size))
-        if self.training.steps is not None:
-            steps = min(steps, self.training.steps)
-        return Stage(name=name, method=method, phase=phase, steps=steps, minutes=self.training.minutes if last else None)
-
-    def _check_stages(self) -> None:
-        """Refuse what could not be trained, before anything is written."""
-        for phase in (stage.phase for stage in self.stages):
-            Loader(self.pictures, phase, seed=self.training.seed, processes=self.fabric.world_size)
-            if phase.counterfactual and self.recipe.data_settings.counterfactuals < 1:
-                raise SettingsError("the method asks for counterfactual captions: set data.counterfactuals to 1 or more")
+        self.trainer = Trainer(self.training, fabric, log, stop, save=self.save, sample=self.sample, evaluate=self.evaluate)
 
     def _modules(self) -> dict[str, torch.nn.Module]:
-        return {"encoder": self.encoder} | {stage.name: stage.method for stage in self.stages}
+        named: dict[str, torch.nn.Module] = {stage.name: stage.method for stage in self.stages}
+        if not isinstance(self.method, MatchingModel):  # whose text encoder is part of it
+            named["encoder"] = self.encoder
+        return named
 
     def go(self, resume: bool) -> RunResult:
         """Train every stage from where the run stands."""
@@ -182,6 +129,8 @@ class Run:
     def _train(self, stage: Stage) -> bool:
         if not self.turns:
             self.turns = stage.players(self.training, self.fabric)
+        if isinstance(stage.method, MatchingModel):
+            stage.method.prepare(self.pictures)
         if stage.name == "text" and self.position.step == 0:
             self.log.say(
                 f"no text encoder for '{self.pictures.name}': training one first, by matching captions and pictures ({stage.steps:,} steps)"
@@ -220,6 +169,29 @@ class Run:
                 path.unlink(missing_ok=True)
                 self.log.say(f"warning: could not write {path} ({error}): training goes on, free some space")
         self.fabric.barrier()
+
+    def evaluate(self) -> dict[str, float]:
+        """Score what is being trained; of a matching model, keep the best. Returns the figures for the log."""
+        figures: dict[str, float] = {}
+        if self.evaluator is not None:
+            if isinstance(self.method, MatchingModel):
+                figures = self.evaluator.matching(self.method)
+                if self.position.best is None or figures["score"] > self.position.best:
+                    self.position.best = figures["score"]
+                    self._write_matching()
+            else:
+                with self._painter() as model:
+                    figures = self.evaluator.painting(model, self.out / "evaluation.json")
+        self.fabric.barrier()
+        return figures
+
+    def _write_matching(self) -> None:
+        assert isinstance(self.method, MatchingModel)
+        about = self._about(self.stages[self.position.stage]) | {"score": self.position.best}
+        try:
+            save_matching(self.out / "model", self.recipe.method, self.method, about, matching_card(self.recipe, self.method, about))
+        except CheckpointError as error:
+            self.log.say(f"warning: {error}; training goes on")
 
     @contextmanager
     def _painter(self) -> Iterator[Model]:
@@ -276,10 +248,22 @@ class Run:
 
     def _save_model(self) -> None:
         stage = self.stages[self.position.stage]
-        if not self._paints(stage) or not self.position.step:
+        if stage.method is not self.method or not self.position.step:
             return
-        about = {
+        if isinstance(self.method, MatchingModel):
+            if self.position.best is None:  # nothing chooses among its states: the newest is kept
+                self._write_matching()
+            return
+        about = self._about(stage)
+        with painting(self.turns):
+            save_model(
+                self.out / "model", self.recipe.method, self.method, self.encoder, about, model_card(self.recipe, self.method, about)
+            )
+
+    def _about(self, stage: Stage) -> dict[str, Any]:
+        return {
             "data": self.pictures.name,
+            "split": self.pictures.split,
             "fingerprint": self.pictures.fingerprint,
             "preset": self.recipe.preset,
             "steps": self.position.step,
@@ -287,10 +271,6 @@ class Run:
             "seconds": round(self.position.seconds),
             "seed": self.training.seed,
         }
-        with painting(self.turns):
-            save_model(
-                self.out / "model", self.recipe.method, self.method, self.encoder, about, model_card(self.recipe, self.method, about)
-            )
 
     def _state(self) -> dict[str, Any]:
         stage = self.stages[self.position.stage]
@@ -329,65 +309,3 @@ class Run:
                 self.log.say(f"warning: the checkpoint was written with {what} {then}, now {now}: the run goes on, but not bit for bit")
         self.log.drop_after(self.position.total_step)
         return True
-
-
-def is_first_process(recipe: Recipe) -> bool:
-    """Whether this is the process that writes and speaks; known before the others are launched."""
-    if recipe.training.devices * recipe.training.nodes == 1:
-        return True
-    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
-    return all(os.environ.get(rank, "0") == "0" for rank in ranks)
-
-
-def _check_folder(recipe: Recipe, out: Path, resume: bool) -> None:
-    """Refuse a folder that another run has, or a resumed run whose steps would not be the same."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not out.is_dir():
-        raise CheckpointError(f"{out} is a file: give a folder for the run")
-    if not resume:
-        raise CheckpointError(f"{out} exists already: go on with it by --resume, or choose another --out")
-    if not (out / "recipe.yaml").exists():
-        raise CheckpointError(f"{out} holds something that is no run: choose another --out")
-    before, now = _comparable(load_recipe(out / "recipe.yaml")), _comparable(recipe)
-    changed = [name for name in now if before[name] != now[name]]
-    if changed:
-        name = changed[0]
-        raise SettingsError(
-            f"{out} was begun with {name} {before[name]}, not {now[name]}: resume it with its own settings, or choose another --out"
-        )
-
-
-def _comparable(recipe: Recipe) -> dict[str, Any]:
-    """The settings that decide what a step does, flat, by their names on the command line."""
-    groups = {"method": recipe.method_settings, "training": recipe.training, "data": recipe.data_settings, "text": recipe.text}
-    values = {"method": recipe.method, "data": recipe.data, "resolution": recipe.resolution}
-    for group, settings in groups.items():
-        for name, value in dataclasses.asdict(settings).items():
-            if group != "training" or name not in MAY_CHANGE:
-                values[f"{group}.{name.replace('_', '-')}"] = list(value) if isinstance(value, tuple) else value
-    return values
-
-
-def _launch(recipe: Recipe) -> Fabric:
-    """Start the processes of the run and say which device each has."""
-    settings = recipe.training
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise SettingsError("device is cuda, but PyTorch sees no GPU here: use --device cpu or auto")
-    accelerator = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
-    if accelerator == "cuda" and settings.devices > torch.cuda.device_count():
-        raise SettingsError(f"training.devices is {settings.devices}, but PyTorch sees {torch.cuda.device_count()} GPUs: lower it")
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # its notices of what it starts are for developers
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        fabric = Fabric(
-            accelerator=accelerator,
-            devices=settings.devices,
-            precision=settings.precision,
-            num_nodes=settings.nodes,
-            strategy="ddp" if settings.devices * settings.nodes > 1 else "auto",
-        )
-        if settings.devices > 1 and accelerator == "cpu":
-            torch.set_num_threads(max(1, (os.cpu_count() or 1) // settings.devices))
-        fabric.launch()
-    return fabric

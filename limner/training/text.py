@@ -9,6 +9,8 @@ from limner.core.errors import SettingsError
 from limner.core.settings import Recipe
 from limner.data.pictures import CaptionedPictures
 from limner.matching.caption_matching import CaptionMatching, CaptionMatchingSettings
+from limner.matching.registry import is_matching
+from limner.matching.saving import load_matching_encoder
 from limner.model import load
 from limner.text.encoder import TextEncoder
 from limner.text.saving import load_encoder, load_shipped_encoder, shipped_encoders
@@ -35,6 +37,8 @@ def named_encoder(name: str) -> TextEncoder:
         raise SettingsError(
             f"text.encoder is '{name}': there is no such folder, and the shipped encoders are {', '.join(shipped_encoders())}"
         )
+    if is_matching(name):
+        return load_matching_encoder(name)
     return load(name).encoder
 
 

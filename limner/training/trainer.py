@@ -35,6 +35,8 @@ class Position:
     """Steps done in all stages."""
     seconds: float = 0.0
     """Time spent in this stage, over all its runs."""
+    best: float | None = None
+    """The highest score that an evaluation has given, where one chooses what is kept."""
     finished: bool = False
 
     def next_stage(self) -> None:
@@ -51,6 +53,8 @@ class Stage:
     phase: Phase
     steps: int
     minutes: float | None = None
+    evaluate_every: int = 0
+    """Steps between two evaluations; 0 for none."""
 
     def players(self, settings: TrainingSettings, fabric: Fabric) -> dict[str, Turn]:
         """The method's players, ready to train on this device."""
@@ -76,7 +80,7 @@ def mean_over_processes(fabric: Fabric) -> AllReduce | None:
 
 @dataclass
 class Trainer:
-    """Runs stages. `save` writes a checkpoint and `sample` a grid; the run gives both."""
+    """Runs stages. `save` writes a checkpoint, `sample` a grid, and `evaluate` returns figures for the log; the run gives all three."""
 
     settings: TrainingSettings
     fabric: Fabric
@@ -84,6 +88,7 @@ class Trainer:
     stop: StopRequest
     save: Callable[[], None]
     sample: Callable[[], None]
+    evaluate: Callable[[], dict[str, float]] = dict
     _means: Means = field(default_factory=Means)
 
     def train(self, stage: Stage, loader: Loader, turns: Mapping[str, Turn], position: Position) -> bool:
@@ -95,7 +100,7 @@ class Trainer:
         stage.method.train()
         self.log.begin(stage.phase.name, position.step, stage.steps)
         before, first, clock = position.seconds, position.step, Stopwatch(position.step)
-        drawn = position.step
+        drawn = evaluated = position.step
         while position.step < stage.steps and not self._time_is_up(stage, position) and not self._asked_to_stop(position.step):
             step = position.step
             torch.manual_seed(int(random.hash64(settings.seed, "layers", stage.name, step, self.fabric.global_rank) >> 1))
@@ -109,11 +114,17 @@ class Trainer:
                 with clock.paused():
                     self.sample()
                 drawn = position.step
+            if stage.evaluate_every and position.step % stage.evaluate_every == 0:
+                with clock.paused():
+                    self._evaluate(stage, loader, position)
+                evaluated = position.step
             if position.step % settings.checkpoint_every == 0:
                 with clock.paused():
                     self.save()
         if position.step != drawn:
             self.sample()
+        if stage.evaluate_every and position.step != evaluated and not self._asked_to_stop(0):
+            self._evaluate(stage, loader, position)
         self.log.end()
         return not self._asked_to_stop(0)  # 0: asked of all processes, so that none goes on alone
 
@@ -140,24 +151,31 @@ class Trainer:
     def _write(self, stage: Stage, loader: Loader, position: Position, clock: Stopwatch) -> None:
         means = self._means.read(mean_over_processes(self.fabric))
         steps, seconds = clock.lap(position.step)
-        images = position.step * stage.phase.batch_size
         speed = steps * stage.phase.batch_size / max(seconds, 1e-9)
         for player in [name.removesuffix("/skipped") for name in means if name.endswith("/skipped")]:
             self._judge_skipped(player, means.pop(f"{player}/skipped"), position)
         remaining = (stage.steps - position.step) * stage.phase.batch_size / speed
         if stage.minutes is not None:
             remaining = min(remaining, stage.minutes * 60 - position.seconds)
-        line = {
+        line = self._place(stage, loader, position) | {"images_per_second": round(speed, 1)}
+        self.log.write(line | {name: value if math.isfinite(value) else None for name, value in means.items()}, remaining)
+        self.log.advance(position.step, speed)
+
+    @staticmethod
+    def _place(stage: Stage, loader: Loader, position: Position) -> dict[str, Any]:
+        """Where a line of the log stands."""
+        return {
             "phase": stage.phase.name,
             "step": position.step,
             "total_step": position.total_step,
-            "images": images,
+            "images": position.step * stage.phase.batch_size,
             "epoch": round(position.step / loader.steps_per_epoch, 4),
             "seconds": round(position.seconds, 2),
-            "images_per_second": round(speed, 1),
         }
-        self.log.write(line | {name: value if math.isfinite(value) else None for name, value in means.items()}, remaining)
-        self.log.advance(position.step, speed)
+
+    def _evaluate(self, stage: Stage, loader: Loader, position: Position) -> None:
+        figures = self.evaluate()
+        self.log.evaluated(self._place(stage, loader, position), figures)
 
     def _judge_skipped(self, player: str, share: float, position: Position) -> None:
         if share >= 1.0:

@@ -26,7 +26,7 @@ def test_help_version_and_mistakes_answer_without_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert f"limner {limner.__version__}" in done.stdout and re.search(r"^gan-cls +GAN-CLS", done.stdout, re.MULTILINE)
+    assert f"limner {limner.__version__}" in done.stdout and re.search(r"^  gan-cls +GAN-CLS", done.stdout, re.MULTILINE)
     assert done.stderr == "limner: there is no verb 'trian': did you mean 'train'? known: " + ", ".join(sorted(VERBS)) + "\n"
 
 

@@ -11,7 +11,7 @@ import torch
 from limner.cli.arguments import options
 from limner.cli.main import main
 from limner.cli.train import TrainArguments, read_arguments, starting_point
-from limner.core.recipes import from_preset, save_recipe
+from limner.core.recipes import GROUPS, from_preset, save_recipe, trainable_names
 from limner.core.settings import Recipe
 
 PUBLIC_FLAGS = """
@@ -25,8 +25,9 @@ PUBLIC_FLAGS = """
 --training.nodes
 --training.precision --training.ema-half-life --training.log-every --training.sample-every --training.checkpoint-every
 --training.keep-checkpoints --training.tensorboard --training.no-tensorboard
---data.flip --data.no-flip --data.garden-pictures --data.counterfactuals
+--data.flip --data.no-flip --data.garden-pictures --data.counterfactuals --data.trainval --data.no-trainval
 --text.encoder --text.width --text.steps --text.batch-size
+--evaluation.every --evaluation.split --evaluation.metrics --evaluation.count --evaluation.features
 """.split()
 
 
@@ -38,7 +39,7 @@ def read(*argv: str) -> tuple[Recipe, Path, bool]:
 def test_the_public_flags_are_these() -> None:
     """Scripts depend on them: a flag that goes or changes its name wants a word in the notes, and this list changed on purpose."""
     recipe = from_preset("gan-cls", "cpu", "garden")
-    groups = {name: getattr(recipe, name) for name in ("method_settings", "training", "data_settings", "text")}
+    groups = {name: getattr(recipe, name) for name in GROUPS}
     example = TrainArguments(name="gan-cls", data="garden", out=Path("run"), preset="cpu", resolution=64, **groups)
     assert sorted(options(TrainArguments, example)) == sorted(PUBLIC_FLAGS)
 
@@ -108,8 +109,11 @@ def test_a_resumed_run_keeps_the_settings_that_it_has(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("", "limner train needs a METHOD: dcgan-cls, gan-cls, or a recipe.yaml; see limner train --help"),
-        ("gan-clss --data garden --out run", "there is no method 'gan-clss': did you mean 'gan-cls'? known: dcgan-cls, gan-cls"),
+        ("", f"limner train needs a METHOD: {', '.join(trainable_names())}, or a recipe.yaml; see limner train --help"),
+        (
+            "gan-clss --data garden --out run",
+            "there is no method 'gan-clss': did you mean 'gan-cls'? known: " + ", ".join(trainable_names()),
+        ),
         ("gan-cls --data gardn --out run", "there is no data set or folder 'gardn': did you mean 'garden'? known: garden"),
         ("gan-cls --data garden", "missing: --out; see limner train gan-cls --help"),
         (

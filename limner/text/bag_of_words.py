@@ -1,0 +1,60 @@
+"""A bag of words: what a caption says, without the order in which it says it. The baseline that readers of sentences have to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from torch import nn
+
+from limner.core.settings import at_least
+from limner.core.text import TextFeatures
+from limner.text.encoder import TextEncoder
+from limner.text.tokenizers import WordTokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class BagOfWordsSettings:
+    """Widths of the encoder."""
+
+    word_embedding: int = 512
+    """Width of each word's embedding; a caption's words are averaged."""
+    sentence_width: int = 1024
+    """Width of the sentence embedding."""
+
+    def __post_init__(self) -> None:
+        at_least(self, "bag-of-words", 1, "word_embedding", "sentence_width")
+
+
+class BagOfWords(TextEncoder):
+    """sentence [B, sentence_width]: a linear map of the mean of the known words' embeddings. No word embeddings in context."""
+
+    kind: ClassVar[str] = "bag-of-words"
+
+    def __init__(self, tokenizer: WordTokenizer, settings: BagOfWordsSettings = BagOfWordsSettings()) -> None:
+        super().__init__()
+        self.tokenizer, self.settings = tokenizer, settings
+        self.sentence_width, self.word_width = settings.sentence_width, None
+        self.embedding = nn.Embedding(len(tokenizer), settings.word_embedding, padding_idx=0)
+        self.to_sentence = nn.Linear(settings.word_embedding, settings.sentence_width)
+
+    def forward(self, captions: Sequence[str]) -> TextFeatures:
+        tokens = self.tokenizer(captions)
+        device = self.to_sentence.weight.device
+        mask = tokens.mask.to(device)[..., None].to(self.to_sentence.weight.dtype)  # [B, T, 1]
+        words = self.embedding(tokens.ids.to(device)) * mask
+        return TextFeatures(self.to_sentence(words.sum(1) / mask.sum(1).clamp_min(1.0)))
+
+    def unknown_words(self, caption: str) -> list[str]:
+        return self.tokenizer.unknown_words(caption)
+
+    def was_cut(self, caption: str) -> bool:
+        return self.tokenizer.was_cut(caption)
+
+    def config(self) -> dict[str, Any]:
+        return {"settings": asdict(self.settings), "tokenizer": self.tokenizer.config()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> BagOfWords:
+        return cls(WordTokenizer.from_config(config["tokenizer"]), BagOfWordsSettings(**config["settings"]))

@@ -1,0 +1,83 @@
+"""Scores of what is being trained, taken as it trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from limner.core.errors import DataError, SettingsError
+from limner.core.method import Method
+from limner.core.settings import EvaluationSettings, Recipe
+from limner.data.catalog import open_data
+from limner.data.pictures import CaptionedPictures
+from limner.data.reduced import at_resolution
+from limner.features.network import FeatureNetwork
+from limner.features.registry import load_feature_network
+from limner.matching.model import MatchingModel
+from limner.metrics.evaluate import check_metrics, evaluate
+from limner.metrics.protocol import write_scores
+from limner.model import Model
+from limner.training.trainer import Stage
+
+GARDEN_PICTURES = 1000
+"""Pictures that the garden paints for evaluations in training."""
+
+
+class Evaluator:
+    """Evaluates on one split, with everything it needs opened before training begins."""
+
+    def __init__(self, settings: EvaluationSettings, pictures: CaptionedPictures, seed: int, network: FeatureNetwork | None = None) -> None:
+        self.settings, self.pictures, self.seed, self.network = settings, pictures, seed, network
+        self.metrics = [name.strip().lower() for name in settings.metrics.split(",") if name.strip()]
+
+    def matching(self, model: MatchingModel) -> dict[str, float]:
+        """A matching model's validation; it goes on training as before."""
+        training = model.training
+        model.eval()
+        try:
+            return model.validate(self.pictures)
+        finally:
+            model.train(training)
+
+    def painting(self, model: Model, record: Path) -> dict[str, float]:
+        """Scores of a model that paints; the newest stand in `record` with their protocols."""
+
+        def paint(captions: list[str], samples: NDArray[np.int64], seed: int) -> Tensor:
+            return model.paint(model.encode(captions), model.noise(seed, samples)).cpu()
+
+        scores = evaluate(paint, [self.pictures], self.metrics, self.settings.count, seed=self.seed, feature_network=self.network)
+        write_scores(record, scores)
+        return {score.name: float(score.value) for score in scores}
+
+
+def make_evaluator(recipe: Recipe, method: Method, stages: list[Stage]) -> Evaluator | None:
+    """The evaluator that a recipe asks for, or None. Raises LimnerError for what could not be evaluated.
+
+    A matching model is evaluated unasked, and so only where its data have the split.
+    """
+    if not any(stage.evaluate_every for stage in stages):
+        return None
+    settings, seed = recipe.evaluation, recipe.training.seed
+    if isinstance(method, MatchingModel) and settings.split == "test":
+        raise SettingsError("evaluation.split is test, which would choose the model that is kept: use val, and `limner evaluate` for test")
+    if recipe.data_settings.trainval and settings.split == "val":
+        if settings.every is None:
+            return None
+        raise SettingsError("data.trainval trains on the val split, which says nothing then: set evaluation.every 0")
+    resolution = method.conditions.resolution
+    try:
+        opened = open_data(recipe.data, settings.split, resolution, recipe.data_settings, length=GARDEN_PICTURES)
+    except DataError:
+        if settings.every is None:
+            return None
+        raise
+    if isinstance(method, MatchingModel):
+        return Evaluator(settings, opened, seed)
+    pictures = at_resolution(opened, resolution)
+    network = load_feature_network(settings.features) if settings.features else None
+    evaluator = Evaluator(settings, pictures, seed, network)
+    check_metrics(evaluator.metrics, [pictures])
+    return evaluator

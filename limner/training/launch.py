@@ -1,0 +1,94 @@
+"""Before a run begins: whether it may, and the processes it runs in."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from limner.core.errors import CheckpointError, SettingsError
+from limner.core.recipes import load_recipe
+from limner.core.settings import Recipe
+
+MAY_CHANGE = {
+    "steps",
+    "epochs",
+    "minutes",
+    "device",
+    "devices",
+    "nodes",
+    "log_every",
+    "sample_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "tensorboard",
+}
+"""Training settings that a resumed run may change: they decide when it stops and what it shows, not what a step does."""
+
+
+def is_first_process(recipe: Recipe) -> bool:
+    """Whether this is the process that writes and speaks; known before the others are launched."""
+    if recipe.training.devices * recipe.training.nodes == 1:
+        return True
+    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
+    return all(os.environ.get(rank, "0") == "0" for rank in ranks)
+
+
+def check_folder(recipe: Recipe, out: Path, resume: bool) -> None:
+    """Refuse a folder that another run has, or a resumed run whose steps would not be the same."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not out.is_dir():
+        raise CheckpointError(f"{out} is a file: give a folder for the run")
+    if not resume:
+        raise CheckpointError(f"{out} exists already: go on with it by --resume, or choose another --out")
+    if not (out / "recipe.yaml").exists():
+        raise CheckpointError(f"{out} holds something that is no run: choose another --out")
+    before, now = _comparable(load_recipe(out / "recipe.yaml")), _comparable(recipe)
+    changed = [name for name in now if before[name] != now[name]]
+    if changed:
+        name = changed[0]
+        raise SettingsError(
+            f"{out} was begun with {name} {before[name]}, not {now[name]}: resume it with its own settings, or choose another --out"
+        )
+
+
+def _comparable(recipe: Recipe) -> dict[str, Any]:
+    """The settings that decide what a step does, flat, by their names on the command line; how a run is evaluated is none of them."""
+    groups = {"method": recipe.method_settings, "training": recipe.training, "data": recipe.data_settings, "text": recipe.text}
+    values = {"method": recipe.method, "data": recipe.data, "resolution": recipe.resolution}
+    for group, settings in groups.items():
+        for name, value in dataclasses.asdict(settings).items():
+            if group != "training" or name not in MAY_CHANGE:
+                values[f"{group}.{name.replace('_', '-')}"] = list(value) if isinstance(value, tuple) else value
+    return values
+
+
+def launch(recipe: Recipe) -> Fabric:
+    """Start the processes of the run and say which device each has."""
+    settings = recipe.training
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise SettingsError("device is cuda, but PyTorch sees no GPU here: use --device cpu or auto")
+    accelerator = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
+    if accelerator == "cuda" and settings.devices > torch.cuda.device_count():
+        raise SettingsError(f"training.devices is {settings.devices}, but PyTorch sees {torch.cuda.device_count()} GPUs: lower it")
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # its notices of what it starts are for developers
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fabric = Fabric(
+            accelerator=accelerator,
+            devices=settings.devices,
+            precision=settings.precision,
+            num_nodes=settings.nodes,
+            strategy="ddp" if settings.devices * settings.nodes > 1 else "auto",
+        )
+        if settings.devices > 1 and accelerator == "cpu":
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // settings.devices))
+        fabric.launch()
+    return fabric
