@@ -36,7 +36,7 @@ Progress = Callable[[int, int, str], None]
 PIXEL_SIDE = 16
 ROWS = 8
 """Captions that are drawn where none are given."""
-_CHUNK = 256
+_CHUNK = 64
 
 
 @dataclass(frozen=True)

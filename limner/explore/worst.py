@@ -33,6 +33,8 @@ Progress = Callable[[int, int, str], None]
 
 _CHUNK = 64
 _COLUMNS = 4
+_NOUNS = {"count": " petals", "centre": " centre"}
+"""Attributes whose values do not say what they are values of."""
 
 
 @dataclass(frozen=True)
@@ -154,5 +156,7 @@ class GardenScore:
         codes = self.judge.read(to_tensor(picture[None]).to(next(self.judge.parameters()).device)).codes()
         asked = {name: code for name, code in zip(ATTRIBUTES, named.tolist()) if code != UNNAMED}
         missed = [name for name, code in asked.items() if int(codes[name]) != code]
-        words = [f"{name}: asked {ATTRIBUTES[name][asked[name]]}, read {ATTRIBUTES[name][int(codes[name])]}" for name in missed]
-        return [f"{len(asked) - len(missed)} of {len(asked)} read (score {score:.3f})", *words]
+        words = [
+            f"asked {ATTRIBUTES[name][asked[name]]}{_NOUNS.get(name, '')}, read {ATTRIBUTES[name][int(codes[name])]}" for name in missed
+        ]
+        return [f"{len(asked) - len(missed)} of {len(asked)} attributes read", *words]

@@ -65,10 +65,10 @@ def main(argv: Sequence[str]) -> int:
     space = arguments.features or default_space(arguments.model, source.data)
     look = feature_space(space, _run(arguments.model), model.device)
     searched = source.split(arguments.split)
-    if arguments.split == "train" and source.trained_on and source.changed(searched):
+    if arguments.split == "train" and source.changed(searched):
         print(
-            f"limner: warning: {source.data} is not what the model was trained on (prepared anew, or another number of garden pictures): "
-            "pictures that it remembers may be missing",
+            f"limner: warning: {source.data} does not hold what the model was trained on (prepared anew, or another number of garden "
+            "pictures): what it remembers may be missing",
             file=sys.stderr,
         )
     try:

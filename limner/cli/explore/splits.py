@@ -17,16 +17,19 @@ HELD_OUT = ("test", "val")
 
 
 class Source:
-    """The data that a model is held against: what it was trained on, with the run's own settings, or another set.
+    """The data that a model is held against: what it was trained on, or another set.
 
-    settings: of the run where MODEL is a run folder and the data is its own, else the defaults.
+    settings: of the run, where MODEL is a run folder and the data is its own, else the defaults. Raises SettingsError where nothing says
+    what the model was trained on.
     """
 
     def __init__(self, name: str, model: Model, data: str | None) -> None:
         from limner.core.recipes import load_recipe
+        from limner.data.catalog import BUILT_IN
 
-        self.model, self.trained_on = model, data is None or data == model.about.get("data")
-        self.data = data or trained_on(name, model)
+        self.model, self.data = model, data or trained_on(name, model)
+        if data is None and self.data not in BUILT_IN and not Path(self.data).exists():
+            raise SettingsError(f"{name} was trained on '{self.data}', which is not here: give the folder of that set as --data DIR")
         recipe = load_recipe(Path(name) / "recipe.yaml") if (Path(name) / "recipe.yaml").is_file() else None
         self.settings = recipe.data_settings if recipe and recipe.data == self.data else DataSettings()
 
@@ -47,9 +50,9 @@ class Source:
         raise problem
 
     def changed(self, training: CaptionedPictures) -> bool:
-        """Whether these are not the very pictures and captions that the model was trained on."""
-        known = self.model.about.get("fingerprint")
-        return known is not None and known != training.fingerprint
+        """Whether this set has the name of what the model was trained on, and not its pictures and captions."""
+        about = self.model.about
+        return training.name == about.get("data") and about.get("fingerprint", training.fingerprint) != training.fingerprint
 
 
 def check_png(path: Path) -> None:
