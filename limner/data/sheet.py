@@ -17,6 +17,7 @@ _MARGIN = 28
 _GAP = 18
 _FONT_SIZE = 15
 _LINE = 20
+_LABELLED = 112  # the narrowest picture that a label of a number and a word fits under
 _WIDE_FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial Unicode.ttf", "arial.ttf", "Arial.ttf")
 
 
@@ -81,7 +82,7 @@ def caption_grid(
     if (notes is not None and len(notes) != len(rows)) or (labels is not None and list(map(len, labels)) != list(map(len, rows))):
         raise ValueError("there must be one note a row, and one label a picture")
     if max(map(len, rows)) > 12:
-        tile = max(48, tile * 12 // max(map(len, rows)))
+        tile = max(_LABELLED if labels is not None else 48, tile * 12 // max(map(len, rows)))
     extra = _GAP if apart else 0
     wide = max(max(map(len, rows)) * (tile + gap) - gap + extra, 260)
     texts = [wrap(caption, wide, 3) for caption in captions]

@@ -105,7 +105,10 @@ class Findings:
             shares.append(f"{share:.1f} % are nearer than the nearest 1 % of {scale.name} ({scale.threshold:.4f})")
         sentences = [f"Median distance to the nearest: {', '.join(medians)}.", f"Of the generated, {', '.join(shares)}."]
         if self.unseen_classes:
-            sentences.append("No held-out class is trained on, so even new pictures of trained classes are nearer: go by the last figure.")
+            sentences.append(
+                f"The {self.scales[0].name} are of classes that {self.training.split} lacks, and lie farther off than new pictures of its own "
+                "classes would: go by the last figure."
+            )
         return sentences
 
     def note(self, row: int) -> str:

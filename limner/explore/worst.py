@@ -159,4 +159,4 @@ class GardenScore:
         words = [
             f"asked {ATTRIBUTES[name][asked[name]]}{_NOUNS.get(name, '')}, read {ATTRIBUTES[name][int(codes[name])]}" for name in missed
         ]
-        return [f"{len(asked) - len(missed)} of {len(asked)} attributes read", *words]
+        return [f"{len(asked) - len(missed)} of {len(asked)} attributes right", *words]

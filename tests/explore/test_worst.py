@@ -61,7 +61,7 @@ def test_the_garden_score_is_high_for_true_captions_and_names_what_was_missed():
     caption = f"a {other} flower with {flower.attributes['shape']} petals"
     (wrong,) = score([caption], pictures[:1]).tolist()
     assert 0.49 < wrong < 0.51
-    assert score.remark(caption, flower.pixels, wrong) == ["1 of 2 attributes read", f"asked {other}, read {flower.attributes['colour']}"]
+    assert score.remark(caption, flower.pixels, wrong) == ["1 of 2 attributes right", f"asked {other}, read {flower.attributes['colour']}"]
     assert score(["something unheard of"], pictures[:1]).tolist() == [1.0]
 
 
