@@ -106,8 +106,8 @@ class Findings:
         sentences = [f"Median distance to the nearest: {', '.join(medians)}.", f"Of the generated, {', '.join(shares)}."]
         if self.unseen_classes:
             sentences.append(
-                f"The {self.scales[0].name} are of classes that {self.training.split} lacks, and lie farther off than new pictures of its own "
-                "classes would: go by the last figure."
+                f"The {self.scales[0].name} are of classes that {self.training.split} lacks, and lie farther off than new pictures of its "
+                "own classes would: go by the last figure."
             )
         return sentences
 

@@ -42,7 +42,8 @@ class NearestArguments:
     pictures: Annotated[int, arg(metavar="N")] = 1
     """Generated pictures of each caption."""
     sample: Annotated[int, arg(metavar="N")] = 500
-    """Generated pictures of held-out captions, and at most as many real ones of each kind, that the figures are taken over."""
+    """Generated pictures of held-out captions, and at most as many real ones of each kind, that the figures are taken over; below 100 the
+    figures say little."""
     seed: Annotated[int, arg(metavar="S")] = 0
     """Decides noise and drawn captions."""
     split: Annotated[str, arg(metavar="NAME")] = "train"
