@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from limner.core import random
 from limner.core.errors import DataError
@@ -22,7 +23,7 @@ def drawn_captions(pictures: CaptionedPictures, count: int, seed: int) -> list[s
     return drawn
 
 
-def drawn_pictures(pictures: CaptionedPictures, seed: int) -> np.ndarray:
+def drawn_pictures(pictures: CaptionedPictures, seed: int) -> NDArray[np.int64]:
     """The places of all captioned pictures in the order of the draw: [N] int64. Raises DataError where there is none."""
     pool = np.flatnonzero(pictures.caption_counts > 0)
     if not len(pool):
