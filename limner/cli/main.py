@@ -21,7 +21,7 @@ VERBS = {
     "train": "train a method on captioned pictures",
     "generate": "paint captions with a trained model",
     "evaluate": "score a trained model: fid, kid, is, faithfulness",
-    "explore": "walk between two captions or two noises",
+    "explore": "look into a trained model: walks, nearest training pictures, worst captions",
     "import": "turn the authors' own checkpoints into Limner models",
     "doctor": "look whether everything Limner needs is here and whole",
 }

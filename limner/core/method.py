@@ -156,6 +156,10 @@ class Method(nn.Module, ABC):
         """Paint one picture for each row of the text."""
         raise NotImplementedError(f"{type(self).__name__} does not paint")
 
+    def look(self, pictures: Tensor) -> Tensor:
+        """Features [B, D] in which this method's discriminator sees pictures [B, 3, R, R] in [-1, 1]."""
+        raise NotImplementedError(f"{type(self).__name__} has no discriminator to look through")
+
     def noise(self, batch: Batch, stream: str) -> Any:
         """Fresh noise for each row of a training batch, on its device."""
         return self.draw_noise(batch.seed, np.asarray(batch.samples), stream).to(batch.pictures.device)

@@ -12,59 +12,103 @@ from PIL import Image, ImageDraw, ImageFont
 
 Picture: TypeAlias = "NDArray[np.uint8] | Image.Image"
 
-INK, PAPER = "#2b2b30", "#ffffff"
+INK, FAINT, PAPER = "#2b2b30", "#74747e", "#ffffff"
 _MARGIN = 28
 _GAP = 18
 _FONT_SIZE = 15
 _LINE = 20
+_LABELLED = 112  # the narrowest picture that a label of a number and a word fits under
 _WIDE_FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial Unicode.ttf", "arial.ttf", "Arial.ttf")
 
 
 def contact_sheet(
-    pictures: NDArray[np.uint8] | Sequence[Picture], captions: Sequence[str], columns: int = 6, *, tile: int = 176, most_lines: int = 5
+    pictures: NDArray[np.uint8] | Sequence[Picture],
+    captions: Sequence[str],
+    columns: int = 6,
+    *,
+    tile: int = 176,
+    most_lines: int = 5,
+    notes: Sequence[Sequence[str]] | None = None,
+    heading: Sequence[str] = (),
 ) -> Image.Image:
     """Pictures in rows, each with its caption under it: [n, H, W, 3] uint8 and n captions -> an RGB page.
 
     tile: width of a picture on the page; smaller pictures are enlarged, larger ones reduced.
     most_lines: longer captions end in an ellipsis.
+    notes: for each picture short remarks, each on a line of its own under the caption, in a fainter ink.
+    heading: what stands above all, a paragraph each.
     """
     if len(pictures) != len(captions) or not captions:
         raise ValueError(f"{len(pictures)} pictures and {len(captions)} captions: there must be one caption each, and at least one")
+    if notes is not None and len(notes) != len(captions):
+        raise ValueError(f"{len(notes)} notes and {len(captions)} captions: there must be one list of notes a picture")
     columns = max(1, min(columns, len(captions)))
     texts = [wrap(caption, tile, most_lines) for caption in captions]
+    remarks = [[line for note in group for line in wrap(note, tile, 2)] for group in (notes or [()] * len(captions))]
     starts = range(0, len(captions), columns)
-    heights = [tile + 8 + _LINE * max(map(len, texts[start : start + columns])) for start in starts]
-    page = Image.new("RGB", (2 * _MARGIN + columns * (tile + _GAP) - _GAP, 2 * _MARGIN + sum(heights) + _GAP * (len(heights) - 1)), PAPER)
-    top = _MARGIN
+    lines = [len(text) + len(remark) for text, remark in zip(texts, remarks)]
+    heights = [tile + 8 + _LINE * max(lines[start : start + columns]) for start in starts]
+    wide = columns * (tile + _GAP) - _GAP
+    page, top = _page(max(wide, 400) if heading else wide, sum(heights) + _GAP * (len(heights) - 1), heading)
     for start, height in zip(starts, heights):
         for place in range(start, min(start + columns, len(captions))):
             left = _MARGIN + (place - start) * (tile + _GAP)
             page.paste(_fitted(pictures[place], tile), (left, top))
             _write(page, texts[place], left, top + tile + 6)
+            _write(page, remarks[place], left, top + tile + 6 + _LINE * len(texts[place]), FAINT)
         top += height + _GAP
     return page
 
 
-def caption_grid(rows: Sequence[Sequence[Picture]], captions: Sequence[str], *, tile: int = 128, gap: int = 4) -> Image.Image:
+def caption_grid(
+    rows: Sequence[Sequence[Picture]],
+    captions: Sequence[str],
+    *,
+    tile: int = 128,
+    gap: int = 4,
+    notes: Sequence[str] | None = None,
+    labels: Sequence[Sequence[str]] | None = None,
+    heading: Sequence[str] = (),
+    apart: int = 0,
+) -> Image.Image:
     """One row of pictures for each caption, which stands above its row: what a model paints of each.
 
     rows: for each caption its pictures, PIL images or [H, W, 3] uint8 arrays; rows may differ in length.
+    notes: a remark for each row, under its caption in a fainter ink. labels: a few letters under every picture, row by row.
+    heading: what stands above all, a paragraph each. apart: this many pictures of each row stand a little apart from the rest.
     """
     if len(rows) != len(captions) or not any(rows):
         raise ValueError(f"{len(rows)} rows and {len(captions)} captions: there must be one caption a row, and at least one picture")
+    if (notes is not None and len(notes) != len(rows)) or (labels is not None and list(map(len, labels)) != list(map(len, rows))):
+        raise ValueError("there must be one note a row, and one label a picture")
     if max(map(len, rows)) > 12:
-        tile = max(48, tile * 12 // max(map(len, rows)))
-    wide = max(max(map(len, rows)) * (tile + gap) - gap, 260)
+        tile = max(_LABELLED if labels is not None else 48, tile * 12 // max(map(len, rows)))
+    extra = _GAP if apart else 0
+    wide = max(max(map(len, rows)) * (tile + gap) - gap + extra, 260)
     texts = [wrap(caption, wide, 3) for caption in captions]
-    heights = [_LINE * len(text) + 4 + tile for text in texts]
-    page = Image.new("RGB", (2 * _MARGIN + wide, 2 * _MARGIN + sum(heights) + _GAP * (len(heights) - 1)), PAPER)
-    top = _MARGIN
-    for row, text, height in zip(rows, texts, heights):
+    remarks = [wrap(note, wide, 2) for note in notes] if notes is not None else [[] for _ in rows]
+    below = _LINE + 2 if labels is not None else 0
+    heights = [_LINE * (len(text) + len(remark)) + 4 + tile + below for text, remark in zip(texts, remarks)]
+    page, top = _page(wide, sum(heights) + _GAP * (len(heights) - 1), heading)
+    for number, (row, text, remark, height) in enumerate(zip(rows, texts, remarks, heights)):
         _write(page, text, _MARGIN, top - 2)
+        _write(page, remark, _MARGIN, top - 2 + _LINE * len(text), FAINT)
         for place, picture in enumerate(row):
-            page.paste(_fitted(picture, tile), (_MARGIN + place * (tile + gap), top + height - tile))
+            left, upper = _MARGIN + place * (tile + gap) + (extra if place >= apart else 0), top + height - tile - below
+            page.paste(_fitted(picture, tile), (left, upper))
+            if labels is not None:
+                _write(page, wrap(labels[number][place], tile, 1), left, upper + tile + 2, FAINT)
         top += height + _GAP
     return page
+
+
+def _page(wide: int, high: int, heading: Sequence[str]) -> tuple[Image.Image, int]:
+    """An empty page for content of this size in pixels, with its heading, and where the content begins from the top."""
+    lines = [line for paragraph in heading for line in wrap(paragraph, wide, 4)]
+    above = _LINE * len(lines) + _GAP if lines else 0
+    page = Image.new("RGB", (2 * _MARGIN + wide, 2 * _MARGIN + above + high), PAPER)
+    _write(page, lines, _MARGIN, _MARGIN - 2)
+    return page, _MARGIN + above
 
 
 def wrap(text: str, width: int, most_lines: int) -> list[str]:
@@ -111,11 +155,11 @@ def _fitted(picture: Picture, tile: int) -> Image.Image:
     return square
 
 
-def _write(page: Image.Image, lines: Sequence[str], left: int, top: int) -> None:
+def _write(page: Image.Image, lines: Sequence[str], left: int, top: int, ink: str = INK) -> None:
     draw = ImageDraw.Draw(page)
     font = _font(any(map(_needs_wide_font, lines)))
     for number, line in enumerate(lines):
-        draw.text((left, top + number * _LINE), line, fill=INK, font=font)
+        draw.text((left, top + number * _LINE), line, fill=ink, font=font)
 
 
 def _needs_wide_font(text: str) -> bool:

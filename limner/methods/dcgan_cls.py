@@ -216,6 +216,10 @@ class DCGANCLS(Method):
         assert isinstance(noise, DCGANCLSNoise)
         return Painting(self.generator(noise.z, text.sentence))
 
+    def look(self, pictures: Tensor) -> Tensor:
+        """The discriminator's map before it reads the text, place by place: [B, 16 C]. A mean over places would lose what is where."""
+        return self.discriminator.look(pictures).flatten(1)
+
 
 class Generator(nn.Module):
     """Sentence and noise to a picture: a normalised projection of the text before z, then transposed convolutions from 1x1 up."""

@@ -214,6 +214,10 @@ class GANCLS(Method):
         assert isinstance(noise, GANCLSNoise)
         return Painting(self.generator(noise.z, text.sentence))
 
+    def look(self, pictures: Tensor) -> Tensor:
+        """The discriminator's map before it reads the text, place by place: [B, 16 C]. A mean over places would lose what is where."""
+        return self.discriminator.look(pictures).flatten(1)
+
 
 class Generator(nn.Module):
     """Noise and sentence to a picture: a projection of the text beside z, then transposed convolutions from 1x1 to the full size."""

@@ -1,4 +1,4 @@
-"""`limner explore`: what can be done with a trained model."""
+"""`limner explore interpolate`: walks between captions and between noises."""
 
 from __future__ import annotations
 
@@ -11,19 +11,13 @@ from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
 from limner.cli.models import Device, open_model
-from limner.core.errors import SettingsError, unknown_name
+from limner.core.errors import SettingsError
 
-EXAMPLES = """examples:
+DESCRIPTION = """Walk between two captions at fixed noise, or between two noises at a fixed caption.
+
+examples:
   limner explore interpolate garden --captions "a red flower with round petals" "a blue flower with pointed petals" --out walk.png
   limner explore interpolate garden --caption "a white flower" --seeds 1 2 --steps 16 --out walk.gif"""
-
-HELP = f"""usage: limner explore interpolate MODEL [OPTIONS]
-
-Look at what a trained model has learned. One way so far:
-
-  interpolate  walk between two captions at fixed noise, or between two noises at a fixed caption
-
-{EXAMPLES}"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,16 +41,7 @@ class InterpolateArguments:
 
 
 def main(argv: Sequence[str]) -> int:
-    if not argv or argv[0] in ("-h", "--help"):
-        print(HELP)
-        return 0
-    if argv[0] != "interpolate":
-        raise unknown_name("exploration", argv[0], ["interpolate"])
-    description = f"Walk between two captions at fixed noise, or between two noises at a fixed caption.\n\n{EXAMPLES}"
-    return interpolate(parse(InterpolateArguments, argv[1:], prog="limner explore interpolate", description=description))
-
-
-def interpolate(arguments: InterpolateArguments) -> int:
+    arguments = parse(InterpolateArguments, argv, prog="limner explore interpolate", description=DESCRIPTION)
     from limner.explore.interpolate import between_captions, between_noises, check_format, save_walk
 
     if (arguments.captions is None) == (arguments.caption is None):

@@ -1,0 +1,39 @@
+"""`limner explore NAME`: what can be done with a trained model. Each exploration is a file here, imported only when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+
+from limner.core.errors import unknown_name
+
+EXPLORATIONS = {
+    "interpolate": "walk between two captions at fixed noise, or between two noises at a fixed caption",
+    "nearest": "put generated pictures beside their nearest training pictures: remembered or made?",
+    "worst": "show the captions whose pictures the judge likes least",
+}
+"""Each name is that of a module of this package with a `main(argv)`."""
+
+HELP = f"""usage: limner explore NAME MODEL [OPTIONS]
+
+Look at what a trained model has learned.
+
+{chr(10).join(f"  {name:<12} {sentence}" for name, sentence in EXPLORATIONS.items())}
+
+  limner explore NAME --help shows its options with examples.
+
+examples:
+  limner explore interpolate garden --caption "a white flower" --seeds 1 2 --steps 16 --out walk.gif
+  limner explore nearest runs/mine --out nearest.png
+  limner explore worst garden --out worst.png"""
+
+
+def main(argv: Sequence[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        print(HELP)
+        return 0
+    name, *rest = argv
+    if name not in EXPLORATIONS:
+        raise unknown_name("exploration", name, EXPLORATIONS)
+    code: int = importlib.import_module(f"{__name__}.{name}").main(rest)
+    return code

@@ -1,0 +1,94 @@
+"""`limner explore worst`: the captions whose pictures the judge likes least."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from limner.cli.arguments import parse
+from limner.cli.evaluate import progress_bar
+from limner.cli.explore.splits import Source, check_png
+from limner.cli.models import Device, open_model
+from limner.core.errors import SettingsError, unknown_name
+
+if TYPE_CHECKING:
+    from limner.explore.worst import Remark, Scorer
+    from limner.model import Model
+
+DESCRIPTION = """Show the captions whose pictures the judge likes least.
+
+On the garden the judge reads the attributes that a caption names, and each picture says which it missed.
+
+examples:
+  limner explore worst garden --out worst.png
+  limner explore worst runs/mine --captions 2000 --count 24 --split train --out worst.png"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorstArguments:
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
+    """A shipped name such as 'garden', a run folder or a model folder."""
+    data: Annotated[str | None, arg(metavar="NAME|DIR")] = None
+    """'garden', or the folder of a prepared data set; by default what the model was trained on."""
+    split: Annotated[str | None, arg(metavar="NAME")] = None
+    """The split whose captions are painted; by default test, or else val."""
+    count: Annotated[int, arg(metavar="N")] = 16
+    """Pictures to show."""
+    captions: Annotated[int, arg(metavar="N")] = 500
+    """Captions to paint and judge, drawn by the seed."""
+    judge: Annotated[str | None, arg(metavar="SPEC")] = None
+    """Who scores: garden, or garden=DIR for a judge of your own, which read the attributes of garden pictures."""
+    seed: Annotated[int, arg(metavar="S")] = 0
+    """Decides captions and noise."""
+    out: Annotated[Path, arg(metavar="FILE.png")]
+    """Where the page goes."""
+    device: Device = "auto"
+    """Where to paint and judge: `auto` takes a GPU if there is one."""
+
+
+def main(argv: Sequence[str]) -> int:
+    arguments = parse(WorstArguments, argv, prog="limner explore worst", description=DESCRIPTION)
+    from limner.explore.worst import page, worst
+
+    check_png(arguments.out)
+    model = open_model(arguments.model, arguments.device)
+    source = Source(arguments.model, model, arguments.data)
+    score, remark = judge(arguments.judge, source.data, model)
+    pictures = source.split(arguments.split) if arguments.split else source.held_out()
+    with progress_bar() as progress:
+        failures = worst(
+            model,
+            pictures,
+            score,
+            remark=remark,
+            count=arguments.count,
+            captions=arguments.captions,
+            seed=arguments.seed,
+            progress=progress,
+        )
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    page(failures).save(arguments.out)
+    for case in failures.cases:
+        print("  ".join([f"{case.score:.3f}", case.caption, *case.remarks[1:]]))
+    print(f"\n{failures.figures()}\n\n{arguments.out}")
+    return 0
+
+
+def judge(spec: str | None, data: str, model: Model) -> tuple[Scorer, Remark | None]:
+    """Who scores pictures of this data, and what it says of a case. Raises SettingsError where there is no judge for it."""
+    name, _, path = (spec or "garden").partition("=")
+    if name != "garden":
+        raise unknown_name("judge", name, ["garden"])
+    if data != "garden":
+        raise SettingsError(
+            f"no judge for {data}: 'garden' reads garden flowers alone, and other pictures need an image-text matching model"
+        )
+    from limner.explore.worst import GardenScore
+    from limner.features.garden_judge import load_judge
+
+    found = GardenScore(load_judge(Path(path) if path else None).to(model.device))
+    return found, found.remark
