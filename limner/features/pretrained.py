@@ -83,12 +83,9 @@ Network = TypeVar("Network", bound=PretrainedNetwork)
 def load_pretrained(build: Callable[[], Network], path: Path) -> Network:
     """The network that `build` makes with the weights of a file (`.safetensors`, or `.pth` read with `weights_only`), frozen.
 
-    The network is made without storage, so that no random number is drawn and no memory used twice. Raises SettingsError where the file
-    cannot be read, or holds something else than this network's float32 weights.
+    Raises SettingsError where the file cannot be read, or holds something else than this network's float32 weights.
     """
-    with torch.device("meta"):
-        network = build()
-    return fill(network, read_tensors(path), str(path))
+    return filled(build, read_tensors(path), str(path))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -108,11 +105,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     raise SettingsError(f"no weights can be read from {path} ({problem}): give a whole .safetensors or .pth file of named tensors")
 
 
-def fill(network: Network, tensors: Mapping[str, Tensor], where: str) -> Network:
-    """Give a network its weights, under the published names, and freeze it; `where` is what an error names.
+def filled(build: Callable[[], Network], tensors: Mapping[str, Tensor], where: str) -> Network:
+    """The network that `build` makes with these weights, under their published names, frozen; `where` is what an error names.
 
-    Tensors under the names that `unused` begins are left out, and counters that old files lack are made.
+    It is made without storage, so that no random number is drawn, and holds the tensors themselves, not copies. Those under the names that
+    `unused` begins are left out, and counters that old files lack are made.
     """
+    with torch.device("meta"):
+        network = build()
     given = {name: value for name, value in network.renamed(tensors).items() if not name.startswith(network.unused)}
     expected = network.state_dict()
     for name in expected:
@@ -144,6 +144,6 @@ def _difference(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> 
 def _not_finite(tensors: Mapping[str, Tensor]) -> str | None:
     """The first tensor with a value that is no number; such are the classifiers of files made for their convolutions alone."""
     for name, value in tensors.items():
-        if value.is_floating_point() and not bool(value.isfinite().all()):
+        if value.is_floating_point() and not bool(value.sum().isfinite()):  # one such value makes a sum that is none
             return f"{name} has values that are no numbers"
     return None

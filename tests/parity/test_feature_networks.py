@@ -13,7 +13,7 @@ import os
 import re
 import tarfile
 import zlib
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from limner.features.imagenet import centre_crop, normalised
 from limner.features.inception import FIDInception, TorchvisionInception
 from limner.features.inception_blocks import NormalisedConvolution
 from limner.features.network import to_float
-from limner.features.pretrained import fill, load_pretrained
+from limner.features.pretrained import filled, load_pretrained
 from limner.features.resize import tensorflow_resized
 from limner.features.squeezenet import SqueezeNet, TorchvisionSqueezeNet
 from limner.features.vgg import VGG
@@ -170,10 +170,10 @@ def test_every_array_is_compared_below(golden: Golden) -> None:
 def test_fid_inception(golden: Golden) -> None:
     facts = golden.facts["networks"]["fid_inception"]
     state = golden.state(facts["state_dict"])
-    network = fill(FIDInception(), state, "golden")
+    network = filled(FIDInception, state, "golden")
     assert list(network.state_dict()) == list(state)
     without = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
-    assert fill(FIDInception("pytorch-fid"), without, "golden").content_hash == network.content_hash
+    assert filled(lambda: FIDInception("pytorch-fid"), without, "golden").content_hash == network.content_hash
     computed: dict[str, torch.Tensor] = {}
     taps, start = facts["taps"], "fid_inception."
     outputs: dict[str, list[torch.Tensor]] = {name: [] for name in ("64", "192", "768", "2048", "logits_unbiased", "logits")}
@@ -199,7 +199,7 @@ def test_fid_inception(golden: Golden) -> None:
     for array in golden.expected(f"{start}tf1_resize."):
         computed[array] = cut(array, tensorflow_resized(golden.picture(array.split(".")[2]).float(), 299)[0])
 
-    other = fill(FIDInception("pytorch-fid"), state, "golden")
+    other = filled(lambda: FIDInception("pytorch-fid"), state, "golden")
     blocks = {"block0": "maxpool1", "block1": "maxpool2", "block2": "Mixed_6e", "block3": "pool"}
     rows: dict[str, list[torch.Tensor]] = {block: [] for block in blocks}
     for name in ("noise64", "mix64", "mix299", "odd"):
@@ -221,7 +221,7 @@ def test_fid_inception(golden: Golden) -> None:
 def test_torchvision_inception(golden: Golden) -> None:
     facts = golden.facts["networks"]["tv_inception"]
     state = golden.state(facts["state_dict"])
-    network = fill(TorchvisionInception(), state, "golden")
+    network = filled(TorchvisionInception, state, "golden")
     assert list(network.state_dict()) == [name for name in state if not name.startswith("AuxLogits.")]
     head = auxiliary_head(state)
     computed: dict[str, torch.Tensor] = {}
@@ -248,7 +248,7 @@ def test_torchvision_inception(golden: Golden) -> None:
     computed[f"{start}preset.odd.logits_transform_input_true"] = network(torch.from_numpy(cropped.copy()).permute(2, 0, 1)[None])[1][0]
 
     for corners in ("false", "true"):
-        encoder = fill(TorchvisionInception(classifier=False, align_corners=corners == "true"), state, "golden")
+        encoder = filled(partial(TorchvisionInception, classifier=False, align_corners=corners == "true"), state, "golden")
         pooled, regions = [], []
         for name in ("mix64", "mix299", "odd"):
             prepared = encoder.prepare(golden.picture(name))
@@ -279,7 +279,7 @@ def test_vgg(golden: Golden, depth: int) -> None:
     start = f"vgg{depth}."
     facts = golden.facts["networks"][start[:-1]]
     state = golden.state(facts["state_dict"])
-    network = fill(VGG(depth), state, "golden")
+    network = filled(lambda: VGG(depth), state, "golden")
     assert list(network.state_dict()) == list(state)
     assert dict(network.positions) == facts["index_in_features"]
     computed: dict[str, torch.Tensor] = {}
@@ -338,7 +338,7 @@ def squeezenet_arrays(network: SqueezeNet, prefix: str, prepared: dict[str, torc
 @torch.no_grad()
 def test_torchvision_squeezenet(golden: Golden) -> None:
     facts = golden.facts["networks"]["squeezenet"]["torchvision_formula"]
-    network = fill(TorchvisionSqueezeNet(), golden.state(facts["state_dict"]), "golden")
+    network = filled(TorchvisionSqueezeNet, golden.state(facts["state_dict"]), "golden")
     prepared = {name: normalised(to_float(golden.picture(name))) for name in golden.names}
     prefix = "squeezenet.torchvision_formula"
     golden.compare(prefix, squeezenet_arrays(network, prefix, prepared, "odd"))
