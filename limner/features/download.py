@@ -42,7 +42,8 @@ def download(url: str, target: Path, sha256: str) -> Path:
         fresh.chmod(0o644)
         os.replace(fresh, target)
     except (OSError, http.client.HTTPException) as error:  # URLError, time-outs and a full disk among them
-        raise DownloadError(str(getattr(error, "reason", None) or error).splitlines()[0]) from error
+        cause = getattr(error, "reason", error)
+        raise DownloadError(str(getattr(cause, "strerror", None) or cause).split("\n")[0]) from error
     finally:
         fresh.unlink(missing_ok=True)
     return target

@@ -48,7 +48,7 @@ class SqueezeNet(PretrainedNetwork):
     resize = "bilinear antialiased, squashed to 227x227"
     published = Published(
         file="squeezenet-v1.0-imagenet.safetensors",
-        url="https://github.com/songhan/SqueezeNet-Deep-Compression (decoded to float32)",
+        url="https://github.com/songhan/SqueezeNet-Deep-Compression",
     )
     padding = 1
 

@@ -73,7 +73,7 @@ def test_no_network_and_no_file_is_one_line(published: Path, tmp_path: Path, mon
     ):
         assert part in message
     assert "\n" not in message and not list((tmp_path / "cache" / "features").iterdir())
-    with pytest.raises(SettingsError, match="cannot be downloaded as they were published.*squeezenet-v1.0-imagenet.safetensors"):
+    with pytest.raises(SettingsError, match="published compressed.*squeezenet-v1.0-imagenet.safetensors"):
         load_feature_network("squeezenet")
 
 
