@@ -50,7 +50,8 @@ class EvaluateArguments:
     seed: Annotated[int, arg(metavar="S")] = 0
     """Decides captions, reference pictures and noise."""
     features: Annotated[str | None, arg(metavar="SPEC")] = None
-    """The network that looks at pictures for fid, kid and is; by default the garden's judge."""
+    """The network that looks at pictures for fid, kid and is, NAME or NAME=FILE: garden (the default), fid-inception,
+    fid-inception-pytorch, tv-inception, vgg16, vgg19, squeezenet or tv-squeezenet."""
     split: Annotated[str | None, arg(metavar="LIST")] = None
     """Reference splits with commas between; by default train,test on the garden (test has pairs never trained on), else test or val."""
     out: Annotated[Path | None, arg(metavar="FILE.json")] = None
@@ -96,7 +97,7 @@ def score(
     if network is None and splits[0].name != "garden":
         print(
             f"limner: warning: no --features given, so '{splits[0].name}' is scored by the network that knows the garden alone: compare "
-            "such scores with each other at most; --features squeezenet=FILE takes an ImageNet network",
+            "such scores with each other at most; --features fid-inception takes the network of published figures",
             file=sys.stderr,
         )
     with progress_bar() as progress:

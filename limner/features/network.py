@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class FeatureNetwork(nn.Module, ABC):
@@ -29,10 +33,14 @@ class FeatureNetwork(nn.Module, ABC):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """[B, 3, H, W], uint8 or float in [-1, 1] -> features [B, D] and class logits [B, logit_count], or None without classes."""
 
-    def freeze(self) -> FeatureNetwork:
-        """Fix the weights, switch to evaluation and take their hash."""
+    def freeze(self) -> Self:
+        """Fix the weights, switch to evaluation and take their hash. Gradients still flow to the pictures."""
         self.content_hash = hash_of(self.state_dict())
         return self.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Self:
+        """As any module's; but once frozen it stays in evaluation, whatever the model around it is told."""
+        return super().train(mode and not self.content_hash)
 
 
 def hash_of(tensors: Mapping[str, Tensor]) -> str:
@@ -40,7 +48,7 @@ def hash_of(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(tensors.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(value.detach().cpu().reshape(-1).numpy().data)
     return digest.hexdigest()[:12]
 
 
@@ -49,6 +57,11 @@ def to_float(images: Tensor) -> Tensor:
     if images.dtype == torch.uint8:
         return images.float() / 127.5 - 1.0
     return images.float()
+
+
+def to_levels(images: Tensor) -> Tensor:
+    """Pictures as float32 in [0, 255]: uint8 keeps its values, floats are taken to be in [-1, 1]."""
+    return (images.float() + 1.0) * 127.5 if images.is_floating_point() else images.float()
 
 
 def resized(images: Tensor, side: int) -> Tensor:

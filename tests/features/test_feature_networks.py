@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 from limner.core.errors import CheckpointError, SettingsError
 from limner.features.garden_judge import AttributeJudge, load_judge, save_judge
 from limner.features.network import hash_of
+from limner.features.pretrained import load_pretrained
 from limner.features.registry import load_feature_network
-from limner.features.squeezenet import SqueezeNet, load_squeezenet
+from limner.features.squeezenet import SqueezeNet
 
 DATA = Path(os.environ.get("LIMNER_FEATURES", Path(__file__).parents[2].parent / "shared" / "data"))
 TINY = {"colour": ("red", "blue"), "shape": ("round", "pointed", "slender"), "size": ("small", "large")}
@@ -33,9 +34,6 @@ def weights(tmp_path_factory):
 def test_names_and_missing_weights_say_what_to_do(weights, monkeypatch, tmp_path):
     with pytest.raises(SettingsError, match="did you mean 'squeezenet'"):
         load_feature_network("squeezenett")
-    monkeypatch.delenv("LIMNER_FEATURES", raising=False)
-    with pytest.raises(SettingsError, match="LIMNER_FEATURES is not set.*squeezenet=PATH"):
-        load_feature_network("squeezenet")
     with pytest.raises(SettingsError, match="absent.safetensors"):
         load_feature_network(f"squeezenet={tmp_path / 'absent.safetensors'}")
     monkeypatch.setenv("LIMNER_FEATURES", str(weights.parent))
@@ -47,21 +45,21 @@ def test_names_and_missing_weights_say_what_to_do(weights, monkeypatch, tmp_path
 def test_weights_of_something_else_are_refused(tmp_path):
     path = tmp_path / "other.safetensors"
     save_file({"conv1.weight": torch.zeros(2, 2)}, path)
-    with pytest.raises(SettingsError, match="does not hold SqueezeNet"):
-        load_squeezenet(path)
+    with pytest.raises(SettingsError, match="does not hold the weights of 'squeezenet'"):
+        load_pretrained(SqueezeNet, path)
     path.write_bytes(b"not a tensor file")
-    with pytest.raises(SettingsError, match="does not hold SqueezeNet"):
-        load_squeezenet(path)
+    with pytest.raises(SettingsError, match="no weights can be read"):
+        load_pretrained(SqueezeNet, path)
 
 
 def test_squeezenet_sees_blue_green_red_less_the_means(weights):
-    network = load_squeezenet(weights)
+    network = load_pretrained(SqueezeNet, weights)
     picture = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 3, 227, 227)).astype(np.uint8))
     red, green, blue = picture.float().unbind(1)
     prepared = torch.stack([blue - 104, green - 117, red - 123], dim=1)
     features, logits = network(picture)
     assert features.shape == (1, network.width) and logits.shape == (1, network.logit_count)
-    torch.testing.assert_close(features, network.features(prepared)[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(features, network.taps(prepared, ["fire9"])["fire9"].mean((2, 3)), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(network(picture.float() / 127.5 - 1)[0], features, rtol=1e-4, atol=1e-4)
 
 
@@ -69,7 +67,8 @@ def test_squeezenet_with_its_published_weights():
     found = sorted(DATA.glob("squeezenet*.safetensors"))
     if not found:
         pytest.skip(f"no squeezenet*.safetensors in {DATA}: set LIMNER_FEATURES to a folder that holds the weights")
-    features, logits = load_squeezenet(found[0]).features(torch.zeros(1, 3, 227, 227))
+    maps = load_pretrained(SqueezeNet, found[0]).taps(torch.zeros(1, 3, 227, 227), ["fire9", "logits"])
+    features, logits = maps["fire9"].mean((2, 3)), maps["logits"]
     np.testing.assert_allclose(features[0, :6].numpy(), [0.0, 0.44506, 0.0, 0.0, 0.09965, 0.0], atol=2e-5)
     assert float(features.sum()) == pytest.approx(123.2125, abs=2e-3)
     assert int(logits.argmax()) == 892 and float(logits.max()) == pytest.approx(0.66295, abs=2e-5)

@@ -1,0 +1,149 @@
+"""Feature networks that others have published: a chain of named stages, and how their weight files are read."""
+
+from __future__ import annotations
+
+import pickle
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from limner.core.errors import SettingsError, unknown_name
+from limner.features.network import FeatureNetwork
+
+Stage = tuple[str, Callable[[Tensor], Tensor]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """Where a network's weights were published."""
+
+    file: str
+    """The file's name there."""
+    url: str
+    """What to download; or, where the published file is not one that can be read as it is, the page it came from."""
+    sha256: str = ""
+    """How the file's SHA-256 begins; empty where the file cannot be downloaded."""
+
+
+class PretrainedNetwork(FeatureNetwork):
+    """A feature network made of named stages, so that losses and matching models can take any of them.
+
+    published: its weights. unused: beginnings of tensor names that its files hold and it has no use for.
+    """
+
+    published: Published
+    unused: tuple[str, ...] = ()
+
+    @abstractmethod
+    def prepare(self, images: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W], uint8 or float in [-1, 1] -> the network's input, resized and scaled as `resize` says."""
+
+    @abstractmethod
+    def stages(self) -> Sequence[Stage]:
+        """The network's stages by name, each fed with the one before it."""
+
+    def tap_names(self) -> tuple[str, ...]:
+        """The names of what `taps` can give."""
+        return tuple(name for name, _ in self.stages())
+
+    def taps(self, prepared: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+        """Outputs of the named stages for prepared input; nothing is computed beyond the last of them.
+
+        Any input that the network's convolutions can take will do, at another size and scale than `prepare` gives where a paper wants so.
+        Raises SettingsError for a name that does not exist.
+        """
+        stages, found = self.stages(), dict[str, Tensor]()
+        known = [name for name, _ in stages]
+        for name in names:
+            if name not in known:
+                raise unknown_name(f"stage of '{self.name}'", name, known)
+        last = max(known.index(name) for name in names)
+        for name, stage in stages[: last + 1]:
+            prepared = stage(prepared)
+            if name in names:
+                found[name] = prepared
+        return found
+
+    @classmethod
+    def renamed(cls, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors of a published file under this network's own names."""
+        return dict(tensors)
+
+
+Network = TypeVar("Network", bound=PretrainedNetwork)
+
+
+def load_pretrained(build: Callable[[], Network], path: Path) -> Network:
+    """The network that `build` makes with the weights of a file (`.safetensors`, or `.pth` read with `weights_only`), frozen.
+
+    Raises SettingsError where the file cannot be read, or holds something else than this network's float32 weights.
+    """
+    return filled(build, read_tensors(path), str(path))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file or a PyTorch checkpoint; raises SettingsError where there are none to read."""
+    try:
+        content: object = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        problem = "it is no file of weights alone"
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, EOFError) as error:
+        problem = (str(error) or type(error).__name__).splitlines()[0]
+    else:
+        if isinstance(content, dict):
+            content = content.get("state_dict", content)
+        if isinstance(content, dict) and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()):
+            return content
+        problem = "it holds something else than named tensors"
+    raise SettingsError(f"no weights can be read from {path} ({problem}): give a whole .safetensors or .pth file of named tensors")
+
+
+def filled(build: Callable[[], Network], tensors: Mapping[str, Tensor], where: str) -> Network:
+    """The network that `build` makes with these weights, under their published names, frozen; `where` is what an error names.
+
+    It is made without storage, so that no random number is drawn, and holds the tensors themselves, not copies. Those under the names that
+    `unused` begins are left out, and counters that old files lack are made.
+    """
+    with torch.device("meta"):
+        network = build()
+    given = {name: value for name, value in network.renamed(tensors).items() if not name.startswith(network.unused)}
+    expected = network.state_dict()
+    for name in expected:
+        if name.endswith("num_batches_tracked") and name not in given:
+            given[name] = torch.zeros((), dtype=torch.int64)
+    problem = _difference(given, expected) or _not_finite(tensors)
+    if problem:
+        right = f"its published file is {network.published.file} from {network.published.url}"
+        raise SettingsError(f"{where} does not hold the weights of '{network.name}' ({problem}): {right}")
+    network.load_state_dict(given, assign=True)
+    return network.freeze()
+
+
+def _difference(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str | None:
+    """The first thing in which tensors are not what a network expects."""
+    missing, surplus = sorted(set(expected) - set(given)), sorted(set(given) - set(expected))
+    if missing:
+        return f"{missing[0]} and {len(missing) - 1} more are missing" if len(missing) > 1 else f"{missing[0]} is missing"
+    if surplus:
+        return f"{surplus[0]} has no place" if len(surplus) == 1 else f"{surplus[0]} and {len(surplus) - 1} more have no place"
+    for name, value in expected.items():
+        if given[name].shape != value.shape:
+            return f"{name} is {list(given[name].shape)}, not {list(value.shape)}"
+        if given[name].dtype != value.dtype:
+            return f"{name} is {str(given[name].dtype)[6:]}, and other than {str(value.dtype)[6:]} would give other features"
+    return None
+
+
+def _not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The first tensor with a value that is no number; such are the classifiers of files made for their convolutions alone."""
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(value.sum().isfinite()):  # one such value makes a sum that is none
+            return f"{name} has values that are no numbers"
+    return None
