@@ -52,6 +52,9 @@ class TextSettings:
 
     encoder: str | None = None
     """A shipped name, run folder or model folder whose text encoder is used; else the garden has its own, and other sets train one."""
+    standardize: bool = False
+    """Shift and scale the sentences of a trained `encoder` to mean 0 and deviation 1 over the training captions, which networks without
+    normalisation want; the saved model does the same."""
     width: int = 128
     """Width of the sentence embedding of an encoder that is trained first."""
     steps: int = 3000

@@ -67,7 +67,7 @@ class SJESettings:
     margin: float = 1.0
     """By how much the own pair's score must lead."""
     batch_size: int = 40
-    """Classes in a batch, each with one picture and one caption."""
+    """Classes in a batch, each with one picture and one caption; all classes where there are fewer."""
     learning_rate: float = 7e-4
     """Learning rate of RMSprop at the start."""
     decay: float = 0.98
@@ -101,6 +101,8 @@ class SJE(MatchingModel):
     }
     settings: SJESettings
     scale: Tensor
+    classes: int | None = None
+    """Classes with captions among the training pictures, where these have classes."""
 
     def __init__(self, settings: SJESettings, conditions: Conditions, encoder: TextEncoder) -> None:
         super().__init__(settings, conditions)
@@ -127,7 +129,10 @@ class SJE(MatchingModel):
         raw = settings.pictures != TRAINED_PICTURES and not settings.projected
         width = fixed_features(settings.pictures).width if raw else settings.width
         encoder = new_encoder(settings.encoder, width, pictures)
-        return cls.from_saved(settings, Conditions(resolution=resolution, sentence_width=width), encoder)
+        model = cls.from_saved(settings, Conditions(resolution=resolution, sentence_width=width), encoder)
+        if pictures.class_ids is not None:
+            model.classes = len(np.unique(pictures.class_ids[pictures.caption_counts > 0]))
+        return model
 
     @classmethod
     def from_saved(cls, settings: SJESettings, conditions: Conditions, encoder: TextEncoder) -> Self:
@@ -143,7 +148,7 @@ class SJE(MatchingModel):
             Phase(
                 name="sje",
                 resolution=self.resolution,
-                batch_size=settings.batch_size,
+                batch_size=min(settings.batch_size, self.classes or settings.batch_size),
                 steps=settings.steps,
                 encoded=False,
                 distinct_classes=True,

@@ -9,8 +9,11 @@ from limner.text.bag_of_words import BagOfWords
 from limner.text.char_cnn_rnn import CharCnnRnn
 from limner.text.encoder import TextEncoder
 from limner.text.recurrent import RecurrentEncoder
+from limner.text.standardized import Standardized
 
-ENCODER_KINDS: dict[str, type[TextEncoder]] = {encoder.kind: encoder for encoder in (RecurrentEncoder, CharCnnRnn, BagOfWords)}
+ENCODER_KINDS: dict[str, type[TextEncoder]] = {
+    encoder.kind: encoder for encoder in (RecurrentEncoder, CharCnnRnn, BagOfWords, Standardized)
+}
 """Every kind of encoder that can be saved and found again."""
 
 

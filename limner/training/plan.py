@@ -18,7 +18,7 @@ from limner.data.pictures import CaptionedPictures
 from limner.matching.caption_matching import CaptionMatching, CaptionMatchingSettings
 from limner.matching.model import MatchingModel
 from limner.text.encoder import TextEncoder
-from limner.training.text import choose_encoder
+from limner.training.text import choose_encoder, standardized
 from limner.training.trainer import Stage
 
 EVALUATIONS, FEWEST_STEPS = 20, 50
@@ -45,6 +45,12 @@ def make_plan(recipe: Recipe, pictures: CaptionedPictures) -> Plan:
         encoder, method = model.encoder, cast(Method, model)
     else:
         encoder, is_new = choose_encoder(recipe, pictures)
+        if recipe.text.standardize:
+            if is_new:
+                raise SettingsError(
+                    "text.standardize is for a trained encoder, and this run trains its own: give text.encoder"
+                )
+            encoder = standardized(encoder, pictures)
         conditions = Conditions(
             resolution=recipe.resolution,
             sentence_width=encoder.sentence_width,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from limner.core.errors import SettingsError
 from limner.core.settings import Recipe
 from limner.data.pictures import CaptionedPictures
@@ -14,6 +16,10 @@ from limner.matching.saving import load_matching_encoder
 from limner.model import load
 from limner.text.encoder import TextEncoder
 from limner.text.saving import load_encoder, load_shipped_encoder, shipped_encoders
+from limner.text.standardized import Standardized
+
+STANDARDIZING = 2000
+"""About how many captions give the mean and deviation of an encoder's sentences."""
 
 
 def choose_encoder(recipe: Recipe, pictures: CaptionedPictures) -> tuple[TextEncoder, bool]:
@@ -25,6 +31,13 @@ def choose_encoder(recipe: Recipe, pictures: CaptionedPictures) -> tuple[TextEnc
         settings = CaptionMatchingSettings(sentence_width=recipe.text.width)
         return CaptionMatching.new_encoder(settings, every_caption(pictures)), True
     return named_encoder(name), False
+
+
+def standardized(encoder: TextEncoder, pictures: CaptionedPictures) -> Standardized:
+    """The encoder with sentences of mean 0 and deviation 1 over some captions of these pictures."""
+    indices = np.flatnonzero(pictures.caption_counts)
+    chosen = indices[:: max(1, len(indices) // STANDARDIZING)]
+    return Standardized(encoder).fit([caption for index in chosen.tolist() for caption in pictures.captions(index)[:1]])
 
 
 def named_encoder(name: str) -> TextEncoder:

@@ -26,7 +26,7 @@ PUBLIC_FLAGS = """
 --training.precision --training.ema-half-life --training.log-every --training.sample-every --training.checkpoint-every
 --training.keep-checkpoints --training.tensorboard --training.no-tensorboard
 --data.flip --data.no-flip --data.garden-pictures --data.counterfactuals --data.trainval --data.no-trainval
---text.encoder --text.width --text.steps --text.batch-size
+--text.encoder --text.standardize --text.no-standardize --text.width --text.steps --text.batch-size
 --evaluation.every --evaluation.split --evaluation.metrics --evaluation.count --evaluation.features
 """.split()
 

@@ -165,3 +165,24 @@ def test_a_set_at_a_lower_resolution_shows_what_training_sees() -> None:
     batch = Loader(Uncropped(), Phase(name="x", resolution=5, batch_size=4, steps=1), seed=0, flip=False).batch(0)
     seen = torch.from_numpy(reduced.read(batch.indices)).permute(0, 3, 1, 2)  # [4, 3, 5, 5]
     torch.testing.assert_close(seen.float(), (batch.pictures + 1) * 127.5, rtol=0, atol=0.5)
+
+
+def test_a_batch_of_distinct_classes_holds_each_once() -> None:
+    pictures = Numbered(40, 8)
+    wanted = phase(batch_size=6, distinct_classes=True)
+    loader = Loader(pictures, wanted, seed=3)
+    seen: set[int] = set()
+    for step in range(60):
+        batch = loader.batch(step)
+        assert batch.classes is not None and len(set(batch.classes.tolist())) == 6
+        assert [int(index) % 8 for index in batch.indices] == batch.classes.tolist()
+        seen.update(batch.indices.tolist())
+    assert seen == set(np.flatnonzero(pictures.counts))
+    again = Loader(pictures, wanted, seed=3).batch(59)
+    assert (again.pictures == batch.pictures).all() and again.captions == batch.captions
+    shares = [Loader(pictures, wanted, seed=3, rank=rank, processes=2).batch(59).indices for rank in range(2)]
+    assert np.concatenate(shares).tolist() == batch.indices.tolist()
+    with pytest.raises(DataError, match="a batch of 9 pictures of different classes cannot be drawn from the 8 classes"):
+        Loader(pictures, phase(batch_size=9, distinct_classes=True), seed=3)
+    pictures.class_ids = None  # type: ignore[assignment]
+    assert len(Loader(pictures, phase(batch_size=9, distinct_classes=True), seed=3).batch(0)) == 9
