@@ -47,9 +47,7 @@ def make_plan(recipe: Recipe, pictures: CaptionedPictures) -> Plan:
         encoder, is_new = choose_encoder(recipe, pictures)
         if recipe.text.standardize:
             if is_new:
-                raise SettingsError(
-                    "text.standardize is for a trained encoder, and this run trains its own: give text.encoder"
-                )
+                raise SettingsError("text.standardize is for a trained encoder, and this run trains its own: give text.encoder")
             encoder = standardized(encoder, pictures)
         conditions = Conditions(
             resolution=recipe.resolution,
