@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limner.metrics.metric import Figure, Found, MatchingModel, Metric
+from limner.metrics.matching import MatchingModel
+from limner.metrics.metric import Figure, Found, Metric
 from limner.metrics.protocol import Part
 from limner.metrics.retrieval import compare
 

@@ -13,7 +13,8 @@ from limner.data.pictures import CaptionedPictures
 from limner.features.network import FeatureNetwork
 from limner.features.registry import load_feature_network
 from limner.metrics.eyes import Eyes
-from limner.metrics.metric import NOISES, Figure, MatchingModel, Metric, Scene
+from limner.metrics.matching import MatchingModel
+from limner.metrics.metric import NOISES, Figure, Metric, Scene
 from limner.metrics.protocol import Protocol, Score
 from limner.metrics.registry import METRICS, USUAL, chosen, metric_class
 from limner.metrics.share import ALONE, Share

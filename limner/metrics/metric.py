@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from torch import Tensor
 from limner.data.pictures import CaptionedPictures
 from limner.features.garden_judge import AttributeJudge, Reading
 from limner.features.network import FeatureNetwork
+from limner.metrics.matching import MatchingModel
 from limner.metrics.protocol import Part
 from limner.metrics.rows import Moments, Rows
 
@@ -24,25 +25,6 @@ Need = Literal["features", "classes", "judge", "matching", "classifier", "captio
 """features: of the feature network. classes: its class logits. judge: what the garden's judge reads. matching: a matching model's
 embeddings. classifier: the judge on the garden, elsewhere a matching model. captions: a caption for each picture. truth: the real picture
 of each caption beside the generated one. varied: pictures of one caption under many noises. training: features of the training pictures."""
-
-
-@runtime_checkable
-class MatchingModel(Protocol):
-    """An image-text matching model as metrics use it; `limner.matching` has them."""
-
-    name: str
-    """As the user names it."""
-    content_hash: str
-    """Changes with any weight."""
-
-    def embed_captions(self, captions: list[str]) -> Tensor:
-        """B captions -> [B, D]."""
-
-    def embed_pictures(self, pictures: Tensor) -> Tensor:
-        """[B, 3, R, R] in [-1, 1], of any size R -> [B, D]."""
-
-    def similarity(self, pictures: Tensor, captions: Tensor) -> Tensor:
-        """Embeddings [P, D] and [C, D] -> [P, C], the larger the better they fit."""
 
 
 @dataclass(frozen=True, kw_only=True)

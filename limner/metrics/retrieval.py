@@ -25,7 +25,8 @@ from torch import Tensor
 from limner.core import random
 from limner.core.errors import SettingsError
 from limner.metrics.faithfulness import UNNAMED, named_codes
-from limner.metrics.metric import Figure, Found, MatchingModel, Metric, Scene
+from limner.metrics.matching import MatchingModel
+from limner.metrics.metric import Figure, Found, Metric, Scene
 from limner.metrics.protocol import Part
 
 WRONG = 99

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
+
+from limner.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -47,3 +52,22 @@ class Share:
 
 ALONE = Share()
 """All of the work."""
+
+
+def launched(devices: int, device: str) -> Fabric:
+    """`devices` processes on this machine, of which this is one: each runs the whole command from its start. Raises SettingsError for more
+    GPUs than there are."""
+    import torch
+    from lightning_fabric import Fabric
+
+    accelerator = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    if accelerator == "cuda" and devices > torch.cuda.device_count():
+        raise SettingsError(f"--devices is {devices}, but PyTorch sees {torch.cuda.device_count()} GPUs: lower it")
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # its notices of what it starts are for developers
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fabric = Fabric(accelerator=accelerator, devices=devices, strategy="ddp" if devices > 1 else "auto")
+        if accelerator == "cpu":
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // devices))
+        fabric.launch()
+    return fabric

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from limner.core import random
@@ -97,7 +98,7 @@ class Stored(Source):
     """
 
     def __init__(self, folder: Path, count: int | None = None) -> None:
-        """Raises DataError for a folder without two pictures, and for `count` pictures where there are fewer."""
+        """Raises DataError for a folder without two pictures, unlike or no squares, and for `count` pictures where there are fewer."""
         samples = [sample for sample in read_sources([folder]) if sample.picture is not None]
         if len(samples) < 2:
             raise DataError(f"{folder} holds {len(samples)} picture(s), and a score needs at least 2: give the folder with the pictures")
@@ -108,6 +109,7 @@ class Stored(Source):
         bad = next((sample for sample in self._samples if sample.problem), None)
         if bad is not None:
             raise DataError(f"{folder}, '{bad.key}': {bad.problem}: mend or remove it")
+        self.side = self._checked_side()
         captioned = all(sample.captions for sample in self._samples)
         self.captions = [sample.captions[0] for sample in self._samples] if captioned else None
         self.told = (
@@ -117,13 +119,19 @@ class Stored(Source):
         self.classes = None
 
     def meet(self, reference: CaptionedPictures) -> Stored:
-        """The same pictures beside a reference, whose pictures of the same names are looked up. Raises DataError for too small ones."""
+        """The same pictures beside a reference, whose pictures of the same names are looked up; DataError where they are too small."""
         met = copy.copy(self)
         met._look_up(reference)
         return met
 
     def _look_up(self, reference: CaptionedPictures) -> None:
         self._side = reference.resolution
+        if self.side < self._side:
+            raise DataError(
+                f"{self.folder} holds pictures of {self.side} px, below the reference's {self._side}: give --resolution {self.side}"
+            )
+        if self.side > self._side:
+            self.told += f", reduced from {self.side} px (Lanczos)"
         keys = {reference.key(index): index for index in range(len(reference))}
         self.indices = np.array([keys.get(sample.key, -1) for sample in self._samples], dtype=np.int64)
         self.classes = None
@@ -132,7 +140,6 @@ class Stored(Source):
             said = [sample.labels.class_id for sample in self._samples]
             classes = np.array([mine if mine is not None else theirs for mine, theirs in zip(said, known.tolist())], dtype=np.int64)
             self.classes = classes if (classes >= 0).all() else None
-        self._read(self._samples[0])
 
     def pictures(self, numbers: NDArray[np.int64]) -> Tensor:
         return to_tensor(np.stack([self._read(self._samples[number]) for number in numbers.tolist()]))
@@ -140,24 +147,25 @@ class Stored(Source):
     def _read(self, sample: Sample) -> NDArray[np.uint8]:
         assert sample.picture is not None
         try:
-            pixels, smaller = decode(sample.picture, self._side)
+            return decode(sample.picture, self._side)[0]
         except Rejected as error:
             raise DataError(f"{sample.picture.path}: {error}: mend or remove it") from error
-        if smaller:
-            raise DataError(
-                f"{sample.picture.path} is smaller than the {self._side} px of the reference: give --resolution, or larger pictures"
-            )
-        return pixels
 
-    @cached_property
-    def side(self) -> int:
-        """The shorter side of the first picture in pixels."""
-        from PIL import Image
-
-        first = self._samples[0].picture
-        assert first is not None
-        try:
-            with Image.open(first.path) as picture:
-                return min(picture.size)
-        except OSError as error:
-            raise DataError(f"{first.path} is no picture that can be read: mend or remove it") from error
+    def _checked_side(self) -> int:
+        """The side in pixels that all pictures have."""
+        sizes: dict[tuple[int, int], Path] = {}
+        for sample in self._samples:
+            assert sample.picture is not None
+            try:
+                with Image.open(io.BytesIO(sample.picture.read())) as picture:
+                    sizes.setdefault(picture.size, sample.picture.path)
+            except OSError as error:
+                raise DataError(f"{sample.picture.path} is no picture that can be read: mend or remove it") from error
+        if len(sizes) > 1:
+            (first, one), (second, other), *_ = sizes.items()
+            unlike = f"{one.name} of {first[0]} x {first[1]} px and {other.name} of {second[0]} x {second[1]} px"
+            raise DataError(f"{self.folder} holds {unlike}: a score needs pictures of one size, so make them equal")
+        ((width, height),) = sizes
+        if width != height:
+            raise DataError(f"the pictures in {self.folder} are of {width} x {height} px, not square: cut or pad them, as the reference is")
+        return width
