@@ -105,6 +105,13 @@ class RPrecision(_RPrecision):
     name: ClassVar[str] = "r-precision"
     ties = "shared"
 
+    @classmethod
+    def refusal(cls, scene: Scene) -> str | None:
+        if scene.count <= WRONG:
+            fix = f"--count {WRONG + 1} at least"
+            return f"{cls.name} sets {WRONG} wrong captions against each true one, and there are {scene.count} pictures: {fix}"
+        return None
+
     def __init__(self, scene: Scene) -> None:
         assert scene.captions is not None
         texts: dict[str, int] = {}

@@ -63,7 +63,8 @@ def launched(devices: int, device: str) -> Fabric:
     accelerator = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     if accelerator == "cuda" and devices > torch.cuda.device_count():
         raise SettingsError(f"--devices is {devices}, but PyTorch sees {torch.cuda.device_count()} GPUs: lower it")
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # its notices of what it starts are for developers
+    for name in ("lightning.fabric", "lightning_fabric"):  # their notices of what they start are for developers
+        logging.getLogger(name).setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fabric = Fabric(accelerator=accelerator, devices=devices, strategy="ddp" if devices > 1 else "auto")

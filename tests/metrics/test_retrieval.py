@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -59,8 +61,7 @@ def test_wrong_captions_are_wrong():
 
 def test_many_captions_are_drawn_and_other_pictures_taken_as_they_are():
     scene = _scene(1500, garden=False, length=1500)
-    metric = RPrecision.__new__(RPrecision)
-    RPrecision.__init__(metric, scene)
+    metric = RPrecision(scene)
     assert len(metric.tested) == 1500 and not metric.left_out()
     for number in (0, 700, 1499):
         wrong = metric.wrong(number)
@@ -70,7 +71,7 @@ def test_many_captions_are_drawn_and_other_pictures_taken_as_they_are():
 def test_too_few_captions_are_refused_before_anything_is_painted():
     assert "--count 100 at least" in RPrecision.refusal(_scene(60))
     with pytest.raises(SettingsError, match="finds no caption with 99 wrong ones"):
-        RPrecision(_scene(100))
+        RPrecision(dataclasses.replace(_scene(120), captions=["a red flower"] * 120))
     assert "--count 20 at least" in RPrecisionAsPublished.refusal(_scene(12))
 
 
