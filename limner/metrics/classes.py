@@ -23,7 +23,7 @@ from limner.metrics.protocol import Part
 from limner.metrics.retrieval import class_texts, compare
 
 SMALLEST = 8
-LOOKED_AT = 500
+LOOKED_AT = 320
 """Pictures at the most that are reduced and looked at again."""
 
 

@@ -18,6 +18,8 @@ from limner.metrics.matching import MatchingModel
 from limner.metrics.protocol import Part
 from limner.metrics.rows import Moments, Rows
 
+COMPARED = 1000
+"""Pictures at the most that are compared with real ones pixel by pixel."""
 NOISES = 16
 """Pictures of one caption that measures of diversity look at."""
 
@@ -62,7 +64,7 @@ class Shown:
     """[B, 3, R, R] uint8."""
     captions: Sequence[str]
     truth: Tensor | None = None
-    """[B, 3, R, R] uint8: the real pictures of these captions."""
+    """[b, 3, R, R] uint8: the real pictures of the first captions, those below `COMPARED`."""
     features: Tensor | None = None
     """[B, D]."""
     logits: Tensor | None = None
