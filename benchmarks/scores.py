@@ -99,9 +99,8 @@ def speed(count: int) -> None:
     print(f"evaluation, nothing cached                  {cold:8.1f} s  {cold / (base + real):6.2f} x all of that")
     print(f"evaluation, real and training ones cached   {warm:8.1f} s  {warm / base:6.2f} x painting and looking")
     grown = (peaks[2] - peaks[1]) * 2**20 / (count - count // 4)
-    print(
-        f"memory at its peak: {peaks[1]:.0f} MiB above the start for {count // 4:,}, {peaks[2]:.0f} MiB for {count:,}: {grown:,.0f} bytes a picture"
-    )
+    growth = f"{grown:,.0f} bytes a picture"
+    print(f"memory at its peak, above the start: {peaks[1]:.0f} MiB for {count // 4:,}, {peaks[2]:.0f} MiB for {count:,}: {growth}")
 
 
 COLUMNS = ("faithfulness", "diversity", "fid", "fid-infinity", "kid", "is", "precision", "recall", "density", "coverage",
@@ -110,15 +109,15 @@ COLUMNS = ("faithfulness", "diversity", "fid", "fid-infinity", "kid", "is", "pre
 
 def known(count: int, resolution: int) -> None:
     """A table in Markdown, a generator a row."""
-    pictures = GardenPictures(Garden("train", length=20_000, resolution=resolution))
-    held_out = GardenPictures(Garden("train", seed=1, length=count, resolution=resolution))
-    held_out.split = "test"  # of the train split's combinations, so that nothing but being new sets them apart from the training pictures
+    # Pictures of the train split's combinations that nobody was trained on: only their newness sets them apart from the training pictures.
+    pictures, held_out = (GardenPictures(Garden("train", seed=1, length=count, resolution=resolution)) for _ in range(2))
+    held_out.split = "test"  # for memorisation, which takes a split called train to be what was trained on
     generators = Known("train", resolution, GardenPictures(Garden("train", length=TRAINING_PICTURES, resolution=resolution)))
-    del pictures
     print("| generator | " + " | ".join(f"`{name}`" for name in COLUMNS) + " |\n" + "|---" * (len(COLUMNS) + 1) + "|")
     with tempfile.TemporaryDirectory() as cache:
         for name, paint in generators.painters():
-            found = evaluate(paint, [held_out], ["all"], count, training=generators.training, cache=Path(cache))
+            found = evaluate(paint, [pictures], ["all"], count, cache=Path(cache))
+            found += evaluate(paint, [held_out], ["memorisation"], count, training=generators.training, cache=Path(cache))
             scores = {score.name: score for score in found}
             print(f"| {name} | " + " | ".join(_short(scores[column]) for column in COLUMNS) + " |", flush=True)
 

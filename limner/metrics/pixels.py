@@ -82,7 +82,7 @@ def ms_ssim(first: Tensor, second: Tensor) -> Tensor:
 
 
 class _Paired(Metric):
-    """A number for each generated picture and the real picture of its caption; the score is the mean."""
+    """A number for each of the first generated pictures and the real picture of its caption; the score is the mean."""
 
     needs = frozenset({"truth"})
     implementation: ClassVar[str]
@@ -91,13 +91,23 @@ class _Paired(Metric):
         raise NotImplementedError
 
     def generated(self, shown: Shown) -> Mapping[str, NDArray[np.generic]]:
-        assert shown.truth is not None
-        return {self.name: self.measure(shown.images.cpu(), shown.truth).numpy()}
+        if shown.truth is None:
+            return {}
+        return {self.name: self.measure(shown.images[: len(shown.truth)].cpu(), shown.truth).numpy()}
 
     def figures(self, found: Found) -> list[Figure]:
         values = found.generated[self.name]
         error = float(values.std(ddof=1) / len(values) ** 0.5) if np.isfinite(values).all() else None
-        return [Figure(name=self.name, value=float(values.mean()), error=error, higher_is_better=True, implementation=self.implementation)]
+        return [
+            Figure(
+                name=self.name,
+                value=float(values.mean()),
+                error=error,
+                higher_is_better=True,
+                implementation=self.implementation,
+                settings={"pictures": len(values)},
+            )
+        ]
 
 
 class Psnr(_Paired):

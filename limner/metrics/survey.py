@@ -18,7 +18,7 @@ from limner.metrics import reference
 from limner.metrics.eyes import Eyes
 from limner.metrics.faithfulness import fitting_scenes, named_codes
 from limner.metrics.judge import to_tensor
-from limner.metrics.metric import NOISES, Figure, Found, Group, Metric, Scene, Shown
+from limner.metrics.metric import COMPARED, NOISES, Figure, Found, Group, Metric, Scene, Shown
 from limner.metrics.protocol import Score
 from limner.metrics.rows import Moments, Rows
 from limner.metrics.share import Share
@@ -120,7 +120,8 @@ class Survey:
     def _generated(self) -> Iterator[int]:
         captions = self.source.captions
         for numbers in self._batches(self.scene.count):
-            truth = stored(self.scene.pictures, self.scene.indices[numbers]) if "truth" in self.eyes.needs else None
+            compared = numbers[numbers < COMPARED] if "truth" in self.eyes.needs else numbers[:0]
+            truth = stored(self.scene.pictures, self.scene.indices[compared]) if len(compared) else None
             texts = [captions[number] for number in numbers.tolist()] if captions is not None else []
             with torch.no_grad():
                 images = self.source.pictures(numbers)
