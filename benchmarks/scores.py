@@ -27,7 +27,7 @@ from limner.data.catalog import GardenPictures
 from limner.data.garden import Garden
 from limner.features.registry import load_feature_network
 from limner.metrics.evaluate import evaluate
-from limner.metrics.known import Known
+from limner.metrics.known import Known, Reader
 from limner.metrics.protocol import Score
 from limner.metrics.registry import METRICS
 from limner.metrics.survey import TRAINING_PICTURES, stored
@@ -103,27 +103,35 @@ def speed(count: int) -> None:
     print(f"memory at its peak, above the start: {peaks[1]:.0f} MiB for {count // 4:,}, {peaks[2]:.0f} MiB for {count:,}: {growth}")
 
 
-COLUMNS = ("faithfulness", "diversity", "fid", "fid-infinity", "kid", "is", "precision", "recall", "density", "coverage",
-           "psnr", "ssim", "ms-ssim", "class-accuracy", "memorisation")  # fmt: skip
+TABLES = (
+    ("faithfulness", "r-precision", "r-precision-as-published", "vs", "clip-score", "ap", "top-1", "class-accuracy", "psnr", "ssim"),
+    ("fid", "fid-infinity", "kid", "is", "precision", "recall", "density", "coverage", "diversity", "ms-ssim", "memorisation"),
+)
+"""Scores that hear the caption, and scores that do not."""
 
 
 def known(count: int, resolution: int) -> None:
-    """A table in Markdown, a generator a row."""
+    """Two tables in Markdown, a generator a row."""
     # Pictures of the train split's combinations that nobody was trained on: only their newness sets them apart from the training pictures.
     pictures, held_out = (GardenPictures(Garden("train", seed=1, length=count, resolution=resolution)) for _ in range(2))
     held_out.split = "test"  # for memorisation, which takes a split called train to be what was trained on
     generators = Known("train", resolution, GardenPictures(Garden("train", length=TRAINING_PICTURES, resolution=resolution)))
-    print("| generator | " + " | ".join(f"`{name}`" for name in COLUMNS) + " |\n" + "|---" * (len(COLUMNS) + 1) + "|")
+    found: dict[str, dict[str, Score]] = {}
     with tempfile.TemporaryDirectory() as cache:
         for name, paint in generators.painters():
-            found = evaluate(paint, [pictures], ["all"], count, cache=Path(cache))
-            found += evaluate(paint, [held_out], ["memorisation"], count, training=generators.training, cache=Path(cache))
-            scores = {score.name: score for score in found}
-            print(f"| {name} | " + " | ".join(_short(scores[column]) for column in COLUMNS) + " |", flush=True)
+            scores = evaluate(paint, [pictures], ["all"], count, matching=Reader(), cache=Path(cache))
+            scores += evaluate(paint, [held_out], ["memorisation"], count, training=generators.training, cache=Path(cache))
+            found[name] = {score.name: score for score in scores}
+    for columns in TABLES:
+        print("| generator | " + " | ".join(f"`{name}`" for name in columns) + " |\n" + "|---" * (len(columns) + 1) + "|")
+        for name, own in found.items():
+            print(f"| {name} | " + " | ".join(_short(own[column].value) for column in columns) + " |")
+        reals = [own[column].real for own in [found["perfect"]] for column in columns]
+        print("| *real pictures* | " + " | ".join("" if real is None else _short(real) for real in reals) + " |\n")
 
 
-def _short(score: Score) -> str:
-    return f"{score.value:.1f}" if abs(score.value) >= 10 else f"{score.value:.2f}"
+def _short(value: float) -> str:
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def main() -> None:

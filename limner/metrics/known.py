@@ -1,4 +1,4 @@
-"""Generators of garden pictures whose right scores are known, to see whether an evaluation tells them apart.
+"""Generators of garden pictures whose right scores are known, and a matching model that needs no training, to see what an evaluation tells.
 
 `docs/scores.md` has the table of what they score, `tests/metrics/test_known.py` what theory demands of it.
 """
@@ -11,16 +11,47 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from limner.core import random
 from limner.data.garden import Garden, Scenes, paint
 from limner.data.pictures import CaptionedPictures
-from limner.metrics.faithfulness import fitting_scenes, named_codes
+from limner.features.garden_judge import AttributeJudge, load_judge
+from limner.metrics.faithfulness import NAMES, UNNAMED, fitting_scenes, named_codes
 from limner.metrics.judge import to_tensor
 from limner.metrics.sources import Painter
 from limner.metrics.survey import stored
+
+
+class Reader:
+    """A matching model of garden pictures without any training: a picture is what the judge reads in it, and a caption fits it but for the
+    attributes that it names and the picture does not have. similarity: 6, less the number of such attributes.
+    """
+
+    name, resize = "reader", AttributeJudge.resize
+
+    def __init__(self) -> None:
+        self.judge = load_judge()
+        self.content_hash = self.judge.content_hash
+
+    @torch.no_grad()
+    def embed_pictures(self, pictures: Tensor) -> Tensor:
+        """[B, 3, R, R] in [-1, 1] -> [B, D]: the probability of every value of every attribute, and a one."""
+        logits = self.judge.read(pictures).logits
+        return torch.cat([*(logits[name].softmax(1) for name in NAMES), torch.ones(len(pictures), 1)], dim=1)
+
+    def embed_captions(self, captions: list[str]) -> Tensor:
+        """B captions -> [B, D]: a one for every value that is named, and the number of attributes that are not."""
+        named = torch.from_numpy(named_codes(captions))
+        widths = [len(self.judge.attributes[name]) for name in NAMES]
+        columns = [F.one_hot(codes.clamp_min(0), width) * (codes != UNNAMED)[:, None] for codes, width in zip(named.T, widths, strict=True)]
+        return torch.cat([*columns, (named == UNNAMED).sum(1, keepdim=True)], dim=1).float()
+
+    def similarity(self, pictures: Tensor, captions: Tensor) -> Tensor:
+        """[P, D] and [C, D] -> [P, C]."""
+        return pictures @ captions.T
 
 
 @dataclass(frozen=True)

@@ -4,41 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 
 from limner.data.catalog import GardenPictures
 from limner.data.garden import Garden
-from limner.features.garden_judge import load_judge
 from limner.metrics.evaluate import evaluate
-from limner.metrics.faithfulness import NAMES, UNNAMED, named_codes
-from limner.metrics.known import Known
+from limner.metrics.known import Known, Reader
 from limner.metrics.matching import MatchingModel
 
 COUNT, SIDE = 160, 32
-
-
-class Reader:
-    """A matching model without training: a picture is what the judge reads in it, and a caption fits it but for the attributes that it
-    names and the picture does not have."""
-
-    name, content_hash = "reader", "0"
-
-    def __init__(self):
-        self.judge = load_judge()
-
-    def embed_pictures(self, pictures):
-        logits = self.judge.read(pictures).logits
-        return torch.cat([*(logits[name].softmax(1) for name in NAMES), torch.ones(len(pictures), 1)], dim=1)
-
-    def embed_captions(self, captions):
-        named = torch.from_numpy(named_codes(captions))
-        widths = [head.out_features for head in self.judge.heads.values()]
-        columns = [F.one_hot(codes.clamp_min(0), width) * (codes != UNNAMED)[:, None] for codes, width in zip(named.T, widths, strict=True)]
-        return torch.cat([*columns, (named == UNNAMED).sum(1, keepdim=True)], dim=1).float()
-
-    def similarity(self, pictures, captions):
-        return pictures @ captions.T
 
 
 @pytest.fixture(scope="module")
