@@ -91,7 +91,7 @@ def evaluate(
     if count < 2:
         raise SettingsError(f"a score of {count} picture(s) says nothing: give a count of at least 2")
     network = feature_network or load_feature_network("garden", device)
-    surveys = []
+    surveys, choice = [], _Choice(metrics, say if share.rank == 0 else None)
     for pictures in splits:
         order = reference_order(pictures, seed)
         source = painter.meet(pictures) if isinstance(painter, Stored) else Painted(painter, pictures, order, count, seed)
@@ -110,8 +110,10 @@ def evaluate(
             training=training,
         )
         varied = max(4, min(MOST_CAPTIONS, source.count // NOISES))
-        taken = _metrics(metrics, scene, source, say if share.rank == 0 else None)
-        surveys.append(Survey(scene, source, order, taken, batch_size, varied, share, cache))
+        taken = choice.taken(scene, source)
+        if taken:
+            surveys.append(Survey(scene, source, order, taken, batch_size, varied, share, cache))
+    choice.check()
     total, done = sum(survey.to_see for survey in surveys), 0
     scores: list[Score] = []
     for survey in surveys:
@@ -123,25 +125,36 @@ def evaluate(
     return scores
 
 
-def _metrics(names: Sequence[str], scene: Scene, source: Source, say: Callable[[str], None] | None) -> list[Metric]:
-    """The metrics that are asked for and can be taken, ready to look."""
-    named = chosen([name for name in names if name != "all"])
-    taken = []
-    for name in chosen(names):
-        # What faithfulness brings with it is left out where nobody asked for it.
-        asked = name in named and (name != "diversity" or "diversity" in names)
-        try:
-            reason = _refusal(name, scene, source)
-            if reason is None:
-                taken.append(metric_class(name)(scene))
-                continue
-        except LimnerError as error:
-            reason = str(error)
-        if asked:
+class _Choice:
+    """Which of the metrics that are asked for can be taken. One that is named must be taken of one split at least."""
+
+    def __init__(self, names: Sequence[str], say: Callable[[str], None] | None) -> None:
+        self.names, self.say = chosen(names), say
+        # What "all" or faithfulness brings with it is left out where it cannot be taken.
+        self.owed = dict.fromkeys((name for name in names if name != "all"), "")
+
+    def taken(self, scene: Scene, source: Source) -> list[Metric]:
+        """The metrics of one split, ready to look."""
+        ready = []
+        for name in self.names:
+            try:
+                reason = _refusal(name, scene, source)
+                if reason is None:
+                    ready.append(metric_class(name)(scene))
+                    self.owed.pop(name, None)
+                    continue
+            except LimnerError as error:
+                reason = str(error)
+            if name in self.owed:
+                self.owed[name] = self.owed[name] or reason
+            if self.say is not None:
+                self.say(f"{name} is left out on {scene.pictures.name}/{scene.pictures.split}: {reason}")
+        return ready
+
+    def check(self) -> None:
+        """Raise SettingsError where a metric that is named could be taken of no split."""
+        for reason in self.owed.values():
             raise SettingsError(reason)
-        if say is not None and "all" in names:
-            say(f"{name} is left out on {scene.pictures.name}/{scene.pictures.split}: {reason}")
-    return taken
 
 
 def _refusal(name: str, scene: Scene, source: Source) -> str | None:
