@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
-from limner.cli.models import Device, open_model
+from limner.cli.models import Device, chosen_device, open_model
 from limner.core.errors import DataError, SettingsError
+from limner.core.files import cache_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +43,10 @@ examples:
   limner evaluate runs/mine
   limner evaluate garden --metrics all --count 10000 --out scores.json
   limner evaluate runs/mine --data prepared/mine --metrics fid,kid --split test --count 5000
-  limner evaluate --pictures their-pictures --data prepared/mine --metrics all --out theirs.json"""
+  limner evaluate runs/mine --metrics r-precision,vs --matching runs/words
+  limner evaluate --pictures their-pictures --data prepared/mine --metrics all --out theirs.json
+
+A matching model (limner train sje) has scores of its own: limner evaluate runs/words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +64,10 @@ class EvaluateArguments:
     seed: Annotated[int, arg(metavar="S")] = 0
     """Decides captions, reference pictures and noise."""
     features: Annotated[str | None, arg(metavar="SPEC")] = None
-    """The network that looks at pictures for fid, kid, is, prdc and memorisation; by default the garden's judge."""
+    """The network that looks at pictures for fid, kid, is, prdc and memorisation, NAME or NAME=FILE: garden (the default), fid-inception,
+    fid-inception-pytorch, tv-inception, vgg16, vgg19, squeezenet or tv-squeezenet."""
+    matching: Annotated[str | None, arg(metavar="RUN")] = None
+    """A run folder or model folder of a matching model (limner train sje), for r-precision, vs, clip-score and ap."""
     split: Annotated[str | None, arg(metavar="LIST")] = None
     """Reference splits with commas between; by default train,test on the garden (test has pairs never trained on), else test or val."""
     resolution: Annotated[int | None, arg(metavar="PX")] = None
@@ -74,7 +81,14 @@ class EvaluateArguments:
 
 
 def main(argv: Sequence[str]) -> int:
+    from limner.matching.registry import is_matching
     from limner.metrics.registry import METRICS
+
+    values = {word for flag, word in zip(argv, argv[1:]) if flag.startswith("-") and "=" not in flag}
+    if any(is_matching(word) for word in argv if not word.startswith("-") and word not in values):
+        from limner.cli import evaluate_matching
+
+        return evaluate_matching.main(argv)
 
     listed = "\n".join(f"  {name:<26}{entry.sentence}" for name, entry in METRICS.items())
     arguments = parse(EvaluateArguments, argv, prog="limner evaluate", description=DESCRIPTION.format(metrics=listed))
@@ -105,9 +119,10 @@ def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> 
         arguments.count or MODEL_COUNT,
         seed=arguments.seed,
         features=arguments.features,
+        matching=matching_model(arguments.matching, device),
         training=training,
         share=share,
-        cache=_cache(),
+        cache=cache_folder(),
     )
 
 
@@ -132,9 +147,10 @@ def _score_pictures(arguments: EvaluateArguments, share: Share, device: Device) 
         device=device,
         seed=arguments.seed,
         features=arguments.features,
+        matching=matching_model(arguments.matching, device),
         training=training,
         share=share,
-        cache=_cache(),
+        cache=cache_folder(),
     )
 
 
@@ -216,7 +232,7 @@ def score_source(
     if network is None and splits[0].name != "garden":
         print(
             f"limner: warning: no --features given, so '{splits[0].name}' is scored by the network that knows the garden alone: compare "
-            "such scores with each other at most; --features squeezenet=FILE takes an ImageNet network",
+            "such scores with each other at most; --features fid-inception takes the network of published figures",
             file=sys.stderr,
         )
     share = share or Share()
@@ -236,6 +252,17 @@ def score_source(
             progress=progress,
             say=lambda line: print(f"limner: {line}", file=sys.stderr),
         )
+
+
+def matching_model(name: str | None, device: Device) -> MatchingModel | None:
+    """A matching model as metrics use it; None where none is asked for."""
+    if name is None:
+        return None
+    from limner.matching.saving import load_matching
+    from limner.metrics.matching import Placed
+
+    model = load_matching(name, chosen_device(device))
+    return Placed(model, f"{model.title} of {Path(name).name}", model.resolution, model.content_hash)
 
 
 def painter(model: Model) -> Painter:
@@ -313,12 +340,6 @@ def _metrics(asked: str | None, splits: Sequence[CaptionedPictures], captioned: 
     if asked is not None:
         return [name.strip().lower() for name in asked.split(",") if name.strip()]
     return [name for name in USUAL if name != "faithfulness" or (captioned and splits[0].name == "garden")]
-
-
-def _cache() -> Path:
-    from limner.metrics.reference import cache_folder
-
-    return cache_folder()
 
 
 def _home(name: str) -> Path | None:

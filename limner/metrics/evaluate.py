@@ -91,7 +91,7 @@ def evaluate(
     if count < 2:
         raise SettingsError(f"a score of {count} picture(s) says nothing: give a count of at least 2")
     network = feature_network or load_feature_network("garden", device)
-    surveys, choice = [], _Choice(metrics, say if share.rank == 0 else None)
+    surveys, choice = [], _Choice(metrics)
     for pictures in splits:
         order = reference_order(pictures, seed)
         source = painter.meet(pictures) if isinstance(painter, Stored) else Painted(painter, pictures, order, count, seed)
@@ -113,7 +113,7 @@ def evaluate(
         taken = choice.taken(scene, source)
         if taken:
             surveys.append(Survey(scene, source, order, taken, batch_size, varied, share, cache))
-    choice.check()
+    choice.check(say if share.rank == 0 else None)
     total, done = sum(survey.to_see for survey in surveys), 0
     scores: list[Score] = []
     for survey in surveys:
@@ -128,8 +128,8 @@ def evaluate(
 class _Choice:
     """Which of the metrics that are asked for can be taken. One that is named must be taken of one split at least."""
 
-    def __init__(self, names: Sequence[str], say: Callable[[str], None] | None) -> None:
-        self.names, self.say = chosen(names), say
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names, self.left_out = chosen(names), list[str]()
         # What "all" or faithfulness brings with it is left out where it cannot be taken.
         self.owed = dict.fromkeys((name for name in names if name != "all"), "")
 
@@ -147,14 +147,15 @@ class _Choice:
                 reason = str(error)
             if name in self.owed:
                 self.owed[name] = self.owed[name] or reason
-            if self.say is not None:
-                self.say(f"{name} is left out on {scene.pictures.name}/{scene.pictures.split}: {reason}")
+            self.left_out.append(f"{name} is left out on {scene.pictures.name}/{scene.pictures.split}: {reason}")
         return ready
 
-    def check(self) -> None:
-        """Raise SettingsError where a metric that is named could be taken of no split."""
+    def check(self, say: Callable[[str], None] | None) -> None:
+        """Raise SettingsError where a metric that is named could be taken of no split; tell which others are left out."""
         for reason in self.owed.values():
             raise SettingsError(reason)
+        for line in self.left_out if say is not None else ():
+            say(line)
 
 
 def _refusal(name: str, scene: Scene, source: Source) -> str | None:
@@ -164,9 +165,9 @@ def _refusal(name: str, scene: Scene, source: Source) -> str | None:
     if "classes" in needs and (scene.network is None or scene.network.logit_count is None):
         return f"the Inception Score needs a feature network with classes, and this one has none: leave '{name}' out"
     if "classifier" in needs and scene.judge is None and scene.matching is None:
-        return f"{name} needs something that tells the classes of '{scene.pictures.name}' apart: give a matching model (--matching SPEC)"
+        return f"{name} needs something that tells the classes of '{scene.pictures.name}' apart: give a matching model (--matching RUN)"
     if "matching" in needs and scene.matching is None:
-        return f"{name} needs a matching model: give one (--matching SPEC), or leave it out"
+        return f"{name} needs a matching model: give one (--matching RUN), or leave it out"
     if "captions" in needs and scene.captions is None:
         return f"{name} needs a caption for each picture, and {source.told} has none: put a .txt beside each, or a metadata.jsonl"
     if "varied" in needs and not scene.painted:

@@ -3,9 +3,9 @@
 Every generated picture's distance to the nearest training picture, in feature space, is held against the same distance of held-out real
 pictures, which nobody can have memorised: with d(x) = min over training pictures t of |x - t|,
 
-    share = part of the generated pictures g with d(g) < the 5 % quantile of d(h) over the held-out pictures h
+    share = part of the generated pictures g with d(g) < the 1 % quantile of d(h) over the held-out pictures h
 
-so that fresh pictures, as good as real ones, give 0.05, and copies 1. Beside it stands `nearer`, the same with the median, which fresh
+so that fresh pictures, as good as real ones, give 0.01, and copies 1. Beside it stands `nearer`, the same with the median, which fresh
 pictures pass by 0.5: it sees a lean towards the training pictures where nothing is copied; but a network that sees little in strange
 pictures puts them all near each other and near some training picture, so that noise may pass it too. Both sets are held against the same
 training pictures, so their number favours neither.
@@ -24,7 +24,7 @@ from limner.metrics.distances import nearest
 from limner.metrics.metric import Figure, Found, Metric, Scene
 from limner.metrics.protocol import Part
 
-NEAR = 0.05
+NEAR = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +32,9 @@ class Memorisation:
     """How near generated pictures come to training pictures."""
 
     share: float
-    """Part of the generated pictures that are nearer to a training picture than 95 % of the held-out ones are."""
+    """Part of the generated pictures that are nearer to a training picture than 99 % of the held-out ones are."""
     held_out_share: float
-    """The same part of the held-out ones themselves: 0.05, up to ties."""
+    """The same part of the held-out ones themselves: about 0.01."""
     nearer: float
     """Part of the generated pictures nearer than half of the held-out ones."""
     typical_distance: float
@@ -88,7 +88,7 @@ class MemorisationMetric(Metric):
                 real=result.held_out_share,
                 parts={"nearer than typical": nearer},
                 higher_is_better=False,
-                implementation="limner: share nearer to a training picture than 95 % of the held-out real ones are",
+                implementation="limner: share nearer to a training picture than 99 % of the held-out real ones are",
                 network="features",
                 settings={"training pictures": len(found.training)},
             )

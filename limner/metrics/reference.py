@@ -2,7 +2,7 @@
 
 A file is named by a hash of all that its content depends on: the pictures' fingerprint, split and resolution, how many in which order, what
 was kept of them, and the networks with their hashes and their way of resizing. It is written whole or not at all; one that is damaged
-is thought missing. The folder is LIMNER_CACHE, else XDG_CACHE_HOME/limner, else ~/.cache/limner, and may be deleted at any time.
+is thought missing. The folder is `limner.core.files.cache_folder()`, unless another is given, and may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -20,15 +20,6 @@ from numpy.typing import NDArray
 
 VERSION = 1
 """Changes where the same name would stand for other content."""
-
-
-def cache_folder() -> Path:
-    """Where Limner keeps what it can make again; it need not exist."""
-    own = os.environ.get("LIMNER_CACHE")
-    if own:
-        return Path(own).expanduser()
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared).expanduser() if shared else Path.home() / ".cache") / "limner"
 
 
 def cache_file(folder: Path, facts: Mapping[str, Any]) -> Path:

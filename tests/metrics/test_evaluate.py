@@ -99,6 +99,14 @@ def test_two_shares_of_the_work_give_the_scores_of_one(found, pictures, known):
             assert score == alone[name], name
 
 
+def test_pixels_are_compared_for_the_first_pictures(pictures, known, monkeypatch):
+    whole = _scores(known.perfect, pictures, ("ssim",), 20, batch_size=16)["ssim"]
+    monkeypatch.setattr(survey, "COMPARED", 20)
+    assert whole.protocol.settings == {"pictures": 20}
+    found = _scores(known.perfect, pictures, ("ssim",), 40, batch_size=16)["ssim"]  # the limit falls into the second batch
+    assert found.value == pytest.approx(whole.value) and found.protocol.settings == {"pictures": 20}
+
+
 def test_the_reference_may_be_larger_or_smaller_than_the_count(pictures, known):
     for reference in (40, 10_000):
         scores = evaluate(known.one_picture, [pictures], ["fid", "faithfulness"], 30, reference_count=reference)

@@ -1,4 +1,4 @@
-"""The cache of what real pictures gave: where it is, and that a damaged file is no file."""
+"""The cache of what real pictures gave: a damaged file is no file."""
 
 from __future__ import annotations
 
@@ -8,16 +8,6 @@ import numpy as np
 import pytest
 
 from limner.metrics import reference
-
-
-def test_where_the_cache_is(monkeypatch):
-    for name in ("LIMNER_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    assert reference.cache_folder() == Path.home() / ".cache" / "limner"
-    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert reference.cache_folder() == Path("/somewhere/limner")
-    monkeypatch.setenv("LIMNER_CACHE", "/elsewhere")
-    assert reference.cache_folder() == Path("/elsewhere")
 
 
 def test_what_is_stored_is_found_again_whole_or_not_at_all(tmp_path):
