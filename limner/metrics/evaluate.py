@@ -154,8 +154,9 @@ class _Choice:
         """Raise SettingsError where a metric that is named could be taken of no split; tell which others are left out."""
         for reason in self.owed.values():
             raise SettingsError(reason)
-        for line in self.left_out if say is not None else ():
-            say(line)
+        if say is not None:
+            for line in self.left_out:
+                say(line)
 
 
 def _refusal(name: str, scene: Scene, source: Source) -> str | None:
