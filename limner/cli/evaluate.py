@@ -98,6 +98,8 @@ def main(argv: Sequence[str]) -> int:
         raise SettingsError(f"--count is {arguments.count}: a score needs at least 2 pictures")
     if arguments.devices < 1:
         raise SettingsError(f"--devices is {arguments.devices}: give at least 1")
+    if arguments.resolution is not None and arguments.pictures is None:
+        raise SettingsError("--resolution goes with --pictures: a model is scored at the side that it paints")
     share, device = _launch(arguments)
     scores = _score_pictures(arguments, share, device) if arguments.pictures else _score_model(arguments, share, device)
     if share.rank:
