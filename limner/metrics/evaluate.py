@@ -1,295 +1,214 @@
-"""Score a generator: pictures are painted batch by batch, looked at and forgotten."""
+"""Score a generator in one pass: pictures come batch by batch, each is looked at once by every network that is needed, and forgotten."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 import limner
-from limner.core import random
-from limner.core.errors import DataError, SettingsError, unknown_name
-from limner.data.garden import paint
+from limner.core.errors import LimnerError, SettingsError
 from limner.data.pictures import CaptionedPictures
-from limner.features.garden_judge import AttributeJudge, Reading, load_judge
 from limner.features.network import FeatureNetwork
 from limner.features.registry import load_feature_network
-from limner.metrics.faithfulness import Agreement, Spread, diversity_parts, fitting_scenes, named_codes, read_codes
-from limner.metrics.judge import to_tensor
+from limner.metrics.eyes import Eyes
+from limner.metrics.matching import MatchingModel
+from limner.metrics.metric import NOISES, Figure, Metric, Scene
 from limner.metrics.protocol import Protocol, Score
+from limner.metrics.registry import METRICS, USUAL, chosen, metric_class
+from limner.metrics.share import ALONE, Share
+from limner.metrics.sources import Painted, Painter, Source, Stored, reference_order
+from limner.metrics.survey import Survey
 from limner.metrics.table import table
 
-if TYPE_CHECKING:
-    from limner.metrics.distribution import Distribution
+__all__ = ["METRICS", "USUAL", "Painter", "Progress", "Stored", "check_metrics", "evaluate", "table"]
 
-__all__ = ["METRICS", "Painter", "Progress", "check_metrics", "evaluate", "table"]
-
-METRICS = ("fid", "kid", "is", "faithfulness")
-DISTRIBUTION_METRICS = METRICS[:3]
-NOISES = 16
-"""Pictures of one caption that diversity looks at."""
 MOST_CAPTIONS = 32
-"""Captions that diversity takes at the most."""
-_HIGHER_IS_BETTER = {"fid": False, "kid": False, "is": True}
+"""Captions that they take at the most."""
 
-Painter = Callable[[list[str], NDArray[np.int64], int], Tensor]
-"""(captions, sample numbers, seed) -> uint8 pictures [B, 3, H, W]."""
 Progress = Callable[[int, int, str], None]
-"""(pictures painted, pictures to paint, what is being done)."""
+"""(pictures seen, pictures to see, what is being done)."""
 
 
 def check_metrics(metrics: Sequence[str], splits: Sequence[CaptionedPictures]) -> tuple[str, ...]:
-    """The metrics without repetitions; raises SettingsError for a name that does not exist, or that the data cannot serve."""
-    for name in metrics:
-        if name not in METRICS:
-            raise unknown_name("metric", name, METRICS)
+    """The metrics without repetitions, "all" spelled out.
+
+    Raises SettingsError for a name that does not exist, or that cannot serve the data.
+    """
+    from limner.metrics.faithfulness import refusal
+
+    named = chosen([name for name in metrics if name != "all"])
     for pictures in splits:
-        if "faithfulness" in metrics and pictures.name != "garden":
-            fix = "leave it out, or evaluate with --data garden"
-            raise SettingsError(f"faithfulness reads the attributes of garden flowers and cannot judge '{pictures.name}': {fix}")
-    return tuple(dict.fromkeys(metrics))
+        reason = refusal("faithfulness", pictures) if "faithfulness" in named else None
+        if reason:
+            raise SettingsError(reason)
+    return chosen(metrics)
 
 
 def evaluate(
-    painter: Painter,
+    painter: Painter | Stored,
     splits: Sequence[CaptionedPictures],
     metrics: Sequence[str],
     count: int,
     *,
     seed: int = 0,
     feature_network: FeatureNetwork | None = None,
+    matching: MatchingModel | None = None,
+    training: CaptionedPictures | None = None,
     reference_count: int | None = None,
     batch_size: int = 64,
     device: torch.device | str = "cpu",
+    share: Share = ALONE,
+    cache: Path | None = None,
     progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> list[Score]:
     """Take every metric on every split: `count` pictures of its captions, in an order that `seed` alone decides, against its real pictures.
 
     Args:
-        painter: Paints uint8 pictures [B, 3, R, R] of captions; equal sample numbers and seeds get equal noise.
+        painter: Paints uint8 pictures [B, 3, R, R] of captions; equal sample numbers and seeds get equal noise. Or a folder of pictures.
         splits: Reference pictures at the painter's resolution R; on the garden, "train" and "test" give seen and held-out combinations.
-        metrics: Some of `METRICS`; "faithfulness" brings "diversity" with it.
-        count: Pictures to paint for each split; diversity paints up to 512 more.
+        metrics: Names of `limner.metrics.registry.METRICS`; "all" takes those that can be taken; "faithfulness" brings "diversity" with it.
+        count: Pictures to paint for each split, or of the folder; measures of diversity paint up to 512 more.
         seed: Decides captions, reference pictures and noise.
-        feature_network: Looks at the pictures for FID, KID and IS; by default the garden's.
-        reference_count: Real pictures for FID and KID; by default `count`, and never more than the split holds.
+        feature_network: Looks at the pictures; by default the garden's.
+        matching: Says how well pictures and captions fit, for r-precision, vs, clip-score and ap.
+        training: The pictures that the generator was trained on, at R pixels, for memorisation.
+        reference_count: Real pictures; by default `count`, and never more than the split holds.
         batch_size: Pictures painted at once.
         device: Where the judge and the default feature network work; a network that is given stays where it is.
+        share: This process's part of the work; all processes get all scores.
+        cache: Folder in which what real pictures gave is kept; none by default.
         progress: Called after every batch.
+        say: Told, in a line, of each metric that "all" would take and that cannot be taken.
 
     Raises:
-        SettingsError: An unknown metric, one that the data or the network cannot serve, or a count that is too small.
-        DataError: A split without captions.
+        SettingsError: An unknown metric, one that is named and cannot be taken, or a count that is too small.
+        DataError: A split without captions, or a picture of the folder that cannot be read.
     """
-    metrics = check_metrics(metrics, splits)
+    check_metrics(metrics, splits)
     if count < 2:
         raise SettingsError(f"a score of {count} picture(s) says nothing: give a count of at least 2")
-    measured = [name for name in metrics if name in DISTRIBUTION_METRICS]
-    if measured and feature_network is None:
-        feature_network = load_feature_network("garden", device)
-    judge: AttributeJudge | None = None
-    if "faithfulness" in metrics:
-        judge = feature_network if isinstance(feature_network, AttributeJudge) else load_judge().to(device)
-    diversity_captions = max(4, min(MOST_CAPTIONS, count // NOISES)) if judge else 0
-    total = len(splits) * (count + diversity_captions * NOISES)
-    scores: list[Score] = []
-    done = 0
+    network = feature_network or load_feature_network("garden", device)
+    surveys, choice = [], _Choice(metrics)
     for pictures in splits:
-        run = _Run(painter, pictures, measured, count, min(reference_count or count, _captioned(pictures)), seed, feature_network, judge)
-        stages = [run.compare(batch_size)]
-        if judge is not None:
-            stages.append(run.vary(diversity_captions, max(1, batch_size // NOISES)))
-        for stage in stages:
-            for painted in stage:
-                done += painted
-                if progress is not None:
-                    progress(done, total, f"scoring {pictures.name}/{pictures.split}")
-        scores += run.scores()
+        order = reference_order(pictures, seed)
+        source = painter.meet(pictures) if isinstance(painter, Stored) else Painted(painter, pictures, order, count, seed)
+        scene = Scene(
+            pictures=pictures,
+            captions=source.captions,
+            classes=source.classes,
+            indices=source.indices,
+            count=source.count,
+            reference_count=min(reference_count or source.count, len(order)),
+            seed=seed,
+            painted=isinstance(source, Painted),
+            network=network,
+            judge=Eyes.judge_for(pictures, network, device),
+            matching=matching,
+            training=training,
+        )
+        varied = max(4, min(MOST_CAPTIONS, source.count // NOISES))
+        taken = choice.taken(scene, source)
+        if taken:
+            surveys.append(Survey(scene, source, order, taken, batch_size, varied, share, cache))
+    choice.check(say if share.rank == 0 else None)
+    total, done = sum(survey.to_see for survey in surveys), 0
+    scores: list[Score] = []
+    for survey in surveys:
+        for seen in survey.run():
+            done += seen
+            if progress is not None:
+                progress(min(done, total), total, f"scoring {survey.scene.pictures.name}/{survey.scene.pictures.split}")
+        scores += survey.scores(lambda figure, survey=survey: _score(figure, survey.scene, survey.source))  # type: ignore[misc]
     return scores
 
 
-def _captioned(pictures: CaptionedPictures) -> int:
-    return int((pictures.caption_counts > 0).sum())
+class _Choice:
+    """Which of the metrics that are asked for can be taken. One that is named must be taken of one split at least."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names, self.left_out = chosen(names), list[str]()
+        # What "all" or faithfulness brings with it is left out where it cannot be taken.
+        self.owed = dict.fromkeys((name for name in names if name != "all"), "")
+
+    def taken(self, scene: Scene, source: Source) -> list[Metric]:
+        """The metrics of one split, ready to look."""
+        ready = []
+        for name in self.names:
+            try:
+                reason = _refusal(name, scene, source)
+                if reason is None:
+                    ready.append(metric_class(name)(scene))
+                    self.owed.pop(name, None)
+                    continue
+            except LimnerError as error:
+                reason = str(error)
+            if name in self.owed:
+                self.owed[name] = self.owed[name] or reason
+            self.left_out.append(f"{name} is left out on {scene.pictures.name}/{scene.pictures.split}: {reason}")
+        return ready
+
+    def check(self, say: Callable[[str], None] | None) -> None:
+        """Raise SettingsError where a metric that is named could be taken of no split; tell which others are left out."""
+        for reason in self.owed.values():
+            raise SettingsError(reason)
+        if say is not None:
+            for line in self.left_out:
+                say(line)
 
 
-class _Run:
-    """One split's evaluation: accumulators, and the passes that fill them."""
-
-    def __init__(
-        self,
-        painter: Painter,
-        pictures: CaptionedPictures,
-        measured: Sequence[str],
-        count: int,
-        reference_count: int,
-        seed: int,
-        network: FeatureNetwork | None,
-        judge: AttributeJudge | None,
-    ) -> None:
-        self.painter, self.pictures, self.count, self.reference_count, self.seed = painter, pictures, count, reference_count, seed
-        self.network, self.judge = network, judge
-        pool = np.flatnonzero(pictures.caption_counts > 0)
-        if len(pool) < 2:
-            raise DataError(
-                f"'{pictures.name}' holds {len(pool)} captioned pictures in its {pictures.split} split: a score needs at least 2"
-            )
-        self.order = pool[random.permutation(len(pool), seed, "evaluate", pictures.split)]
-        self.distribution: Distribution | None = None
-        if measured:
-            from limner.metrics.distribution import Distribution  # torchmetrics takes seconds to import
-
-            assert network is not None
-            self.distribution = Distribution(measured, network.width, network.logit_count, seed)
-        self.generated, self.real = Agreement(), Agreement()
-        self.generated_spreads: list[Spread] = []
-        self.real_spreads: list[Spread] = []
-        self.resolution = pictures.resolution
-
-    def caption(self, number: int) -> str:
-        """The caption of the evaluation's picture `number`."""
-        index = int(self.order[number % len(self.order)])
-        captions = self.pictures.captions(index)
-        return captions[int(random.integers(len(captions), self.seed, "evaluate caption", self.pictures.split, number))]
-
-    @torch.no_grad()
-    def compare(self, batch_size: int) -> Iterator[int]:
-        """Paint and look at every caption's picture, and at its real one; yields the number of pictures painted since the last time."""
-        for start in range(0, max(self.count, self.reference_count), batch_size):
-            numbers = np.arange(start, min(start + batch_size, self.count), dtype=np.int64)
-            captions = [self.caption(int(number)) for number in numbers]
-            named = named_codes(captions) if self.judge is not None else None
-            if captions:
-                self._look(self.paint(captions, numbers), named, real=False)
-            rows = np.arange(start, min(start + batch_size, self.reference_count))
-            if len(rows):
-                self._look(self._real_pictures(self.order[rows]), None if named is None else named[: len(rows)], real=True)
-            yield len(captions)
-
-    @torch.no_grad()
-    def vary(self, captions: int, captions_at_once: int) -> Iterator[int]:
-        """Paint some captions under many noises, and as many garden pictures that fit them; yields as `compare` does."""
-        assert self.judge is not None
-        for start in range(0, captions, captions_at_once):
-            numbers = np.arange(start, min(start + captions_at_once, captions))
-            texts = [self.caption(int(number)) for number in numbers]
-            named = named_codes(texts)
-            samples = self.count + start * NOISES + np.arange(len(texts) * NOISES, dtype=np.int64)
-            painted = self.paint([text for text in texts for _ in range(NOISES)], samples)
-            for row, number in enumerate(numbers):
-                group = painted[row * NOISES : (row + 1) * NOISES]
-                self.generated_spreads.append(Spread.of(group, self._read(group), named[row]))
-                fitting = fitting_scenes(named[row], self.pictures.split, NOISES, self.seed, int(number))
-                real = to_tensor(paint(fitting, self.resolution))
-                self.real_spreads.append(Spread.of(real, self._read(real), named[row]))
-            yield len(samples)
-
-    def paint(self, captions: list[str], samples: NDArray[np.int64]) -> Tensor:
-        """What the painter gives, checked."""
-        images = self.painter(captions, samples, self.seed)
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[:2] != (len(captions), 3):
-            given = f"{images.dtype} {tuple(images.shape)}"
-            raise ValueError(f"a painter gave {given} for {len(captions)} captions in place of uint8 [B, 3, H, W]")
-        if images.shape[-2:] != (self.resolution, self.resolution):
-            side = images.shape[-1]
-            raise SettingsError(f"the generator paints {side} px and the reference is opened at {self.resolution} px: open it at {side} px")
-        return images
-
-    def _real_pictures(self, indices: NDArray[np.int64]) -> Tensor:
-        """Real pictures [n, 3, R, R] uint8, less the margin that training crops from."""
-        pictures = self.pictures.read(indices)
-        margin = (self.pictures.stored_resolution - self.resolution) // 2
-        return to_tensor(pictures[:, margin : margin + self.resolution, margin : margin + self.resolution])
-
-    def _look(self, images: Tensor, named: NDArray[np.int64] | None, *, real: bool) -> None:
-        reading = self._read(images) if self.judge is not None else None
-        if self.distribution is not None and self.network is not None:
-            if reading is not None and self.network is self.judge:  # one look serves both
-                self.distribution.add(reading.features, self.judge.class_logits(reading), real=real)
-            else:
-                self.distribution.add(*self.network(images.to(_device_of(self.network))), real=real)
-        if reading is not None and named is not None:
-            rows = slice(0, len(named))
-            (self.real if real else self.generated).add(named, read_codes(reading)[rows])
-
-    def _read(self, images: Tensor) -> Reading:
-        assert self.judge is not None
-        return self.judge.read(images.to(_device_of(self.judge)))
-
-    def scores(self) -> list[Score]:
-        """What was found, each with its protocol."""
-        found: list[Score] = []
-        if self.distribution is not None:
-            from limner.metrics.distribution import IMPLEMENTATIONS
-
-            for name, figure in self.distribution.results().items():
-                found.append(
-                    Score(
-                        name=name,
-                        value=figure.value,
-                        error=figure.error,
-                        protocol=self._protocol(name, IMPLEMENTATIONS[name], self.network, figure.settings),
-                        higher_is_better=_HIGHER_IS_BETTER[name],
-                        notes=figure.notes,
-                    )
-                )
-        if self.judge is not None:
-            overall = self.generated.overall(self.real)
-            implementation = "limner: share of named attributes that the judge reads, mean over attributes"
-            found.append(
-                Score(
-                    name="faithfulness",
-                    value=overall.value,
-                    error=overall.error,
-                    chance=overall.chance,
-                    shuffled=overall.shuffled,
-                    real=overall.real,
-                    parts=self.generated.parts(self.real),
-                    higher_is_better=True,
-                    protocol=self._protocol("faithfulness", implementation, self.judge, {}),
-                )
-            )
-            parts = diversity_parts(self.generated_spreads, self.real_spreads)
-            settings = {"varied captions": len(self.real_spreads), "noises": NOISES}
-            implementation = "limner: mean pairwise distance of one caption's pictures, as a share of real pictures'"
-            found.append(
-                Score(
-                    name="diversity",
-                    value=parts["features"].value,
-                    error=parts["features"].error,
-                    real=1.0,
-                    parts=parts,
-                    higher_is_better=True,
-                    protocol=self._protocol("diversity", implementation, self.judge, settings),
-                )
-            )
-        return found
-
-    def _protocol(
-        self, metric: str, implementation: str, network: FeatureNetwork | None, settings: Mapping[str, int | float | str]
-    ) -> Protocol:
-        assert network is not None
-        return Protocol(
-            metric=metric,
-            data=self.pictures.name,
-            split=self.pictures.split,
-            fingerprint=self.pictures.fingerprint,
-            count=self.count,
-            reference_count=self.reference_count,
-            captions="one drawn caption a picture",
-            resolution=self.resolution,
-            seed=self.seed,
-            implementation=implementation,
-            features=network.name,
-            features_hash=network.content_hash,
-            resize=network.resize,
-            settings=settings,
-            version=getattr(limner, "__version__", "unknown"),
-        )
+def _refusal(name: str, scene: Scene, source: Source) -> str | None:
+    """Why a metric cannot be taken of a scene; None where it can."""
+    made = metric_class(name)
+    needs = made.needs
+    if "classes" in needs and (scene.network is None or scene.network.logit_count is None):
+        return f"the Inception Score needs a feature network with classes, and this one has none: leave '{name}' out"
+    if "classifier" in needs and scene.judge is None and scene.matching is None:
+        return f"{name} needs something that tells the classes of '{scene.pictures.name}' apart: give a matching model (--matching RUN)"
+    if "matching" in needs and scene.matching is None:
+        return f"{name} needs a matching model: give one (--matching RUN), or leave it out"
+    if "captions" in needs and scene.captions is None:
+        return f"{name} needs a caption for each picture, and {source.told} has none: put a .txt beside each, or a metadata.jsonl"
+    if "varied" in needs and not scene.painted:
+        return f"{name} looks at many pictures of one caption, which a folder does not promise: leave it out, or score a model"
+    unknown = int((scene.indices < 0).sum())
+    if "truth" in needs and unknown:
+        return f"{name} takes the real picture of the same name, and {unknown:,} bear no name of '{scene.pictures.name}': leave it out"
+    if "training" in needs and scene.training is None:
+        return f"{name} needs the pictures that the generator was trained on: give data with a train split, or leave it out"
+    return made.refusal(scene)
 
 
-def _device_of(network: FeatureNetwork) -> torch.device:
-    return next(network.parameters()).device
+def _score(figure: Figure, scene: Scene, source: Source) -> Score:
+    """A figure with its protocol."""
+    network = {"features": scene.network, "judge": scene.judge, "matching": scene.matching, None: None}[figure.network]
+    return Score(
+        name=figure.name,
+        value=figure.value,
+        error=figure.error,
+        chance=figure.chance,
+        shuffled=figure.shuffled,
+        real=figure.real,
+        parts=figure.parts,
+        higher_is_better=figure.higher_is_better,
+        notes=figure.notes,
+        protocol=Protocol(
+            metric=figure.name,
+            data=scene.pictures.name,
+            split=scene.pictures.split,
+            fingerprint=scene.pictures.fingerprint,
+            count=scene.count,
+            reference_count=scene.reference_count,
+            captions=source.told,
+            resolution=scene.pictures.resolution,
+            seed=scene.seed,
+            implementation=figure.implementation,
+            features=network.name if network is not None else None,
+            features_hash=network.content_hash if network is not None else None,
+            resize=figure.resize or (getattr(network, "resize", "the matching model's own") if network is not None else None),
+            settings=figure.settings,
+            version=limner.__version__,
+        ),
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,13 +18,15 @@ from torch import Tensor
 
 from limner.core import random
 from limner.data.garden import ATTRIBUTES, SPLIT_CLASSES, Scenes, codes_of_class, parse
+from limner.data.pictures import CaptionedPictures
 from limner.features.garden_judge import Reading
 from limner.features.network import resized, to_float
+from limner.metrics.metric import NOISES, Figure, Found, Group, Metric, Scene, Shown
 from limner.metrics.protocol import Part
 
 NAMES = tuple(ATTRIBUTES)
 UNNAMED = -1
-_COLOUR, _SHAPE = NAMES.index("colour"), NAMES.index("shape")
+COLOUR, SHAPE = NAMES.index("colour"), NAMES.index("shape")
 _PIXEL_SIDE = 32
 
 
@@ -111,11 +114,11 @@ def fitting_scenes(named: NDArray[np.int64], split: str, count: int, seed: int, 
         codes[:, column] = named[column] if named[column] != UNNAMED else random.integers(len(values), seed, "fit", name, number, rows)
     pairs = np.array([codes_of_class(class_id) for class_id in SPLIT_CLASSES[split]], dtype=np.int64)  # [classes, 2]
     allowed = np.ones(len(pairs), dtype=bool)
-    for place, column in enumerate((_COLOUR, _SHAPE)):
+    for place, column in enumerate((COLOUR, SHAPE)):
         allowed &= (named[column] == UNNAMED) | (pairs[:, place] == named[column])
     if allowed.any():  # otherwise the caption speaks of what the split does not hold, and is taken at its word
         fitting = pairs[allowed]
-        codes[:, [_COLOUR, _SHAPE]] = fitting[random.integers(len(fitting), seed, "fit", "class", number, rows)]
+        codes[:, [COLOUR, SHAPE]] = fitting[random.integers(len(fitting), seed, "fit", "class", number, rows)]
     return Scenes(codes, random.hash64(seed, "fit", "scene", number, rows))
 
 
@@ -129,6 +132,16 @@ class Spread:
     """Mean root mean square difference of two pictures, at 32 px, in [-1, 1]."""
     entropies: Mapping[str, float]
     """Entropy in nats of each unnamed attribute as the judge reads it."""
+
+    def row(self) -> NDArray[np.float64]:
+        """[1, 2 + 6]: as an evaluation keeps it; an attribute that is named is not a number."""
+        return np.array([[self.features, self.pixels, *(self.entropies.get(name, np.nan) for name in NAMES)]])
+
+    @classmethod
+    def of_row(cls, row: NDArray[np.float64]) -> Spread:
+        """From a row [2 + 6]."""
+        entropies = {name: float(value) for name, value in zip(NAMES, row[2:], strict=True) if not np.isnan(value)}
+        return cls(features=float(row[0]), pixels=float(row[1]), entropies=entropies)
 
     @classmethod
     def of(cls, images: Tensor, reading: Reading, named: NDArray[np.int64]) -> Spread:
@@ -177,3 +190,79 @@ def _ratio(generated: Sequence[float], real: Sequence[float]) -> Part:
     residual = mine - value * theirs
     error = float(np.sqrt((residual**2).sum() * count / (count - 1))) / total if count > 1 and total else None
     return Part(value=value, error=error, real=1.0, count=count)
+
+
+def refusal(name: str, pictures: CaptionedPictures) -> str | None:
+    """Why a metric that reads attributes cannot be taken of these pictures; None of the garden."""
+    if pictures.name != "garden":
+        fix = "leave it out, or evaluate with --data garden"
+        return f"{name} reads the attributes of garden flowers and cannot judge '{pictures.name}': {fix}"
+    return None
+
+
+class Faithfulness(Metric):
+    name: ClassVar[str] = "faithfulness"
+    needs = frozenset({"judge", "captions"})
+
+    @classmethod
+    def refusal(cls, scene: Scene) -> str | None:
+        return refusal(cls.name, scene.pictures)
+
+    def generated(self, shown: Shown) -> Mapping[str, NDArray[Any]]:
+        assert shown.reading is not None
+        return {"named": named_codes(shown.captions).astype(np.int8), "read": read_codes(shown.reading).astype(np.int8)}
+
+    def real(self, shown: Shown) -> Mapping[str, NDArray[Any]]:
+        return self.generated(shown)
+
+    def figures(self, found: Found) -> list[Figure]:
+        generated, real = (Agreement([rows["named"]], [rows["read"]]) for rows in (found.generated, found.real))
+        overall = generated.overall(real)
+        return [
+            Figure(
+                name=self.name,
+                value=overall.value,
+                error=overall.error,
+                chance=overall.chance,
+                shuffled=overall.shuffled,
+                real=overall.real,
+                parts=generated.parts(real),
+                higher_is_better=True,
+                implementation="limner: share of named attributes that the judge reads, mean over attributes",
+                network="judge",
+            )
+        ]
+
+
+class Diversity(Metric):
+    name: ClassVar[str] = "diversity"
+    needs = frozenset({"judge", "captions", "varied"})
+
+    @classmethod
+    def refusal(cls, scene: Scene) -> str | None:
+        return refusal(cls.name, scene.pictures)
+
+    def varied(self, group: Group) -> Mapping[str, NDArray[Any]]:
+        assert group.reading is not None and group.real is not None and group.real_reading is not None
+        (named,) = named_codes([group.caption])
+        return {
+            "spread": Spread.of(group.images.cpu(), group.reading, named).row(),
+            "spread real": Spread.of(group.real, group.real_reading, named).row(),
+        }
+
+    def figures(self, found: Found) -> list[Figure]:
+        generated, real = ([Spread.of_row(row) for row in found.varied[name]] for name in ("spread", "spread real"))
+        parts = diversity_parts(generated, real)
+        return [
+            Figure(
+                name=self.name,
+                value=parts["features"].value,
+                error=parts["features"].error,
+                real=1.0,
+                parts=parts,
+                higher_is_better=True,
+                implementation="limner: mean pairwise distance of one caption's pictures, as a share of real pictures'",
+                network="judge",
+                settings={"varied captions": len(real), "noises": NOISES},
+            )
+        ]

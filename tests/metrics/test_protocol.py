@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -63,3 +64,10 @@ def test_the_table_shows_parts_chance_notes_and_protocol():
     text = table([SCORE])
     assert "fid (down)" in text and "  colour" in text and "0.125" in text and "note: fid: few" in text
     assert "against 100 real ones; features garden 123 (bilinear); splits 10; seed 0; a formula" in text
+
+
+def test_scores_of_earlier_versions_are_still_read():
+    for name in ("garden-scores.json", "flowers-scores.json"):
+        scores = read_scores(Path(__file__).parents[2] / "docs" / name)
+        assert scores and all(score.protocol.fingerprint and score.protocol.implementation for score in scores)
+        assert table(scores)

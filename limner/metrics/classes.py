@@ -1,0 +1,108 @@
+"""Class accuracy against resolution: AC-GAN's discriminability (Odena et al., ICML 2017, arXiv:1610.09585).
+
+A classifier sees each picture reduced to 8, 16, 32, ... px and enlarged again. A generator whose large pictures are no more than enlarged
+small ones loses nothing by it; one that paints what its resolution can hold loses as real pictures do.
+
+The classifier is the garden's judge on the garden, and elsewhere a matching model, which chooses the class whose captions fit best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from limner.features.network import resized, to_float
+from limner.metrics.faithfulness import COLOUR, SHAPE, UNNAMED, named_codes
+from limner.metrics.metric import Figure, Found, Metric, Need, Scene, Shown
+from limner.metrics.protocol import Part
+from limner.metrics.retrieval import class_texts, compare
+
+SMALLEST = 8
+LOOKED_AT = 320
+"""Pictures at the most that are reduced and looked at again."""
+
+
+class ClassAccuracy(Metric):
+    name: ClassVar[str] = "class-accuracy"
+    needs: ClassVar[frozenset[Need]] = frozenset({"classifier", "captions"})
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        side = scene.pictures.resolution
+        self.sides = [*(SMALLEST << step for step in range(16) if SMALLEST << step < side), side]
+        self._texts = class_texts(scene) if scene.judge is None else None
+
+    @classmethod
+    def refusal(cls, scene: Scene) -> str | None:
+        if scene.classes is None or (scene.classes < 0).any():
+            return f"class-accuracy needs the class of each picture, and '{scene.pictures.name}' has none: leave it out"
+        return None
+
+    def generated(self, shown: Shown) -> Mapping[str, NDArray[np.generic]]:
+        return self._classified(shown)
+
+    def real(self, shown: Shown) -> Mapping[str, NDArray[np.generic]]:
+        return self._classified(shown)
+
+    def _classified(self, shown: Shown) -> dict[str, NDArray[np.generic]]:
+        """The class seen at every side, for those of the first pictures that are in the batch."""
+        count = int((shown.numbers < LOOKED_AT).sum())
+        if not count:
+            return {}
+        images = to_float(shown.images[:count])
+        return {
+            f"class at {side}": self.classify(images if side == self.sides[-1] else resized(resized(images, side), images.shape[-1]))
+            for side in self.sides
+        }
+
+    def classify(self, images: Tensor) -> NDArray[np.int64]:
+        """[B, 3, R, R] in [-1, 1] -> [B] class ids."""
+        judge, matching = self.scene.judge, self.scene.matching
+        if judge is not None:
+            device = next(judge.parameters()).device
+            return judge.class_logits(judge.read(images.to(device))).argmax(1).cpu().numpy()
+        assert matching is not None and self._texts is not None
+        names, texts = self._texts
+        with torch.no_grad():
+            return names[compare(matching, matching.embed_pictures(images).float().cpu(), texts).argmax(1).numpy()]
+
+    def figures(self, found: Found) -> list[Figure]:
+        scene = self.scene
+        assert scene.classes is not None and scene.captions is not None
+        wanted = scene.classes[:LOOKED_AT]
+        if scene.pictures.name == "garden":  # a caption that leaves colour or shape open fits several classes
+            codes = named_codes(scene.captions[:LOOKED_AT])
+            wanted = np.where((codes[:, [COLOUR, SHAPE]] != UNNAMED).all(1), wanted, -1)
+        chance = 1 / scene.pictures.class_count
+        parts = {}
+        for side in self.sides:
+            mine = _accuracy(found.generated[f"class at {side}"], wanted)
+            real = _accuracy(found.real[f"class at {side}"], wanted) if scene.painted else None
+            parts[f"{side} px"] = Part(value=mine, chance=chance, real=real, count=int((wanted >= 0).sum()))
+        whole = parts[f"{self.sides[-1]} px"]
+        return [
+            Figure(
+                name=self.name,
+                value=whole.value,
+                error=(whole.value * (1 - whole.value) / max(whole.count, 1)) ** 0.5,
+                chance=chance,
+                real=whole.real,
+                parts=parts,
+                higher_is_better=True,
+                implementation="limner: share of pictures whose class is seen after reduction and enlargement, as AC-GAN",
+                network="judge" if scene.judge is not None else "matching",
+                resize="bilinear antialiased down, bilinear up again",
+                settings={"pictures": len(wanted)},
+            )
+        ]
+
+
+def _accuracy(seen: NDArray[np.int64], wanted: NDArray[np.int64]) -> float:
+    seen, wanted = seen[: len(wanted)], wanted[: len(seen)]
+    known = wanted >= 0
+    return float((seen[known] == wanted[known]).mean()) if known.any() else float("nan")

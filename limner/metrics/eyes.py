@@ -1,0 +1,83 @@
+"""What looks at pictures: each network once for each picture, however many metrics want to know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from limner.data.pictures import CaptionedPictures
+from limner.features.garden_judge import AttributeJudge, Reading, load_judge
+from limner.features.network import FeatureNetwork, to_float
+from limner.metrics.metric import Metric, Scene, Shown
+
+
+class Eyes:
+    """The networks that some metrics need, and how to look through them."""
+
+    def __init__(self, scene: Scene, metrics: Iterable[Metric]) -> None:
+        self.scene = scene
+        self.needs = frozenset(need for metric in metrics for need in metric.needs)
+
+    @staticmethod
+    def judge_for(pictures: CaptionedPictures, network: FeatureNetwork, device: torch.device | str) -> AttributeJudge | None:
+        """What reads the attributes of these pictures: the garden's judge on the garden, else nothing."""
+        if pictures.name != "garden":
+            return None
+        return network if isinstance(network, AttributeJudge) else load_judge().to(device)
+
+    @torch.no_grad()
+    def look(self, numbers: NDArray[np.int64], images: Tensor, captions: Sequence[str], truth: Tensor | None = None) -> Shown:
+        """What is seen in pictures [B, 3, R, R] uint8."""
+        reading = self.read(images) if "judge" in self.needs else None
+        features, logits = self.features(images, reading) if "features" in self.needs else (None, None)
+        matching = self.scene.matching if "matching" in self.needs else None
+        return Shown(
+            numbers=numbers,
+            images=images,
+            captions=captions,
+            truth=truth,
+            features=features,
+            logits=logits,
+            reading=reading,
+            embeddings=matching.embed_pictures(to_float(images)) if matching is not None else None,
+        )
+
+    @torch.no_grad()
+    def features(self, images: Tensor, reading: Reading | None = None) -> tuple[Tensor, Tensor | None]:
+        """The feature network's features [B, D] and class logits; `reading` is what the judge has read in them already."""
+        network, judge = self.scene.network, self.scene.judge
+        assert network is not None
+        if judge is not None and network is judge and reading is not None:
+            return reading.features, judge.class_logits(reading)
+        found: tuple[Tensor, Tensor | None] = network(images.to(_device_of(network)))
+        return found
+
+    @torch.no_grad()
+    def read(self, images: Tensor) -> Reading:
+        """What the judge reads."""
+        judge = self.scene.judge
+        assert judge is not None
+        return judge.read(images.to(_device_of(judge)))
+
+    @torch.no_grad()
+    def embed_captions(self, captions: Sequence[str]) -> Tensor:
+        """The matching model's embeddings [B, D] of captions."""
+        assert self.scene.matching is not None
+        return self.scene.matching.embed_captions(list(captions))
+
+    def facts(self) -> dict[str, Any]:
+        """The networks that look, as far as what they see depends on them."""
+        found: dict[str, Any] = {}
+        for need, network in (("features", self.scene.network), ("judge", self.scene.judge), ("matching", self.scene.matching)):
+            if network is not None and (need in self.needs or "classifier" in self.needs):
+                found[need] = [network.name, network.content_hash, getattr(network, "resize", "")]
+        return found
+
+
+def _device_of(network: FeatureNetwork) -> torch.device:
+    return next(network.parameters()).device

@@ -1,0 +1,54 @@
+"""What metrics ask of an image-text matching model, and how a trained one gives it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from limner.features.network import resized
+
+
+@runtime_checkable
+class MatchingModel(Protocol):
+    """An image-text matching model as metrics use it. What it gives may be on any device; it has no gradient."""
+
+    name: str
+    """As the user names it."""
+    content_hash: str
+    """Changes with any weight."""
+
+    def embed_captions(self, captions: list[str]) -> Tensor:
+        """B captions -> [B, D]."""
+
+    def embed_pictures(self, pictures: Tensor) -> Tensor:
+        """[B, 3, R, R] float in [-1, 1], of any size R, on any device -> [B, D]."""
+
+    def similarity(self, pictures: Tensor, captions: Tensor) -> Tensor:
+        """Embeddings [P, D] and [C, D], on any device -> [P, C], the larger the better they fit."""
+
+
+class Placed:
+    """A matching model of `limner.matching` that takes pictures of any size from any device: they are resized to what it wants."""
+
+    def __init__(self, model: Any, name: str, resolution: int, content_hash: str) -> None:
+        self.model, self.name, self.resolution, self.content_hash = model.eval(), name, resolution, content_hash
+        self.resize = f"bilinear antialiased to {resolution}x{resolution}"
+
+    @torch.no_grad()
+    def embed_captions(self, captions: list[str]) -> Tensor:
+        found: Tensor = self.model.embed_captions(captions)
+        return found
+
+    @torch.no_grad()
+    def embed_pictures(self, pictures: Tensor) -> Tensor:
+        device = next(self.model.parameters()).device
+        found: Tensor = self.model.embed_pictures(resized(pictures.to(device), self.resolution))
+        return found
+
+    @torch.no_grad()
+    def similarity(self, pictures: Tensor, captions: Tensor) -> Tensor:
+        device = next(self.model.parameters()).device
+        found: Tensor = self.model.similarity(pictures.to(device), captions.to(device))
+        return found

@@ -1,0 +1,95 @@
+"""Memorisation: does a generator paint new pictures, or hand out those that it was trained on?
+
+Every generated picture's distance to the nearest training picture, in feature space, is held against the same distance of held-out real
+pictures, which nobody can have memorised: with d(x) = min over training pictures t of |x - t|,
+
+    share = part of the generated pictures g with d(g) < the 1 % quantile of d(h) over the held-out pictures h
+
+so that fresh pictures, as good as real ones, give 0.01, and copies 1. Beside it stands `nearer`, the same with the median, which fresh
+pictures pass by 0.5: it sees a lean towards the training pictures where nothing is copied; but a network that sees little in strange
+pictures puts them all near each other and near some training picture, so that noise may pass it too. Both sets are held against the same
+training pictures, so their number favours neither.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from limner.core.errors import DataError
+from limner.metrics.distances import nearest
+from limner.metrics.metric import Figure, Found, Metric, Scene
+from limner.metrics.protocol import Part
+
+NEAR = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memorisation:
+    """How near generated pictures come to training pictures."""
+
+    share: float
+    """Part of the generated pictures that are nearer to a training picture than 99 % of the held-out ones are."""
+    held_out_share: float
+    """The same part of the held-out ones themselves: about 0.01."""
+    nearer: float
+    """Part of the generated pictures nearer than half of the held-out ones."""
+    typical_distance: float
+    """The median distance of a held-out picture to its nearest training picture."""
+    distances: Tensor
+    """[N] each generated picture's distance to its nearest training picture."""
+    neighbours: Tensor
+    """[N] which training picture that is."""
+
+
+def memorisation(generated_features: Tensor, train_features: Tensor, held_out_features: Tensor) -> Memorisation:
+    """The figures above from features [N, D], [T, D] and [H, D] of one network; raises DataError where a set is empty."""
+    if not (len(generated_features) and len(train_features) and len(held_out_features)):
+        raise DataError("memorisation needs generated, training and held-out pictures, and one of the three sets is empty: give all three")
+    distances, neighbours = nearest(generated_features, train_features)
+    held_out, _ = nearest(held_out_features, train_features)
+    typical, near = held_out.median(), torch.quantile(held_out, NEAR)
+    return Memorisation(
+        share=float((distances < near).double().mean()),
+        held_out_share=float((held_out < near).double().mean()),
+        nearer=float((distances < typical).double().mean()),
+        typical_distance=float(typical),
+        distances=distances,
+        neighbours=neighbours,
+    )
+
+
+class MemorisationMetric(Metric):
+    """The share, with `nearer` as its part."""
+
+    name: ClassVar[str] = "memorisation"
+    needs = frozenset({"features", "training"})
+    keeps = frozenset({"features"})
+
+    @classmethod
+    def refusal(cls, scene: Scene) -> str | None:
+        if scene.pictures.split in ("train", "all"):
+            return f"memorisation holds pictures against held-out real ones, and '{scene.pictures.split}' holds none: take --split test"
+        return None
+
+    def figures(self, found: Found) -> list[Figure]:
+        assert found.training is not None
+        result = memorisation(found.generated.tensor("features"), found.training, found.real.tensor("features"))
+        count = len(result.distances)
+        nearer = Part(value=result.nearer, error=(result.nearer * (1 - result.nearer) / count) ** 0.5, real=0.5)
+        return [
+            Figure(
+                name=self.name,
+                value=result.share,
+                error=(result.share * (1 - result.share) / count) ** 0.5,
+                real=result.held_out_share,
+                parts={"nearer than typical": nearer},
+                higher_is_better=False,
+                implementation="limner: share nearer to a training picture than 99 % of the held-out real ones are",
+                network="features",
+                settings={"training pictures": len(found.training)},
+            )
+        ]

@@ -1,0 +1,171 @@
+"""Where the pictures that are scored come from: a painter that gets captions, or a folder that somebody filled."""
+
+from __future__ import annotations
+
+import copy
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from limner.core import random
+from limner.core.errors import DataError, SettingsError
+from limner.data.decoding import Rejected, decode
+from limner.data.pictures import CaptionedPictures
+from limner.data.sources import Sample, read_sources
+from limner.metrics.judge import to_tensor
+
+Painter = Callable[[list[str], NDArray[np.int64], int], Tensor]
+"""(captions, sample numbers, seed) -> uint8 pictures [B, 3, H, W]."""
+
+
+class Source(ABC):
+    """The generated side of an evaluation: `count` pictures, each with a number.
+
+    captions: one a picture, or None. indices: [count] the reference picture whose caption it is, -1 where that is not known.
+    classes: [count], or None. order: the reference's captioned pictures in the order in which they are taken.
+    """
+
+    count: int
+    captions: list[str] | None
+    indices: NDArray[np.int64]
+    classes: NDArray[np.int64] | None
+    told: str
+    """Whose captions they are, for the protocol."""
+
+    @abstractmethod
+    def pictures(self, numbers: NDArray[np.int64]) -> Tensor:
+        """Pictures [B, 3, R, R] uint8 of these numbers."""
+
+    def vary(self, number: int, noises: int) -> tuple[str, Tensor]:
+        """The caption of a number, and pictures [noises, 3, R, R] of it under as many noises."""
+        raise NotImplementedError
+
+
+def reference_order(pictures: CaptionedPictures, seed: int) -> NDArray[np.int64]:
+    """The captioned pictures of a split in the order in which an evaluation takes them; raises DataError where there are not two."""
+    pool = np.flatnonzero(pictures.caption_counts > 0)
+    if len(pool) < 2:
+        raise DataError(f"'{pictures.name}' holds {len(pool)} captioned pictures in its {pictures.split} split: a score needs at least 2")
+    return pool[random.permutation(len(pool), seed, "evaluate", pictures.split)]
+
+
+def drawn_caption(pictures: CaptionedPictures, index: int, number: int, seed: int) -> str:
+    """The caption of one picture that an evaluation takes for its picture `number`."""
+    captions = pictures.captions(index)
+    return captions[int(random.integers(len(captions), seed, "evaluate caption", pictures.split, number))]
+
+
+class Painted(Source):
+    """Pictures of the reference's captions, one caption drawn for each, in an order that the seed alone decides."""
+
+    told = "one drawn caption a picture"
+
+    def __init__(self, painter: Painter, pictures: CaptionedPictures, order: NDArray[np.int64], count: int, seed: int) -> None:
+        self.painter, self.reference, self.count, self.seed = painter, pictures, count, seed
+        self.indices = order[np.arange(count) % len(order)]
+        self.captions: list[str] = [drawn_caption(pictures, index, number, seed) for number, index in enumerate(self.indices.tolist())]
+        self.classes = None if pictures.class_ids is None else np.asarray(pictures.class_ids[self.indices])
+
+    def pictures(self, numbers: NDArray[np.int64]) -> Tensor:
+        return self._paint([self.captions[number] for number in numbers.tolist()], numbers)
+
+    def vary(self, number: int, noises: int) -> tuple[str, Tensor]:
+        caption = self.captions[number % self.count]
+        return caption, self._paint([caption] * noises, self.count + number * noises + np.arange(noises, dtype=np.int64))
+
+    def _paint(self, captions: list[str], samples: NDArray[np.int64]) -> Tensor:
+        images = self.painter(captions, samples, self.seed)
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[:2] != (len(captions), 3):
+            given = f"{images.dtype} {tuple(images.shape)}"
+            raise ValueError(f"a painter gave {given} for {len(captions)} captions in place of uint8 [B, 3, H, W]")
+        side, wanted = images.shape[-1], self.reference.resolution
+        if images.shape[-2:] != (wanted, wanted):
+            raise SettingsError(f"the generator paints {side} px and the reference is opened at {wanted} px: open it at {side} px")
+        return images
+
+
+class Stored(Source):
+    """Pictures of a folder, ours or another program's, with captions and classes where same-name .txt files or metadata.jsonl give them.
+
+    A picture whose name is that of a reference picture is held against that one, and is of its class, if it says no other.
+    """
+
+    def __init__(self, folder: Path, count: int | None = None) -> None:
+        """Raises DataError for a folder without two pictures, unlike or no squares, and for `count` pictures where there are fewer."""
+        samples = [sample for sample in read_sources([folder]) if sample.picture is not None]
+        if len(samples) < 2:
+            raise DataError(f"{folder} holds {len(samples)} picture(s), and a score needs at least 2: give the folder with the pictures")
+        if count is not None and count > len(samples):
+            raise DataError(f"{folder} holds {len(samples):,} pictures, not {count:,}: lower --count, or leave it out")
+        self.folder, self._samples = folder, samples[:count]
+        self.count = len(self._samples)
+        bad = next((sample for sample in self._samples if sample.problem), None)
+        if bad is not None:
+            raise DataError(f"{folder}, '{bad.key}': {bad.problem}: mend or remove it")
+        self.side = self._checked_side()
+        captioned = all(sample.captions for sample in self._samples)
+        self.captions = [sample.captions[0] for sample in self._samples] if captioned else None
+        self.told = (
+            f"the first caption beside each in a folder of {self.count:,}" if captioned else f"a folder of {self.count:,} without captions"
+        )
+        self.indices = np.full(self.count, -1, dtype=np.int64)
+        self.classes = None
+
+    def meet(self, reference: CaptionedPictures) -> Stored:
+        """The same pictures beside a reference, whose pictures of the same names are looked up; DataError where they are too small."""
+        met = copy.copy(self)
+        met._look_up(reference)
+        return met
+
+    def _look_up(self, reference: CaptionedPictures) -> None:
+        self._side = reference.resolution
+        if self.side < self._side:
+            raise DataError(
+                f"{self.folder} holds pictures of {self.side} px, below the reference's {self._side}: give --resolution {self.side}"
+            )
+        if self.side > self._side:
+            self.told += f", reduced from {self.side} px (Lanczos)"
+        keys = {reference.key(index): index for index in range(len(reference))}
+        self.indices = np.array([keys.get(sample.key, -1) for sample in self._samples], dtype=np.int64)
+        self.classes = None
+        if reference.class_ids is not None:
+            known = np.where(self.indices >= 0, np.asarray(reference.class_ids)[self.indices], -1)
+            said = [sample.labels.class_id for sample in self._samples]
+            classes = np.array([mine if mine is not None else theirs for mine, theirs in zip(said, known.tolist())], dtype=np.int64)
+            self.classes = classes if (classes >= 0).all() else None
+
+    def pictures(self, numbers: NDArray[np.int64]) -> Tensor:
+        return to_tensor(np.stack([self._read(self._samples[number]) for number in numbers.tolist()]))
+
+    def _read(self, sample: Sample) -> NDArray[np.uint8]:
+        assert sample.picture is not None
+        try:
+            return decode(sample.picture, self._side)[0]
+        except Rejected as error:
+            raise DataError(f"{sample.picture.path}: {error}: mend or remove it") from error
+
+    def _checked_side(self) -> int:
+        """The side in pixels that all pictures have."""
+        sizes: dict[tuple[int, int], Path] = {}
+        for sample in self._samples:
+            assert sample.picture is not None
+            try:
+                with Image.open(io.BytesIO(sample.picture.read())) as picture:
+                    sizes.setdefault(picture.size, sample.picture.path)
+            except OSError as error:
+                raise DataError(f"{sample.picture.path} is no picture that can be read: mend or remove it") from error
+        if len(sizes) > 1:
+            (first, one), (second, other), *_ = sizes.items()
+            unlike = f"{one.name} of {first[0]} x {first[1]} px and {other.name} of {second[0]} x {second[1]} px"
+            raise DataError(f"{self.folder} holds {unlike}: a score needs pictures of one size, so make them equal")
+        ((width, height),) = sizes
+        if width != height:
+            raise DataError(f"the pictures in {self.folder} are of {width} x {height} px, not square: cut or pad them, as the reference is")
+        return width

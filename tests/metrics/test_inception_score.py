@@ -1,0 +1,19 @@
+"""The Inception Score of known distributions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from limner.metrics.inception_score import inception_score
+
+
+def test_inception_score_of_known_distributions():
+    certain = torch.eye(5).repeat(20, 1) * 100
+    assert inception_score(certain, 4) == pytest.approx((5.0, 0.0), abs=1e-6)
+    assert inception_score(torch.zeros(50, 5), 5) == pytest.approx((1.0, 0.0), abs=1e-9)
+    logits = np.random.default_rng(3).normal(size=(40, 7))
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    expected = np.exp(np.mean(np.sum(probabilities * np.log(probabilities / probabilities.mean(0)), axis=1)))
+    assert inception_score(torch.from_numpy(logits), 1)[0] == pytest.approx(expected, rel=1e-9)

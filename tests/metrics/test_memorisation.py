@@ -1,0 +1,33 @@
+"""The memorisation figure at its two ends and in its middle."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from limner.core.errors import DataError
+from limner.metrics.memorisation import memorisation
+
+
+@pytest.fixture
+def draw():
+    generator = torch.Generator().manual_seed(1)
+    return lambda count: torch.randn(count, 5, generator=generator)
+
+
+def test_copies_fresh_pictures_and_strangers(draw):
+    train, held_out = draw(800), draw(800)
+    copies = memorisation(train[:300] + 1e-4, train, held_out)
+    assert copies.share == copies.nearer == 1.0 and (copies.neighbours == torch.arange(300)).all()
+    fresh = memorisation(draw(800), train, held_out)
+    assert fresh.share == pytest.approx(0.01, abs=0.012) and fresh.nearer == pytest.approx(0.5, abs=0.06)
+    strangers = memorisation(draw(100) + 30, train, held_out)
+    assert strangers.share == strangers.nearer == 0.0
+    half = memorisation(torch.cat([train[:100], draw(100) + 30]), train, held_out)
+    assert half.share == half.nearer == 0.5
+    assert half.held_out_share == pytest.approx(0.01, abs=0.002) and half.typical_distance > 0
+
+
+def test_an_empty_set_is_refused(draw):
+    with pytest.raises(DataError, match="one of the three sets is empty"):
+        memorisation(draw(3), draw(0), draw(3))

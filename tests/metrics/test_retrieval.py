@@ -1,0 +1,84 @@
+"""R-precision's wrong captions and hits, and class-level retrieval, on numbers that can be worked out by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from limner.core.errors import SettingsError
+from limner.data.catalog import GardenPictures
+from limner.data.garden import Garden
+from limner.metrics.faithfulness import UNNAMED, named_codes
+from limner.metrics.metric import Scene
+from limner.metrics.retrieval import RPrecision, RPrecisionAsPublished, chunked, class_retrieval, hits
+
+
+def test_a_tie_is_shared_or_won():
+    true, wrong = torch.tensor([0.5, 0.5, 0.5]), torch.tensor([[0.1, 0.4], [0.5, 0.5], [0.6, 0.1]])
+    assert hits(true, wrong).tolist() == [1.0, pytest.approx(1 / 3), 0.0]
+    assert hits(true, wrong, "won").tolist() == [1.0, 1.0, 0.0]
+
+
+def test_chunks_lack_their_last():
+    found = np.array([1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 7.0])  # chunks of 3 of which 2 count; the rest is cut
+    assert chunked(found, 2) == (pytest.approx(0.25), pytest.approx(0.25))
+
+
+def _scene(count, garden=True, length=400):
+    pictures = GardenPictures(Garden("train", length=length, resolution=16))
+    if not garden:
+        pictures.name = "other"
+    indices = np.arange(count) % length
+    return Scene(
+        pictures=pictures,
+        captions=[pictures.captions(int(index))[0] for index in indices],
+        classes=pictures.class_ids[indices],
+        indices=indices,
+        count=count,
+        reference_count=count,
+        seed=3,
+        painted=True,
+    )
+
+
+def test_wrong_captions_are_wrong():
+    scene = _scene(300)
+    strict, published = RPrecision(scene), RPrecisionAsPublished(scene)
+    codes = named_codes(scene.captions)
+    assert len(strict.tested) > 200
+    for number, wrong in zip(strict.tested[:40], strict.wrong_ones[:40].numpy(), strict=True):
+        assert len(set(wrong)) == 99 and len({scene.captions[other] for other in wrong}) == 99
+        both = (codes[number] != UNNAMED) & (codes[wrong] != UNNAMED)
+        assert (both & (codes[wrong] != codes[number])).any(1).all()
+    for number, wrong in zip(published.tested[:40], published.wrong_ones[:40].numpy(), strict=True):
+        assert (scene.classes[wrong] != scene.classes[number]).all() and len(set(wrong)) < 99  # with replacement
+    again = RPrecision(scene)
+    assert (again.wrong_ones == strict.wrong_ones).all()
+
+
+def test_many_captions_are_drawn_and_other_pictures_taken_as_they_are():
+    scene = _scene(1500, garden=False, length=1500)
+    metric = RPrecision(scene)
+    assert len(metric.tested) == 1500 and not metric.left_out()
+    for number in (0, 700, 1499):
+        wrong = metric.wrong(number)
+        assert len(set(wrong)) == 99 and scene.captions[number] not in {scene.captions[other] for other in wrong}
+
+
+def test_too_few_captions_are_refused_before_anything_is_painted():
+    assert "--count 100 at least" in RPrecision.refusal(_scene(60))
+    with pytest.raises(SettingsError, match="finds no caption with 99 wrong ones"):
+        RPrecision(dataclasses.replace(_scene(120), captions=["a red flower"] * 120))
+    assert "--count 20 at least" in RPrecisionAsPublished.refusal(_scene(12))
+
+
+def test_ap_and_top_1():
+    similar = torch.tensor([[0.9, 0.1], [0.8, 0.3], [0.2, 0.7], [0.85, 0.6]])
+    precision, best = class_retrieval(similar, np.array([0, 0, 1, 1]), (1, 2))
+    assert best == 0.75  # the last picture looks like the first class
+    assert precision == {1: 1.0, 2: pytest.approx((0.5 + 1.0) / 2)}
+    alone, _ = class_retrieval(similar, np.array([0, 0, 0, 0]), (1,))
+    assert alone == {1: 1.0}  # a class without pictures is left out
