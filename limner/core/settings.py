@@ -119,7 +119,7 @@ class EvaluationSettings:
     split: str = "val"
     """The split that is evaluated on."""
     metrics: str = "fid"
-    """What is scored of a method that paints, with commas between: any of fid, kid, is, and faithfulness on the garden."""
+    """What is scored of a method that paints, with commas between, as `limner evaluate --metrics` takes it."""
     count: int = 1000
     """Pictures to paint for one evaluation."""
     features: str | None = None

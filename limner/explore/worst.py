@@ -18,8 +18,10 @@ from limner.data.pictures import CaptionedPictures
 from limner.data.sheet import contact_sheet
 from limner.explore.captions import drawn_captions
 from limner.features.garden_judge import AttributeJudge, load_judge
+from limner.features.network import to_float
 from limner.metrics.faithfulness import UNNAMED, named_codes
 from limner.metrics.judge import to_tensor
+from limner.metrics.matching import MatchingModel
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -118,6 +120,29 @@ def page(failures: Failures) -> Image.Image:
     cases = failures.cases
     pictures, captions, notes = [case.picture for case in cases], [case.caption for case in cases], [case.remarks for case in cases]
     return contact_sheet(pictures, captions, _COLUMNS, notes=notes, heading=[failures.figures()])
+
+
+class MatchingScore:
+    """Scores pictures by an image-text matching model: the share of other captions that fit the picture less than its own does.
+
+    0.5 is chance. A model's own similarities would not do: some captions fit everything better than others do. A caption that reads like
+    its own is left out; where no other is left the score is 1.
+    """
+
+    def __init__(self, model: MatchingModel, others: Sequence[str]) -> None:
+        self.model, self.others = model, list(dict.fromkeys(others))
+        self._embedded = model.embed_captions(self.others)  # [C, D]
+
+    @torch.inference_mode()
+    def __call__(self, captions: Sequence[str], pictures: Tensor) -> Tensor:
+        """(B captions, uint8 [B, 3, H, W]) -> [B], from 0 to 1."""
+        shown = self.model.embed_pictures(to_float(pictures))
+        own = self.model.similarity(shown, self.model.embed_captions(list(captions))).diagonal()[:, None]  # [B, 1]
+        others = self.model.similarity(shown, self._embedded)  # [B, C]
+        differs = torch.tensor([[caption != other for other in self.others] for caption in captions], device=others.device)
+        count = differs.sum(1)
+        share = ((others < own) & differs).sum(1) / count.clamp_min(1)
+        return torch.where(count > 0, share, torch.ones_like(share))
 
 
 class GardenScore:

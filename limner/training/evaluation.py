@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limner.core.errors import DataError, SettingsError
+from limner.core.files import cache_folder
 from limner.core.method import Method
 from limner.core.settings import EvaluationSettings, Recipe
 from limner.data.catalog import open_data
@@ -48,7 +49,16 @@ class Evaluator:
         def paint(captions: list[str], samples: NDArray[np.int64], seed: int) -> Tensor:
             return model.paint(model.encode(captions), model.noise(seed, samples)).cpu()
 
-        scores = evaluate(paint, [self.pictures], self.metrics, self.settings.count, seed=self.seed, feature_network=self.network)
+        scores = evaluate(
+            paint,
+            [self.pictures],
+            self.metrics,
+            self.settings.count,
+            seed=self.seed,
+            feature_network=self.network,
+            device=model.device,
+            cache=cache_folder(),
+        )
         write_scores(record, scores)
         return {score.name: float(score.value) for score in scores}
 

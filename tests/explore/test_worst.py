@@ -9,7 +9,7 @@ import torch
 from limner.core.errors import SettingsError
 from limner.data.catalog import open_data
 from limner.data.garden import Garden
-from limner.explore.worst import GardenScore, page, worst
+from limner.explore.worst import GardenScore, MatchingScore, page, worst
 from limner.features.garden_judge import Reading
 from limner.metrics.judge import to_tensor
 
@@ -87,3 +87,24 @@ def test_the_judges_doubt_breaks_ties_and_nothing_else():
     )
     first, second, third, fourth, half = scores.tolist()
     assert 0.99 < first < second <= 1.0 and 0.0 <= fourth < third < 0.01 and 0.49 < half < 0.51
+
+
+class Words:
+    """A matching model that sees a picture's mean brightness and reads a number."""
+
+    name, content_hash = "words", "0"
+
+    def embed_captions(self, captions: list[str]) -> torch.Tensor:
+        return torch.tensor([[float(caption.split()[-1])] for caption in captions])
+
+    def embed_pictures(self, pictures: torch.Tensor) -> torch.Tensor:
+        return (pictures.mean((1, 2, 3))[:, None] + 1) * 5
+
+    def similarity(self, pictures: torch.Tensor, captions: torch.Tensor) -> torch.Tensor:
+        return -(pictures - captions.T).abs()
+
+
+def test_a_matching_model_scores_by_the_share_of_captions_that_fit_less():
+    score = MatchingScore(Words(), [f"number {value}" for value in (0, 2, 4, 6, 8, 10, 10)])
+    bright = torch.full((3, 3, 4, 4), 255, dtype=torch.uint8)  # read as 10
+    assert score(["number 10", "number 7", "number 1"], bright).tolist() == pytest.approx([1.0, 4 / 6, 1 / 6])

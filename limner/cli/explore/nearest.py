@@ -46,8 +46,8 @@ class NearestArguments:
     figures say little."""
     seed: Annotated[int, arg(metavar="S")] = 0
     """Decides noise and drawn captions."""
-    split: Annotated[str, arg(metavar="NAME")] = "train"
-    """The split to search."""
+    split: Annotated[str | None, arg(metavar="NAME")] = None
+    """The split to search; by default what the model was trained on, `train` or, with --data.trainval, `train+val`."""
     out: Annotated[Path, arg(metavar="FILE.png")]
     """Where the strip goes."""
     device: Device = "auto"
@@ -65,15 +65,16 @@ def main(argv: Sequence[str]) -> int:
     source = Source(arguments.model, model, arguments.data)
     space = arguments.features or default_space(arguments.model, source.data)
     look = feature_space(space, _run(arguments.model), model.device)
-    searched = source.split(arguments.split)
-    if arguments.split == "train" and source.changed(searched):
+    split = arguments.split or ("train+val" if source.settings.trainval else "train")
+    searched = source.split(split)
+    if arguments.split is None and source.changed(searched):
         print(
             f"limner: warning: {source.data} does not hold what the model was trained on (prepared anew, or another number of garden "
             "pictures): what it remembers may be missing",
             file=sys.stderr,
         )
     try:
-        held_out = source.held_out(besides=arguments.split)
+        held_out = source.held_out(besides="val" if split == "train+val" else split)
     except DataError:
         held_out = None
     with progress_bar() as progress:

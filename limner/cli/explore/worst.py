@@ -16,16 +16,23 @@ from limner.cli.models import Device, open_model
 from limner.core.errors import SettingsError, unknown_name
 
 if TYPE_CHECKING:
+    from limner.data.pictures import CaptionedPictures
     from limner.explore.worst import Remark, Scorer
     from limner.model import Model
 
 DESCRIPTION = """Show the captions whose pictures the judge likes least.
 
-On the garden the judge reads the attributes that a caption names, and each picture says which it missed.
+On the garden the judge reads the attributes that a caption names, and each picture says which it missed. Elsewhere it is a matching model
+(limner train sje): a picture scores the share of other captions that fit it less than its own does, 0.5 by chance.
 
 examples:
   limner explore worst garden --out worst.png
-  limner explore worst runs/mine --captions 2000 --count 24 --split train --out worst.png"""
+  limner explore worst runs/mine --captions 2000 --count 24 --split train --out worst.png
+  limner explore worst runs/flowers --judge runs/words --out worst.png"""
+
+
+OTHERS = 200
+"""Captions that each picture's own is held against by a matching model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +48,8 @@ class WorstArguments:
     captions: Annotated[int, arg(metavar="N")] = 500
     """Captions to paint and judge, drawn by the seed."""
     judge: Annotated[str | None, arg(metavar="SPEC")] = None
-    """Who scores: garden, or garden=DIR for a judge of your own, which read the attributes of garden pictures."""
+    """Who scores: the run or model folder of a matching model; or garden (the default), or garden=DIR for one of your own, which reads the
+    attributes of garden pictures."""
     seed: Annotated[int, arg(metavar="S")] = 0
     """Decides captions and noise."""
     out: Annotated[Path, arg(metavar="FILE.png")]
@@ -57,8 +65,9 @@ def main(argv: Sequence[str]) -> int:
     check_png(arguments.out)
     model = open_model(arguments.model, arguments.device)
     source = Source(arguments.model, model, arguments.data)
-    score, remark = judge(arguments.judge, source.data, model)
+    check_judge(arguments.judge, source.data)
     pictures = source.split(arguments.split) if arguments.split else source.held_out()
+    score, remark = judge(arguments.judge, model, pictures, arguments.seed)
     with progress_bar() as progress:
         failures = worst(
             model,
@@ -78,17 +87,29 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def judge(spec: str | None, data: str, model: Model) -> tuple[Scorer, Remark | None]:
-    """Who scores pictures of this data, and what it says of a case. Raises SettingsError where there is no judge for it."""
-    name, _, path = (spec or "garden").partition("=")
-    if name != "garden":
-        raise unknown_name("judge", name, ["garden"])
-    if data != "garden":
+def check_judge(spec: str | None, data: str) -> None:
+    """Raise SettingsError where nobody of that name can judge pictures of this data."""
+    if spec is not None and spec.partition("=")[0] != "garden":
+        if not Path(spec).is_dir():
+            raise unknown_name("judge or folder of a matching model", spec, ["garden"])
+    elif data != "garden":
         raise SettingsError(
-            f"no judge for {data}: 'garden' reads garden flowers alone, and other pictures need an image-text matching model"
+            f"no judge for {data}: 'garden' reads garden flowers alone, and other pictures need an image-text matching model: train one "
+            f"(limner train sje --data {data} --out RUN) and give --judge RUN"
         )
-    from limner.explore.worst import GardenScore
+
+
+def judge(spec: str | None, model: Model, pictures: CaptionedPictures, seed: int) -> tuple[Scorer, Remark | None]:
+    """Who scores pictures of a split, and what it says of a case."""
+    from limner.cli.evaluate import matching_model
+    from limner.explore.captions import drawn_captions
+    from limner.explore.worst import GardenScore, MatchingScore
     from limner.features.garden_judge import load_judge
 
-    found = GardenScore(load_judge(Path(path) if path else None).to(model.device))
-    return found, found.remark
+    name, _, path = (spec or "garden").partition("=")
+    if name == "garden":
+        found = GardenScore(load_judge(Path(path) if path else None).to(model.device))
+        return found, found.remark
+    matching = matching_model(spec, "cuda" if model.device.type == "cuda" else "cpu")
+    assert matching is not None
+    return MatchingScore(matching, drawn_captions(pictures, OTHERS, seed + 1)), None
