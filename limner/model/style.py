@@ -19,7 +19,7 @@ from limner.core.method import Method
 from limner.core.noise import Noise
 from limner.matching.networks import PictureEncoder
 
-_DRAWN = 64
+_DRAWN = 1024
 """Samples drawn to see what a method's noise is."""
 
 
