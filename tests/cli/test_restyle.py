@@ -15,7 +15,7 @@ from limner.cli.main import main
 from limner.core.errors import CheckpointError, DataError, SettingsError
 from limner.core.noise import Noise
 from limner.core.recipes import from_preset, save_recipe
-from limner.explore.restyle import explained, page, read_picture, restyle
+from limner.explore.restyle import inversion, page, read_picture, restyle
 from limner.methods.gan_cls import GANCLSNoise
 from limner.model import Model, load, save_model
 from limner.model.style import StyleEncoder, noise_fields
@@ -60,7 +60,7 @@ def test_a_row_a_picture_and_a_column_a_caption(styled: Model) -> None:
     assert sheet.width > 4 * 144 and 2 * 144 < sheet.height < sheet.width
 
 
-def test_the_share_explained(styled: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_well_it_inverts(styled: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """1 for who knows z, 0 for who says 0, 3/4 for who says half of it."""
     captions = ["a red flower", "the blue bird"]
     drawn: list[GANCLSNoise] = []
@@ -71,9 +71,15 @@ def test_the_share_explained(styled: Model, monkeypatch: pytest.MonkeyPatch) -> 
         return drawn[-1]
 
     monkeypatch.setattr(styled, "noise", kept)
+    off = []
     for factor, share in ((1.0, 1.0), (0.0, 0.0), (0.5, 0.75)):
-        monkeypatch.setattr(styled, "invert", lambda pictures, factor=factor: GANCLSNoise(drawn[-1].z * factor))
-        assert explained(styled, captions, count=70) == pytest.approx(share)
+        monkeypatch.setattr(styled, "invert", lambda pictures, factor=factor: GANCLSNoise(drawn[-2].z * factor))  # drawn before another
+        found = inversion(styled, captions, count=70)
+        assert found.noise == pytest.approx(share)
+        off.append(found.picture)
+    assert off[0] == 0 and 0 < off[2] < off[1] < 1
+    monkeypatch.setattr(styled, "invert", lambda pictures: drawn[-1])  # who answers with other noise
+    assert inversion(styled, captions, count=70).picture == pytest.approx(1)
 
 
 def test_pictures_of_any_size_are_cut_to_their_centre(tmp_path: Path) -> None:
@@ -83,7 +89,7 @@ def test_pictures_of_any_size_are_cut_to_their_centre(tmp_path: Path) -> None:
     middle = read_picture(tmp_path / "wide.png", 16)[:, 2:-2].astype(int)  # the edge is smoothed
     assert np.abs(middle - (200, 100, 50)).max() <= 3
     (tmp_path / "letter.png").write_text("dear")
-    for name, message in (("letter.png", "not a picture"), ("none.png", "cannot read the picture"), (".", "cannot read the picture")):
+    for name, message in (("letter.png", "not a picture"), ("none.png", "cannot read the picture"), (".", "cannot be used")):
         with pytest.raises(DataError, match=message):
             read_picture(tmp_path / name, 16)
 
@@ -94,7 +100,7 @@ def test_it_writes_a_page_and_says_how_well_s_inverts(styled: Model, tmp_path: P
     out = tmp_path / "new" / "restyle.png"
     given = [str(tmp_path / "one.png"), str(tmp_path / "two.jpg"), "--captions", "a red flower", "the blue bird"]
     assert main(["explore", "restyle", "any", *given, "--out", str(out)]) == 0
-    assert "% of the noise's variance in 256 pictures" in capsys.readouterr().out
+    assert "In 256 pictures painted of these captions, the style encoder finds" in capsys.readouterr().out
     with Image.open(out) as sheet:
         assert sheet.width > 3 * 144 and 2 * 144 < sheet.height < 3 * 144
     assert main(["explore", "restyle", "any", "--split", "val", "--count", "3", "--captions", "a red flower", "--out", str(out)]) == 0

@@ -53,7 +53,7 @@ class RestyleArguments:
 
 def main(argv: Sequence[str]) -> int:
     arguments = parse(RestyleArguments, argv, prog="limner explore restyle", description=DESCRIPTION)
-    from limner.explore.restyle import explained, page, read_picture, restyle
+    from limner.explore.restyle import inversion, page, read_picture, restyle
 
     check_png(arguments.out)
     if arguments.count < 1:
@@ -70,9 +70,7 @@ def main(argv: Sequence[str]) -> int:
     painted = restyle(model, pictures, captions)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     page(pictures, painted, captions).save(arguments.out)
-    share = explained(model, captions)
-    print(f"The style encoder finds {share:.1%} of the noise's variance in 256 pictures that the model paints of these captions.")
-    print(arguments.out)
+    print(f"{inversion(model, captions)}\n\n{arguments.out}")
     return 0
 
 
