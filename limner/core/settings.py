@@ -118,7 +118,7 @@ class StyleSettings:
     batch_size: int = 64
     """Pictures that the generator paints for S at each step."""
     channels: int = 32
-    """Channels of S's first stage; the later ones have up to four times as many."""
+    """Channels of S's first stage; the later ones have up to eight times as many."""
     learning_rate: float = 1e-3
     """Highest learning rate of Adam; it rises over the first steps and falls to nothing along a half cosine."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,12 @@ from limner.model.style import StyleEncoder, noise_fields
 def styled(tiny_model: Model, monkeypatch: pytest.MonkeyPatch) -> Model:
     """The tiny model with a style encoder, which the exploration finds whatever the name."""
     torch.manual_seed(1)
-    model = Model(tiny_model.method, tiny_model.encoder, {"data": "garden"}, StyleEncoder({"z": 100}, 4, 16))
+    style, method = StyleEncoder({"z": 100}, 4, 16), copy.deepcopy(tiny_model.method)
+    torch.nn.init.normal_(style.to_noise.weight)  # as if it had learned to answer
+    with torch.no_grad():
+        for parameter in method.parameters():
+            parameter.mul_(4)  # so that pictures differ to the eye
+    model = Model(method, tiny_model.encoder, {"data": "garden"}, style)
     monkeypatch.setattr(command, "open_model", lambda name, device: model)
     return model
 
