@@ -53,17 +53,20 @@ class Inversion:
     picture: float
     """Mean square difference of the pictures when they are painted again from what S finds, over that when they are painted again from
     other noise: 0 if they come back, 1 if S knows no more than a guess. Numbers of z that G does not show count here for nothing."""
+    mean: float
+    """`picture` of an S that always answers 0, which S must beat."""
 
     def __str__(self) -> str:
         return (
             f"In {self.pictures} pictures painted of these captions, the style encoder finds {self.noise:.1%} of the noise's variance. "
-            f"Painted again from what it finds, they are off by {self.picture:.1%} of what other noise puts them off (mean square)."
+            f"Painted again from what it finds, they are off by {self.picture:.1%} of what other noise puts them off (mean square); "
+            f"from z = 0 it would be {self.mean:.1%}."
         )
 
 
 def inversion(model: Model, captions: Sequence[str], count: int = 256, seed: int = 0) -> Inversion:
     """How well the model's style encoder inverts its generator on these captions, taken in turn."""
-    found_error = noise_square = own = other = 0.0
+    found_error = noise_square = own = other = mean = 0.0
     for start in range(0, count, _CHUNK):
         numbers = np.arange(start, min(start + _CHUNK, count))
         text = model.encode([captions[number % len(captions)] for number in numbers])
@@ -74,8 +77,11 @@ def inversion(model: Model, captions: Sequence[str], count: int = 256, seed: int
         found_error += _square(flat_noise(noise_fields(found)) - z)
         noise_square += _square(z)
         own += _square(model.paint(text, found) - painted.float())
+        nothing = type(noise)(**{name: torch.zeros_like(value) for name, value in noise_fields(noise).items()})
+        mean += _square(model.paint(text, nothing) - painted.float())
         other += _square(model.paint(text, another) - painted.float())
-    return Inversion(count, 1 - found_error / noise_square, own / other if other else math.nan)
+    other = other or math.nan
+    return Inversion(count, 1 - found_error / noise_square, own / other, mean / other)
 
 
 def _square(values: Tensor) -> float:

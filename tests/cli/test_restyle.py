@@ -83,6 +83,7 @@ def test_how_well_it_inverts(styled: Model, monkeypatch: pytest.MonkeyPatch) -> 
         found = inversion(styled, captions, count=70)
         assert found.noise == pytest.approx(share)
         off.append(found.picture)
+        assert found.picture == found.mean or factor
     assert off[0] == 0 and 0 < off[2] < off[1] < 1
     monkeypatch.setattr(styled, "invert", lambda pictures: drawn[-1])  # who answers with other noise
     assert inversion(styled, captions, count=70).picture == pytest.approx(1)
