@@ -16,7 +16,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from limner.cli.arguments import parse
 from limner.core.errors import SettingsError, unknown_name
 from limner.core.recipes import GROUPS, chosen_preset, from_preset, load_recipe, trainable, trainable_names
-from limner.core.settings import DataSettings, EvaluationSettings, Recipe, TextSettings, TrainingSettings
+from limner.core.settings import DataSettings, EvaluationSettings, Recipe, StyleSettings, TextSettings, TrainingSettings
 from limner.matching.registry import names as matching_models
 
 Settings = TypeVar("Settings")
@@ -25,6 +25,7 @@ EXAMPLE = """example:
   limner train gan-cls --data garden --out runs/first
   limner train gan-cls --data prepared/mine --out runs/mine --resolution 64 --method.interpolation 0.5 --training.checkpoint-every 200
   limner train gan-cls --data prepared/mine --out runs/mine --resume
+  limner train gan-cls --out runs/mine --resume --style.steps 3000
   limner train sje --data prepared/mine --out runs/words"""
 
 GENERAL_HELP = """usage: limner train METHOD --data NAME|DIR --out RUN [OPTIONS]
@@ -70,6 +71,7 @@ class TrainArguments(Generic[Settings]):
     training: TrainingSettings
     data_settings: Annotated[DataSettings, arg(name="data")]
     text: TextSettings
+    style: StyleSettings
     evaluation: EvaluationSettings
 
 
@@ -148,6 +150,7 @@ def read_arguments(name: str, default: Recipe, argv: Sequence[str]) -> tuple[Rec
         training=dataclasses.replace(arguments.training, **short),
         data_settings=arguments.data_settings,
         text=arguments.text,
+        style=arguments.style,
         evaluation=arguments.evaluation,
     )
     return recipe, arguments.out, arguments.resume

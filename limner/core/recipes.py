@@ -9,14 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 from limner.core.errors import SettingsError, unknown_name
 from limner.core.files import write_whole
-from limner.core.settings import DataSettings, EvaluationSettings, Preset, Recipe, TextSettings, TrainingSettings
+from limner.core.settings import DataSettings, EvaluationSettings, Preset, Recipe, StyleSettings, TextSettings, TrainingSettings
 
 if TYPE_CHECKING:
     import yaml
 
     from limner.core.method import Method
 
-GROUPS = {"method_settings": "method", "training": "training", "data_settings": "data", "text": "text", "evaluation": "evaluation"}
+GROUPS = {
+    "method_settings": "method",
+    "training": "training",
+    "data_settings": "data",
+    "text": "text",
+    "style": "style",
+    "evaluation": "evaluation",
+}
 """The groups of settings in a recipe, and what they are called on the command line and in presets."""
 
 
@@ -61,6 +68,7 @@ def from_preset(method: str, preset: str, data: str, resolution: int | None = No
         training=laid_over(TrainingSettings(), chosen.training, "training"),
         data_settings=laid_over(DataSettings(), chosen.data, "data"),
         text=laid_over(TextSettings(), chosen.text, "text"),
+        style=laid_over(StyleSettings(), chosen.style, "style"),
         evaluation=laid_over(EvaluationSettings(), chosen.evaluation, "evaluation"),
     )
 

@@ -110,6 +110,26 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StyleSettings:
+    """The style encoder S, which learns after the method to find the noise that a picture was painted from."""
+
+    steps: int = 0
+    """Steps of training S after the method, whose generator then stands still; 0 for none. A run may be given S later, with --resume."""
+    batch_size: int = 64
+    """Pictures that the generator paints for S at each step."""
+    channels: int = 32
+    """Channels of S's first stage; the later ones have up to eight times as many."""
+    learning_rate: float = 1e-3
+    """Highest learning rate of Adam; it rises over the first steps and falls to nothing along a half cosine."""
+
+    def __post_init__(self) -> None:
+        at_least(self, "style", 0, "steps")
+        at_least(self, "style", 1, "channels")
+        at_least(self, "style", 2, "batch_size")
+        above_zero(self, "style", "learning_rate")
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
     """Scores of what is being trained, taken as it trains."""
 
@@ -142,6 +162,7 @@ class Preset:
     training: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     text: dict[str, Any] = field(default_factory=dict)
+    style: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
 
 
@@ -162,4 +183,5 @@ class Recipe:
     training: TrainingSettings = TrainingSettings()
     data_settings: DataSettings = DataSettings()
     text: TextSettings = TextSettings()
+    style: StyleSettings = StyleSettings()
     evaluation: EvaluationSettings = EvaluationSettings()

@@ -102,6 +102,29 @@ def caption_grid(
     return page
 
 
+def column_grid(
+    rows: Sequence[Sequence[Picture]], captions: Sequence[str], *, tile: int = 144, gap: int = 6, most_lines: int = 9, apart: int = 0
+) -> Image.Image:
+    """A table of pictures with a caption above each column: rows of as many pictures as there are captions.
+
+    most_lines: longer captions end in an ellipsis. apart: this many columns stand a little apart from the rest.
+    """
+    if not rows or any(len(row) != len(captions) for row in rows):
+        raise ValueError(f"rows of {[len(row) for row in rows]} pictures and {len(captions)} captions: there must be one caption a column")
+    if len(captions) > 12:
+        tile = max(_LABELLED, tile * 12 // len(captions))
+    texts = [wrap(caption, tile, most_lines) for caption in captions]
+    above = _LINE * max(map(len, texts)) + 4
+    extra = _GAP if apart else 0
+    page, top = _page(len(captions) * (tile + gap) - gap + extra, above + len(rows) * (tile + gap) - gap, ())
+    for place, text in enumerate(texts):
+        left = _MARGIN + place * (tile + gap) + (extra if place >= apart else 0)
+        _write(page, text, left, top + above - 4 - _LINE * len(text) - 2)
+        for number, row in enumerate(rows):
+            page.paste(_fitted(row[place], tile), (left, top + above + number * (tile + gap)))
+    return page
+
+
 def _page(wide: int, high: int, heading: Sequence[str]) -> tuple[Image.Image, int]:
     """An empty page for content of this size in pixels, with its heading, and where the content begins from the top."""
     lines = [line for paragraph in heading for line in wrap(paragraph, wide, 4)]

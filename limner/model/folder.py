@@ -1,7 +1,7 @@
 """Models on disk: what is shared, and what ships with Limner.
 
-A model folder holds `model.safetensors` (the text encoder and the networks that paint, their running average), `config.json` (method,
-settings, vocabulary, where it comes from) and `README.md` (its card).
+A model folder holds `model.safetensors` (the text encoder, the networks that paint, their running average, and the style encoder where
+there is one), `config.json` (method, settings, vocabulary, where it comes from) and `README.md` (its card).
 """
 
 from __future__ import annotations
@@ -23,16 +23,26 @@ from limner.core.errors import CheckpointError, LimnerError, unknown_name
 from limner.core.files import recover, sha256, whole_folder
 from limner.core.method import Conditions, Method
 from limner.model.model import Model
+from limner.model.style import StyleEncoder
 from limner.text.encoder import TextEncoder
 from limner.text.registry import encoder_config, encoder_from_config
 
 FORMAT, VERSION = "limner-model", 1
 
 
-def save_model(folder: Path, name: str, method: Method, encoder: TextEncoder, about: dict[str, Any], card: str) -> None:
+def save_model(
+    folder: Path,
+    name: str,
+    method: Method,
+    encoder: TextEncoder,
+    about: dict[str, Any],
+    card: str,
+    *,
+    style: StyleEncoder | None = None,
+) -> None:
     """Write a model folder, whole or not at all. `name` is the method's; the method's present weights are saved, of those players that
-    paint."""
-    config = {
+    paint. style: a style encoder that goes with them."""
+    config: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "method": name,
@@ -43,6 +53,9 @@ def save_model(folder: Path, name: str, method: Method, encoder: TextEncoder, ab
     }
     tensors = {f"text.{key}": value for key, value in encoder.state_dict().items()}
     tensors |= {f"method.{key}": value for key, value in painting_state(method).items()}
+    if style is not None:
+        config["style"] = {"widths": style.widths, "channels": style.channels}
+        tensors |= {f"style.{key}": value for key, value in style.state_dict().items()}
     try:
         with whole_folder(folder) as fresh:
             save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, fresh / "model.safetensors")
@@ -110,6 +123,10 @@ def load_folder(folder: Path) -> Model:
         encoder = encoder_from_config(config["text"])
         tensors = load_file(weights)
         encoder.load_state_dict(_part(tensors, "text."))
+        style = None
+        if "style" in config:
+            style = StyleEncoder(config["style"]["widths"], config["style"]["channels"], method.conditions.resolution)
+            style.load_state_dict(_part(tensors, "style."))
         missing, unexpected = method.load_state_dict(_part(tensors, "method."), strict=False)
         if unexpected or set(missing) & painting_state(method).keys():
             raise CheckpointError(f"the weights in {folder} do not fit {config['method']}: use the Limner that wrote them")
@@ -117,7 +134,7 @@ def load_folder(folder: Path) -> Model:
         raise CheckpointError(str(error)) from error
     except (OSError, SafetensorError, msgspec.ValidationError, RuntimeError, KeyError, TypeError) as error:
         raise CheckpointError(f"cannot read the model in {folder} ({str(error).splitlines()[0]}): copy the folder again") from error
-    return Model(method, encoder, config["about"])
+    return Model(method, encoder, config["about"], style)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from limner.core.errors import SettingsError
 from limner.core.method import Method
 from limner.core.noise import Noise
 from limner.core.text import TextFeatures
+from limner.features.network import to_float
+from limner.model.style import StyleEncoder
 from limner.text.encoder import TextEncoder
 
 LONGEST_CAPTION = 2_000
@@ -25,10 +27,15 @@ class Model:
     """A text encoder and a method that paints, on one device, in evaluation mode.
 
     about: what is known of its making (data set, steps, seed, ...), as `config.json` holds it.
+    style: the style encoder, or None where none was trained.
     """
 
-    def __init__(self, method: Method, encoder: TextEncoder, about: dict[str, Any] | None = None) -> None:
-        self.method, self.encoder, self.about = method, encoder, about or {}
+    def __init__(
+        self, method: Method, encoder: TextEncoder, about: dict[str, Any] | None = None, style: StyleEncoder | None = None
+    ) -> None:
+        self.method, self.encoder, self.about, self.style = method, encoder, about or {}, style
+        if style is not None:
+            style.eval().requires_grad_(False)
         self.method.eval().requires_grad_(False)
         self.encoder.eval().requires_grad_(False)
 
@@ -45,6 +52,8 @@ class Model:
         """Move the model to a device; returns itself."""
         self.method.to(device)
         self.encoder.to(device)
+        if self.style is not None:
+            self.style.to(device)
         return self
 
     def generate(self, caption: str | Sequence[str], n: int = 1, seed: int = 0) -> list[Image.Image]:
@@ -83,6 +92,17 @@ class Model:
     def paint(self, text: TextFeatures, noise: Noise) -> Tensor:
         """Paint one picture for each row: [B, 3, H, W] uint8."""
         return to_bytes(self.method.paint(text, noise).images)
+
+    @torch.inference_mode()
+    def invert(self, pictures: Tensor) -> Noise:
+        """The noise that pictures [B, 3, R, R], uint8 or float in [-1, 1], were painted from, as the style encoder sees it.
+
+        R is the model's resolution. Painting other captions from it keeps their style. Raises SettingsError without a style encoder.
+        """
+        if self.style is None:
+            raise SettingsError("the model has no style encoder: train it with --style.steps 3000, or add one to its run by --resume")
+        found = self.style(to_float(pictures.to(self.device)))
+        return type(self.noise(0, [0]))(**found)
 
     def unknown_words(self, caption: str) -> list[str]:
         """The words of a caption that the model never met."""

@@ -13,6 +13,9 @@ from limner.matching.model import MatchingModel
 
 def model_card(recipe: Recipe, method: Method, about: dict[str, Any]) -> str:
     """A README.md for a model folder."""
+    style = ""
+    if about.get("style_steps"):
+        style = f"\n- Style encoder: {about['style_steps']:,} steps; `limner explore restyle` paints captions in a picture's style"
     return f"""# {method.title} on {about["data"]}, {recipe.resolution} px
 
 Paints {recipe.resolution} x {recipe.resolution} pictures from captions. Made with Limner.
@@ -20,7 +23,7 @@ Paints {recipe.resolution} x {recipe.resolution} pictures from captions. Made wi
 - Method: {method.title} ({method.paper})
 - Data: {about["data"]} (fingerprint {about["fingerprint"]}), {about["split"]} split
 - Training: preset `{recipe.preset}`, {about["steps"]:,} steps, {about["images"]:,} pictures,
-  {about["seconds"] / 60:.0f} minutes, seed {about["seed"]}
+  {about["seconds"] / 60:.0f} minutes, seed {about["seed"]}{style}
 
 ```python
 import limner

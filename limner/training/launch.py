@@ -13,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.core.recipes import load_recipe
+from limner.core.recipes import GROUPS, load_recipe
 from limner.core.settings import Recipe
 
 MAY_CHANGE = {
@@ -50,8 +50,9 @@ def check_folder(recipe: Recipe, out: Path, resume: bool) -> None:
         raise CheckpointError(f"{out} exists already: go on with it by --resume, or choose another --out")
     if not (out / "recipe.yaml").exists():
         raise CheckpointError(f"{out} holds something that is no run: choose another --out")
-    before, now = _comparable(load_recipe(out / "recipe.yaml")), _comparable(recipe)
-    changed = [name for name in now if before[name] != now[name]]
+    stored = load_recipe(out / "recipe.yaml")
+    before, now = _comparable(stored), _comparable(recipe)
+    changed = [name for name in now if before[name] != now[name] and not (name.startswith("style.") and may_add_style(stored))]
     if changed:
         name = changed[0]
         raise SettingsError(
@@ -59,9 +60,14 @@ def check_folder(recipe: Recipe, out: Path, resume: bool) -> None:
         )
 
 
+def may_add_style(stored: Recipe) -> bool:
+    """Whether a run that was begun so may be given a style encoder: no step before its phase changes by it. Once it has one, that stays."""
+    return not stored.style.steps
+
+
 def _comparable(recipe: Recipe) -> dict[str, Any]:
     """The settings that decide what a step does, flat, by their names on the command line; how a run is evaluated is none of them."""
-    groups = {"method": recipe.method_settings, "training": recipe.training, "data": recipe.data_settings, "text": recipe.text}
+    groups = {name: getattr(recipe, field) for field, name in GROUPS.items() if name != "evaluation"}
     values = {"method": recipe.method, "data": recipe.data, "resolution": recipe.resolution}
     for group, settings in groups.items():
         for name, value in dataclasses.asdict(settings).items():

@@ -18,6 +18,7 @@ from limner.data.pictures import CaptionedPictures
 from limner.matching.caption_matching import CaptionMatching, CaptionMatchingSettings
 from limner.matching.model import MatchingModel
 from limner.text.encoder import TextEncoder
+from limner.training.style import StyleInversion
 from limner.training.text import choose_encoder, standardized
 from limner.training.trainer import Stage
 
@@ -27,11 +28,15 @@ EVALUATIONS, FEWEST_STEPS = 20, 50
 
 @dataclass(frozen=True)
 class Plan:
-    """A run's networks and stages. Those of a matching model's text encoder are part of the model."""
+    """A run's networks and stages. Those of a matching model's text encoder are part of the model.
+
+    style: what trains the style encoder in the last stage, or None.
+    """
 
     encoder: TextEncoder
     method: Method
     stages: list[Stage]
+    style: StyleInversion | None = None
 
 
 def make_plan(recipe: Recipe, pictures: CaptionedPictures) -> Plan:
@@ -60,7 +65,13 @@ def make_plan(recipe: Recipe, pictures: CaptionedPictures) -> Plan:
             matching = CaptionMatching(settings, conditions, encoder)
             stages += [_stage("text", matching, phase, recipe, pictures) for phase in matching.phases()]
         method = made(recipe.method_settings, conditions)
-    return Plan(encoder, method, [*stages, *_stages_of(method, recipe, pictures)])
+    stages += _stages_of(method, recipe, pictures)
+    if not recipe.style.steps:
+        return Plan(encoder, method, stages)
+    # The style encoder is made last, so that the weights before it start as they would without one.
+    style = StyleInversion(recipe.style, method, recipe.method)
+    stages += [_stage("style", style, phase, recipe, pictures) for phase in style.phases()]
+    return Plan(encoder, method, stages, style)
 
 
 def _stages_of(method: Method, recipe: Recipe, pictures: CaptionedPictures) -> Iterator[Stage]:

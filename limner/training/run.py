@@ -13,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.core.recipes import save_recipe
+from limner.core.recipes import load_recipe, save_recipe
 from limner.core.settings import Recipe
 from limner.data.captions import CaptionFeatures
 from limner.data.loader import Loader
@@ -72,10 +72,11 @@ class Run:
         self.position = Position()
         self.turns: dict[str, Turn] = {}
         self.grid: SampleGrid | None = None
+        self.made: dict[str, Any] | None = None
         torch.manual_seed(self.training.seed)
         self.pictures = training_pictures(recipe)
         plan = make_plan(recipe, self.pictures)
-        self.encoder, self.method, self.stages = plan.encoder, plan.method, plan.stages
+        self.encoder, self.method, self.stages, self.style = plan.encoder, plan.method, plan.stages, plan.style
         check_stages(self.stages, recipe, self.pictures, fabric.world_size)
         self.evaluator = make_evaluator(recipe, self.method, self.stages) if fabric.global_rank == 0 else None
         for module in self._modules().values():
@@ -96,6 +97,8 @@ class Run:
                 self.log.say(f"{self.out} is finished after {self.position.total_step:,} steps: nothing to do")
                 return RunResult(self.out, self.position.total_step)
             self.log.say(f"going on with {self.out} after step {self.position.total_step:,}")
+            self._keep_style_settings()
+            self.position.finished = False
         else:
             if resume:
                 self.log.say(f"nothing to resume in {self.out}: starting from the beginning")
@@ -106,18 +109,36 @@ class Run:
                 return RunResult(self.out, self.position.total_step, self.stop.signal)
             if self.position.stage + 1 == len(self.stages):
                 break
-            self.position.next_stage()
-            self.turns = {}
+            self._next_stage()
             self.save()
         self.position.finished = True
         self._save_or_fail()
         return RunResult(self.out, self.position.total_step)
 
     def _is_done(self) -> bool:
-        """Whether the run had ended, and its budget is not larger now."""
+        """Whether the run had ended, and its budget is not larger now, nor has it another phase to go through."""
+        if self.position.stage + 1 < len(self.stages):
+            return False
         last = self.stages[-1]
         spent = self.position.step >= last.steps or (last.minutes is not None and self.position.seconds >= last.minutes * 60)
         return self.position.finished and spent
+
+    def _next_stage(self) -> None:
+        ended = self.stages[self.position.stage]
+        about = self._about(ended)
+        self.position.next_stage()
+        if self.stages[self.position.stage].name == "style":  # whose generator is the one that will be shared: the averaged one
+            self.made = about
+            for turn in self.turns.values():
+                turn.exchange()
+        self.turns = {}
+
+    def _keep_style_settings(self) -> None:
+        """A style phase that was added to a run becomes part of its recipe, so that it goes on with it hereafter."""
+        if self.fabric.global_rank == 0:
+            stored = load_recipe(self.out / "recipe.yaml")
+            if stored.style != self.recipe.style:
+                save_recipe(dataclasses.replace(stored, style=self.recipe.style), self.out / "recipe.yaml")
 
     def _begin(self) -> None:
         if self.fabric.global_rank == 0:
@@ -135,6 +156,8 @@ class Run:
             self.log.say(
                 f"no text encoder for '{self.pictures.name}': training one first, by matching captions and pictures ({stage.steps:,} steps)"
             )
+        if stage.name == "style" and self.position.step == 0:
+            self.log.say(f"training a style encoder, which finds the noise that a picture was painted from ({stage.steps:,} steps)")
         self.grid = SampleGrid(self.recipe, self.pictures) if self._paints(stage) and self.fabric.global_rank == 0 else None
         return self.trainer.train(stage, self._loader(stage), self.turns, self.position)
 
@@ -248,19 +271,27 @@ class Run:
 
     def _save_model(self) -> None:
         stage = self.stages[self.position.stage]
+        if stage.name == "style":
+            self._write_model(self._about(stage), style=bool(self.position.step))
+            return
         if stage.method is not self.method or not self.position.step:
             return
         if isinstance(self.method, MatchingModel):
             if self.position.best is None:  # nothing chooses among its states: the newest is kept
                 self._write_matching()
             return
-        about = self._about(stage)
+        self._write_model(self._about(stage))
+
+    def _write_model(self, about: dict[str, Any], style: bool = False) -> None:
+        card = model_card(self.recipe, self.method, about)
+        encoder = self.style.encoder if style and self.style else None
         with painting(self.turns):
-            save_model(
-                self.out / "model", self.recipe.method, self.method, self.encoder, about, model_card(self.recipe, self.method, about)
-            )
+            save_model(self.out / "model", self.recipe.method, self.method, self.encoder, about, card, style=encoder)
 
     def _about(self, stage: Stage) -> dict[str, Any]:
+        """What is known of the model's making; in the style phase, what was known of the method's, and how long S has been trained."""
+        if stage.name == "style" and self.made is not None:
+            return self.made | ({"style_steps": self.position.step} if self.position.step else {})
         return {
             "data": self.pictures.name,
             "split": self.pictures.split,
@@ -274,7 +305,8 @@ class Run:
 
     def _state(self) -> dict[str, Any]:
         stage = self.stages[self.position.stage]
-        modules = {name: module.state_dict() for name, module in self._modules().items() if name in ("encoder", stage.name)}
+        kept = {"encoder", stage.name} | ({"method"} if stage.name == "style" else set())
+        modules = {name: module.state_dict() for name, module in self._modules().items() if name in kept}
         return {
             "position": dataclasses.asdict(self.position),
             "fingerprint": self.pictures.fingerprint,
@@ -282,6 +314,7 @@ class Run:
             "torch": str(torch.__version__),
             "modules": modules,
             "turns": {name: turn.state_dict() for name, turn in self.turns.items()},
+            "made": self.made,
         }
 
     def _restore(self) -> bool:
@@ -293,6 +326,7 @@ class Run:
                 f"{self.recipe.data} is not what {self.out} was begun with (prepared anew?): bring that back, or choose another --out"
             )
         self.position = Position(**state["position"])
+        self.made = state.get("made")
         stage = self.stages[self.position.stage]
         for name, module in self._modules().items():
             if name in state["modules"]:

@@ -48,7 +48,7 @@ class Stage:
     """One phase of one method, with its budget resolved."""
 
     name: str
-    """Which of the run's methods it belongs to: "text" or "method"."""
+    """Which of the run's methods it belongs to: "text", "method" or "style"."""
     method: Method
     phase: Phase
     steps: int

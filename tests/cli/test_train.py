@@ -27,6 +27,7 @@ PUBLIC_FLAGS = """
 --training.keep-checkpoints --training.tensorboard --training.no-tensorboard
 --data.flip --data.no-flip --data.garden-pictures --data.counterfactuals --data.trainval --data.no-trainval
 --text.encoder --text.standardize --text.no-standardize --text.width --text.steps --text.batch-size
+--style.steps --style.batch-size --style.channels --style.learning-rate
 --evaluation.every --evaluation.split --evaluation.metrics --evaluation.count --evaluation.features
 """.split()
 

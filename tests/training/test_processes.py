@@ -16,8 +16,8 @@ SCRIPT = Path(__file__).with_name("two_processes.py")
 ROOT = SCRIPT.parents[2]
 
 
-def run(out: Path, method: str, processes: int) -> None:
-    command = [sys.executable, str(SCRIPT), str(out), method, str(processes)]
+def run(out: Path, method: str, processes: int, style_steps: int = 0) -> None:
+    command = [sys.executable, str(SCRIPT), str(out), method, str(processes), str(style_steps)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert result.returncode == 0, result.stderr
@@ -36,9 +36,9 @@ def losses(out: Path) -> list[tuple[float, float]]:
     return [(line["discriminator/loss"], line["generator/loss"]) for line in lines]
 
 
-@pytest.mark.parametrize("method", ["plain", "gan-cls"])
-def test_both_processes_hold_the_same_weights(method: str, tmp_path: Path) -> None:
-    run(tmp_path / "two", method, 2)
+@pytest.mark.parametrize(("method", "style_steps"), [("plain", 0), ("gan-cls", 0), ("gan-cls", 6)])
+def test_both_processes_hold_the_same_weights(method: str, style_steps: int, tmp_path: Path) -> None:
+    run(tmp_path / "two", method, 2, style_steps)
     first, second = (tensors(torch.load(tmp_path / "two" / f"process-{rank}.pt", weights_only=True)) for rank in (0, 1))
     assert len(first) > 20
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))

@@ -16,7 +16,7 @@ from limner import methods
 from limner.core.batch import Batch
 from limner.core.method import Adam, Method, Painting, Phase, Player, Progress, Update
 from limner.core.noise import Noise, gaussian
-from limner.core.settings import DataSettings, Recipe, TrainingSettings
+from limner.core.settings import DataSettings, Recipe, StyleSettings, TrainingSettings
 from limner.core.text import TextFeatures
 from limner.training import run
 
@@ -72,7 +72,7 @@ class Plain(Method):
         return Painting(self.generator(torch.cat([noise.z, text.sentence], dim=1)))  # type: ignore[attr-defined]
 
 
-def main(out: Path, name: str, processes: int) -> None:
+def main(out: Path, name: str, processes: int, style_steps: int) -> None:
     get = methods.get
     methods.get = lambda wanted: Plain if wanted == "plain" else get(wanted)
     recipe = Recipe(
@@ -85,6 +85,7 @@ def main(out: Path, name: str, processes: int) -> None:
         else get(name).Settings(generator_channels=4, discriminator_channels=4, batch_size=16),
         training=TrainingSettings(steps=12, log_every=1, checkpoint_every=6, sample_every=1000, device="cpu", devices=processes),
         data_settings=DataSettings(garden_pictures=64),
+        style=StyleSettings(steps=style_steps, batch_size=16, channels=4),
     )
     kept = {}
     go = run.Run.go
@@ -100,4 +101,4 @@ def main(out: Path, name: str, processes: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

@@ -10,6 +10,7 @@ from limner.core.errors import unknown_name
 EXPLORATIONS = {
     "interpolate": "walk between two captions at fixed noise, or between two noises at a fixed caption",
     "nearest": "put generated pictures beside their nearest training pictures: remembered or made?",
+    "restyle": "paint captions in the style of pictures",
     "worst": "show the captions whose pictures the judge likes least",
 }
 """Each name is that of a module of this package with a `main(argv)`."""
@@ -25,6 +26,7 @@ Look at what a trained model has learned.
 examples:
   limner explore interpolate garden --caption "a white flower" --seeds 1 2 --steps 16 --out walk.gif
   limner explore nearest runs/mine --out nearest.png
+  limner explore restyle runs/mine bird.jpg --captions "a red flower" "a blue flower" --out restyle.png
   limner explore worst garden --out worst.png"""
 
 

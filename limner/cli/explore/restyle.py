@@ -1,0 +1,100 @@
+"""`limner explore restyle`: captions in the style of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from tyro.conf import Positional, arg
+
+from limner.cli.arguments import parse
+from limner.cli.explore.splits import Source, check_png
+from limner.cli.models import Device, open_model
+from limner.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from limner.model import Model
+
+DESCRIPTION = """Paint captions in the style of pictures: one row for each picture, one column for each caption.
+
+The style of a picture is the noise that the model would have painted it from, as its style encoder finds it: what captions leave open.
+The model needs one: limner train ... --style.steps 3000, or --resume --style.steps 3000 on a run that is finished.
+
+examples:
+  limner explore restyle runs/mine bird.jpg --captions "a red flower" "a blue flower" --out restyle.png
+  limner explore restyle runs/mine --count 6 --out restyle.png"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestyleArguments:
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
+    """A run folder or model folder with a style encoder."""
+    pictures: Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURE")] = ()
+    """Picture files of any size, whose centre square is used; by default --count pictures of the test or val split."""
+    captions: Annotated[tuple[str, ...], arg(metavar="CAPTION")] = ()
+    """What to paint, each caption in quotes; by default four captions of the same split."""
+    data: Annotated[str | None, arg(metavar="NAME|DIR")] = None
+    """'garden', or the folder of a prepared data set; by default what the model was trained on."""
+    split: Annotated[str | None, arg(metavar="NAME")] = None
+    """The split that pictures and captions come from; by default test, or else val."""
+    count: Annotated[int, arg(metavar="N")] = 4
+    """Pictures of the split, where none is given."""
+    seed: Annotated[int, arg(metavar="S")] = 0
+    """Decides which pictures and captions of the split."""
+    out: Annotated[Path, arg(metavar="FILE.png")]
+    """Where the page goes."""
+    device: Device = "auto"
+    """Where to paint: `auto` takes a GPU if there is one."""
+
+
+def main(argv: Sequence[str]) -> int:
+    arguments = parse(RestyleArguments, argv, prog="limner explore restyle", description=DESCRIPTION)
+    from limner.explore.restyle import inversion, page, read_picture, restyle
+
+    check_png(arguments.out)
+    if arguments.count < 1:
+        raise SettingsError(f"--count is {arguments.count}: give 1 or more")
+    model = open_model(arguments.model, arguments.device)
+    check_style(arguments.model, model)
+    for caption in arguments.captions:
+        model.check(caption)
+    given = [read_picture(path, model.resolution) for path in arguments.pictures]
+    pictures, captions = np.array(given), list(arguments.captions)
+    if not given or not captions:
+        drawn, spoken = drawn_from(Source(arguments.model, model, arguments.data), arguments.split, arguments.count, arguments.seed)
+        pictures, captions = pictures if given else drawn, captions or spoken
+    painted = restyle(model, pictures, captions)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    page(pictures, painted, captions).save(arguments.out)
+    print(f"{inversion(model, captions)}\n\n{arguments.out}")
+    return 0
+
+
+def check_style(name: str, model: Model) -> None:
+    """Raises SettingsError for a model without style encoder, with the command that adds one."""
+    if model.style is None and (Path(name) / "recipe.yaml").is_file():
+        from limner.core.recipes import load_recipe
+
+        method = load_recipe(Path(name) / "recipe.yaml").method
+        raise SettingsError(f"{name} has no style encoder: add one by `limner train {method} --out {name} --resume --style.steps 3000`")
+    if model.style is None:
+        raise SettingsError(
+            f"{name} has no style encoder: give a run folder, to which `limner train ... --resume --style.steps 3000` adds one"
+        )
+
+
+def drawn_from(source: Source, split: str | None, count: int, seed: int) -> tuple[NDArray[np.uint8], list[str]]:
+    """`count` pictures [count, R, R, 3] and four captions, of other pictures where the split has enough."""
+    from limner.data.reduced import at_resolution
+    from limner.explore.captions import drawn_captions, drawn_pictures
+
+    resolution = source.model.resolution
+    opened = at_resolution(source.split(split) if split else source.held_out(), resolution)
+    chosen = drawn_pictures(opened, seed)[-count:]
+    margin = (opened.stored_resolution - resolution) // 2
+    pictures = opened.read(chosen)[:, margin : margin + resolution, margin : margin + resolution]
+    return pictures, drawn_captions(opened, 4, seed)

@@ -1,0 +1,105 @@
+"""Style transfer: what a caption says, in the style of a picture (Reed et al., ICML 2016, section 4.4): s = S(x), x' = G(s, phi(t))."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from limner.core.errors import DataError
+from limner.data.decoding import Rejected, decode
+from limner.data.sheet import column_grid
+from limner.data.sources import PictureFile
+from limner.metrics.judge import to_tensor
+from limner.model.style import flat_noise, noise_fields
+
+if TYPE_CHECKING:
+    from limner.model import Model
+
+_CHUNK = 64
+
+
+def restyle(model: Model, pictures: NDArray[np.uint8], captions: Sequence[str]) -> NDArray[np.uint8]:
+    """Every caption in the style of every picture: [P, R, R, 3] and C captions -> [P, C, R, R, 3] uint8.
+
+    Raises SettingsError for captions that the model cannot read, or a model without style encoder.
+    """
+    for caption in captions:
+        model.check(caption)
+    text = model.encode(captions)
+    rows = []
+    for picture in pictures:
+        style = model.invert(to_tensor(picture[None]))
+        same = torch.zeros(len(captions), dtype=torch.int64, device=model.device)
+        rows.append(model.paint(text, style[same]).permute(0, 2, 3, 1).cpu().numpy())
+    return np.stack(rows)
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """How well S inverts G, on pictures that the model paints itself: real ones have no z to compare with."""
+
+    pictures: int
+    noise: float
+    """Share of z's variance that S finds: 1 - mean square error / mean square. 1 if it knows z, 0 if it always answers 0, the mean."""
+    picture: float
+    """Mean square difference of the pictures when they are painted again from what S finds, over that when they are painted again from
+    other noise: 0 if they come back, 1 if S knows no more than a guess. Numbers of z that G does not show count here for nothing."""
+    mean: float
+    """`picture` of an S that always answers 0, which S must beat."""
+
+    def __str__(self) -> str:
+        return (
+            f"In {self.pictures} pictures painted of these captions, the style encoder finds {self.noise:.1%} of the noise's variance. "
+            f"Painted again from what it finds, they are off by {self.picture:.1%} of what other noise puts them off (mean square); "
+            f"from z = 0 it would be {self.mean:.1%}."
+        )
+
+
+def inversion(model: Model, captions: Sequence[str], count: int = 256, seed: int = 0) -> Inversion:
+    """How well the model's style encoder inverts its generator on these captions, taken in turn."""
+    found_error = noise_square = own = other = mean = 0.0
+    for start in range(0, count, _CHUNK):
+        numbers = np.arange(start, min(start + _CHUNK, count))
+        text = model.encode([captions[number % len(captions)] for number in numbers])
+        noise, another = model.noise(seed, numbers), model.noise(seed, numbers + count)
+        painted = model.paint(text, noise)
+        found = model.invert(painted)
+        z = flat_noise(noise_fields(noise))
+        found_error += _square(flat_noise(noise_fields(found)) - z)
+        noise_square += _square(z)
+        own += _square(model.paint(text, found) - painted.float())
+        nothing = type(noise)(**{name: torch.zeros_like(value) for name, value in noise_fields(noise).items()})
+        mean += _square(model.paint(text, nothing) - painted.float())
+        other += _square(model.paint(text, another) - painted.float())
+    other = other or math.nan
+    return Inversion(count, 1 - found_error / noise_square, own / other, mean / other)
+
+
+def _square(values: Tensor) -> float:
+    return float(values.double().square().sum())
+
+
+def read_picture(path: Path, side: int) -> NDArray[np.uint8]:
+    """A picture file of any size: its centre square, reduced to [side, side, 3] uint8. Raises DataError where it is no picture."""
+    try:
+        picture, _ = decode(PictureFile(path, path.stat().st_size), side)
+    except Rejected as error:
+        raise DataError(f"{path} cannot be used: {error}; give a PNG, JPEG, WebP, BMP or GIF file") from None
+    except OSError as error:
+        raise DataError(f"cannot read the picture {path} ({error.strerror or error}): give the path of a picture file") from None
+    return picture
+
+
+def page(pictures: NDArray[np.uint8], painted: NDArray[np.uint8], captions: Sequence[str]) -> Image.Image:
+    """One row for each picture, which stands first, and one column for each caption."""
+    rows = [[picture, *row] for picture, row in zip(pictures, painted, strict=True)]
+    return column_grid(rows, ["style of", *captions], apart=1)
