@@ -97,20 +97,20 @@ class Bottleneck(nn.Module):
 
     def __init__(self, channels: int, planes: int, stride: int) -> None:
         super().__init__()
-        halve = [nn.AvgPool2d(stride)] if stride > 1 else []
+        halve = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
         last = nn.BatchNorm2d(planes * self.expansion)
         nn.init.zeros_(last.weight)  # a block begins as its shortcut
         self.change = nn.Sequential(
             *_convolution(channels, planes, 1),
             *_convolution(planes, planes, 3),
-            *halve,
+            halve,
             nn.Conv2d(planes, planes * self.expansion, 1, bias=False),
             last,
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or channels != planes * self.expansion:
             project = nn.Conv2d(channels, planes * self.expansion, 1, bias=False)
-            self.shortcut = nn.Sequential(*halve, project, nn.BatchNorm2d(planes * self.expansion))
+            self.shortcut = nn.Sequential(halve, project, nn.BatchNorm2d(planes * self.expansion))
 
     def forward(self, values: Tensor) -> Tensor:
         return F.relu(self.shortcut(values) + self.change(values))
