@@ -6,8 +6,8 @@ embed pictures and captions into one space; in each batch, every picture must fi
 similarity and a softmax whose temperature is learned.
 
 With several processes each picture meets the captions of all of them, as published: embeddings are gathered, with gradients. Two things
-are not in the paper, and off in `as-published`: wrong answers that are none (the same caption, or the same class) can be left out, and each
-picture can have one more wrong answer, its own caption with one attribute or word changed.
+are not in the paper, and off in `as-published`: wrong answers that are none (the same caption, or the same class) can be left out, and
+wrong answers can be added, each picture's caption with one attribute or word changed.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class CLIPSettings:
     leave_out: Literal["nothing", "captions", "classes"] = "nothing"
     """Which pairs of a batch are no wrong answers: those with the same caption, or also those of the same class."""
     counterfactual: bool = False
-    """Whether each picture's caption must also win against itself with one attribute or word changed."""
+    """Whether each picture's caption must also win against every caption of the batch with one attribute or word changed."""
     batch_size: int = 32_768
     """Pictures in a batch, over all processes: each caption must find its own among them."""
     epochs: float = 32.0
@@ -123,13 +123,13 @@ class CLIP(MatchingModel):
                 "picture_width": 48,
                 "picture_layers": [1, 1],
                 "picture_heads": 6,
-                "text_width": 128,
+                "text_width": 96,
                 "text_layers": 2,
                 "text_heads": 4,
                 "leave_out": "captions",
                 "counterfactual": True,
                 "batch_size": 64,
-                "steps": 4000,
+                "steps": 5000,
                 "learning_rate": 2e-3,
                 "warm_up_steps": 100,
                 "weight_decay": 0.05,
@@ -212,13 +212,9 @@ class CLIP(MatchingModel):
         pictures = self.embed_pictures(batch.pictures)  # [b, D]
         texts = self.embed_captions([*captions, *(wrong or ())])  # [b or 2b, D]
         with torch.autocast(pictures.device.type, enabled=False):  # differences of cosines times 100 want all their digits
-            pictures, texts = pictures.float(), texts.float()
-            same = self._no_mistakes(captions, batch.classes, pictures.device)
-            changed = None
-            if wrong:
-                alike = torch.tensor([true == false for true, false in zip(captions, wrong, strict=True)], device=texts.device)
-                changed = (pictures * texts[len(batch) :]).sum(1).masked_fill(alike, -torch.inf)
-            loss, metrics = contrastive_loss(pictures, texts[: len(batch)], self.scale, same, changed)
+            own, changed = texts.float().split(len(batch)) if wrong else (texts.float(), None)
+            no_mistakes = self._no_mistakes(captions, wrong, batch.classes, pictures.device)
+            loss, metrics = contrastive_loss(pictures.float(), own, self.scale, changed, no_mistakes)
         yield Update("matching", loss, metrics | {"temperature": 1 / self.scale.detach()})
 
     def embed_pictures(self, pictures: Tensor) -> Tensor:
@@ -227,24 +223,33 @@ class CLIP(MatchingModel):
     def embed_captions(self, captions: Sequence[str]) -> Tensor:
         return F.normalize(self.encoder(captions).sentence, dim=1)
 
-    def _no_mistakes(self, captions: Sequence[str], classes: Tensor | None, device: torch.device) -> Tensor | None:
-        """[b, B] bool: pairs with a gathered row that are no mistake, though not the own one; None where all others are mistakes."""
+    def _no_mistakes(
+        self, captions: Sequence[str], wrong: Sequence[str] | None, classes: Tensor | None, device: torch.device
+    ) -> Tensor | None:
+        """[b, B] or, with changed captions, [b, 2B] bool: candidates that are no mistake, though not the own one; None where all are."""
         if self.settings.leave_out == "nothing":
             return None
-        hashes = [int.from_bytes(hashlib.blake2b(caption.encode(), digest_size=8).digest(), "little", signed=True) for caption in captions]
-        own = torch.tensor(hashes, device=device)
-        everyone = gathered(own)
-        same = own[:, None] == everyone
+        own = _hashes(captions, device)
+        same = own[:, None] == gathered(own)
         if self.settings.leave_out == "classes" and classes is not None:
             same |= classes[:, None] == gathered(classes)
-        rows = torch.arange(len(everyone), device=device)[own_rows(len(own))]
-        return same.scatter(1, rows[:, None], False)
+        rows = torch.arange(same.shape[1], device=device)[own_rows(len(own))]
+        same = same.scatter(1, rows[:, None], False)
+        if wrong is None:
+            return same
+        return torch.cat((same, own[:, None] == gathered(_hashes(wrong, device))), dim=1)
 
     def _learning_rate_factor(self, progress: Progress) -> float:
         warm_up = min(self.settings.warm_up_steps, max(progress.steps // 2, 1))
         if progress.step < warm_up:
             return (progress.step + 1) / warm_up
         return 0.5 * (1 + math.cos(math.pi * min((progress.step - warm_up) / max(progress.steps - warm_up, 1), 1.0)))
+
+
+def _hashes(captions: Sequence[str], device: torch.device) -> Tensor:
+    """An int64 for each caption, the same in every process."""
+    digests = (hashlib.blake2b(caption.encode(), digest_size=8).digest() for caption in captions)
+    return torch.tensor([int.from_bytes(digest, "little", signed=True) for digest in digests], dtype=torch.int64, device=device)
 
 
 def text_settings(settings: CLIPSettings, vocabulary: int) -> ClipTextSettings:
@@ -261,27 +266,28 @@ def text_settings(settings: CLIPSettings, vocabulary: int) -> ClipTextSettings:
 
 
 def contrastive_loss(
-    pictures: Tensor, texts: Tensor, scale: Tensor, same: Tensor | None = None, changed: Tensor | None = None
+    pictures: Tensor, texts: Tensor, scale: Tensor, changed: Tensor | None = None, no_mistakes: Tensor | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The symmetric loss of Figure 3 over all processes' pairs, and how often partners are found: scalars, of this process's rows.
 
-    pictures, texts: [b, D] of length 1, this process's; same: [b, B] bool, pairs to be left out; changed: [b] cosines of each picture with
-    its changed caption. Averaged over processes, the loss and its gradients are those of one process that has the whole batch.
+    pictures, texts: [b, D] of length 1, this process's; changed: [b, D], captions that are wrong for their picture, which pictures must
+    not take for their own either; no_mistakes: [b, B] or, with changed captions, [b, 2B] bool, candidates to be left out.
+    Averaged over processes, the loss and its gradients are those of one process that has the whole batch.
     """
-    both = gathered(torch.cat((pictures, texts), dim=1))  # [B, 2D], in one exchange
-    all_pictures, all_texts = both.chunk(2, dim=1)
-    to_texts = scale * pictures @ all_texts.T  # [b, B]
+    parts = [pictures, texts] if changed is None else [pictures, texts, changed]
+    all_pictures, *candidates = gathered(torch.stack(parts, dim=1)).unbind(1)  # each [B, D], in one exchange
+    count = len(all_pictures)
+    to_texts = scale * pictures @ torch.cat(candidates).T  # [b, B or 2B]
     to_pictures = scale * texts @ all_pictures.T  # [b, B]
-    own = torch.arange(len(both), device=both.device)[own_rows(len(pictures))]
-    if same is not None:
-        to_texts, to_pictures = (logits.masked_fill(same, -torch.inf) for logits in (to_texts, to_pictures))
-    candidates = to_texts if changed is None else torch.cat((to_texts, scale * changed[:, None]), dim=1)
-    loss = (F.cross_entropy(candidates, own) + F.cross_entropy(to_pictures, own)) / 2
+    if no_mistakes is not None:
+        to_texts = to_texts.masked_fill(no_mistakes, -torch.inf)
+        to_pictures = to_pictures.masked_fill(no_mistakes[:, :count], -torch.inf)
+    own = torch.arange(count, device=pictures.device)[own_rows(len(pictures))]
+    loss = (F.cross_entropy(to_texts, own) + F.cross_entropy(to_pictures, own)) / 2
     metrics = {
-        "picture_to_caption": (to_texts.argmax(1) == own).float().mean(),
+        "picture_to_caption": (to_texts[:, :count].argmax(1) == own).float().mean(),
         "caption_to_picture": (to_pictures.argmax(1) == own).float().mean(),
     }
     if changed is not None:
-        mine = to_texts.gather(1, own[:, None])[:, 0]
-        metrics["counterfactual"] = (mine > candidates[:, -1]).float().mean()
+        metrics["counterfactual"] = (to_texts.gather(1, own[:, None]) > to_texts.gather(1, own[:, None] + count)).float().mean()
     return loss, metrics
