@@ -212,16 +212,16 @@ class CLIP(MatchingModel):
         pictures = self.embed_pictures(batch.pictures)  # [b, D]
         texts = self.embed_captions([*captions, *(wrong or ())])  # [b or 2b, D]
         with torch.autocast(pictures.device.type, enabled=False):  # differences of cosines times 100 want all their digits
-            own, changed = texts.float().split(len(batch)) if wrong else (texts.float(), None)
+            own, changed = texts.split(len(batch)) if wrong else (texts, None)
             no_mistakes = self._no_mistakes(captions, wrong, batch.classes, pictures.device)
-            loss, metrics = contrastive_loss(pictures.float(), own, self.scale, changed, no_mistakes)
+            loss, metrics = contrastive_loss(pictures, own, self.scale, changed, no_mistakes)
         yield Update("matching", loss, metrics | {"temperature": 1 / self.scale.detach()})
 
     def embed_pictures(self, pictures: Tensor) -> Tensor:
-        return F.normalize(self.picture_side(normalized(pictures)), dim=1)
+        return F.normalize(self.picture_side(normalized(pictures)).float(), dim=1)
 
     def embed_captions(self, captions: Sequence[str]) -> Tensor:
-        return F.normalize(self.encoder(captions).sentence, dim=1)
+        return F.normalize(self.encoder(captions).sentence.float(), dim=1)
 
     def _no_mistakes(
         self, captions: Sequence[str], wrong: Sequence[str] | None, classes: Tensor | None, device: torch.device
