@@ -18,10 +18,12 @@ Turn a checkpoint of the authors' code, or of a port of it, into a folder that L
 
   char-cnn-rnn  the text encoder of Reed et al. (CVPR 2016): a .pth file of the PyTorch port, for --text.encoder
   dcgan-cls     generator and discriminator of the PyTorch port of GAN-CLS: gen_N.pth, disc_N.pth
+  clip          OpenAI's or open_clip's weights of CLIP: a matching model, which also classifies pictures
 
 example:
   limner import char-cnn-rnn flowers.pth --out encoders/flowers
-  limner import dcgan-cls gen_200.pth --encoder encoders/flowers --out models/flowers"""
+  limner import dcgan-cls gen_200.pth --encoder encoders/flowers --out models/flowers
+  limner import clip ViT-B-32.pt --vocabulary bpe_simple_vocab_16e6.txt.gz --out models/clip"""
 
 CHAR_CNN_RNN = """Turn a char-CNN-RNN of the PyTorch port (martinduartemore/char_cnn_rnn_pytorch) into a text encoder.
 
@@ -35,6 +37,13 @@ DCGAN_CLS = """Turn networks of the PyTorch port (aelnouby/Text-to-Image-Synthes
 examples:
   limner import dcgan-cls gen_200.pth --encoder encoders/flowers --out models/flowers
   limner import dcgan-cls gen_200.pth disc_200.pth --out networks/flowers"""
+
+CLIP = """Turn CLIP weights of OpenAI or open_clip into a matching model.
+
+examples:
+  limner import clip ViT-B-32.pt --vocabulary bpe_simple_vocab_16e6.txt.gz --out models/clip
+  limner import clip open_clip_model.safetensors --activation gelu --vocabulary bpe_simple_vocab_16e6.txt.gz --out models/laion
+  limner explore classify models/clip picture.jpg --labels cat dog"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +70,21 @@ class DCGANCLSArguments:
     """Which of the port's types trained them: gan_cls or wgan_cls."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClipArguments:
+    file: Annotated[Positional[Path], arg(metavar="FILE")]
+    """OpenAI's archive (ViT-B-32.pt), or open_clip's .pt, .bin or .safetensors."""
+    out: Annotated[Path, arg(metavar="DIR")]
+    """The folder to write; it must not exist yet."""
+    vocabulary: Annotated[str | None, arg(metavar="FILE|none")] = None
+    """bpe_simple_vocab_16e6.txt.gz of github.com/openai/CLIP, by default the one beside FILE; `none`: the model reads no captions."""
+    activation: Literal["quick-gelu", "gelu"] | None = None
+    """The nonlinearity that the weights were trained with; known for OpenAI's archives, to be told for others."""
+
+
 def main(argv: Sequence[str]) -> int:
     """Run `limner import KIND ...` and return its exit code."""
-    kinds = {"char-cnn-rnn": char_cnn_rnn, "dcgan-cls": dcgan_cls}
+    kinds = {"char-cnn-rnn": char_cnn_rnn, "dcgan-cls": dcgan_cls, "clip": clip}
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(HELP)
         return 0
@@ -103,6 +124,18 @@ def dcgan_cls(argv: Sequence[str]) -> int:
         print(f"{arguments.out}: the networks, without a text encoder; a model that paints captions needs --encoder")
     else:
         print(f'{arguments.out}: a model; use it: limner generate {arguments.out} "..." --out pictures')
+    return 0
+
+
+def clip(argv: Sequence[str]) -> int:
+    """`limner import clip`: a file of OpenAI's or open_clip's to the folder of a matching model."""
+    arguments = parse(ClipArguments, argv, prog="limner import clip", description=CLIP)
+    refuse_existing(arguments.out)
+    from limner.interop.clip import described, import_clip
+
+    model = import_clip(arguments.file, arguments.out, arguments.vocabulary, arguments.activation)
+    print(f"{arguments.out}: {described(model)}")
+    print(f"use it: limner explore classify {arguments.out} PICTURE --labels cat dog")
     return 0
 
 

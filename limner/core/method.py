@@ -42,7 +42,11 @@ class Adam:
 
     learning_rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
+    epsilon: float = 1e-8
     weight_decay: float = 0.0
+    decoupled: bool = False
+    """Whether weights decay apart from the gradient (AdamW: Loshchilov and Hutter, ICLR 2019); vectors and scalars, which are gains and
+    biases, then have no decay."""
 
 
 @dataclass(frozen=True, kw_only=True)

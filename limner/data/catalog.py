@@ -41,6 +41,7 @@ class GardenPictures(CaptionedPictures):
     """A split of the garden, painted whole when a picture is first read, and kept."""
 
     name = "garden"
+    class_names = CLASS_NAMES
     may_flip = False  # its light falls from one side, and a bouquet's captions will speak of left and right
 
     def __init__(self, garden: Garden) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from limner.matching.model import MatchingModel
 
 MODELS: Mapping[str, tuple[str, str]] = {
+    "clip": ("limner.matching.clip", "CLIP"),
     "sje": ("limner.matching.sje", "SJE"),
 }
 """For each name, as `limner train` takes it, the module and the class."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from limner.core.method import Player, Progress
+from limner.core.method import Adam, Player, Progress
 
 AllReduce = Callable[[Tensor], Tensor]
 
@@ -39,10 +39,7 @@ class Turn:
     def __init__(self, player: Player, statistics: Statistics, *, ema_half_life: float = 0.0, all_reduce: AllReduce | None = None) -> None:
         self.player, self.statistics, self.all_reduce, self.ema_half_life = player, statistics, all_reduce, ema_half_life
         self.parameters = [parameter for parameter in player.module.parameters() if parameter.requires_grad]
-        settings = player.optimizer
-        self.optimizer = torch.optim.Adam(
-            self.parameters, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
-        )
+        self.optimizer = make_optimizer(self.parameters, player.optimizer)
         self.average: list[Tensor] = []
         if player.averaged and ema_half_life > 0:
             self.average = [value.detach().clone() for value in self._averaged_tensors()]
@@ -114,6 +111,18 @@ class Turn:
         self.optimizer.load_state_dict(state["optimizer"])
         for average, value in zip(self.average, state["average"], strict=True):
             average.copy_(value)
+
+
+def make_optimizer(parameters: Sequence[Tensor], settings: Adam) -> torch.optim.Optimizer:
+    """The optimiser that a player's settings ask for."""
+    common: dict[str, Any] = {"lr": settings.learning_rate, "betas": settings.betas, "eps": settings.epsilon, "fused": True}
+    if not settings.decoupled:
+        return torch.optim.Adam(parameters, weight_decay=settings.weight_decay, **common)
+    groups = [
+        {"params": [value for value in parameters if (value.ndim > 1) == decays], "weight_decay": settings.weight_decay * decays}
+        for decays in (True, False)
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], **common)
 
 
 @contextmanager

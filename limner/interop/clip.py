@@ -1,0 +1,226 @@
+"""CLIP's weights as OpenAI and open_clip store them.
+
+OpenAI's files are TorchScript archives in half precision; open_clip's are state dicts (`.pt`, `.bin`), training checkpoints that hold one,
+or safetensors. All name their tensors alike. Sizes follow from shapes; what does not show in them is the nonlinearity, and how many heads
+the picture tower of three large open_clip models has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from limner.core.errors import CheckpointError, SettingsError
+from limner.core.files import sha256
+from limner.core.method import Conditions
+from limner.interop.state_dicts import read_state_dict
+from limner.interop.torchscript import is_torchscript, read_torchscript
+from limner.matching.clip import CLIP, CLIPSettings, text_settings
+from limner.matching.saving import save_matching
+from limner.text.byte_pairs import FEWEST, BytePairTokenizer
+from limner.text.clip_text import ClipText
+from limner.text.transformer import Activation
+
+VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
+SOURCE = f"github.com/openai/CLIP, clip/{VOCABULARY}"
+HEAD_WIDTH = 64
+_HEADS = {1280: 16}
+"""Of open_clip's ViT-H, whose picture tower has heads of width 80."""
+_BESIDE = {"input_resolution", "context_length", "vocab_size", "attn_mask"}
+"""What some files hold beside the weights."""
+
+_STEM = {"0": "conv1", "1": "bn1", "3": "conv2", "4": "bn2", "6": "conv3", "7": "bn3"}
+_BLOCK = {"0": "conv1", "1": "bn1", "3": "conv2", "4": "bn2", "7": "conv3", "8": "bn3"}
+_RENAMED: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
+    (r"^encoder\.embedding\.", "token_embedding."),
+    (r"^encoder\.positions$", "positional_embedding"),
+    (r"^encoder\.norm\.", "ln_final."),
+    (r"^encoder\.to_sentence$", "text_projection"),
+    (r"^encoder\.", ""),
+    (r"^log_scale$", "logit_scale"),
+    (r"^picture_side\.", "visual."),
+    # a transformer's blocks
+    (r"\.blocks\.", ".resblocks."),
+    (r"\.attention_norm\.", ".ln_1."),
+    (r"\.attention_in\.", ".attn.in_proj_"),
+    (r"\.attention_out\.", ".attn.out_proj."),
+    (r"\.perceptron_norm\.", ".ln_2."),
+    (r"\.perceptron_in\.", ".mlp.c_fc."),
+    (r"\.perceptron_out\.", ".mlp.c_proj."),
+    # the vision transformer
+    (r"^visual\.to_patches\.", "visual.conv1."),
+    (r"^visual\.class_token$", "visual.class_embedding"),
+    (r"^visual\.positions$", "visual.positional_embedding"),
+    (r"^visual\.norm_before\.", "visual.ln_pre."),
+    (r"^visual\.norm_after\.", "visual.ln_post."),
+    (r"^visual\.to_embedding$", "visual.proj"),
+    # the residual network
+    (r"^visual\.stem\.(\d)\.", lambda found: f"visual.{_STEM[found[1]]}."),
+    (r"^visual\.stages\.(\d)\.", lambda found: f"visual.layer{int(found[1]) + 1}."),
+    (r"\.change\.(\d)\.", lambda found: f".{_BLOCK[found[1]]}."),
+    (r"\.shortcut\.(\d)\.", lambda found: f".downsample.{int(found[1]) - 1}."),
+    (r"^visual\.pool\.positions$", "visual.attnpool.positional_embedding"),
+    (r"^visual\.pool\.(q|k|v)[a-z]+\.", lambda found: f"visual.attnpool.{found[1]}_proj."),
+    (r"^visual\.pool\.to_embedding\.", "visual.attnpool.c_proj."),
+)
+
+
+def their_name(name: str) -> str:
+    """What the authors call a tensor of a `CLIP`."""
+    for pattern, replacement in _RENAMED:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def import_clip(file: Path, out: Path, vocabulary: str | None = None, activation: Activation | None = None) -> CLIP:
+    """Write a model folder from a file of OpenAI's or open_clip's, and return the model.
+
+    vocabulary: the file of byte pairs, by default the one beside `file`; "none" for a model that looks at pictures and reads no captions.
+    activation: known for OpenAI's own archives, to be told for others.
+    Raises CheckpointError for a file that is no CLIP, SettingsError where something must be told, DataError for a wrong vocabulary.
+    """
+    tensors = read_tensors(file)
+    if activation is None:
+        if not is_torchscript(file):
+            raise SettingsError(
+                "the nonlinearity does not show in the file: add --activation quick-gelu (OpenAI's weights, and models named -quickgelu) "
+                "or --activation gelu (LAION's and open_clip's others)"
+            )
+        activation = "quick-gelu"
+    settings, resolution, size = _sizes(tensors, file, activation)
+    tokenizer = _tokenizer(file, vocabulary, size, settings.context_length)
+    encoder = ClipText(tokenizer, text_settings(settings, size))
+    model = CLIP(settings, Conditions(resolution=resolution, sentence_width=settings.width), encoder)
+    model.load_state_dict(_ours(model, tensors, file))
+    digest = sha256(file)
+    about = {"imported": file.name, "sha256": digest}
+    save_matching(out, "clip", model.eval(), about, _card(model, file, digest))
+    return model
+
+
+def described(model: CLIP) -> str:
+    """A model in words."""
+    settings, count = model.settings, sum(parameter.numel() for parameter in model.parameters())
+    layers = ", ".join(map(str, settings.picture_layers))
+    tower = f"vision transformer, patches of {settings.patch} px" if settings.tower == "vit" else "modified residual network"
+    return (
+        f"CLIP of {count:,} parameters: {tower}, width {settings.picture_width}, {layers} blocks, pictures of {model.resolution} px; "
+        f"text transformer of width {settings.text_width}, {settings.text_layers} blocks; {settings.width} numbers in common"
+    )
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a CLIP file by the authors' names, in float32. Raises CheckpointError for any other file."""
+    if file.suffix == ".safetensors":
+        try:
+            tensors = load_file(file)
+        except FileNotFoundError:
+            raise CheckpointError(f"there is no file {file}: give CLIP weights of OpenAI or open_clip") from None
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"cannot read {file} ({error}): get it again") from error
+    elif file.is_file() and is_torchscript(file):
+        tensors = read_torchscript(file)
+    else:
+        tensors = read_state_dict(file, within="state_dict")
+    for prefix in ("module.", "text."):  # of open_clip's training, and of its models with a text tower of their own
+        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    tensors = {name: value for name, value in tensors.items() if name.rpartition(".")[2] not in _BESIDE}
+    for name, why in (("logit_bias", "a SigLIP model"), ("visual.trunk.", "a model with a tower of timm's")):
+        if any(key.startswith(name) for key in tensors):
+            raise _not_one(file, f"it is {why}, which Limner does not have")
+    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+
+
+def _sizes(tensors: Mapping[str, Tensor], file: Path, activation: Activation) -> tuple[CLIPSettings, int, int]:
+    """Settings, resolution and number of ids, from the tensors' shapes."""
+
+    def shape(name: str, dimensions: int) -> tuple[int, ...]:
+        if name not in tensors:
+            raise _not_one(file, f"it lacks '{name}'")
+        if tensors[name].ndim != dimensions or 0 in tensors[name].shape:
+            raise _not_one(file, f"'{name}' has the shape {tuple(tensors[name].shape)}")
+        return tuple(tensors[name].shape)
+
+    def blocks(pattern: str) -> int:
+        return len({found[1] for found in map(re.compile(pattern).match, tensors) if found})
+
+    vocabulary, text_width = shape("token_embedding.weight", 2)
+    common: dict[str, Any] = {
+        "width": shape("text_projection", 2)[1],
+        "text_width": text_width,
+        "text_layers": blocks(r"transformer\.resblocks\.(\d+)\."),
+        "text_heads": max(text_width // HEAD_WIDTH, 1),
+        "context_length": shape("positional_embedding", 2)[0],
+        "merges": max(vocabulary - FEWEST, 0),
+        "activation": activation,
+    }
+    if "visual.proj" in tensors:
+        width, _, patch, _ = shape("visual.conv1.weight", 4)
+        side = round((shape("visual.positional_embedding", 2)[0] - 1) ** 0.5)
+        picture: dict[str, Any] = {
+            "tower": "vit",
+            "picture_width": width,
+            "picture_layers": (blocks(r"visual\.transformer\.resblocks\.(\d+)\."),),
+            "picture_heads": _HEADS.get(width, max(width // HEAD_WIDTH, 1)),
+            "patch": patch,
+        }
+        return CLIPSettings(**common, **picture), side * patch, vocabulary
+    stages = blocks(r"visual\.layer(\d)\.")
+    places, features = shape("visual.attnpool.positional_embedding", 2)
+    picture = {
+        "tower": "resnet",
+        "picture_width": shape("visual.conv3.weight", 4)[0],
+        "picture_layers": tuple(blocks(rf"visual\.layer{stage + 1}\.(\d+)\.") for stage in range(stages)),
+        "picture_heads": max(features // HEAD_WIDTH, 1),
+        "beta2": 0.999,
+        "epsilon": 1e-8,
+    }
+    return CLIPSettings(**common, **picture), round((places - 1) ** 0.5) * 2 ** (stages + 1), vocabulary
+
+
+def _ours(model: CLIP, tensors: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
+    """The file's tensors by our names, each of the right shape."""
+    own = model.state_dict()
+    expected = {their_name(name): name for name in own}
+    for theirs in sorted(expected.keys() | tensors.keys()):
+        if theirs not in tensors:
+            raise _not_one(file, f"it lacks '{theirs}'")
+        if theirs not in expected:
+            raise _not_one(file, f"it holds '{theirs}' too")
+        found, wanted = tensors[theirs].shape, own[expected[theirs]].shape
+        if found != wanted:
+            raise _not_one(file, f"'{theirs}' has the shape {tuple(found)} where {tuple(wanted)} fits the rest")
+    return {name: tensors[theirs] for theirs, name in expected.items()}
+
+
+def _tokenizer(file: Path, vocabulary: str | None, size: int, context_length: int) -> BytePairTokenizer | None:
+    if vocabulary == "none":
+        return None
+    path = Path(vocabulary) if vocabulary else file.with_name(VOCABULARY)
+    if vocabulary is None and not path.exists():
+        raise SettingsError(
+            f"captions need the vocabulary, which the weights come without: get {SOURCE}, and give it as --vocabulary FILE "
+            "(or --vocabulary none, for pictures alone)"
+        )
+    return BytePairTokenizer.from_file(path, size, context_length)
+
+
+def _card(model: CLIP, file: Path, digest: str) -> str:
+    return f"""# CLIP, imported
+
+{described(model)}.
+{CLIP.paper}.
+
+Imported by `limner import clip` from `{file.name}` (sha256 `{digest}`), with the nonlinearity `{model.settings.activation}`.
+Its weights belong to whoever trained them, under their terms.
+"""
+
+
+def _not_one(file: Path, why: str) -> CheckpointError:
+    return CheckpointError(f"{file} is no CLIP of OpenAI or open_clip ({why}): give one such as ViT-B-32.pt or open_clip_model.safetensors")
