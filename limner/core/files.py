@@ -8,6 +8,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @contextmanager
@@ -76,3 +80,16 @@ def cache_folder() -> Path:
     if own:
         return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "limner"
+
+
+def keep_array(place: Path, values: NDArray[Any]) -> None:
+    """Write an array to a .npy file in the cache, whole or not at all; where that cannot be, it is made again next time."""
+    import numpy as np
+
+    fresh = place.with_name(f".{place.name}.{os.getpid()}.npy")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        np.save(fresh, values, allow_pickle=False)
+        fresh.replace(place)
+    except OSError:
+        fresh.unlink(missing_ok=True)

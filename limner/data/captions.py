@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import time
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from limner.core.files import cache_folder, keep_array
 from limner.core.text import TextFeatures
 from limner.data.pictures import CaptionedPictures
 from limner.text.encoder import TextEncoder
 from limner.text.encoding import encode_all
+from limner.text.registry import encoder_config
 
 TABLE_BYTES = 1 << 30
 """All sentence embeddings of a split are kept where they fit in this much memory; else, and for words, captions are encoded anew."""
+
+DEAR_SECONDS = 20.0
+"""Sentences whose encoding takes longer are kept in the user's cache, for the next run that reads the same captions."""
 
 
 class CaptionFeatures:
@@ -38,7 +47,7 @@ class CaptionFeatures:
         self.total = int(counts.sum())
         self.table: Tensor | None = None
         if not words and self.total * (1 + counterfactuals) * encoder.sentence_width * 4 <= TABLE_BYTES:
-            self.table = encode_all(encoder, self._every_caption(), sentence_only=True).sentence.to(self.device)
+            self.table = kept_sentences(encoder, self._every_caption()).to(self.device)
 
     def of(self, indices: NDArray[np.int64], numbers: NDArray[np.int64]) -> TextFeatures:
         """Features of caption `numbers[b]` of picture `indices[b]`, B rows on the device."""
@@ -69,3 +78,23 @@ class CaptionFeatures:
             draws = np.tile(np.arange(self.counterfactuals), self.total)
             captions += self.pictures.counterfactuals(indices.repeat(self.counterfactuals), numbers.repeat(self.counterfactuals), draws)
         return captions
+
+
+def kept_sentences(encoder: TextEncoder, captions: list[str]) -> Tensor:
+    """Sentence embeddings [N, D] of captions, on the CPU: from the cache, where the same encoder has read them before, or else anew."""
+    digest = hashlib.sha256(json.dumps([encoder_config(encoder), captions], ensure_ascii=False).encode())
+    for name, value in sorted(encoder.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    place = cache_folder() / "sentences" / f"{digest.hexdigest()[:24]}.npy"
+    if place.exists():
+        try:
+            found = torch.from_numpy(np.load(place, allow_pickle=False))
+            if found.shape == (len(captions), encoder.sentence_width):
+                return found
+        except (OSError, ValueError, EOFError):
+            pass  # damaged: encoded again below
+    start = time.monotonic()
+    sentences = encode_all(encoder, captions, sentence_only=True).sentence
+    if time.monotonic() - start > DEAR_SECONDS:
+        keep_array(place, sentences.numpy())
+    return sentences

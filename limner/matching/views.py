@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limner.core.errors import DataError, SettingsError
-from limner.core.files import cache_folder
+from limner.core.files import cache_folder, keep_array
 from limner.data.loader import to_network
 from limner.data.pictures import CaptionedPictures
 from limner.features.network import FeatureNetwork
@@ -73,7 +73,7 @@ class NetworkFeatures(FixedFeatures):
                 if view % 2:
                     shown = np.where((mirrorable & pictures.may_flip)[:, None, None, None], shown[:, :, ::-1], shown)
                 views[rows, view] = self.of(to_network(shown, pictures.resolution, device_of(self.network))).cpu().numpy()
-        _keep(place, views)
+        keep_array(place, views)
         return torch.from_numpy(views)
 
     @torch.no_grad()
@@ -145,14 +145,3 @@ def crop(stored: NDArray[np.uint8], side: int, number: int) -> NDArray[np.uint8]
     margin = stored.shape[1] - side
     top, left = ((margin // 2, margin // 2), (0, 0), (0, margin), (margin, 0), (margin, margin))[number]
     return stored[:, top : top + side, left : left + side]
-
-
-def _keep(place: Path, views: NDArray[np.float32]) -> None:
-    """Write the cache whole or not at all; without it, views are made again next time."""
-    fresh = place.with_name(f".{place.name}.new.npy")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        np.save(fresh, views, allow_pickle=False)
-        fresh.replace(place)
-    except OSError:
-        fresh.unlink(missing_ok=True)

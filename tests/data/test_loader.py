@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -186,3 +187,25 @@ def test_a_batch_of_distinct_classes_holds_each_once() -> None:
         Loader(pictures, phase(batch_size=9, distinct_classes=True), seed=3)
     pictures.class_ids = None  # type: ignore[assignment]
     assert len(Loader(pictures, phase(batch_size=9, distinct_classes=True), seed=3).batch(0)) == 9
+
+
+def test_sentences_that_were_dear_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LIMNER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("limner.data.captions.DEAR_SECONDS", -1.0)
+    pictures = Numbered()
+    tokenizer = WordTokenizer.build(caption for index in range(len(pictures)) for caption in pictures.captions(index))
+    torch.manual_seed(0)
+    encoder = RecurrentEncoder(tokenizer, RecurrentSettings(word_embedding=4, hidden=4, sentence_width=6))
+    table = CaptionFeatures(encoder, pictures).table
+    (kept,) = (tmp_path / "cache").rglob("*.npy")
+    assert table is not None and np.array_equal(np.load(kept), table.numpy())
+    np.save(kept, np.load(kept) + 1)
+    again = CaptionFeatures(encoder, pictures).table
+    assert again is not None and again.equal(table + 1)
+    kept.write_bytes(b"short")
+    mended = CaptionFeatures(encoder, pictures).table
+    assert mended is not None and mended.equal(table)
+    with torch.no_grad():
+        encoder.to_sentence.bias.add_(1)
+    changed = CaptionFeatures(encoder, pictures).table
+    assert changed is not None and not changed.equal(table) and len(list((tmp_path / "cache").rglob("*.npy"))) == 2
