@@ -16,7 +16,7 @@ from limner.core.errors import DataError, SettingsError
 
 DESCRIPTION = """Score a matching model on pictures it was not trained on: retrieval among pools of 100, both ways.
 Where there are classes, also zero-shot classification (top-1) and retrieval by class (AP@k), as published: a class is the mean embedding of
-all its captions.
+all its captions. On the garden, also how often a picture's caption comes before 99 that each contradict the picture.
 
 examples:
   limner evaluate runs/words
@@ -63,7 +63,8 @@ def main(argv: Sequence[str]) -> int:
 def measured(model: Any, data: str, arguments: EvaluateMatchingArguments) -> dict[str, Any]:
     """Every figure, with what it was taken on."""
     import limner
-    from limner.data.catalog import open_data
+    from limner.data.catalog import GardenPictures, open_data
+    from limner.matching.distractors import distractor_retrieval
     from limner.matching.retrieval import retrieval
     from limner.matching.zero_shot import zero_shot
 
@@ -88,6 +89,8 @@ def measured(model: Any, data: str, arguments: EvaluateMatchingArguments) -> dic
     }
     if pictures.class_ids is not None:
         record["zero_shot"] = zero_shot(model, pictures)
+    if isinstance(pictures, GardenPictures):
+        record["distractors"] = distractor_retrieval(model, pictures, count=arguments.count, seed=arguments.seed)
     return record
 
 
@@ -108,8 +111,23 @@ def table(record: dict[str, Any]) -> str:
             f"  {'chance':<22}{100 * shot['chance']:>7.1f}%" + 4 * f"{100 * shot['chance_ap']:>7.1f}%",
             f"  {'a perfect one':<22}{100:>7.1f}%" + "".join(f"{100 * shot[f'most_ap_{depth}']:>7.1f}%" for depth in (1, 5, 10, 50)),
         ]
+    if "distractors" in record:
+        lines.append(distractors_table(record["distractors"]))
     facts = ", ".join(f"{name} {value}" for name, value in protocol.items())
     return "\n".join([*lines, f"\nprotocol: {facts}"])
+
+
+def distractors_table(found: dict[str, float]) -> str:
+    """The figures of `distractor_retrieval` as lines of text."""
+    named = {name.removeprefix("right_first_of_"): share for name, share in found.items() if name.startswith("right_first_of_")}
+    return "\n".join(
+        [
+            f"\none true caption and {found['distractors']:.0f} that contradict the picture ({found['count']:,.0f} pictures)",
+            f"  {'the true one first':<22}{100 * found['right_first']:>7.1f}%   mean rank {found['mean_rank']:.2f}",
+            f"  {'chance':<22}{100 * found['chance']:>7.1f}%",
+            "  by the attributes that the true one names: " + ", ".join(f"{number}: {100 * share:.1f}%" for number, share in named.items()),
+        ]
+    )
 
 
 def _trained_on(path: Path, about: dict[str, Any]) -> str:
