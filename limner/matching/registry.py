@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from limner.matching.model import MatchingModel
 
 MODELS: Mapping[str, tuple[str, str]] = {
+    "damsm": ("limner.matching.damsm", "DAMSM"),
     "sje": ("limner.matching.sje", "SJE"),
+    "vs-similarity": ("limner.matching.vs_similarity", "VSSimilarity"),
 }
 """For each name, as `limner train` takes it, the module and the class."""
 

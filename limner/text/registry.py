@@ -8,9 +8,10 @@ from limner.core.errors import CheckpointError, unknown_name
 from limner.text.bag_of_words import BagOfWords
 from limner.text.char_cnn_rnn import CharCnnRnn
 from limner.text.encoder import TextEncoder
+from limner.text.lstm import LSTMEncoder
 from limner.text.recurrent import RecurrentEncoder
 
-ENCODER_KINDS: dict[str, type[TextEncoder]] = {encoder.kind: encoder for encoder in (RecurrentEncoder, CharCnnRnn, BagOfWords)}
+ENCODER_KINDS: dict[str, type[TextEncoder]] = {encoder.kind: encoder for encoder in (RecurrentEncoder, CharCnnRnn, BagOfWords, LSTMEncoder)}
 """Every kind of encoder that can be saved and found again."""
 
 
