@@ -98,13 +98,14 @@ def model_card(model: DAMSM, text: Path, image: Path) -> str:
     resize = "by their corners, as PyTorch before 0.4 did" if model.settings.align_corners else "by half pixels, as PyTorch does today"
     return f"""# DAMSM, imported
 
-Says how well a caption fits a picture. A bidirectional LSTM over {len(model.encoder.vocabulary.words):,} words and an Inception-v3 that this folder holds;
-{model.settings.width} numbers. Xu et al.: *AttnGAN*, CVPR 2018, arXiv:1711.10485.
+Says how well a caption fits a picture: a bidirectional LSTM over {len(model.encoder.vocabulary.words):,} words,
+an Inception-v3 that this folder holds, {model.settings.width} numbers. Xu et al.: *AttnGAN*, CVPR 2018, arXiv:1711.10485.
 
 Imported by `limner import damsm` from `{text.name}` (sha256 `{sha256(text)}`) and `{image.name}`
 (sha256 `{sha256(image)}`). Its weights belong to whoever trained them, under their terms.
 
-Pictures are brought to 299 px {resize}. Captions are cut after {model.settings.maximum_words} words; words that the vocabulary lacks are left out.
+Pictures are brought to 299 px {resize}.
+Captions are cut after {model.settings.maximum_words} words; words that the vocabulary lacks are left out.
 """
 
 

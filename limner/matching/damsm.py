@@ -109,7 +109,7 @@ class DAMSM(MatchingModel):
     presets: ClassVar[Mapping[str, Preset]] = {
         "as-published": Preset(sentence="The authors' settings for birds; Inception-v3 sees pictures at 299 px.", resolution=299),
         "cpu": Preset(
-            sentence="A small picture network from nothing and changed captions as wrong ones, for two CPU cores and a quarter of an hour.",
+            sentence="A small picture network from nothing and changed captions as wrong ones, for two CPU cores and a few minutes.",
             resolution=32,
             method={
                 "pictures": TRAINED,
@@ -140,7 +140,9 @@ class DAMSM(MatchingModel):
         if settings.pictures == TRAINED:
             self.picture_side = CompactRegions(settings.width, settings.picture_channels, conditions.resolution)
         elif settings.pictures == INSIDE:  # an imported one: its batch statistics are no published file's, so the model holds it
-            self.picture_side = InceptionRegions(settings.width, TorchvisionInception(classifier=False, align_corners=settings.align_corners))
+            self.picture_side = InceptionRegions(
+                settings.width, TorchvisionInception(classifier=False, align_corners=settings.align_corners)
+            )
         else:
             network = load_inception(settings.pictures, settings.align_corners)
             self.looks_with = f"{network.name} {network.content_hash}"
@@ -149,11 +151,15 @@ class DAMSM(MatchingModel):
     @classmethod
     def for_data(cls, settings: DAMSMSettings, pictures: CaptionedPictures, resolution: int) -> Self:
         if settings.pictures == INSIDE:
-            raise SettingsError("method.pictures is 'inside', which imported models alone have: give tv-inception, tv-inception=FILE or trained")
+            raise SettingsError(
+                "method.pictures is 'inside', as imported models alone are: give tv-inception, tv-inception=FILE or trained"
+            )
         captions = (caption for index in range(len(pictures)) for caption in pictures.captions(index))
         widths = LSTMSettings(word_embedding=settings.word_embedding, width=settings.width, dropout=settings.dropout)
         encoder = LSTMEncoder(Vocabulary.build(captions, settings.maximum_words), widths)
-        return cls.from_saved(settings, Conditions(resolution=resolution, sentence_width=settings.width, word_width=settings.width), encoder)
+        return cls.from_saved(
+            settings, Conditions(resolution=resolution, sentence_width=settings.width, word_width=settings.width), encoder
+        )
 
     @classmethod
     def from_saved(cls, settings: DAMSMSettings, conditions: Conditions, encoder: TextEncoder) -> Self:
@@ -226,7 +232,9 @@ class DAMSM(MatchingModel):
         if changed_words is not None and changed_sentence is not None:
             found["counterfactual"] = (by_sentence.diagonal() > changed_sentence[:, 0]).float().mean()
             found["counterfactual_by_words"] = (by_words.diagonal() > changed_words[:, 0]).float().mean()
-        return {"words": words[0] + words[1], "sentences": sentences[0] + sentences[1]}, {name: value.detach() for name, value in found.items()}
+        return {"words": words[0] + words[1], "sentences": sentences[0] + sentences[1]}, {
+            name: value.detach() for name, value in found.items()
+        }
 
     def _same(self, captions: Sequence[str], classes: Tensor | None, device: torch.device) -> Tensor | None:
         """[B, B] bool: pairs that are no mistake, or None."""

@@ -55,7 +55,9 @@ class CompactRegions(nn.Module):
         super().__init__()
         halvings = round(math.log2(resolution)) - 2
         if halvings < 1 or resolution != 4 * 2**halvings:
-            raise SettingsError(f"the trained picture network cannot see {resolution} px: choose a power of two from 8 on, such as 32 or 64")
+            raise SettingsError(
+                f"the trained picture network cannot see {resolution} px: choose a power of two from 8 on, such as 32 or 64"
+            )
         widths = [min(channels * 2**stage, 4 * channels) for stage in range(halvings)]
         layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, stride=2, padding=1), Residual(widths[0])]
         for before, after in zip(widths[:-1], widths[1:], strict=True):

@@ -108,7 +108,9 @@ class VSSimilarity(MatchingModel):
         self.to_pictures = nn.Linear(self.fixed.width, settings.width)
         self.to_captions = nn.Linear(encoder.sentence_width, settings.width)
         for layer in (self.to_pictures, self.to_captions):
-            nn.init.normal_(layer.weight, std=(6 / (layer.in_features + layer.out_features)) ** 0.5)  # as the code: Glorot's bound as deviation
+            nn.init.normal_(
+                layer.weight, std=(6 / (layer.in_features + layer.out_features)) ** 0.5
+            )  # as the code: Glorot's bound as deviation
             nn.init.zeros_(layer.bias)
         self.table: Tensor | None = None
 
@@ -130,8 +132,16 @@ class VSSimilarity(MatchingModel):
 
     def phases(self) -> list[Phase]:
         settings = self.settings
-        budget = {"epochs": settings.epochs, "steps": settings.steps}
-        return [Phase(name="ranking", resolution=self.resolution, batch_size=settings.batch_size, encoded=False, **budget)]
+        return [
+            Phase(
+                name="ranking",
+                resolution=self.resolution,
+                batch_size=settings.batch_size,
+                epochs=settings.epochs,
+                steps=settings.steps,
+                encoded=False,
+            )
+        ]
 
     def prepare(self, pictures: CaptionedPictures) -> None:
         self.table = self.fixed.views(pictures, self.settings.views).to(device_of(self))

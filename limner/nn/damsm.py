@@ -113,7 +113,8 @@ def _scores(regions: Tensor, products: Tensor, lengths: Tensor, mask: Tensor, ga
     """Regions [P, D, R], their products with words [P, R, C, T], lengths of words and mask [P or 1, C, T] -> [P, C].
 
     What a word sees is a weighted sum of regions, so that its product with the word and its length follow from the regions' products with
-    the word and with each other: no vector of width D is made for each word of each pair. That takes float32, whatever the precision around it.
+    the word and with each other: no vector of width D is made for each word of each pair. That takes float32, whatever the precision
+    around it.
     """
     attention = _attention(products, mask, gammas.attention)
     among = regions.transpose(1, 2) @ regions  # [P, R, R]

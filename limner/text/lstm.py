@@ -37,7 +37,9 @@ class LSTMSettings:
 
     def __post_init__(self) -> None:
         if self.width < 2 or self.width % 2 or self.word_embedding < 1:
-            raise SettingsError(f"an LSTM encoder cannot be {self.width} wide, {self.word_embedding} a word: choose an even width from 2 on")
+            raise SettingsError(
+                f"an LSTM encoder cannot be {self.width} wide, {self.word_embedding} a word: choose an even width from 2 on"
+            )
         if not 0 <= self.dropout < 1:
             raise SettingsError(f"dropout is {self.dropout}: choose from 0 to below 1")
 

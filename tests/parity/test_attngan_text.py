@@ -1,4 +1,4 @@
-"""AttnGAN's text encoder and DAMSM's losses against stored results of the authors' code; the generator's arrays have a test of their own."""
+"""AttnGAN's text encoder and DAMSM's losses against stored results of the authors' code; its other arrays are the generator's."""
 
 from __future__ import annotations
 
