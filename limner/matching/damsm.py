@@ -99,8 +99,8 @@ class DAMSMSettings:
 class DAMSM(MatchingModel):
     """A bidirectional LSTM and a picture side with regions, trained by the attention-driven matching losses.
 
-    Captions and pictures are embedded by sentence and whole picture, of length 1, as AttnGAN's R-precision ranks them; `word_scores` compares
-    words with regions.
+    Captions and pictures are embedded by sentence and whole picture, of length 1, as AttnGAN's R-precision ranks them; `word_scores`
+    compares words with regions.
     """
 
     Settings: ClassVar[type] = DAMSMSettings
@@ -131,8 +131,8 @@ class DAMSM(MatchingModel):
         super().__init__(settings, conditions)
         if not conditions.sentence_width == encoder.sentence_width == encoder.word_width == settings.width:
             raise SettingsError(
-                f"widths differ: {settings.width} in the settings of DAMSM, {encoder.sentence_width} a sentence and {encoder.word_width} a word "
-                "in the text encoder: make them equal"
+                f"widths differ: {settings.width} in the settings of DAMSM; in the text encoder {encoder.sentence_width} a sentence and "
+                f"{encoder.word_width} a word: make them equal"
             )
         self.encoder = encoder
         self.gammas = damsm.Gammas(attention=settings.gamma_attention, words=settings.gamma_words, pairs=settings.gamma_pairs)

@@ -168,7 +168,7 @@ class VSSimilarity(MatchingModel):
         return F.normalize(self.to_captions(self.encoder(captions).sentence), dim=1)
 
     def embed_pictures(self, pictures: Tensor) -> Tensor:
-        return self._embed_features(self.fixed.of(pictures))
+        return self._embed_features(self.fixed.of(pictures.cpu()).to(device_of(self)))  # the fixed network stays on the CPU
 
     def _embed_features(self, features: Tensor) -> Tensor:
         return F.normalize(self.to_pictures(features), dim=1)
