@@ -138,8 +138,13 @@ def test_long_captions_are_thinned_in_training_and_cut_elsewhere(flowers: Garden
 def test_inception_stays_frozen_and_out_of_what_is_saved(flowers: GardenPictures, monkeypatch: pytest.MonkeyPatch) -> None:
     network = TorchvisionInception(classifier=False)
     monkeypatch.setattr(damsm, "load_inception", lambda spec, align_corners: network.freeze())
-    model, _ = made(flowers, pictures="tv-inception")
+    model, batch = made(flowers, pictures="tv-inception", batch_size=2)
     model.train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    found = gradients(model, list(model.training_step(batch, START)))
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    heads = {name: slope.norm() for name, slope in found.items() if name.startswith("pictures ")}
+    assert len(heads) == 3 and all(norm.isfinite() and norm > 0 for norm in heads.values())
     assert isinstance(model.picture_side, InceptionRegions)
     assert not any(module.training for module in model.picture_side.network.modules())
     assert model.looks_with == f"tv-inception {network.content_hash}"
