@@ -1,6 +1,6 @@
 """The figures of docs/flowers.md from its four runs: the same captions and noises side by side, and FID by epoch.
 
-    python benchmarks/flowers.py --runs runs --data prepared/flowers64 --out docs/images
+python benchmarks/flowers.py --runs runs --data prepared/flowers64 --out docs/images
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ Turn a checkpoint of the authors' code, or of a port of it, into a folder that L
   char-cnn-rnn  the text encoder of Reed et al. (CVPR 2016): a .pth file of the PyTorch port, for --text.encoder
   dcgan-cls     generator and discriminator of the PyTorch port of GAN-CLS: gen_N.pth, disc_N.pth
   clip          OpenAI's or open_clip's weights of CLIP: a matching model, which also classifies pictures
+  damsm         AttnGAN's text encoder, alone or with its image encoder: text_encoderN.pth, image_encoderN.pth
 
 example:
   limner import char-cnn-rnn flowers.pth --out encoders/flowers
@@ -44,6 +45,13 @@ examples:
   limner import clip ViT-B-32.pt --vocabulary bpe_simple_vocab_16e6.txt.gz --out models/clip
   limner import clip open_clip_model.safetensors --activation gelu --vocabulary bpe_simple_vocab_16e6.txt.gz --out models/laion
   limner explore classify models/clip picture.jpg --labels cat dog"""
+
+DAMSM = """Turn AttnGAN's encoders (taoxugit/AttnGAN) into a text encoder or, both together, into a matching model.
+The words are part of the weights: give those of the captions.pickle that belongs to them, one a line, in the order of their ids from 1.
+
+examples:
+  limner import damsm text_encoder200.pth --words words.txt --out encoders/birds
+  limner import damsm text_encoder200.pth image_encoder200.pth --words words.txt --out models/birds-damsm"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +90,25 @@ class ClipArguments:
     """The nonlinearity that the weights were trained with; known for OpenAI's archives, to be told for others."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class DAMSMArguments:
+    text: Annotated[Positional[Path], arg(metavar="TEXT_ENCODER")]
+    """The authors' text_encoderN.pth: a state dict."""
+    image: Annotated[Positional[Path | None], arg(metavar="IMAGE_ENCODER")] = None
+    """Their image_encoderN.pth: makes a matching model. Without it the text encoder alone is kept."""
+    words: Annotated[Path, arg(metavar="FILE")]
+    """The vocabulary that they were trained with: one word a line, that of id 1 first."""
+    out: Annotated[Path, arg(metavar="DIR")]
+    """The folder to write; it must not exist yet."""
+    maximum_words: Annotated[int, arg(metavar="N")] = 18
+    """Words of a caption that are read."""
+    resize: Literal["corners", "half-pixel"] = "corners"
+    """How pictures are brought to 299 px: as PyTorch did when the weights were made, or as it does today."""
+
+
 def main(argv: Sequence[str]) -> int:
     """Run `limner import KIND ...` and return its exit code."""
-    kinds = {"char-cnn-rnn": char_cnn_rnn, "dcgan-cls": dcgan_cls, "clip": clip}
+    kinds = {"char-cnn-rnn": char_cnn_rnn, "dcgan-cls": dcgan_cls, "clip": clip, "damsm": damsm}
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(HELP)
         return 0
@@ -136,6 +160,29 @@ def clip(argv: Sequence[str]) -> int:
     model = import_clip(arguments.file, arguments.out, arguments.vocabulary, arguments.activation)
     print(f"{arguments.out}: {described(model)}")
     print(f"use it: limner explore classify {arguments.out} PICTURE --labels cat dog")
+    return 0
+
+
+def damsm(argv: Sequence[str]) -> int:
+    """`limner import damsm`: files of AttnGAN's authors to a text encoder folder, or to that of a matching model."""
+    arguments = parse(DAMSMArguments, argv, prog="limner import damsm", description=DAMSM)
+    refuse_existing(arguments.out)
+    from limner.interop import damsm as files
+    from limner.matching.saving import save_matching
+    from limner.text.saving import save_encoder
+
+    words = files.read_words(arguments.words)
+    if arguments.image is None:
+        encoder = files.read_text_encoder(arguments.text, words, arguments.maximum_words)
+        save_encoder(encoder, arguments.out, files.text_card(encoder, arguments.text))
+        print(f"{arguments.out}: a text encoder of {len(words):,} words, {encoder.sentence_width} numbers a sentence")
+    else:
+        corners = arguments.resize == "corners"
+        model = files.read_damsm(arguments.text, arguments.image, words, arguments.maximum_words, align_corners=corners)
+        card = files.model_card(model, arguments.text, arguments.image)
+        save_matching(arguments.out, "damsm", model, files.about(arguments.text, arguments.image), card)
+        print(f"{arguments.out}: a matching model of {len(words):,} words; score it: limner evaluate {arguments.out} --data DIR")
+    print(f"use it: limner train METHOD --data DIR --text.encoder {arguments.out} --out RUN")
     return 0
 
 

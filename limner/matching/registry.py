@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 MODELS: Mapping[str, tuple[str, str]] = {
     "clip": ("limner.matching.clip", "CLIP"),
+    "damsm": ("limner.matching.damsm", "DAMSM"),
     "sje": ("limner.matching.sje", "SJE"),
+    "vs-similarity": ("limner.matching.vs_similarity", "VSSimilarity"),
 }
 """For each name, as `limner train` takes it, the module and the class."""
 

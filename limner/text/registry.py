@@ -9,11 +9,12 @@ from limner.text.bag_of_words import BagOfWords
 from limner.text.char_cnn_rnn import CharCnnRnn
 from limner.text.clip_text import ClipText
 from limner.text.encoder import TextEncoder
+from limner.text.lstm import LSTMEncoder
 from limner.text.recurrent import RecurrentEncoder
 from limner.text.standardized import Standardized
 
 ENCODER_KINDS: dict[str, type[TextEncoder]] = {
-    encoder.kind: encoder for encoder in (RecurrentEncoder, CharCnnRnn, BagOfWords, Standardized, ClipText)
+    encoder.kind: encoder for encoder in (RecurrentEncoder, CharCnnRnn, BagOfWords, Standardized, ClipText, LSTMEncoder)
 }
 """Every kind of encoder that can be saved and found again."""
 

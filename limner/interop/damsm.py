@@ -1,0 +1,129 @@
+"""AttnGAN's text and image encoders as the authors store them (taoxugit/AttnGAN: `text_encoder200.pth`, `image_encoder200.pth`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from limner.core.errors import CheckpointError, DataError
+from limner.core.files import sha256
+from limner.core.method import Conditions
+from limner.interop.state_dicts import read_state_dict
+from limner.matching.damsm import DAMSM, INSIDE, DAMSMSettings
+from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
+
+_HEADS = {"emb_features.": "to_regions.", "emb_cnn_code.": "to_picture."}
+
+
+def read_words(path: Path) -> list[str]:
+    """The words of a vocabulary file: UTF-8 text, one a line, in the order of their ids from 1."""
+    try:
+        words = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read words from {path} ({error}): give UTF-8 text with one word a line") from error
+    if not words or any(not word or word != word.strip() for word in words):
+        raise DataError(f"{path} holds a line that is no word: give one word a line, that of id 1 first")
+    return words
+
+
+def read_text_encoder(path: Path, words: Sequence[str] | None = None, maximum_words: int = 18) -> LSTMEncoder:
+    """The text encoder that a file of the authors holds, in evaluation mode.
+
+    words: its vocabulary in the order of ids from 1; without it the encoder reads ids alone (`LSTMEncoder.read`).
+    Raises CheckpointError for any other file, and where the words are not as many as the file's.
+    """
+    tensors = read_state_dict(path)
+    for name, dimensions in (("encoder.weight", 2), ("rnn.weight_hh_l0", 2)):
+        if name not in tensors or tensors[name].ndim != dimensions:
+            raise _not_one(path, "text encoder", f"it has no matrix '{name}'")
+    ids, embedding = tensors["encoder.weight"].shape
+    if words is not None and len(words) != ids - 1:
+        raise CheckpointError(
+            f"{path} knows {ids - 1:,} words beside padding and the list has {len(words):,}: give the vocabulary that it was trained with"
+        )
+    named = [f"word {number}" for number in range(1, ids)] if words is None else words  # with a space inside, no caption's word is one
+    settings = LSTMSettings(word_embedding=embedding, width=2 * tensors["rnn.weight_hh_l0"].shape[1])
+    encoder = LSTMEncoder(Vocabulary(named, maximum_words), settings)
+    renamed = {name.replace("encoder.", "embedding.", 1).replace("rnn.", "reader.", 1): value for name, value in tensors.items()}
+    _fill(encoder, renamed, path, "text encoder")
+    return encoder.eval()
+
+
+def read_damsm(text: Path, image: Path, words: Sequence[str], maximum_words: int = 18, align_corners: bool = True) -> DAMSM:
+    """Text and image encoder together as a matching model that holds its Inception-v3, in evaluation mode."""
+    encoder = read_text_encoder(text, words, maximum_words)
+    settings = DAMSMSettings(
+        pictures=INSIDE,
+        align_corners=align_corners,
+        width=encoder.sentence_width,
+        word_embedding=encoder.settings.word_embedding,
+        maximum_words=maximum_words,
+    )
+    model = DAMSM(settings, Conditions(resolution=256, sentence_width=settings.width, word_width=settings.width), encoder)
+    renamed = {}
+    for name, value in read_state_dict(image).items():
+        if name.startswith(("AuxLogits.", "fc.")):
+            continue
+        head = next((ours + name.removeprefix(theirs) for theirs, ours in _HEADS.items() if name.startswith(theirs)), None)
+        renamed[head or f"network.{name}"] = value
+    _fill(model.picture_side, renamed, image, "image encoder")
+    model.eval().requires_grad_(False)
+    return model
+
+
+def about(text: Path, image: Path) -> dict[str, str]:
+    """Where a model comes from: the two files and their hashes."""
+    return {"imported_from": f"{text.name}, {image.name}", "text_sha256": sha256(text), "image_sha256": sha256(image)}
+
+
+def text_card(encoder: LSTMEncoder, path: Path) -> str:
+    """What goes beside an imported text encoder."""
+    return f"""# AttnGAN's text encoder, imported
+
+A bidirectional LSTM: {len(encoder.vocabulary.words):,} words, {encoder.sentence_width} numbers a word and a sentence.
+Xu et al.: *AttnGAN*, CVPR 2018, arXiv:1711.10485.
+
+Imported by `limner import damsm` from `{path.name}` (sha256
+`{sha256(path)}`). Its weights belong to whoever trained them, under their terms.
+
+Captions are cut after {encoder.vocabulary.maximum_words} words; words that the vocabulary lacks are left out.
+"""
+
+
+def model_card(model: DAMSM, text: Path, image: Path) -> str:
+    """What goes beside an imported matching model."""
+    assert isinstance(model.encoder, LSTMEncoder)
+    resize = "by their corners, as PyTorch before 0.4 did" if model.settings.align_corners else "by half pixels, as PyTorch does today"
+    return f"""# DAMSM, imported
+
+Says how well a caption fits a picture: a bidirectional LSTM over {len(model.encoder.vocabulary.words):,} words,
+an Inception-v3 that this folder holds, {model.settings.width} numbers. Xu et al.: *AttnGAN*, CVPR 2018, arXiv:1711.10485.
+
+Imported by `limner import damsm` from `{text.name}` (sha256 `{sha256(text)}`) and `{image.name}`
+(sha256 `{sha256(image)}`). Its weights belong to whoever trained them, under their terms.
+
+Pictures are brought to 299 px {resize}.
+Captions are cut after {model.settings.maximum_words} words; words that the vocabulary lacks are left out.
+"""
+
+
+def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path, what: str) -> None:
+    expected = module.state_dict()
+    given = dict(tensors)
+    for name, value in expected.items():
+        if name.endswith("num_batches_tracked"):  # old files lack it
+            given.setdefault(name, value)
+    for name in sorted(expected.keys() | given.keys()):
+        if name not in given:
+            raise _not_one(path, what, f"it lacks '{name}'")
+        if name not in expected:
+            raise _not_one(path, what, f"it holds '{name}' too")
+        if given[name].shape != expected[name].shape:
+            raise _not_one(path, what, f"'{name}' is {list(given[name].shape)} where {list(expected[name].shape)} fits the rest")
+    module.load_state_dict(given)
+
+
+def _not_one(path: Path, what: str, why: str) -> CheckpointError:
+    return CheckpointError(f"{path} is no {what} of AttnGAN ({why}): give a .pth file that the authors' pretrain_DAMSM.py saved")
