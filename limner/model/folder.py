@@ -59,6 +59,7 @@ def save_model(
     try:
         with whole_folder(folder) as fresh:
             save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, fresh / "model.safetensors")
+            (fresh / "model.safetensors").chmod(0o644)  # safetensors leaves it to its owner alone, and it is made to be shared
             config["weights_sha256"] = sha256(fresh / "model.safetensors")
             (fresh / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
             (fresh / "README.md").write_text(card, encoding="utf-8")
