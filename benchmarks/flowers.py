@@ -54,7 +54,7 @@ def grid(arguments: Arguments) -> None:
             names += [RUNS[name], *[""] * (arguments.pictures - 1)]
         rows.append(row)
         labels.append(names)
-    caption_grid(rows, captions, tile=88, labels=labels, apart=1).save(arguments.out / "flowers-grid.png")
+    caption_grid(rows, captions, tile=88, labels=labels, apart=1).save(arguments.out / "flowers-grid.jpg", quality=88)
 
 
 def curves(arguments: Arguments) -> None:
