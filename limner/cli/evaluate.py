@@ -226,12 +226,13 @@ def score_source(
     """Take the metrics of painted or stored pictures on every split, with a progress bar."""
     from limner.features.registry import load_feature_network
     from limner.metrics.evaluate import check_metrics, evaluate
+    from limner.metrics.registry import chosen, metric_class
     from limner.metrics.share import Share
 
     check_metrics(metrics, splits)
     device = "cpu" if device == "auto" else device
     network = load_feature_network(features).to(device) if features else None
-    if network is None and splits[0].name != "garden":
+    if network is None and splits[0].name != "garden" and any("features" in metric_class(name).needs for name in chosen(metrics)):
         print(
             f"limner: warning: no --features given, so '{splits[0].name}' is scored by the network that knows the garden alone: compare "
             "such scores with each other at most; --features fid-inception takes the network of published figures",

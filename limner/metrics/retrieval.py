@@ -88,7 +88,8 @@ class _RPrecision(Metric):
             numbers = tested[start : start + _BLOCK]
             similar = compare(self.scene.matching, pictures[numbers], captions)  # [n, N]
             own = similar[torch.arange(len(similar)), numbers]
-            parts.append(hits(own, similar.gather(1, self.wrong_ones[start : start + _BLOCK]), self.ties))
+            wrong = self.wrong_ones[start : start + len(numbers)]  # there may be fewer real pictures than captions
+            parts.append(hits(own, similar.gather(1, wrong), self.ties))
         return np.concatenate(parts)
 
     def left_out(self) -> tuple[str, ...]:

@@ -118,3 +118,13 @@ def test_pixels_are_nearest_to_those_of_a_picture_that_fits(found):
         value = values(found, metric)
         assert value["perfect"] > 1.3 * value["caption ignored"], metric
     assert values(found, "ssim")["noise"] < 0.1 * values(found, "ssim")["caption ignored"] + 0.02
+
+
+def test_more_pictures_may_be_asked_for_than_there_are_real_ones(tmp_path):
+    pictures = GardenPictures(Garden("test", length=60, resolution=SIDE))
+    known = Known("test", SIDE, GardenPictures(Garden("train", length=80, resolution=SIDE)))
+    scores = evaluate(known.perfect, [pictures], ["all"], 140, matching=Reader(), training=known.training, cache=tmp_path, batch_size=64)
+    assert {score.protocol.count for score in scores} == {140} and {score.protocol.reference_count for score in scores} == {60}
+    found = {score.name: score for score in scores}
+    assert found["r-precision"].value > 0.9 and found["r-precision"].real > 0.9
+    assert all(np.isfinite(score.value) for score in scores)
