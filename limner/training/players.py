@@ -51,6 +51,11 @@ class Turn:
         module = self.player.module
         return [value for value in (*module.parameters(), *module.buffers()) if value.is_floating_point()]
 
+    @property
+    def updates(self) -> int:
+        """How many steps the optimiser has taken, before a resumed run too; steps left out do not count. Waits for the device."""
+        return max((int(state["step"]) for state in self.optimizer.state.values()), default=0)
+
     def take(self, loss: Tensor, progress: Progress, batch_size: int) -> Tensor:
         """Minimise the loss over this player's parameters by one step; returns 1.0 where the step was left out, else 0.0, on the device.
 

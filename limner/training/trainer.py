@@ -19,6 +19,7 @@ from limner.core.errors import TrainingError
 from limner.core.method import Method, Phase, Progress
 from limner.core.settings import TrainingSettings
 from limner.data.loader import Loader
+from limner.training.health import CollapseWatch
 from limner.training.log import Means, RunLog
 from limner.training.players import AllReduce, Statistics, Turn
 from limner.training.signals import StopRequest
@@ -90,6 +91,7 @@ class Trainer:
     sample: Callable[[], dict[str, float]]
     evaluate: Callable[[], dict[str, float]] = dict
     _means: Means = field(default_factory=Means)
+    _watch: CollapseWatch = field(default_factory=CollapseWatch)
 
     def train(self, stage: Stage, loader: Loader, turns: Mapping[str, Turn], position: Position) -> bool:
         """Train a stage from where it stands to its end; returns False where it was asked to stop before. The caller saves what is reached.
@@ -112,7 +114,7 @@ class Trainer:
                 self._write(stage, loader, position, clock)
             if position.step % settings.sample_every == 0:
                 with clock.paused():
-                    self._sample(stage, loader, position)
+                    self._sample(stage, loader, turns, position)
                 drawn = position.step
             if stage.evaluate_every and position.step % stage.evaluate_every == 0:
                 with clock.paused():
@@ -122,7 +124,7 @@ class Trainer:
                 with clock.paused():
                     self.save()
         if position.step != drawn:
-            self._sample(stage, loader, position)
+            self._sample(stage, loader, turns, position)
         if stage.evaluate_every and position.step != evaluated and not self._asked_to_stop(0):
             self._evaluate(stage, loader, position)
         self.log.end()
@@ -173,9 +175,12 @@ class Trainer:
             "seconds": round(position.seconds, 2),
         }
 
-    def _sample(self, stage: Stage, loader: Loader, position: Position) -> None:
+    def _sample(self, stage: Stage, loader: Loader, turns: Mapping[str, Turn], position: Position) -> None:
         figures = self.sample()
         self.log.sampled(self._place(stage, loader, position), figures)
+        warning = self._watch.judge(figures, max((turn.updates for turn in turns.values() if turn.player.averaged), default=0))
+        if warning:
+            self.log.say(f"warning: {warning}")
 
     def _evaluate(self, stage: Stage, loader: Loader, position: Position) -> None:
         figures = self.evaluate()
