@@ -17,7 +17,7 @@ NOISES, CAPTIONS = "diversity/noises", "diversity/captions"
 FIRST_UPDATES = 300
 """Updates of the painter before anything is judged: a healthy run's first pictures are all the same grey, for up to 100 updates."""
 ONE_PICTURE = 0.05
-"""Both figures below this: one picture, whatever it is painted from. When first judged, healthy runs have over 0.4 between captions."""
+"""Both figures below this: one picture, whatever it is painted from. Judged, healthy runs have over 0.3 between captions."""
 UNMOVED = 0.015
 """A figure below this: what it is about changes nothing to be seen. Between noises, healthy runs give 0.03 to 0.4, collapsed ones 0.001."""
 
