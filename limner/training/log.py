@@ -112,6 +112,11 @@ class RunLog:
         shown = "  ".join(f"{name} {value:,.4g}" for name, value in figures.items())
         self.say(f"{place['phase']}  step {place['step']:,}, {place['epoch']:.1f} epochs  evaluation: {shown}")
 
+    def sampled(self, place: dict[str, Any], figures: dict[str, float]) -> None:
+        """Write what the pictures of a sample grid tell."""
+        if not self.quiet and figures:
+            self._keep(place | figures)
+
     def _keep(self, line: dict[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")

@@ -40,6 +40,8 @@ class Turn:
         self.player, self.statistics, self.all_reduce, self.ema_half_life = player, statistics, all_reduce, ema_half_life
         self.parameters = [parameter for parameter in player.module.parameters() if parameter.requires_grad]
         self.optimizer = make_optimizer(self.parameters, player.optimizer)
+        self.gradient_norm: Tensor = torch.zeros(())
+        """Norm of the whole gradient of the newest turn, averaged over processes and before any clipping; 0 where the step was left out."""
         self.average: list[Tensor] = []
         if player.averaged and ema_half_life > 0:
             self.average = [value.detach().clone() for value in self._averaged_tensors()]
@@ -48,6 +50,11 @@ class Turn:
         """Weights and batch statistics, which must fit each other."""
         module = self.player.module
         return [value for value in (*module.parameters(), *module.buffers()) if value.is_floating_point()]
+
+    @property
+    def updates(self) -> int:
+        """How many steps the optimiser has taken, before a resumed run too; steps left out do not count. Waits for the device."""
+        return max((int(state["step"]) for state in self.optimizer.state.values()), default=0)
 
     def take(self, loss: Tensor, progress: Progress, batch_size: int) -> Tensor:
         """Minimise the loss over this player's parameters by one step; returns 1.0 where the step was left out, else 0.0, on the device.
@@ -63,6 +70,7 @@ class Turn:
             finite = self._share(gradients, finite)
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         skipped = 1.0 - (finite & torch.isfinite(norm)).float()
+        self.gradient_norm = torch.where(skipped > 0, 0.0, norm.float())
         if self.player.gradient_clip:
             torch._foreach_mul_(gradients, (self.player.gradient_clip / norm.clamp_min(self.player.gradient_clip)).to(gradients[0].dtype))
         self._step(progress, skipped)

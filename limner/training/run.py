@@ -181,17 +181,21 @@ class Run:
             processes=self.fabric.world_size,
         )
 
-    def sample(self) -> None:
-        """Paint the sample grid with the averaged weights."""
+    def sample(self) -> dict[str, float]:
+        """Paint the sample grid with the averaged weights. Returns how much its pictures differ, for the log."""
+        figures: dict[str, float] = {}
         if self.grid is not None:
+            with self._painter() as model:
+                pictures = self.grid.paint(model)
             path = self.out / "samples" / f"{self.position.total_step:08d}.png"
             try:
-                with self._painter() as model:
-                    self.grid.paint(model, path)
+                self.grid.save(pictures, path)
             except OSError as error:
                 path.unlink(missing_ok=True)
                 self.log.say(f"warning: could not write {path} ({error}): training goes on, free some space")
+            figures = self.grid.diversity(pictures)
         self.fabric.barrier()
+        return figures
 
     def evaluate(self) -> dict[str, float]:
         """Score what is being trained; of a matching model, keep the best. Returns the figures for the log."""

@@ -5,16 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from limner.core import random
 from limner.core.errors import LimnerError
 from limner.core.settings import Recipe
 from limner.data.catalog import open_data
 from limner.data.pictures import CaptionedPictures
+from limner.data.reduced import at_resolution
 from limner.data.sheet import caption_grid
 from limner.model import Model
+from limner.training.health import diversity, mean_distance
 
 CAPTIONS, PICTURES = 8, 6
+REAL_PICTURES = 64
+"""Training pictures that say how much real ones differ."""
 
 
 class SampleGrid:
@@ -30,10 +35,20 @@ class SampleGrid:
         chosen = pool[random.permutation(len(pool), self.seed, "sample captions")[:CAPTIONS]]
         self.captions = [max(source.captions(int(index)), key=len) for index in chosen]
 
-    def paint(self, model: Model, path: Path) -> None:
-        """Paint the grid into a PNG file."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        real = random.permutation(len(train), self.seed, "real pictures beside the samples")[:REAL_PICTURES]
+        self.real_distance = mean_distance(at_resolution(train, recipe.resolution).read(np.sort(real)))
+
+    def paint(self, model: Model) -> NDArray[np.uint8]:
+        """Paint the grid: [captions, noises, H, W, 3]."""
         captions = [caption for caption in self.captions for _ in range(PICTURES)]
         pictures = model.pictures(captions, np.tile(np.arange(PICTURES), len(self.captions)), self.seed)
-        rows = [list(pictures[start : start + PICTURES]) for start in range(0, len(pictures), PICTURES)]
-        caption_grid(rows, self.captions).save(path)
+        return pictures.reshape(len(self.captions), PICTURES, *pictures.shape[1:])
+
+    def save(self, pictures: NDArray[np.uint8], path: Path) -> None:
+        """Write painted pictures into a PNG file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        caption_grid([list(row) for row in pictures], self.captions).save(path)
+
+    def diversity(self, pictures: NDArray[np.uint8]) -> dict[str, float]:
+        """How much painted pictures differ, beside real ones, for the log."""
+        return diversity(pictures, self.real_distance)

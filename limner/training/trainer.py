@@ -19,6 +19,7 @@ from limner.core.errors import TrainingError
 from limner.core.method import Method, Phase, Progress
 from limner.core.settings import TrainingSettings
 from limner.data.loader import Loader
+from limner.training.health import CollapseWatch
 from limner.training.log import Means, RunLog
 from limner.training.players import AllReduce, Statistics, Turn
 from limner.training.signals import StopRequest
@@ -80,16 +81,17 @@ def mean_over_processes(fabric: Fabric) -> AllReduce | None:
 
 @dataclass
 class Trainer:
-    """Runs stages. `save` writes a checkpoint, `sample` a grid, and `evaluate` returns figures for the log; the run gives all three."""
+    """Runs stages. `save` writes a checkpoint; `sample` paints a grid and `evaluate` scores, and both return figures for the log."""
 
     settings: TrainingSettings
     fabric: Fabric
     log: RunLog
     stop: StopRequest
     save: Callable[[], None]
-    sample: Callable[[], None]
+    sample: Callable[[], dict[str, float]]
     evaluate: Callable[[], dict[str, float]] = dict
     _means: Means = field(default_factory=Means)
+    _watch: CollapseWatch = field(default_factory=CollapseWatch)
 
     def train(self, stage: Stage, loader: Loader, turns: Mapping[str, Turn], position: Position) -> bool:
         """Train a stage from where it stands to its end; returns False where it was asked to stop before. The caller saves what is reached.
@@ -112,7 +114,7 @@ class Trainer:
                 self._write(stage, loader, position, clock)
             if position.step % settings.sample_every == 0:
                 with clock.paused():
-                    self.sample()
+                    self._sample(stage, loader, turns, position)
                 drawn = position.step
             if stage.evaluate_every and position.step % stage.evaluate_every == 0:
                 with clock.paused():
@@ -122,7 +124,7 @@ class Trainer:
                 with clock.paused():
                     self.save()
         if position.step != drawn:
-            self.sample()
+            self._sample(stage, loader, turns, position)
         if stage.evaluate_every and position.step != evaluated and not self._asked_to_stop(0):
             self._evaluate(stage, loader, position)
         self.log.end()
@@ -138,11 +140,11 @@ class Trainer:
                 return
             if check:
                 self._compare_processes(update.player)
-            skipped = turns[update.player].take(update.loss, progress, stage.phase.batch_size)
+            turn = turns[update.player]
+            skipped = turn.take(update.loss, progress, stage.phase.batch_size)
             loss = torch.where(skipped > 0, 0.0, update.loss.detach().float())
-            self._means.add(
-                {f"{update.player}/{name}": value for name, value in {"loss": loss, "skipped": skipped, **update.metrics}.items()}
-            )
+            figures = {"loss": loss, "gradient_norm": turn.gradient_norm, "skipped": skipped, **update.metrics}
+            self._means.add({f"{update.player}/{name}": value for name, value in figures.items()})
 
     def _progress(self, stage: Stage, loader: Loader, step: int) -> Progress:
         images = step * stage.phase.batch_size
@@ -172,6 +174,13 @@ class Trainer:
             "epoch": round(position.step / loader.steps_per_epoch, 4),
             "seconds": round(position.seconds, 2),
         }
+
+    def _sample(self, stage: Stage, loader: Loader, turns: Mapping[str, Turn], position: Position) -> None:
+        figures = self.sample()
+        self.log.sampled(self._place(stage, loader, position), figures)
+        warning = self._watch.judge(figures, max((turn.updates for turn in turns.values() if turn.player.averaged), default=0))
+        if warning:
+            self.log.say(f"warning: {warning}")
 
     def _evaluate(self, stage: Stage, loader: Loader, position: Position) -> None:
         figures = self.evaluate()

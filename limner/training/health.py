@@ -1,0 +1,77 @@
+"""How much painted pictures differ, and what to say where they do not.
+
+Distances are between pixels: cheap, and enough to tell a generator that has collapsed. How varied pictures are beside real ones of the
+same caption is for `limner.metrics` to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+NOISES, CAPTIONS = "diversity/noises", "diversity/captions"
+
+FIRST_UPDATES = 300
+"""Updates of the painter before anything is judged: a healthy run's first pictures are all the same grey, for up to 100 updates."""
+ONE_PICTURE = 0.05
+"""Both figures below this: one picture, whatever it is painted from. Judged, healthy runs have over 0.3 between captions."""
+UNMOVED = 0.015
+"""A figure below this: what it is about changes nothing to be seen. Between noises, healthy runs give 0.03 to 0.4, collapsed ones 0.001."""
+
+ADVICE = "go back to an earlier checkpoint or begin anew with a lower --method.learning-rate; docs/health.md shows the signs"
+
+
+def mean_distance(pictures: NDArray[np.uint8]) -> float:
+    """Mean, over all pairs of pictures [N, H, W, 3], of the root mean square difference of their values in [0, 1]; 0 for fewer than two."""
+    if len(pictures) < 2:
+        return 0.0
+    flat = torch.from_numpy(np.ascontiguousarray(pictures)).flatten(1).float() / 255.0  # [N, D]
+    return float(torch.pdist(flat).mean()) / float(flat.shape[1] ** 0.5)
+
+
+def diversity(pictures: NDArray[np.uint8], real_distance: float) -> dict[str, float]:
+    """How much pictures [captions, noises, H, W, 3] differ, as shares of how much two real pictures do (`mean_distance`).
+
+    `diversity/noises`: pictures of one caption under different noises. `diversity/captions`: pictures of different captions under one
+    noise. Nothing where real pictures do not differ.
+    """
+    if not real_distance:
+        return {}
+    return {
+        NOISES: float(np.mean([mean_distance(row) for row in pictures])) / real_distance,
+        CAPTIONS: float(np.mean([mean_distance(column) for column in pictures.swapaxes(0, 1)])) / real_distance,
+    }
+
+
+class CollapseWatch:
+    """Says once of each kind of collapse that it was seen."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def judge(self, figures: Mapping[str, float], updates: int) -> str | None:
+        """A warning in one line where the figures of `diversity` show a collapse that was not told yet, or None.
+
+        updates: how many the painter has had in all.
+        """
+        if not figures or updates < FIRST_UPDATES:
+            return None
+        sign = _sign(figures[NOISES], figures[CAPTIONS])
+        if sign is None or sign in self._told:
+            return None
+        self._told.add(sign)
+        seen = f"differences between noises {figures[NOISES]:.3f}, between captions {figures[CAPTIONS]:.3f} of real pictures'"
+        return f"{sign} ({seen}): {ADVICE}"
+
+
+def _sign(noises: float, captions: float) -> str | None:
+    if max(noises, captions) < ONE_PICTURE:
+        return "all pictures are nearly the same, whatever the caption and the noise"
+    if noises < UNMOVED:
+        return "the noise changes nothing: every caption has one picture"
+    if captions < UNMOVED:
+        return "the captions change nothing: pictures follow the noise alone"
+    return None
