@@ -16,12 +16,12 @@ from limner.core.errors import LimnerError, unknown_name
 
 VERBS = {
     "demo": "watch a generator learn to paint what captions say, from nothing, within minutes",
-    "methods": "list the methods that can be trained",
+    "methods": "list what can be trained: methods, and matching models",
     "data": "prepare a folder or shards of captioned pictures, or show a set",
     "train": "train a method or a matching model on captioned pictures",
     "generate": "paint captions with a trained model",
     "evaluate": "score a trained model, or any folder of pictures",
-    "explore": "look into a trained model: walks, nearest training pictures, worst captions",
+    "explore": "look into a trained model: walks, nearest training pictures, worst captions, style",
     "import": "turn the authors' own checkpoints into Limner models",
     "doctor": "look whether everything Limner needs is here and whole",
 }
