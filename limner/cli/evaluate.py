@@ -297,7 +297,7 @@ def reference(data: str, split: str | None, resolution: int) -> list[CaptionedPi
 
 
 def training_pictures(model: str | None, data: str, resolution: int) -> CaptionedPictures | None:
-    """The train split, as far as memorisation looks at it; None where there is none."""
+    """What the model was trained on (else the train split), as far as memorisation looks at it; None where there is none."""
     from limner.core.recipes import load_recipe
     from limner.core.settings import DataSettings
     from limner.data.catalog import open_data
@@ -308,7 +308,7 @@ def training_pictures(model: str | None, data: str, resolution: int) -> Captione
     settings = load_recipe(run).data_settings if run is not None and run.is_file() else DataSettings()
     length = min(settings.garden_pictures or TRAINING_PICTURES, TRAINING_PICTURES)
     try:
-        return at_resolution(open_data(data, "train", resolution, settings, length=length), resolution)
+        return at_resolution(open_data(data, "train+val" if settings.trainval else "train", resolution, settings, length=length), resolution)
     except DataError:
         return None
 
