@@ -308,7 +308,8 @@ def training_pictures(model: str | None, data: str, resolution: int) -> Captione
     settings = load_recipe(run).data_settings if run is not None and run.is_file() else DataSettings()
     length = min(settings.garden_pictures or TRAINING_PICTURES, TRAINING_PICTURES)
     try:
-        return at_resolution(open_data(data, "train+val" if settings.trainval else "train", resolution, settings, length=length), resolution)
+        split = "train+val" if settings.trainval else "train"
+        return at_resolution(open_data(data, split, resolution, settings, length=length), resolution)
     except DataError:
         return None
 
