@@ -47,11 +47,12 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse(EvaluateMatchingArguments, argv, prog="limner evaluate", description=DESCRIPTION)
     if arguments.count < 2 or arguments.pool < 2:
         raise SettingsError("--count and --pool must be at least 2: one picture alone finds itself")
+    from limner.cli.evaluate import trained_on
     from limner.core.files import write_whole
     from limner.matching.saving import load_matching
 
     model = load_matching(arguments.model, chosen_device(arguments.device))
-    data = arguments.data or _trained_on(Path(arguments.model), model.about)
+    data = arguments.data or trained_on(arguments.model, model)
     record = measured(model, data, arguments)
     print(table(record))
     target = arguments.out or Path(arguments.model) / f"matching-{arguments.split}.json"
@@ -128,14 +129,3 @@ def distractors_table(found: dict[str, float]) -> str:
             "  by the attributes that the true one names: " + ", ".join(f"{number}: {100 * share:.1f}%" for number, share in named.items()),
         ]
     )
-
-
-def _trained_on(path: Path, about: dict[str, Any]) -> str:
-    from limner.core.recipes import load_recipe
-
-    if (path / "recipe.yaml").is_file():
-        return load_recipe(path / "recipe.yaml").data
-    data = about.get("data")
-    if not isinstance(data, str):
-        raise SettingsError(f"{path} does not say what it was trained on: give --data NAME|DIR")
-    return data

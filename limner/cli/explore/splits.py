@@ -25,11 +25,8 @@ class Source:
 
     def __init__(self, name: str, model: Model, data: str | None) -> None:
         from limner.core.recipes import load_recipe
-        from limner.data.catalog import BUILT_IN
 
         self.model, self.data = model, data or trained_on(name, model)
-        if data is None and self.data not in BUILT_IN and not Path(self.data).exists():
-            raise SettingsError(f"{name} was trained on '{self.data}', which is not here: give the folder of that set as --data DIR")
         recipe = load_recipe(Path(name) / "recipe.yaml") if (Path(name) / "recipe.yaml").is_file() else None
         self.settings = recipe.data_settings if recipe and recipe.data == self.data else DataSettings()
 
