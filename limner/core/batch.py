@@ -38,6 +38,7 @@ class Batch:
     counterfactual: TextFeatures | None = None
     counterfactual_captions: list[str] | None = None
     make_mismatched: Callable[[], Batch] | None = field(default=None, repr=False)
+    make_unpaired: Callable[[], Batch] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return self.pictures.shape[0]
@@ -53,6 +54,13 @@ class Batch:
         if self.make_mismatched is None:
             raise RuntimeError("this batch was made without a source of mismatched pictures")
         return self.make_mismatched()
+
+    @cached_property
+    def unpaired(self) -> Batch:
+        """Another batch: pictures drawn from the whole split, with captions or not, without their captions."""
+        if self.make_unpaired is None:
+            raise RuntimeError("this batch was made without a source of unpaired pictures")
+        return self.make_unpaired()
 
     def image(self, resolution: int) -> Tensor:
         """The pictures at a lower resolution, made on the device: [B, 3, resolution, resolution]."""

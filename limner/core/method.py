@@ -92,8 +92,13 @@ class Phase:
     epochs: float | None = None
     """Budget in passes over the training pictures; `steps` wins where both are given."""
     steps: int | None = None
+    players: tuple[str, ...] | None = None
+    """Who is trained in this phase; None for all. Between two phases those who play in both go on as they were, and a painter whose last
+    phase is over keeps the running average of its weights."""
+    share: float = 1.0
+    """Its part of a budget in minutes, beside the parts of the method's other phases."""
     captions: int = 1
-    """How many captions are drawn for each picture: `Batch.texts`."""
+    """How many captions are drawn for each picture: `Batch.texts`. With 0, pictures without captions are trained on too."""
     counterfactual: bool = False
     """Whether batches carry counterfactual captions."""
     encoded: bool = True
@@ -119,8 +124,10 @@ class Painting:
 
     images: Tensor
     """[B, 3, H, W] in [-1, 1]."""
+    stages: tuple[Tensor, ...] = ()
+    """The pictures on the way there, from rough to fine, without the final ones: [B, 3, h, w] each, in [-1, 1]."""
     extras: Mapping[str, Tensor] = field(default_factory=dict)
-    """Stages, attention maps, layouts: by name, samples along the first dimension."""
+    """Attention maps, layouts: by name, samples along the first dimension."""
 
 
 class Method(nn.Module, ABC):
@@ -140,13 +147,24 @@ class Method(nn.Module, ABC):
         self.settings = settings
         self.conditions = conditions
 
+    @property
+    def resolution(self) -> int:
+        """Side in pixels of the pictures that it paints now; a method that grows begins smaller than `conditions.resolution`."""
+        return self.conditions.resolution
+
     @abstractmethod
     def players(self) -> dict[str, Player]:
-        """Who is trained, by name."""
+        """Who is trained, by name, over all phases."""
 
     @abstractmethod
     def phases(self) -> list[Phase]:
         """The published course of training, in order."""
+
+    def begin(self, phase: Phase) -> None:  # noqa: B027  # most methods have one phase and nothing to change
+        """Called before a phase's first step and wherever a run goes on in it: freeze what stands still, note what paints from now on.
+
+        What painting must know later, in another process, belongs into buffers. Calling it again must change nothing.
+        """
 
     @abstractmethod
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:

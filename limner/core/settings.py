@@ -76,7 +76,7 @@ class TrainingSettings:
     epochs: float | None = None
     """Passes over the training pictures in the last phase, in place of the method's own number."""
     minutes: float | None = None
-    """The most minutes the last phase may take; a resumed run goes on counting."""
+    """The most minutes that the method's phases may take together, each its part; a resumed run goes on counting."""
     batch_size: int | None = None
     """Pictures a step, over all processes, in place of the method's own number."""
     seed: int = 0

@@ -45,10 +45,10 @@ class Loader:
                 f"a batch of {phase.batch_size} pictures cannot be shared by {processes} processes: choose a multiple of {processes}"
             )
         self.own = slice(rank * phase.batch_size // processes, (rank + 1) * phase.batch_size // processes)
-        self.pool = np.flatnonzero(pictures.caption_counts > 0)
+        self.pool = np.flatnonzero(pictures.caption_counts > 0) if phase.captions else np.arange(len(pictures))
         if not len(self.pool):
             raise DataError(f"the {pictures.split} split of '{pictures.name}' holds no picture with a caption")
-        self._order: tuple[int, NDArray[np.int64]] | None = None
+        self._orders: dict[str, tuple[int, NDArray[np.int64]]] = {}
         self._classes_of_pool = self._grouped() if phase.distinct_classes and pictures.class_ids is not None else None
 
     @property
@@ -59,16 +59,18 @@ class Loader:
         """This process's part of the batch of a step, counted from 0."""
         samples = (np.arange(self.phase.batch_size, dtype=np.int64) + step * self.phase.batch_size)[self.own]
         if self._classes_of_pool is None:
-            epochs, places = np.divmod(samples, len(self.pool))
-            indices = np.empty_like(samples)
-            for epoch in np.unique(epochs):
-                rows = epochs == epoch
-                indices[rows] = self._epoch_order(int(epoch))[places[rows]]
+            indices, epochs = self._in_passes(samples, self.pool, "order")
         else:
             epochs, indices = np.full_like(samples, step), self._one_of_each(self._classes_of_pool, step, samples)
         batch = self._assemble(indices, epochs, samples, "matched")
         batch.make_mismatched = lambda: self._assemble(self._others(indices, epochs), epochs, samples, "mismatched")
+        batch.make_unpaired = lambda: self._unpaired(samples)
         return batch
+
+    def _unpaired(self, samples: NDArray[np.int64]) -> Batch:
+        """Pictures of the whole split, in an order of their own."""
+        indices, epochs = self._in_passes(samples, np.arange(len(self.pictures)), "unpaired")
+        return self._assemble(indices, epochs, samples, "unpaired")
 
     def _grouped(self) -> list[NDArray[np.int64]]:
         """The captioned pictures of each class. Raises DataError where a batch wants more classes than there are."""
@@ -88,10 +90,16 @@ class Loader:
         draws = random.uniform(self.seed, "picture of its class", samples)
         return np.array([groups[group][int(draw * len(groups[group]))] for group, draw in zip(chosen, draws, strict=True)])
 
-    def _epoch_order(self, epoch: int) -> NDArray[np.int64]:
-        if self._order is None or self._order[0] != epoch:
-            self._order = epoch, self.pool[random.permutation(len(self.pool), self.seed, "order", epoch)]
-        return self._order[1]
+    def _in_passes(self, samples: NDArray[np.int64], pool: NDArray[np.int64], stream: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The pictures of these sample numbers, where each pass over the pool has an order of its own, and their passes: [B] and [B]."""
+        epochs, places = np.divmod(samples, len(pool))
+        indices = np.empty_like(samples)
+        for epoch in np.unique(epochs).tolist():
+            if self._orders.get(stream, (None,))[0] != epoch:
+                self._orders[stream] = epoch, pool[random.permutation(len(pool), self.seed, stream, epoch)]
+            rows = epochs == epoch
+            indices[rows] = self._orders[stream][1][places[rows]]
+        return indices, epochs
 
     def _others(self, indices: NDArray[np.int64], epochs: NDArray[np.int64]) -> NDArray[np.int64]:
         """For each picture another one, of another class where there is more than one."""
@@ -109,7 +117,8 @@ class Loader:
         return others
 
     def _assemble(self, indices: NDArray[np.int64], epochs: NDArray[np.int64], samples: NDArray[np.int64], role: str) -> Batch:
-        numbers = self._draw_captions(indices, epochs, role)  # [B, K]
+        drawn = 0 if role == "unpaired" else self.phase.captions
+        numbers = self._draw_captions(indices, epochs, role, drawn)  # [B, K]
         captions = [
             [every[number] for number in row] for every, row in zip(map(self.pictures.captions, indices.tolist()), numbers, strict=True)
         ]
@@ -123,7 +132,7 @@ class Loader:
             classes=self._classes(indices),
         )
         if self.features is not None:
-            batch.texts = tuple(self.features.of(indices, numbers[:, k]) for k in range(self.phase.captions))
+            batch.texts = tuple(self.features.of(indices, numbers[:, k]) for k in range(drawn))
         if self.phase.counterfactual and role == "matched":
             self._add_counterfactuals(batch, indices, numbers[:, 0], epochs)
         return batch
@@ -136,14 +145,13 @@ class Loader:
             draws = random.integers(1 << 31, self.seed, "counterfactual", epochs, indices)
             batch.counterfactual_captions = self.pictures.counterfactuals(indices, numbers, draws)
 
-    def _draw_captions(self, indices: NDArray[np.int64], epochs: NDArray[np.int64], role: str) -> NDArray[np.int64]:
-        """K different captions of each picture, or each as often as needed where it has fewer: [B, K]."""
+    def _draw_captions(self, indices: NDArray[np.int64], epochs: NDArray[np.int64], role: str, wanted: int) -> NDArray[np.int64]:
+        """As many different captions of each picture, or each as often as needed where it has fewer: [B, K]."""
         counts = self.pictures.caption_counts[indices]  # [B]
         columns = np.arange(counts.max())
         keys = random.uniform(self.seed, "captions", role, epochs[:, None], indices[:, None], columns)
         order = np.argsort(np.where(columns < counts[:, None], keys, 2.0), axis=1)  # a row's own captions first
-        wanted = np.arange(self.phase.captions) % counts[:, None]
-        return np.take_along_axis(order, wanted, axis=1)
+        return np.take_along_axis(order, np.arange(wanted) % counts[:, None], axis=1)
 
     def _classes(self, indices: NDArray[np.int64]) -> Tensor | None:
         return None if self.pictures.class_ids is None else torch.from_numpy(self.pictures.class_ids[indices]).to(self.device)

@@ -6,7 +6,6 @@ paint alike.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,12 +13,10 @@ from typing import Any, Literal
 from torch import Tensor
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.core.files import sha256
 from limner.core.method import Conditions
-from limner.interop.networks import save_networks
+from limner.interop.networks import keep_imported
 from limner.interop.state_dicts import read_state_dict
 from limner.methods.dcgan_cls import DCGANCLS, DCGANCLSSettings
-from limner.model import save_model
 from limner.text.encoder import TextEncoder
 
 NAME = "dcgan-cls"
@@ -36,28 +33,14 @@ def import_dcgan_cls(files: Sequence[Path], out: Path, encoder: TextEncoder | No
     """Turn the port's files into a Limner folder.
 
     files: a generator, a discriminator or both, in any order. out: the folder, which must not exist or be empty.
-    encoder: the text encoder that the generator was trained with (the authors' char-CNN-RNN, of 1,024 numbers a sentence). With it, and a
-    generator alone, `out` is a model folder that paints captions. Without it `out` holds the networks, for `load_networks`: the port's
+    encoder: the text encoder that the generator was trained with (the authors' char-CNN-RNN, of 1,024 numbers a sentence). With it,
+    `out` is a model folder that paints captions. Without it `out` holds the networks, for `load_networks`: the port's
     files have no text encoder, and another one's sentences would mean nothing to them.
     objective: which of the port's types trained them, `gan_cls` or `wgan_cls`.
     Raises CheckpointError for a file that is not the port's, SettingsError for a combination that cannot work.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CheckpointError(f"{out} exists already: choose another --out")
     method, players = read_dcgan_cls(files, objective)
-    if encoder is None:
-        save_networks(out, NAME, method, players)
-        return
-    if players != ["generator"]:
-        raise SettingsError("a model folder holds what paints, a generator: give its file alone, or no text encoder to keep both networks")
-    wanted = method.conditions.sentence_width
-    if encoder.sentence_width != wanted:
-        raise SettingsError(
-            f"the text encoder's sentences have {encoder.sentence_width} numbers, the generator wants {wanted}: "
-            "give the encoder that it was trained with"
-        )
-    about = {"data": f"what {files[0].name} was trained on", "source": SOURCE, "file": files[0].name, "sha256": sha256(files[0])}
-    save_model(out, NAME, method, encoder, about, _card(method, about))
+    keep_imported(NAME, method, players, files, out, encoder, SOURCE)
 
 
 def read_dcgan_cls(files: Sequence[Path], objective: Objective = "cross-entropy") -> tuple[DCGANCLS, list[str]]:
@@ -120,17 +103,3 @@ def _sizes(states: Mapping[str, Mapping[str, Tensor]], objective: Objective) -> 
     ((text_width, sentence_width),) = projections
     (resolution,) = resolutions
     return DCGANCLSSettings(text_width=text_width, **values), Conditions(resolution=resolution, sentence_width=sentence_width)
-
-
-def _card(method: DCGANCLS, about: Mapping[str, Any]) -> str:
-    resolution, width = method.conditions.resolution, method.conditions.sentence_width
-    millions = math.fsum(value.numel() for value in method.generator.parameters()) / 1e6
-    return f"""# {method.title}, {resolution} px
-
-Paints {resolution} x {resolution} pictures from captions. Imported by Limner from `{about["file"]}` of {about["source"]}.
-
-- Generator: {millions:.1f} million parameters, sentences of {width} numbers
-- Weights: sha256 {about["sha256"]}
-
-Terms: those of that project, and of the pictures and captions it was trained on.
-"""

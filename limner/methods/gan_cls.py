@@ -31,6 +31,7 @@ from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
 from limner.nn.initialization import dcgan_initialization, he_initialization
 from limner.nn.matching_aware import bce, channels, mean_sentence, mismatched_logits
+from limner.nn.penalties import zero_centred_penalty
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +187,7 @@ class GANCLS(Method):
             loss = loss + weight * bce(mismatched, 0.0)
             metrics["mismatched"] = mismatched.detach().sigmoid().mean()
         if penalise:
-            penalty = zero_centred_penalty(self.discriminator, batch.pictures, condition)
+            penalty = zero_centred_penalty(lambda pictures: self.discriminator(pictures, condition.float()), batch.pictures)
             loss = loss + self.settings.gradient_penalty * self.settings.penalty_every * penalty
             metrics["penalty"] = penalty.detach()
         return Update("discriminator", loss, metrics)
@@ -315,11 +316,3 @@ def with_midpoints(condition: Tensor) -> Tensor:
     """Add the conditions half-way between the batch's first and second half: [B, D] -> [B + B // 2, D]."""
     half = condition.shape[0] // 2
     return torch.cat([condition, 0.5 * (condition[:half] + condition[half : 2 * half])])
-
-
-def zero_centred_penalty(discriminator: Discriminator, pictures: Tensor, sentence: Tensor) -> Tensor:
-    """R1: half the mean squared norm of the logits' gradient by real pictures [B, 3, R, R] with their sentences [B, D]."""
-    with torch.autocast(pictures.device.type, enabled=False):  # what is differentiated twice wants float32
-        pictures = pictures.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(discriminator(pictures, sentence.float()).sum(), pictures, create_graph=True)
-        return 0.5 * gradient.square().sum(dim=(1, 2, 3)).mean()

@@ -42,7 +42,7 @@ class Model:
     @property
     def resolution(self) -> int:
         """Side of its pictures in pixels."""
-        return self.method.conditions.resolution
+        return self.method.resolution
 
     @property
     def device(self) -> torch.device:

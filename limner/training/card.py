@@ -16,9 +16,9 @@ def model_card(recipe: Recipe, method: Method, about: dict[str, Any]) -> str:
     style = ""
     if about.get("style_steps"):
         style = f"\n- Style encoder: {about['style_steps']:,} steps; `limner explore restyle` paints captions in a picture's style"
-    return f"""# {method.title} on {about["data"]}, {recipe.resolution} px
+    return f"""# {method.title} on {about["data"]}, {method.resolution} px
 
-Paints {recipe.resolution} x {recipe.resolution} pictures from captions. Made with Limner.
+Paints {method.resolution} x {method.resolution} pictures from captions. Made with Limner.
 
 - Method: {method.title} ({method.paper})
 - Data: {about["data"]} (fingerprint {about["fingerprint"]}), {about["split"]} split

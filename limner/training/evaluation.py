@@ -51,7 +51,7 @@ class Evaluator:
 
         scores = evaluate(
             paint,
-            [self.pictures],
+            [at_resolution(self.pictures, model.resolution)],
             self.metrics,
             self.settings.count,
             seed=self.seed,
@@ -77,7 +77,7 @@ def make_evaluator(recipe: Recipe, method: Method, stages: list[Stage]) -> Evalu
         if settings.every is None:
             return None
         raise SettingsError("data.trainval trains on the val split, which says nothing then: set evaluation.every 0")
-    resolution = method.conditions.resolution
+    resolution = method.conditions.resolution  # the final one: a method that grows is held against smaller pictures before
     try:
         opened = open_data(recipe.data, settings.split, resolution, recipe.data_settings, length=GARDEN_PICTURES)
     except DataError:

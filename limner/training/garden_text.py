@@ -53,7 +53,7 @@ def train_garden_text(settings: GardenTextSettings) -> CaptionMatching:
     log = RunLog(log_folder)
     with StopRequest() as stop:
         trainer = Trainer(training, fabric, log, stop, save=lambda: None, sample=dict)
-        whole = trainer.train(stage, Loader(pictures, phase, seed=settings.seed), stage.players(training, fabric), Position())
+        whole = trainer.train(stage, Loader(pictures, phase, seed=settings.seed), stage.turns(training, fabric), Position())
     log.close()
     if whole:
         save_encoder(encoder.eval(), settings.out)

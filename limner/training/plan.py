@@ -76,17 +76,28 @@ def make_plan(recipe: Recipe, pictures: CaptionedPictures) -> Plan:
 
 def _stages_of(method: Method, recipe: Recipe, pictures: CaptionedPictures) -> Iterator[Stage]:
     phases = method.phases()
+    minutes, shares = recipe.training.minutes, sum(phase.share for phase in phases)
     for phase in phases:
         if recipe.training.batch_size:
             phase = dataclasses.replace(phase, batch_size=recipe.training.batch_size)
-        yield _stage("method", method, phase, recipe, pictures, last=phase.name == phases[-1].name)
+        part = None if minutes is None else minutes * phase.share / shares
+        yield _stage("method", method, phase, recipe, pictures, minutes=part, last=phase.name == phases[-1].name)
 
 
-def _stage(name: str, method: Method, phase: Phase, recipe: Recipe, pictures: CaptionedPictures, last: bool = False) -> Stage:
+def _stage(
+    name: str,
+    method: Method,
+    phase: Phase,
+    recipe: Recipe,
+    pictures: CaptionedPictures,
+    *,
+    minutes: float | None = None,
+    last: bool = False,
+) -> Stage:
     training = recipe.training
     epochs = training.epochs if last and training.epochs is not None else phase.epochs
     steps = phase.steps if phase.steps is not None and not (last and training.epochs) else None
-    steps_per_epoch = int((pictures.caption_counts > 0).sum()) / phase.batch_size
+    steps_per_epoch = (int((pictures.caption_counts > 0).sum()) if phase.captions else len(pictures)) / phase.batch_size
     if steps is None:
         assert epochs is not None, f"phase {phase.name} has no budget"
         steps = max(1, math.ceil(epochs * steps_per_epoch))
@@ -98,7 +109,7 @@ def _stage(name: str, method: Method, phase: Phase, recipe: Recipe, pictures: Ca
         between = max(1, round(every * steps_per_epoch))
     elif name == "method" and every is None and isinstance(method, MatchingModel):
         between = max(FEWEST_STEPS, steps // EVALUATIONS)
-    return Stage(name=name, method=method, phase=phase, steps=steps, minutes=training.minutes if last else None, evaluate_every=between)
+    return Stage(name=name, method=method, phase=phase, steps=steps, minutes=minutes, evaluate_every=between)
 
 
 def check_stages(stages: list[Stage], recipe: Recipe, pictures: CaptionedPictures, processes: int) -> None:

@@ -109,6 +109,7 @@ class Run:
                 return RunResult(self.out, self.position.total_step, self.stop.signal)
             if self.position.stage + 1 == len(self.stages):
                 break
+            self.save()  # the model as this phase leaves it: the next one has none before its first checkpoint
             self._next_stage()
             self.save()
         self.position.finished = True
@@ -127,11 +128,15 @@ class Run:
         ended = self.stages[self.position.stage]
         about = self._about(ended)
         self.position.next_stage()
-        if self.stages[self.position.stage].name == "style":  # whose generator is the one that will be shared: the averaged one
+        stage = self.stages[self.position.stage]
+        if stage.name == "style":
             self.made = about
-            for turn in self.turns.values():
+        # Who plays on goes on as it is; of the others stays what would be shared: their averaged weights.
+        going_on = stage.players() if stage.method is ended.method else {}
+        for name, turn in self.turns.items():
+            if name not in going_on:
                 turn.exchange()
-        self.turns = {}
+        self.turns = {name: turn for name, turn in self.turns.items() if name in going_on}
 
     def _keep_style_settings(self) -> None:
         """A style phase that was added to a run becomes part of its recipe, so that it goes on with it hereafter."""
@@ -148,8 +153,8 @@ class Run:
         self.fabric.barrier()
 
     def _train(self, stage: Stage) -> bool:
-        if not self.turns:
-            self.turns = stage.players(self.training, self.fabric)
+        stage.method.begin(stage.phase)
+        self.turns = stage.turns(self.training, self.fabric, before=self.turns)
         if isinstance(stage.method, MatchingModel):
             stage.method.prepare(self.pictures)
         if stage.name == "text" and self.position.step == 0:
@@ -335,10 +340,11 @@ class Run:
         for name, module in self._modules().items():
             if name in state["modules"]:
                 module.load_state_dict(state["modules"][name])
-        if state["turns"]:
-            self.turns = stage.players(self.training, self.fabric)
-            for name, turn in self.turns.items():
-                turn.load_state_dict(state["turns"][name])
+        stage.method.begin(stage.phase)
+        turns = stage.turns(self.training, self.fabric)
+        self.turns = {name: turns[name] for name in state["turns"]}
+        for name, turn in self.turns.items():
+            turn.load_state_dict(state["turns"][name])
         for what, then, now in (
             ("processes", state["processes"], self.fabric.world_size),
             ("PyTorch", state["torch"], str(torch.__version__)),

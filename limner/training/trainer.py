@@ -16,7 +16,7 @@ from torch import Tensor
 
 from limner.core import random
 from limner.core.errors import TrainingError
-from limner.core.method import Method, Phase, Progress
+from limner.core.method import Method, Phase, Player, Progress
 from limner.core.settings import TrainingSettings
 from limner.data.loader import Loader
 from limner.training.health import CollapseWatch
@@ -57,15 +57,22 @@ class Stage:
     evaluate_every: int = 0
     """Steps between two evaluations; 0 for none."""
 
-    def players(self, settings: TrainingSettings, fabric: Fabric) -> dict[str, Turn]:
-        """The method's players, ready to train on this device."""
+    def players(self) -> dict[str, Player]:
+        """Who is trained in this phase."""
+        players = self.method.players()
+        return players if self.phase.players is None else {name: players[name] for name in self.phase.players}
 
+    def turns(self, settings: TrainingSettings, fabric: Fabric, before: Mapping[str, Turn] | None = None) -> dict[str, Turn]:
+        """Their turns, ready to train on this device; those of `before` go on as they are."""
         statistics = Statistics(self.method)
         all_reduce = mean_over_processes(fabric)
-        return {
-            name: Turn(player, statistics, ema_half_life=settings.ema_half_life, all_reduce=all_reduce)
-            for name, player in self.method.players().items()
-        }
+        turns = dict(before or {})
+        for turn in turns.values():
+            turn.statistics = statistics
+        for name, player in self.players().items():
+            if name not in turns:
+                turns[name] = Turn(player, statistics, ema_half_life=settings.ema_half_life, all_reduce=all_reduce)
+        return turns
 
 
 def mean_over_processes(fabric: Fabric) -> AllReduce | None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from limner.cli.arguments import options
-from limner.cli.import_ import CharCnnRnnArguments
+from limner.cli.import_.char_cnn_rnn import CharCnnRnnArguments
 from limner.cli.main import main
 from limner.core.method import Conditions
 from limner.interop.char_cnn_rnn import port_name

@@ -59,7 +59,7 @@ def test_what_is_refused(files: dict[str, Path], tmp_path: Path) -> None:
         (([generator, generator], out), "a second generator"),
         (([], out), "no file to import"),
         (([generator], full), "exists already"),
-        (([generator, discriminator], out, encoder(7)), "a model folder holds what paints"),
+        (([discriminator], out, encoder(7)), "a model folder holds what paints"),
         (([generator], out, encoder(8)), "8 numbers, the generator wants 7"),
     ]
     for arguments, words in cases:

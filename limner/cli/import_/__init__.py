@@ -1,0 +1,48 @@
+"""`limner import KIND`: checkpoints of other projects become Limner's own folders. Each kind is a file here."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from limner.core.errors import CheckpointError, unknown_name
+
+KINDS = {
+    "char-cnn-rnn": "the text encoder of Reed et al. (CVPR 2016): a .pth file of the PyTorch port, for --text.encoder",
+    "dcgan-cls": "generator and discriminator of the PyTorch port of GAN-CLS: gen_N.pth, disc_N.pth",
+    "clip": "OpenAI's or open_clip's weights of CLIP: a matching model, which also classifies pictures",
+    "damsm": "AttnGAN's text encoder, alone or with its image encoder: text_encoderN.pth, image_encoderN.pth",
+}
+"""Each name is that of a module of this package, dashes being underscores there, with a `main(argv)`."""
+
+HELP = f"""usage: limner import KIND FILE ... --out DIR [OPTIONS]
+
+Turn a checkpoint of the authors' code, or of a port of it, into a folder that Limner reads.
+
+{chr(10).join(f"  {name:<12}  {sentence}" for name, sentence in KINDS.items())}
+
+  limner import KIND --help shows its options with examples.
+
+examples:
+  limner import char-cnn-rnn flowers.pth --out encoders/flowers
+  limner import dcgan-cls gen_200.pth --encoder encoders/flowers --out models/flowers
+  limner import clip ViT-B-32.pt --vocabulary bpe_simple_vocab_16e6.txt.gz --out models/clip"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `limner import KIND ...` and return its exit code."""
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(HELP)
+        return 0
+    name, *rest = argv
+    if name not in KINDS:
+        raise unknown_name("kind of file to import", name, KINDS)
+    code: int = importlib.import_module(f"{__name__}.{name.replace('-', '_')}").main(rest)
+    return code
+
+
+def refuse_existing(out: Path) -> None:
+    """Raise CheckpointError where the folder to write is there already: what it holds may be wanted."""
+    if out.exists():
+        raise CheckpointError(f"--out {out} exists already: give another folder, or remove that one")
