@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
@@ -15,12 +15,18 @@ from limner.cli.arguments import parse
 from limner.cli.models import Device, open_model
 from limner.core.errors import DataError, SettingsError
 
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from limner.model import Model
+
 DESCRIPTION = """Paint captions with a trained model.
 
 examples:
   limner generate garden "a pink flower with five round petals" --out pictures
   limner generate runs/mine "a red bird" "a blue bird" -n 8 --seed 7 --out birds.png
-  limner generate garden --captions captions.txt --out pictures"""
+  limner generate garden --captions captions.txt --out pictures
+  limner generate runs/stackgan "a red bird" -n 4 --stages --out stages.png"""
 
 
 OTHER_PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
@@ -38,6 +44,8 @@ class GenerateArguments:
     """Pictures of each caption."""
     seed: Annotated[int, arg(metavar="S")] = 0
     """The same caption, seed and number give the same picture."""
+    stages: bool = False
+    """Also show the rougher pictures on the way to each, of a model that paints in stages."""
     out: Annotated[Path, arg(metavar="DIR|FILE.png")]
     """A folder for one PNG a picture, or a .png file for one grid with a row for each caption."""
     device: Device = "auto"
@@ -53,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
     if not as_grid and (arguments.out.is_file() or arguments.out.suffix.lower() in OTHER_PICTURES):
         raise SettingsError(f"--out {arguments.out} is a file: give a folder, or a name that ends in .png for one grid")
     model = open_model(arguments.model, arguments.device)
-    pictures = model.generate(captions, n=arguments.count, seed=arguments.seed)
+    pictures = painted(model, captions, arguments)  # [B] lists of a picture, or of its stages
     for caption in captions:
         if unknown := model.unknown_words(caption):
             print(f"limner: the model never met {', '.join(repr(word) for word in unknown)} in '{caption}'", file=sys.stderr)
@@ -62,18 +70,37 @@ def main(argv: Sequence[str]) -> int:
     if as_grid:
         from limner.data.sheet import caption_grid
 
-        rows = [pictures[start : start + arguments.count] for start in range(0, len(pictures), arguments.count)]
+        rows = [sum(pictures[start : start + arguments.count], []) for start in range(0, len(pictures), arguments.count)]
+        labels = [[f"{picture.width} px" for picture in row] for row in rows] if arguments.stages else None
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        caption_grid(rows, captions).save(arguments.out)
+        caption_grid(rows, captions, labels=labels).save(arguments.out)
         print(arguments.out)
         return 0
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for place, picture in enumerate(pictures):
+    for place, stages in enumerate(pictures):
         row, number = divmod(place, arguments.count)
-        path = arguments.out / f"{row + 1:03}-{file_name(captions[row])}-{number + 1:02}.png"
-        picture.save(path)
-        print(path)
+        for picture in stages:
+            side = f"-{picture.width}px" if arguments.stages else ""
+            path = arguments.out / f"{row + 1:03}-{file_name(captions[row])}-{number + 1:02}{side}.png"
+            picture.save(path)
+            print(path)
     return 0
+
+
+def painted(model: Model, captions: Sequence[str], arguments: GenerateArguments) -> list[list[Image.Image]]:
+    """For each caption and number its picture, after the rougher ones where stages are asked for."""
+    if not arguments.stages:
+        return [[picture] for picture in model.generate(captions, n=arguments.count, seed=arguments.seed)]
+    import numpy as np
+    from PIL import Image
+
+    if arguments.count < 1:
+        raise SettingsError(f"--count is {arguments.count}: ask for at least one picture of each caption")
+    repeated = [caption for caption in captions for _ in range(arguments.count)]
+    stages = model.stages(repeated, np.tile(np.arange(arguments.count), len(captions)), arguments.seed)
+    if len(stages) == 1:
+        raise SettingsError(f"{arguments.model} paints in one stage: leave --stages out")
+    return [[Image.fromarray(picture) for picture in course] for course in zip(*stages, strict=True)]
 
 
 def read_captions(path: Path) -> list[str]:

@@ -80,6 +80,22 @@ class Model:
         return torch.cat(parts).permute(0, 2, 3, 1).cpu().numpy() if parts else np.zeros((0, self.resolution, self.resolution, 3), np.uint8)
 
     @torch.inference_mode()
+    def stages(self, captions: Sequence[str], samples: ArrayLike, seed: int = 0, batch_size: int = 64) -> list[NDArray[np.uint8]]:
+        """As `pictures`, with the pictures on the way: one [B, h, w, 3] array for each stage, from rough to final.
+
+        A model that paints in one stage has one.
+        """
+        for caption in dict.fromkeys(captions):
+            self.check(caption)
+        samples = np.asarray(samples)
+        parts: list[list[NDArray[np.uint8]]] = []
+        for start in range(0, len(captions), batch_size):
+            rows = slice(start, start + batch_size)
+            painting = self.method.paint(self.encode(captions[rows]), self.noise(seed, samples[rows]))
+            parts.append([to_bytes(images).permute(0, 2, 3, 1).cpu().numpy() for images in (*painting.stages, painting.images)])
+        return [np.concatenate(stage) for stage in zip(*parts, strict=True)]
+
+    @torch.inference_mode()
     def encode(self, captions: Sequence[str]) -> TextFeatures:
         """Features of captions, on the model's device."""
         return self.encoder(captions).to(self.device)

@@ -109,7 +109,7 @@ class Trainer:
         stage.method.train()
         self.log.begin(stage.phase.name, position.step, stage.steps)
         before, first, clock = position.seconds, position.step, Stopwatch(position.step)
-        drawn = evaluated = position.step
+        written = drawn = evaluated = position.step
         while position.step < stage.steps and not self._time_is_up(stage, position) and not self._asked_to_stop(position.step):
             step = position.step
             torch.manual_seed(int(random.hash64(settings.seed, "layers", stage.name, step, self.fabric.global_rank) >> 1))
@@ -119,6 +119,7 @@ class Trainer:
             position.seconds = before + clock.total()
             if position.step % settings.log_every == 0 or position.step == stage.steps:
                 self._write(stage, loader, position, clock)
+                written = position.step
             if position.step % settings.sample_every == 0:
                 with clock.paused():
                     self._sample(stage, loader, turns, position)
@@ -130,6 +131,8 @@ class Trainer:
             if position.step % settings.checkpoint_every == 0:
                 with clock.paused():
                     self.save()
+        if position.step != written and self._time_is_up(stage, position):
+            self._write(stage, loader, position, clock)
         if position.step != drawn:
             self._sample(stage, loader, turns, position)
         if stage.evaluate_every and position.step != evaluated and not self._asked_to_stop(0):

@@ -209,3 +209,16 @@ def test_sentences_that_were_dear_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_
         encoder.to_sentence.bias.add_(1)
     changed = CaptionFeatures(encoder, pictures).table
     assert changed is not None and not changed.equal(table) and len(list((tmp_path / "cache").rglob("*.npy"))) == 2
+
+
+def test_unpaired_pictures_are_of_the_whole_split_and_have_no_captions() -> None:
+    loader = Loader(Numbered(), phase(batch_size=10), seed=3)
+    first, second = loader.batch(0).unpaired, loader.batch(1).unpaired
+    assert sorted(numbers(first) + numbers(second)) == list(range(20))  # picture 0, which has no caption, among them
+    assert first.captions == [[]] * 10 and first.texts == ()
+    assert numbers(first) == numbers(Loader(Numbered(), phase(batch_size=10), seed=3).batch(0).unpaired) != sorted(numbers(first))
+
+
+def test_without_captions_every_picture_is_trained_on() -> None:
+    loader = Loader(Numbered(), phase(batch_size=20, captions=0), seed=3)
+    assert sorted(numbers(loader.batch(0))) == list(range(20)) and loader.steps_per_epoch == 1.0

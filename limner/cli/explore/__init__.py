@@ -12,6 +12,7 @@ EXPLORATIONS = {
     "interpolate": "walk between two captions at fixed noise, or between two noises at a fixed caption",
     "nearest": "put generated pictures beside their nearest training pictures: remembered or made?",
     "restyle": "paint captions in the style of pictures",
+    "vary": "draw one random input of a painting anew, all else standing still: what does it decide?",
     "worst": "show the captions whose pictures the judge likes least",
 }
 """Each name is that of a module of this package with a `main(argv)`."""
@@ -29,6 +30,7 @@ examples:
   limner explore interpolate garden --caption "a white flower" --seeds 1 2 --steps 16 --out walk.gif
   limner explore nearest runs/mine --out nearest.png
   limner explore restyle runs/mine bird.jpg --captions "a red flower" "a blue flower" --out restyle.png
+  limner explore vary runs/stackgan --captions "a red bird" --redraw epsilon --out vary.png
   limner explore worst garden --out worst.png"""
 
 

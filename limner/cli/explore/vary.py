@@ -1,0 +1,62 @@
+"""`limner explore vary`: one random input of a painting drawn anew, all else standing still."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from limner.cli.arguments import parse
+from limner.cli.explore.splits import check_png
+from limner.cli.models import Device, open_model
+from limner.core.errors import SettingsError
+
+DESCRIPTION = """Show what each random input of a painting decides: a row for each caption, along which some inputs are drawn anew,
+while the others stand still, also from row to row.
+
+Methods with conditioning augmentation have two kinds: z, and epsilon, which picks one of the conditions that a caption stands for.
+
+examples:
+  limner explore vary runs/stackgan --captions "a red bird" "a blue bird" --out vary.png
+  limner explore vary runs/fusedgan --captions "a red bird" "a blue bird" --redraw epsilon --walk --count 8 --out details.png
+  limner explore vary runs/fusedgan --captions "a red bird" --redraw z --out postures.png"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VaryArguments:
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
+    """A shipped name such as 'garden', a run folder or a model folder."""
+    captions: Annotated[tuple[str, ...], arg(metavar="CAPTION")]
+    """What to paint, each caption in quotes."""
+    redraw: Annotated[tuple[str, ...] | None, arg(metavar="NAME")] = None
+    """The random inputs that are drawn anew along a row; by default all but the first, or the only one. A name that the model has not is
+    answered by those that it has."""
+    walk: bool = False
+    """Go smoothly from one draw to another along a row, in place of drawing each picture's anew."""
+    count: Annotated[int, arg(metavar="N")] = 6
+    """Pictures in a row."""
+    seed: Annotated[int, arg(metavar="S")] = 0
+    """Decides what stands still and what is drawn."""
+    out: Annotated[Path, arg(metavar="FILE.png")]
+    """The grid."""
+    device: Device = "auto"
+    """Where to paint: `auto` takes a GPU if there is one."""
+
+
+def main(argv: Sequence[str]) -> int:
+    arguments = parse(VaryArguments, argv, prog="limner explore vary", description=DESCRIPTION)
+    from limner.data.sheet import caption_grid
+    from limner.explore.vary import vary
+
+    check_png(arguments.out)
+    if not arguments.captions:
+        raise SettingsError('there is nothing to paint: give --captions "CAPTION" ...')
+    model = open_model(arguments.model, arguments.device)
+    pictures = vary(model, arguments.captions, arguments.redraw, count=arguments.count, seed=arguments.seed, walk=arguments.walk)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    caption_grid([list(row) for row in pictures], arguments.captions).save(arguments.out)
+    print(arguments.out)
+    return 0
