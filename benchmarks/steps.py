@@ -25,6 +25,7 @@ from tyro.conf import Positional
 
 from limner.core.recipes import from_preset
 from limner.training import trainer
+from limner.training.players import Turn
 from limner.training.run import Run, train
 
 
@@ -40,10 +41,11 @@ class Arguments:
 
 @dataclass
 class Call:
-    """One layer call of a step. shapes: of its tensor arguments; to_input, to_weights: where a gradient went."""
+    """One layer call of a step. graded: whether autograd took note of it; to_input, to_weights: where a gradient went."""
 
     layer: nn.Module
     inputs: tuple[Tensor, ...]
+    graded: bool
     to_input: bool
     to_weights: bool = False
 
@@ -60,18 +62,19 @@ class Recorder:
 
     def _hear(self, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if self.listening and isinstance(output, Tensor) and all(isinstance(value, Tensor) for value in inputs):
-            wanted = torch.is_grad_enabled()
-            call = Call(layer, tuple(value.detach().clone() for value in inputs), wanted and any(value.requires_grad for value in inputs))
-            self.calls.append(call)
+            graded = torch.is_grad_enabled()
+            kept = tuple(value.detach().clone() for value in inputs)
+            self.calls.append(Call(layer, kept, graded, graded and any(value.requires_grad for value in inputs)))
 
 
 def replay(calls: list[Call]) -> float:
     """Seconds that the recorded calls take by themselves, forward and backward."""
     total = 0.0
     for call in calls:
-        inputs = tuple(value.clone().requires_grad_(call.to_input and value.is_floating_point()) for value in call.inputs)
+        leaves = [value.clone().requires_grad_(call.to_input and value.is_floating_point()) for value in call.inputs]
+        inputs = [value.clone() for value in leaves]  # which a layer may change in place
         weights = [value for value in call.layer.parameters() if value.requires_grad] if call.to_weights else []
-        targets = [value for value in inputs if value.requires_grad] + weights
+        targets = [value for value in leaves if value.requires_grad] + weights
         start = time.perf_counter()
         with torch.set_grad_enabled(bool(targets)):
             output = call.layer(*inputs)
@@ -96,14 +99,14 @@ def measure(name: str, steps: int) -> Iterator[tuple[str, float, float]]:
     )
     taken: dict[str, list[tuple[float, float]]] = {}
     recorders: dict[int, Recorder] = {}
-    play, take = trainer.Trainer._play, trainer.Turn.take
+    play, take = trainer.Trainer._play, Turn.take
 
-    def watched_take(self: trainer.Turn, loss: Tensor, *more: Any) -> Tensor:
+    def watched_take(self: Turn, loss: Tensor, *more: Any) -> Tensor:
         own = {id(module) for module in self.player.module.modules()}
         for recorder in recorders.values():
             for call in recorder.calls:
-                # A call's weights take a gradient in the first turn of their player after it, if the call could have any.
-                call.to_weights |= recorder.listening and id(call.layer) in own
+                # The weights of a call take a gradient in their player's next turn, if autograd took note of the call.
+                call.to_weights |= recorder.listening and call.graded and id(call.layer) in own
         return take(self, loss, *more)
 
     def watched_play(self: trainer.Trainer, stage: trainer.Stage, batch: Any, turns: Any, progress: Any, check: bool) -> None:
@@ -121,19 +124,19 @@ def measure(name: str, steps: int) -> Iterator[tuple[str, float, float]]:
         if progress.step == progress.steps - 1:
             recorder.calls.clear()
 
-    trainer.Trainer._play, trainer.Turn.take = watched_play, watched_take  # type: ignore[method-assign]
+    trainer.Trainer._play, Turn.take = watched_play, watched_take  # type: ignore[method-assign, assignment]
     try:
         with tempfile.TemporaryDirectory() as folder:
             train(recipe, Path(folder) / "run")
     finally:
-        trainer.Trainer._play, trainer.Turn.take = play, take  # type: ignore[method-assign]
+        trainer.Trainer._play, Turn.take = play, take  # type: ignore[method-assign, assignment]
     for phase, pairs in taken.items():
         yield phase, *(1e3 * statistics.median(values) for values in zip(*pairs, strict=True))
 
 
 def main(arguments: Arguments) -> None:
     torch.set_num_threads(arguments.threads)
-    Run.sample = lambda self: {}  # type: ignore[method-assign]
+    Run.sample = lambda self: {}  # type: ignore[method-assign, assignment]
     rows = [(name, *found) for name in arguments.methods for found in measure(name, arguments.steps)]
     print("\n| method | phase | step, ms | its layers alone, ms | ratio |\n| --- | --- | ---: | ---: | ---: |")
     for name, phase, step, alone in rows:
