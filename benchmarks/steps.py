@@ -124,19 +124,19 @@ def measure(name: str, steps: int) -> Iterator[tuple[str, float, float]]:
         if progress.step == progress.steps - 1:
             recorder.calls.clear()
 
-    trainer.Trainer._play, Turn.take = watched_play, watched_take  # type: ignore[method-assign, assignment]
+    trainer.Trainer._play, Turn.take = watched_play, watched_take  # type: ignore[method-assign]
     try:
         with tempfile.TemporaryDirectory() as folder:
             train(recipe, Path(folder) / "run")
     finally:
-        trainer.Trainer._play, Turn.take = play, take  # type: ignore[method-assign, assignment]
+        trainer.Trainer._play, Turn.take = play, take  # type: ignore[method-assign]
     for phase, pairs in taken.items():
         yield phase, *(1e3 * statistics.median(values) for values in zip(*pairs, strict=True))
 
 
 def main(arguments: Arguments) -> None:
     torch.set_num_threads(arguments.threads)
-    Run.sample = lambda self: {}  # type: ignore[method-assign, assignment]
+    Run.sample = lambda self: {}  # type: ignore[method-assign]
     rows = [(name, *found) for name in arguments.methods for found in measure(name, arguments.steps)]
     print("\n| method | phase | step, ms | its layers alone, ms | ratio |\n| --- | --- | ---: | ---: | ---: |")
     for name, phase, step, alone in rows:
