@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,6 +20,11 @@ from limner.core.batch import Batch
 from limner.core.noise import Noise
 from limner.core.settings import Preset
 from limner.core.text import TextFeatures
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+NetworkType = TypeVar("NetworkType", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +108,8 @@ class Phase:
     """Whether batches carry counterfactual captions."""
     encoded: bool = True
     """Whether batches carry text features; False where the phase trains the text encoder itself."""
+    words: bool = False
+    """Whether text features hold an embedding for each word, where the encoder gives them; they are encoded batch by batch."""
     distinct_classes: bool = False
     """Whether a batch holds one picture of each of `batch_size` different classes, drawn anew for each step, where classes are known."""
 
@@ -146,6 +153,20 @@ class Method(nn.Module, ABC):
         super().__init__()
         self.settings = settings
         self.conditions = conditions
+        self.guides: dict[str, nn.Module] = {}
+        """Frozen networks of others that losses look through, by name: they move with the method, and are neither trained nor saved."""
+
+    def guide(self, name: str, network: NetworkType) -> NetworkType:
+        """Keep a frozen network under a name in `guides`; returns it. Best called by `begin`, for what paints needs no guide."""
+        device = next((value.device for value in self.parameters()), None)
+        self.guides[name] = network.eval().requires_grad_(False).to(device)
+        return network
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        for network in self.guides.values():
+            network._apply(fn, recurse)
+        return self
 
     @property
     def resolution(self) -> int:

@@ -117,6 +117,8 @@ def check_stages(stages: list[Stage], recipe: Recipe, pictures: CaptionedPicture
     for stage in stages:
         phase = stage.phase
         Loader(pictures, phase, seed=recipe.training.seed, processes=processes)
+        if stage.name == "method" and phase.name == stage.method.phases()[0].name:
+            stage.method.begin(phase)  # finds what it looks through, or says what is missing
         if phase.counterfactual and recipe.data_settings.counterfactuals < 1:
             raise SettingsError("the method asks for counterfactual captions: set data.counterfactuals to 1 or more")
 

@@ -174,7 +174,8 @@ class Run:
         features = None
         if stage.phase.encoded:
             count = self.recipe.data_settings.counterfactuals if stage.phase.counterfactual else 0
-            features = CaptionFeatures(self.encoder, self.pictures, counterfactuals=count, device=self.fabric.device)
+            words = stage.phase.words and self.encoder.word_width is not None
+            features = CaptionFeatures(self.encoder, self.pictures, words=words, counterfactuals=count, device=self.fabric.device)
         return Loader(
             self.pictures,
             stage.phase,
