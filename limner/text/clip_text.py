@@ -98,6 +98,10 @@ class ClipText(TextEncoder):
     def words(self, caption: str) -> list[str]:
         return [token.removesuffix(WORD_END) for token in self._tokenizer.tokens(caption)]
 
+    def read_words(self, caption: str) -> list[str]:
+        room = self.settings.context_length - 2
+        return ["(start)", *self.words(caption)[:room], "(end)"]
+
     def unknown_words(self, caption: str) -> list[str]:
         return []  # whatever is written is spelled in bytes
 

@@ -31,6 +31,10 @@ class TextEncoder(nn.Module, ABC):
         """The parts into which this encoder cuts a caption."""
         return split_words(caption)
 
+    def read_words(self, caption: str) -> list[str]:
+        """The parts of a caption that `TextFeatures.words` has an embedding of, one each and in order: as many as its mask says."""
+        return self.words(caption)
+
     @abstractmethod
     def unknown_words(self, caption: str) -> list[str]:
         """The parts of a caption that this encoder cannot tell from each other, because it never met them."""

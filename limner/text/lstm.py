@@ -124,6 +124,9 @@ class LSTMEncoder(TextEncoder):
     def unknown_words(self, caption: str) -> list[str]:
         return self.vocabulary.unknown_words(caption)
 
+    def read_words(self, caption: str) -> list[str]:
+        return self.vocabulary.known(caption)[: self.vocabulary.maximum_words] or [UNKNOWN_WORD]
+
     def was_cut(self, caption: str) -> bool:
         return len(self.vocabulary.known(caption)) > self.vocabulary.maximum_words
 

@@ -68,6 +68,9 @@ class RecurrentEncoder(TextEncoder):
     def unknown_words(self, caption: str) -> list[str]:
         return self.tokenizer.unknown_words(caption)
 
+    def read_words(self, caption: str) -> list[str]:
+        return self.words(caption)[: self.tokenizer.maximum_words]
+
     def was_cut(self, caption: str) -> bool:
         return self.tokenizer.was_cut(caption)
 

@@ -51,6 +51,9 @@ class Standardized(TextEncoder):
     def unknown_words(self, caption: str) -> list[str]:
         return self.encoder.unknown_words(caption)
 
+    def read_words(self, caption: str) -> list[str]:
+        return self.encoder.read_words(caption)
+
     def was_cut(self, caption: str) -> bool:
         return self.encoder.was_cut(caption)
 

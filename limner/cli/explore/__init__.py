@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from limner.core.errors import unknown_name
 
 EXPLORATIONS = {
+    "attend": "show where a generator with attention to words looked for each word",
     "classify": "say which of some labels fits a picture, or how well a matching model tells a set's classes apart",
     "interpolate": "walk between two captions at fixed noise, or between two noises at a fixed caption",
     "nearest": "put generated pictures beside their nearest training pictures: remembered or made?",
@@ -26,6 +27,7 @@ Look at what a trained model has learned.
   limner explore NAME --help shows its options with examples.
 
 examples:
+  limner explore attend runs/attngan "a red flower with five petals" --out attend.png
   limner explore classify runs/clip flower.png --labels "a red flower" "a white flower"
   limner explore interpolate garden --caption "a white flower" --seeds 1 2 --steps 16 --out walk.gif
   limner explore nearest runs/mine --out nearest.png
