@@ -99,8 +99,7 @@ class ClipText(TextEncoder):
         return [token.removesuffix(WORD_END) for token in self._tokenizer.tokens(caption)]
 
     def read_words(self, caption: str) -> list[str]:
-        room = self.settings.context_length - 2
-        return ["(start)", *self.words(caption)[:room], "(end)"]
+        return ["(start)", *self.words(caption), "(end)"][: self.settings.context_length]
 
     def unknown_words(self, caption: str) -> list[str]:
         return []  # whatever is written is spelled in bytes

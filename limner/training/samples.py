@@ -23,12 +23,16 @@ REAL_PICTURES = 64
 
 
 class SampleGrid:
-    """One row for each of a few captions that are not trained on (the val split's, where there is one), one column for each noise."""
+    """One row for each of a few captions that are not trained on, one column for each noise.
+
+    The captions are the val split's or, where that is trained on too, the test split's; the train split's where there is no such split.
+    """
 
     def __init__(self, recipe: Recipe, train: CaptionedPictures) -> None:
         self.seed = recipe.training.seed
+        held_out = "test" if recipe.data_settings.trainval else "val"
         try:
-            source = open_data(recipe.data, "val", recipe.resolution, recipe.data_settings, length=CAPTIONS * 8)
+            source = open_data(recipe.data, held_out, recipe.resolution, recipe.data_settings, length=CAPTIONS * 8)
         except LimnerError:
             source = train
         pool = np.flatnonzero(source.caption_counts > 0)
