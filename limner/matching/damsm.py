@@ -32,8 +32,9 @@ from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
 from limner.data.pictures import CaptionedPictures
 from limner.features.inception import TorchvisionInception
+from limner.matching.contrast import caption_losses, same_captions
 from limner.matching.model import MatchingModel
-from limner.matching.regions import CompactRegions, InceptionRegions, load_inception
+from limner.matching.regions import CompactRegions, FrozenRegions, load_regions_network
 from limner.nn import damsm
 from limner.text.encoder import TextEncoder
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
@@ -49,7 +50,8 @@ class DAMSMSettings:
     """Settings of DAMSM; the defaults are those of the authors' configuration for birds (CUB)."""
 
     pictures: str = "tv-inception"
-    """Who looks at pictures: `tv-inception` or `tv-inception=FILE`, frozen; or `trained`, a small network from nothing."""
+    """Who looks at pictures: `tv-inception`, `squeezenet` or `tv-squeezenet`, or NAME=FILE, frozen; or `trained`, a small network from
+    nothing."""
     align_corners: bool = True
     """Whether pictures of other sizes come to Inception's 299 px as PyTorch enlarged them when the authors trained; without, as today."""
     picture_channels: int = 32
@@ -68,12 +70,17 @@ class DAMSMSettings:
     """gamma2: how much the word that fits best counts among a caption's."""
     gamma_pairs: float = 10.0
     """gamma3: how sharply the right caption must stand out among the batch's."""
+    gamma_sentences: float | None = None
+    """gamma3 of the sentence score alone; by default that of both."""
     mask_classes: bool = True
     """Whether pictures of the same class are left out of each other's wrong answers."""
     mask_captions: bool = False
     """Whether pictures whose captions read the same are left out, too."""
+    captions: int = 1
+    """Captions of each picture in a batch, which must win one by one in the sentence score; words take the first."""
     counterfactual: bool = False
-    """Whether each picture's caption must also win against itself with one attribute or word changed."""
+    """Whether a picture's captions must also win against captions with one attribute or word changed: the sentence against all of the
+    batch's, its words against the same caption changed."""
     epochs: float = 600.0
     """Passes over the training pictures."""
     steps: int | None = None
@@ -90,7 +97,7 @@ class DAMSMSettings:
     """Largest norm of the text encoder's gradient."""
 
     def __post_init__(self) -> None:
-        at_least(self, "method", 1, "picture_channels", "maximum_words", "steps")
+        at_least(self, "method", 1, "picture_channels", "maximum_words", "captions", "steps")
         at_least(self, "method", 2, "batch_size")
         above_zero(self, "method", "gamma_attention", "gamma_words", "gamma_pairs", "epochs", "learning_rate", "decay", "gradient_clip")
         LSTMSettings(width=self.width, word_embedding=self.word_embedding, dropout=self.dropout)
@@ -136,23 +143,23 @@ class DAMSM(MatchingModel):
             )
         self.encoder = encoder
         self.gammas = damsm.Gammas(attention=settings.gamma_attention, words=settings.gamma_words, pairs=settings.gamma_pairs)
-        self.picture_side: CompactRegions | InceptionRegions
+        self.picture_side: CompactRegions | FrozenRegions
         if settings.pictures == TRAINED:
             self.picture_side = CompactRegions(settings.width, settings.picture_channels, conditions.resolution)
         elif settings.pictures == INSIDE:  # an imported one: its batch statistics are no published file's, so the model holds it
-            self.picture_side = InceptionRegions(
+            self.picture_side = FrozenRegions(
                 settings.width, TorchvisionInception(classifier=False, align_corners=settings.align_corners)
             )
         else:
-            network = load_inception(settings.pictures, settings.align_corners)
+            network = load_regions_network(settings.pictures, settings.align_corners)
             self.looks_with = f"{network.name} {network.content_hash}"
-            self.picture_side = InceptionRegions(settings.width, network)
+            self.picture_side = FrozenRegions(settings.width, network)
 
     @classmethod
     def for_data(cls, settings: DAMSMSettings, pictures: CaptionedPictures, resolution: int) -> Self:
         if settings.pictures == INSIDE:
             raise SettingsError(
-                "method.pictures is 'inside', as imported models alone are: give tv-inception, tv-inception=FILE or trained"
+                "method.pictures is 'inside', as imported models alone are: give a feature network, NAME=FILE or trained"
             )
         captions = (caption for index in range(len(pictures)) for caption in pictures.captions(index))
         widths = LSTMSettings(word_embedding=settings.word_embedding, width=settings.width, dropout=settings.dropout)
@@ -184,23 +191,23 @@ class DAMSM(MatchingModel):
                 batch_size=settings.batch_size,
                 epochs=settings.epochs,
                 steps=settings.steps,
+                captions=settings.captions,
                 counterfactual=settings.counterfactual,
                 encoded=False,
             )
         ]
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
-        captions = self._thinned([own[0] for own in batch.captions], batch)
-        wrong: list[str] = []
+        captions = [self._thinned(own, batch) for own in _columns(batch.captions)]
         if self.settings.counterfactual and batch.counterfactual_captions is not None:
-            wrong = self._thinned(batch.counterfactual_captions, batch)
-        text = self.encoder(captions + wrong)  # [B or 2B, ...]
+            captions += [self._thinned(own, batch) for own in _columns(batch.counterfactual_captions)]
+        text = self.encoder([caption for column in captions for caption in column])  # K or 2K times [B, ...]
         assert text.words is not None
         regions, pictures = self.picture_side(batch.image(self.resolution))  # [B, D, R], [B, D]
 
         # Two players share one loss: its gradient is taken once where text and pictures meet, and each carries its part on.
         met = [value.detach().requires_grad_() for value in (text.words, text.sentence, regions, pictures)]
-        losses, metrics = self._losses(TextFeatures(met[1], met[0], text.mask), met[2], met[3], captions, wrong, batch.classes)
+        losses, metrics = self._losses(TextFeatures(met[1], met[0], text.mask), met[2], met[3], captions, batch.classes)
         loss = sum(losses.values(), torch.zeros((), device=regions.device))
         words_slope, sentence_slope, regions_slope, pictures_slope = torch.autograd.grad(loss, met)
         metrics |= {f"{name}_loss": value.detach() for name, value in losses.items()}
@@ -208,33 +215,49 @@ class DAMSM(MatchingModel):
         yield Update("pictures", _carried(loss, [(regions, regions_slope), (pictures, pictures_slope)]))
 
     def _losses(
-        self, text: TextFeatures, regions: Tensor, pictures: Tensor, captions: list[str], wrong: list[str], classes: Tensor | None
+        self, text: TextFeatures, regions: Tensor, pictures: Tensor, captions: list[list[str]], classes: Tensor | None
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The four losses, and what was found; rows of the text from B on are the changed captions."""
-        count, gammas = len(pictures), self.gammas
-        assert text.words is not None and text.mask is not None
-        same = self._same(captions, classes, pictures.device)
-        by_words = gammas.pairs * damsm.word_scores(regions, text.words[:count], text.mask[:count], gammas)
-        by_sentence = gammas.pairs * damsm.sentence_scores(pictures, text.sentence[:count])
-        changed_words = changed_sentence = None
-        if wrong:
-            alike = torch.tensor([true == false for true, false in zip(captions, wrong, strict=True)], device=pictures.device)
-            scores = gammas.pairs * damsm.paired_word_scores(regions, text.words[count:], text.mask[count:], gammas)
-            cosines = gammas.pairs * F.cosine_similarity(pictures, text.sentence[count:])
-            changed_words, changed_sentence = (value.masked_fill(alike, -torch.inf)[:, None] for value in (scores, cosines))
-        words = damsm.matching_losses(by_words, same, changed_words)
-        sentences = damsm.matching_losses(by_sentence, same, changed_sentence)
+        """The four losses, and what was found. captions: K or, with changed ones, 2K lists of one for each picture; text has their rows."""
+        count, of_each = len(pictures), len(captions)
+        changed = of_each > self.settings.captions
+        of_each = of_each // 2 if changed else of_each
+        words, mask = text.words, text.mask
+        assert words is not None and mask is not None
+        same = self._same(captions[0], classes, pictures.device)
+        gammas = self.gammas
+        by_words = gammas.pairs * damsm.word_scores(regions, words[:count], mask[:count], gammas)
+        changed_words = None
+        if changed:
+            rows = slice(of_each * count, (of_each + 1) * count)
+            alike = torch.tensor([true == false for true, false in zip(captions[0], captions[of_each], strict=True)], device=pictures.device)
+            scores = gammas.pairs * damsm.paired_word_scores(regions, words[rows], mask[rows], gammas)
+            changed_words = scores.masked_fill(alike, -torch.inf)[:, None]
+        word_losses = damsm.matching_losses(by_words, same, changed_words)
+
+        sharpness = gammas.pairs if self.settings.gamma_sentences is None else self.settings.gamma_sentences
+        cosines = sharpness * damsm.sentence_scores(pictures, text.sentence).unflatten(1, (-1, count)).transpose(1, 2)  # [B, B, K or 2K]
+        by_pictures, by_captions, found = caption_losses(
+            cosines, cosines[..., :of_each].permute(1, 2, 0), slice(0, count), self._no_mistakes(captions, of_each, classes, pictures.device)
+        )
         own = torch.arange(count, device=pictures.device)
-        found = {
-            "picture_to_caption": (by_sentence.argmax(1) == own).float().mean(),
-            "picture_to_caption_by_words": (by_words.argmax(1) == own).float().mean(),
-        }
-        if changed_words is not None and changed_sentence is not None:
-            found["counterfactual"] = (by_sentence.diagonal() > changed_sentence[:, 0]).float().mean()
+        found["picture_to_caption_by_words"] = (by_words.argmax(1) == own).float().mean()
+        if changed_words is not None:
             found["counterfactual_by_words"] = (by_words.diagonal() > changed_words[:, 0]).float().mean()
-        return {"words": words[0] + words[1], "sentences": sentences[0] + sentences[1]}, {
+        return {"words": word_losses[0] + word_losses[1], "sentences": by_pictures + by_captions}, {
             name: value.detach() for name, value in found.items()
         }
+
+    def _no_mistakes(self, captions: list[list[str]], own: int, classes: Tensor | None, device: torch.device) -> Tensor | None:
+        """What of the batch's captions may stand in the place of a picture's own, as `caption_losses` takes it."""
+        settings = self.settings
+        known = classes if settings.mask_classes else None
+        if settings.mask_captions:
+            return same_captions(_columns(captions), own, device, known)
+        same = damsm.same_class(known)  # [B, B]
+        if same is None:
+            return None
+        wrong = len(captions) - own
+        return F.pad(same[:, None, :, None].expand(-1, own, -1, own), (0, wrong))
 
     def _same(self, captions: Sequence[str], classes: Tensor | None, device: torch.device) -> Tensor | None:
         """[B, B] bool: pairs that are no mistake, or None."""
@@ -278,6 +301,10 @@ class DAMSM(MatchingModel):
 
     def _decay(self, progress: Progress) -> float:
         return float(max(self.settings.decay ** int(progress.epoch), self.settings.lowest_rate))
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _carried(loss: Tensor, parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:

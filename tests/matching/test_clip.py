@@ -65,13 +65,12 @@ def test_the_loss_is_that_of_figure_3_and_leaves_out_what_it_is_told() -> None:
     pictures, texts, changed = (F.normalize(torch.randn(5, 7, generator=generator), dim=1) for _ in range(3))
     scale = torch.tensor(9.0)
     logits, own = scale * pictures @ texts.T, torch.arange(5)
-    plain, _ = contrastive_loss(pictures, texts, scale)
+    plain, _ = contrastive_loss(pictures, texts[:, None], scale)
     assert plain.item() == pytest.approx(((F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2).item(), rel=1e-6)
-    harder, _ = contrastive_loss(pictures, texts, scale, changed)
+    harder, _ = contrastive_loss(pictures, texts[:, None], scale, changed[:, None])
     assert harder > plain
-    no_mistakes = torch.ones(5, 10, dtype=torch.bool)
-    no_mistakes[own, own] = False
-    assert contrastive_loss(pictures, texts, scale, changed, no_mistakes)[0].item() == pytest.approx(0.0, abs=1e-6)
+    no_mistakes = torch.ones(5, 1, 5, 2, dtype=torch.bool)
+    assert contrastive_loss(pictures, texts[:, None], scale, changed[:, None], no_mistakes)[0].item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_two_processes_take_the_gradient_of_one(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from limner.data.loader import Loader
 from limner.features.inception import TorchvisionInception
 from limner.matching import damsm
 from limner.matching.damsm import DAMSM, INSIDE, DAMSMSettings
-from limner.matching.regions import InceptionRegions
+from limner.matching.regions import FrozenRegions
 from limner.matching.retrieval import retrieval
 from limner.matching.saving import load_matching, load_matching_encoder, save_matching
 from limner.text.lstm import LSTMEncoder
@@ -53,11 +53,7 @@ def test_two_players_share_the_gradient_of_one_loss(flowers: GardenPictures) -> 
     model, batch = made(flowers)
     updates = list(model.training_step(batch, START))
     assert [update.player for update in updates] == ["text", "pictures"]
-    captions = [own[0] for own in batch.captions]
-    assert batch.counterfactual_captions is not None
-    text = model.encoder(captions + batch.counterfactual_captions)
-    regions, pictures = model.picture_side(batch.pictures)
-    losses, _ = model._losses(text, regions, pictures, captions, batch.counterfactual_captions, batch.classes)
+    losses = _losses(model, batch)
     whole = losses["words"] + losses["sentences"]
     for update in updates:
         torch.testing.assert_close(update.loss, whole)
@@ -69,12 +65,17 @@ def test_two_players_share_the_gradient_of_one_loss(flowers: GardenPictures) -> 
 
 
 def _again(model: DAMSM, batch: Batch):
-    captions = [own[0] for own in batch.captions]
     for player in model.players():
-        text = model.encoder(captions + (batch.counterfactual_captions or []))
-        regions, pictures = model.picture_side(batch.pictures)
-        losses, _ = model._losses(text, regions, pictures, captions, batch.counterfactual_captions or [], batch.classes)
+        losses = _losses(model, batch)
         yield player, losses["words"] + losses["sentences"]
+
+
+def _losses(model: DAMSM, batch: Batch) -> dict[str, torch.Tensor]:
+    assert batch.counterfactual_captions is not None
+    columns = [list(column) for rows in (batch.captions, batch.counterfactual_captions) for column in zip(*rows, strict=True)]
+    text = model.encoder([caption for column in columns for caption in column])
+    regions, pictures = model.picture_side(batch.pictures)
+    return model._losses(text, regions, pictures, columns, batch.classes)[0]
 
 
 def test_it_learns_by_words_and_by_sentences_and_comes_back_from_disk(flowers: GardenPictures, tmp_path: Path) -> None:
@@ -83,7 +84,7 @@ def test_it_learns_by_words_and_by_sentences_and_comes_back_from_disk(flowers: G
     players = model.players()
     optimizers = {name: torch.optim.Adam(player.module.parameters(), lr=1e-2) for name, player in players.items()}
     history = []
-    for _ in range(80):
+    for _ in range(120):
         for update in model.training_step(batch, START):
             optimizers[update.player].zero_grad()
             update.loss.backward(inputs=list(players[update.player].module.parameters()))
@@ -137,7 +138,7 @@ def test_long_captions_are_thinned_in_training_and_cut_elsewhere(flowers: Garden
 
 def test_inception_stays_frozen_and_out_of_what_is_saved(flowers: GardenPictures, monkeypatch: pytest.MonkeyPatch) -> None:
     network = TorchvisionInception(classifier=False)
-    monkeypatch.setattr(damsm, "load_inception", lambda spec, align_corners: network.freeze())
+    monkeypatch.setattr(damsm, "load_regions_network", lambda spec, align_corners: network.freeze())
     model, batch = made(flowers, pictures="tv-inception", batch_size=2)
     model.train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -145,7 +146,7 @@ def test_inception_stays_frozen_and_out_of_what_is_saved(flowers: GardenPictures
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     heads = {name: slope.norm() for name, slope in found.items() if name.startswith("pictures ")}
     assert len(heads) == 3 and all(norm.isfinite() and norm > 0 for norm in heads.values())
-    assert isinstance(model.picture_side, InceptionRegions)
+    assert isinstance(model.picture_side, FrozenRegions)
     assert not any(module.training for module in model.picture_side.network.modules())
     assert model.looks_with == f"tv-inception {network.content_hash}"
     assert sorted(name for name in model.trained()) == [
