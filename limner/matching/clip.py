@@ -5,9 +5,9 @@ the networks (github.com/openai/CLIP) and pseudocode of the training (Figure 3),
 embed pictures and captions into one space; in each batch, every picture must find its own caption, and every caption its picture, by cosine
 similarity and a softmax whose temperature is learned.
 
-With several processes each picture meets the captions of all of them, as published: embeddings are gathered, with gradients. Two things
-are not in the paper, and off in `as-published`: wrong answers that are none (the same caption, or the same class) can be left out, and
-wrong answers can be added, each picture's caption with one attribute or word changed.
+With several processes each picture meets the captions of all of them, as published: embeddings are gathered, with gradients. What is
+not in the paper is off in `as-published`: wrong answers that are none (the same caption, or the same class) can be left out; wrong answers
+can be added, captions with one attribute or word changed; a picture can bring several captions; and some pictures can lose their colour.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from limner.core.method import Adam, Conditions, Phase, Player, Progress, Update
 from limner.core.settings import Preset, above_zero, at_least
 from limner.data.pictures import CaptionedPictures
 from limner.matching.clip_towers import ModifiedResNet, VisionTransformer, normalized
+from limner.matching.colourless import some_colourless
 from limner.matching.contrast import caption_losses, same_captions
 from limner.matching.gathering import gathered, own_rows
 from limner.matching.model import MatchingModel
@@ -77,6 +78,8 @@ class CLIPSettings:
     """Captions of each picture in a batch. Each must win by itself; those of the same picture are no wrong answers."""
     counterfactual: bool = False
     """Whether each picture's captions must also win against every caption of the batch with one attribute or word changed."""
+    colourless: float = 0.0
+    """Share of the training pictures that are shown without colour, so that what else they show is learned apart from it."""
     batch_size: int = 32_768
     """Pictures in a batch, over all processes: each caption must find its own among them."""
     epochs: float = 32.0
@@ -99,7 +102,7 @@ class CLIPSettings:
     def __post_init__(self) -> None:
         at_least(self, "method", 1, "width", "picture_width", "picture_heads", "patch", "text_width", "text_layers", "text_heads", "steps")
         at_least(self, "method", 1, "captions")
-        at_least(self, "method", 0, "merges", "warm_up_steps", "weight_decay")
+        at_least(self, "method", 0, "merges", "warm_up_steps", "weight_decay", "colourless")
         at_least(self, "method", 2, "batch_size")
         at_least(self, "method", 3, "context_length")
         above_zero(self, "method", "temperature", "learning_rate", "epochs", "epsilon", "gradient_clip")
@@ -118,7 +121,7 @@ class CLIP(MatchingModel):
     presets: ClassVar[Mapping[str, Preset]] = {
         "as-published": Preset(sentence="ViT-B/32 at 224 px, 32,768 pictures a batch.", resolution=224, data={"flip": False}),
         "cpu": Preset(
-            sentence="A small residual network and two text blocks, for two CPU cores.",
+            sentence="A small residual network and two text blocks: fifteen minutes of two CPU cores.",
             resolution=32,
             method={
                 "tower": "resnet",
@@ -130,9 +133,11 @@ class CLIP(MatchingModel):
                 "text_layers": 2,
                 "text_heads": 4,
                 "leave_out": "captions",
+                "captions": 3,
                 "counterfactual": True,
-                "batch_size": 64,
-                "steps": 5000,
+                "colourless": 0.5,
+                "batch_size": 48,
+                "steps": 4200,
                 "learning_rate": 2e-3,
                 "warm_up_steps": 100,
                 "weight_decay": 0.05,
@@ -213,7 +218,7 @@ class CLIP(MatchingModel):
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         wrong = batch.counterfactual_captions if self.settings.counterfactual else None
         captions = batch.captions if wrong is None else [[*own, *changed] for own, changed in zip(batch.captions, wrong, strict=True)]
-        pictures = self.embed_pictures(batch.pictures)  # [b, D]
+        pictures = self.embed_pictures(some_colourless(batch.pictures, self.settings.colourless, batch.seed, batch.samples))  # [b, D]
         texts = self.embed_captions([caption for own in captions for caption in own]).unflatten(0, (len(batch), -1))  # [b, K or 2K, D]
         with torch.autocast(pictures.device.type, enabled=False):  # differences of cosines times 100 want all their digits
             true, changed = (texts, None) if wrong is None else texts.chunk(2, dim=1)

@@ -14,6 +14,7 @@ Adam keeps its moments from one pass to the next (the authors make it anew each)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -22,7 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from limner.core import random
 from limner.core.batch import Batch
@@ -32,6 +33,7 @@ from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
 from limner.data.pictures import CaptionedPictures
 from limner.features.inception import TorchvisionInception
+from limner.matching.colourless import some_colourless
 from limner.matching.contrast import caption_losses, same_captions
 from limner.matching.model import MatchingModel
 from limner.matching.regions import CompactRegions, FrozenRegions, load_regions_network
@@ -42,6 +44,7 @@ from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+HIGHEST_SHARPNESS = 100.0
 TRAINED, INSIDE = "trained", "inside"
 
 
@@ -72,6 +75,8 @@ class DAMSMSettings:
     """gamma3: how sharply the right caption must stand out among the batch's."""
     gamma_sentences: float | None = None
     """gamma3 of the sentence score alone; by default that of both."""
+    learned_sharpness: bool = False
+    """Whether gamma3 of the sentence score is learned from there on, as CLIP learns its temperature; it stays below 100."""
     mask_classes: bool = True
     """Whether pictures of the same class are left out of each other's wrong answers."""
     mask_captions: bool = False
@@ -81,6 +86,8 @@ class DAMSMSettings:
     counterfactual: bool = False
     """Whether a picture's captions must also win against captions with one attribute or word changed: the sentence against all of the
     batch's, its words against the same caption changed."""
+    colourless: float = 0.0
+    """Share of the training pictures that are shown without colour, so that what else they show is learned apart from it."""
     epochs: float = 600.0
     """Passes over the training pictures."""
     steps: int | None = None
@@ -99,7 +106,9 @@ class DAMSMSettings:
     def __post_init__(self) -> None:
         at_least(self, "method", 1, "picture_channels", "maximum_words", "captions", "steps")
         at_least(self, "method", 2, "batch_size")
-        above_zero(self, "method", "gamma_attention", "gamma_words", "gamma_pairs", "epochs", "learning_rate", "decay", "gradient_clip")
+        at_least(self, "method", 0, "colourless")
+        above_zero(self, "method", "gamma_attention", "gamma_words", "gamma_pairs", "gamma_sentences")
+        above_zero(self, "method", "epochs", "learning_rate", "decay", "gradient_clip")
         LSTMSettings(width=self.width, word_embedding=self.word_embedding, dropout=self.dropout)
 
 
@@ -116,7 +125,7 @@ class DAMSM(MatchingModel):
     presets: ClassVar[Mapping[str, Preset]] = {
         "as-published": Preset(sentence="The authors' settings for birds; Inception-v3 sees pictures at 299 px.", resolution=299),
         "cpu": Preset(
-            sentence="A small picture network from nothing and changed captions as wrong ones, for two CPU cores and a few minutes.",
+            sentence="A small picture network from nothing and changed captions as wrong ones: fifteen minutes of two CPU cores.",
             resolution=32,
             method={
                 "pictures": TRAINED,
@@ -124,11 +133,16 @@ class DAMSM(MatchingModel):
                 "word_embedding": 64,
                 "dropout": 0.1,
                 "maximum_words": 32,
+                "gamma_sentences": 20.0,
+                "learned_sharpness": True,
                 "mask_captions": True,
+                "captions": 4,
                 "counterfactual": True,
-                "steps": 4000,
+                "colourless": 0.25,
+                "steps": 5600,
                 "learning_rate": 1e-3,
-                "decay": 0.8,
+                "decay": 0.85,
+                "lowest_rate": 0.05,
             },
         ),
     }
@@ -143,6 +157,9 @@ class DAMSM(MatchingModel):
             )
         self.encoder = encoder
         self.gammas = damsm.Gammas(attention=settings.gamma_attention, words=settings.gamma_words, pairs=settings.gamma_pairs)
+        sharpness = settings.gamma_pairs if settings.gamma_sentences is None else settings.gamma_sentences
+        self.sharpness = sharpness
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(sharpness))) if settings.learned_sharpness else None
         self.picture_side: CompactRegions | FrozenRegions
         if settings.pictures == TRAINED:
             self.picture_side = CompactRegions(settings.width, settings.picture_channels, conditions.resolution)
@@ -174,12 +191,15 @@ class DAMSM(MatchingModel):
 
     def players(self) -> dict[str, Player]:
         settings = self.settings
+        pictures = self.picture_side.players()
+        if self.log_sharpness is not None:
+            pictures = nn.ModuleList([pictures, nn.ParameterList([self.log_sharpness])])
         optimizer = Adam(learning_rate=settings.learning_rate, betas=(0.5, 0.999))
         return {
             "text": Player(
                 module=self.encoder, optimizer=optimizer, learning_rate_factor=self._decay, gradient_clip=settings.gradient_clip
             ),  # the authors clip the text encoder alone
-            "pictures": Player(module=self.picture_side.players(), optimizer=optimizer, learning_rate_factor=self._decay),
+            "pictures": Player(module=pictures, optimizer=optimizer, learning_rate_factor=self._decay),
         }
 
     def phases(self) -> list[Phase]:
@@ -203,19 +223,26 @@ class DAMSM(MatchingModel):
             captions += [self._thinned(own, batch) for own in _columns(batch.counterfactual_captions)]
         text = self.encoder([caption for column in captions for caption in column])  # K or 2K times [B, ...]
         assert text.words is not None
-        regions, pictures = self.picture_side(batch.image(self.resolution))  # [B, D, R], [B, D]
+        shown = some_colourless(batch.image(self.resolution), self.settings.colourless, batch.seed, batch.samples)
+        regions, pictures = self.picture_side(shown)  # [B, D, R], [B, D]
 
         # Two players share one loss: its gradient is taken once where text and pictures meet, and each carries its part on.
-        met = [value.detach().requires_grad_() for value in (text.words, text.sentence, regions, pictures)]
-        losses, metrics = self._losses(TextFeatures(met[1], met[0], text.mask), met[2], met[3], captions, batch.classes)
+        parts = [text.words, text.sentence, regions, pictures]
+        if self.log_sharpness is not None:
+            parts.append(self.log_sharpness)
+        met = [value.detach().requires_grad_() for value in parts]
+        sharpness = met[4].exp().clamp(max=HIGHEST_SHARPNESS) if len(met) > 4 else torch.tensor(self.sharpness, device=regions.device)
+        losses, metrics = self._losses(TextFeatures(met[1], met[0], text.mask), met[2], met[3], captions, batch.classes, sharpness)
         loss = sum(losses.values(), torch.zeros((), device=regions.device))
-        words_slope, sentence_slope, regions_slope, pictures_slope = torch.autograd.grad(loss, met)
+        carried = list(zip(parts, torch.autograd.grad(loss, met), strict=True))
         metrics |= {f"{name}_loss": value.detach() for name, value in losses.items()}
-        yield Update("text", _carried(loss, [(text.words, words_slope), (text.sentence, sentence_slope)]), metrics)
-        yield Update("pictures", _carried(loss, [(regions, regions_slope), (pictures, pictures_slope)]))
+        if self.log_sharpness is not None:
+            metrics["sharpness"] = sharpness.detach()
+        yield Update("text", _carried(loss, carried[:2]), metrics)
+        yield Update("pictures", _carried(loss, carried[2:]))
 
     def _losses(
-        self, text: TextFeatures, regions: Tensor, pictures: Tensor, captions: list[list[str]], classes: Tensor | None
+        self, text: TextFeatures, regions: Tensor, pictures: Tensor, captions: list[list[str]], classes: Tensor | None, sharpness: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The four losses, and what was found. captions: K or, with changed ones, 2K lists of one for each picture; text has their rows."""
         count, of_each = len(pictures), len(captions)
@@ -234,7 +261,6 @@ class DAMSM(MatchingModel):
             changed_words = scores.masked_fill(alike, -torch.inf)[:, None]
         word_losses = damsm.matching_losses(by_words, same, changed_words)
 
-        sharpness = gammas.pairs if self.settings.gamma_sentences is None else self.settings.gamma_sentences
         cosines = sharpness * damsm.sentence_scores(pictures, text.sentence).unflatten(1, (-1, count)).transpose(1, 2)  # [B, B, K or 2K]
         by_pictures, by_captions, found = caption_losses(
             cosines, cosines[..., :of_each].permute(1, 2, 0), slice(0, count), self._no_mistakes(captions, of_each, classes, pictures.device)

@@ -21,7 +21,6 @@ _STAGES: Mapping[str, tuple[str, int]] = {
     "tv-squeezenet": ("fire9", 512),
 }
 """Where regions are taken in each network, and how many numbers each has."""
-_AT_ONCE = 4
 
 
 class FrozenRegions(nn.Module):
@@ -48,10 +47,11 @@ class FrozenRegions(nn.Module):
 
     def _seen(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """The network's map [B, channels, side, side] and pooled features [B, D]."""
-        if pictures.device.type != "cpu" or (pictures.requires_grad and torch.is_grad_enabled()):
+        at_once = self.network.at_once
+        if at_once is None or pictures.device.type != "cpu" or (pictures.requires_grad and torch.is_grad_enabled()):
             return self._look(pictures)
-        with torch.no_grad():  # a CPU is faster with few pictures at once, whose maps stay in its cache
-            parts = [self._look(part) for part in pictures.contiguous(memory_format=torch.channels_last).split(_AT_ONCE)]
+        with torch.no_grad():
+            parts = [self._look(part) for part in pictures.contiguous(memory_format=torch.channels_last).split(at_once)]
         return torch.cat([regions for regions, _ in parts]), torch.cat([pooled for _, pooled in parts])
 
     def _look(self, pictures: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,9 @@ from limner.core.settings import DataSettings
 from limner.data.catalog import GardenPictures, open_data
 from limner.data.loader import Loader
 from limner.features.inception import TorchvisionInception
+from limner.features.squeezenet import SqueezeNet
 from limner.matching import damsm
+from limner.matching.colourless import some_colourless
 from limner.matching.damsm import DAMSM, INSIDE, DAMSMSettings
 from limner.matching.regions import FrozenRegions
 from limner.matching.retrieval import retrieval
@@ -49,8 +51,9 @@ def gradients(model: DAMSM, updates: list[Update]) -> dict[str, torch.Tensor]:
     return found
 
 
-def test_two_players_share_the_gradient_of_one_loss(flowers: GardenPictures) -> None:
-    model, batch = made(flowers)
+@pytest.mark.parametrize("changes", [{}, {"captions": 1, "learned_sharpness": False, "colourless": 0.0}])
+def test_two_players_share_the_gradient_of_one_loss(flowers: GardenPictures, changes) -> None:
+    model, batch = made(flowers, **changes)
     updates = list(model.training_step(batch, START))
     assert [update.player for update in updates] == ["text", "pictures"]
     losses = _losses(model, batch)
@@ -74,8 +77,9 @@ def _losses(model: DAMSM, batch: Batch) -> dict[str, torch.Tensor]:
     assert batch.counterfactual_captions is not None
     columns = [list(column) for rows in (batch.captions, batch.counterfactual_captions) for column in zip(*rows, strict=True)]
     text = model.encoder([caption for column in columns for caption in column])
-    regions, pictures = model.picture_side(batch.pictures)
-    return model._losses(text, regions, pictures, columns, batch.classes)[0]
+    regions, pictures = model.picture_side(some_colourless(batch.pictures, model.settings.colourless, batch.seed, batch.samples))
+    sharpness = torch.tensor(model.sharpness) if model.log_sharpness is None else model.log_sharpness.exp()
+    return model._losses(text, regions, pictures, columns, batch.classes, sharpness)[0]
 
 
 def test_it_learns_by_words_and_by_sentences_and_comes_back_from_disk(flowers: GardenPictures, tmp_path: Path) -> None:
@@ -139,7 +143,7 @@ def test_long_captions_are_thinned_in_training_and_cut_elsewhere(flowers: Garden
 def test_inception_stays_frozen_and_out_of_what_is_saved(flowers: GardenPictures, monkeypatch: pytest.MonkeyPatch) -> None:
     network = TorchvisionInception(classifier=False)
     monkeypatch.setattr(damsm, "load_regions_network", lambda spec, align_corners: network.freeze())
-    model, batch = made(flowers, pictures="tv-inception", batch_size=2)
+    model, batch = made(flowers, pictures="tv-inception", batch_size=2, learned_sharpness=False)
     model.train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     found = gradients(model, list(model.training_step(batch, START)))
@@ -155,3 +159,18 @@ def test_inception_stays_frozen_and_out_of_what_is_saved(flowers: GardenPictures
     assert len(list(model.players()["pictures"].module.parameters())) == 3
     with pytest.raises(SettingsError, match="as imported models alone are"):
         made(flowers, pictures=INSIDE)
+
+
+def test_regions_of_squeezenet_are_those_of_any_number_of_pictures_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    side = FrozenRegions(8, SqueezeNet().freeze())
+    pictures = torch.rand(6, 3, 24, 24) * 2 - 1
+    regions, whole = side(pictures)
+    assert regions.shape == (6, 8, 169) and whole.shape == (6, 8)
+    monkeypatch.setattr(side.network, "at_once", None)
+    for few, many in zip((regions, whole), side(pictures), strict=True):
+        torch.testing.assert_close(few, many)
+    monkeypatch.setattr(side.network, "at_once", 4)
+    shown = pictures.requires_grad_()
+    side(shown)[0].sum().backward()
+    assert shown.grad is not None and shown.grad.abs().sum() > 0  # a generator is trained through it
