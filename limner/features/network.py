@@ -39,7 +39,7 @@ class FeatureNetwork(nn.Module, ABC):
     def look(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """The same without gradients, as fast as the machine can: on a CPU `at_once` pictures at a time."""
         if self.at_once is None or images.device.type != "cpu":
-            return self(images)  # type: ignore[no-any-return]
+            return self(images)
         images = images.contiguous(memory_format=torch.channels_last)
         features, logits = zip(*(self(part) for part in images.split(self.at_once)), strict=True)
         return torch.cat(features), None if logits[0] is None else torch.cat(logits)

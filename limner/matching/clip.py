@@ -31,6 +31,7 @@ from limner.matching.colourless import some_colourless
 from limner.matching.contrast import caption_losses, same_captions
 from limner.matching.gathering import gathered, own_rows
 from limner.matching.model import MatchingModel
+from limner.matching.networks import PictureEncoder
 from limner.text.byte_pairs import BytePairTokenizer
 from limner.text.clip_text import ClipText, ClipTextSettings
 from limner.text.encoder import TextEncoder
@@ -46,12 +47,12 @@ HIGHEST_SCALE = 100.0
 class CLIPSettings:
     """Settings of CLIP; the defaults are those of the published ViT-B/32 (Tables 18 and 19 of the paper)."""
 
-    tower: Literal["vit", "resnet"] = "vit"
-    """Who looks at pictures: a vision transformer or the modified residual network."""
+    tower: Literal["vit", "resnet", "compact"] = "vit"
+    """Who looks at pictures: a vision transformer, the modified residual network, or a small residual network of our own."""
     width: int = 512
     """Width of the space that pictures and captions share."""
     picture_width: int = 768
-    """Width of the vision transformer, or channels of the residual network's stem."""
+    """Width of the vision transformer, or channels of a residual network's first stage."""
     picture_layers: tuple[int, ...] = (12,)
     """Blocks of the vision transformer, or of each stage of the residual network."""
     picture_heads: int = 12
@@ -121,21 +122,19 @@ class CLIP(MatchingModel):
     presets: ClassVar[Mapping[str, Preset]] = {
         "as-published": Preset(sentence="ViT-B/32 at 224 px, 32,768 pictures a batch.", resolution=224, data={"flip": False}),
         "cpu": Preset(
-            sentence="A small residual network and two text blocks: fifteen minutes of two CPU cores.",
+            sentence="A small residual network of our own and two text blocks: fifteen minutes of two CPU cores.",
             resolution=32,
             method={
-                "tower": "resnet",
+                "tower": "compact",
                 "width": 128,
-                "picture_width": 48,
-                "picture_layers": [1, 1],
-                "picture_heads": 6,
+                "picture_width": 32,
                 "text_width": 96,
                 "text_layers": 2,
                 "text_heads": 4,
                 "leave_out": "captions",
                 "captions": 3,
                 "counterfactual": True,
-                "colourless": 0.5,
+                "colourless": 0.25,
                 "batch_size": 48,
                 "steps": 4200,
                 "learning_rate": 2e-3,
@@ -164,6 +163,8 @@ class CLIP(MatchingModel):
                 settings.width,
                 settings.activation,
             )
+        elif settings.tower == "compact":
+            self.picture_side = PictureEncoder(settings.width, settings.picture_width, conditions.resolution, normalize=False)
         else:
             self.picture_side = ModifiedResNet(
                 conditions.resolution, settings.picture_layers, settings.picture_width, settings.picture_heads, settings.width

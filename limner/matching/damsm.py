@@ -134,15 +134,12 @@ class DAMSM(MatchingModel):
                 "dropout": 0.1,
                 "maximum_words": 32,
                 "gamma_sentences": 20.0,
-                "learned_sharpness": True,
                 "mask_captions": True,
                 "captions": 4,
                 "counterfactual": True,
-                "colourless": 0.25,
-                "steps": 5600,
+                "steps": 5000,
                 "learning_rate": 1e-3,
-                "decay": 0.85,
-                "lowest_rate": 0.05,
+                "decay": 0.8,
             },
         ),
     }
@@ -164,9 +161,7 @@ class DAMSM(MatchingModel):
         if settings.pictures == TRAINED:
             self.picture_side = CompactRegions(settings.width, settings.picture_channels, conditions.resolution)
         elif settings.pictures == INSIDE:  # an imported one: its batch statistics are no published file's, so the model holds it
-            self.picture_side = FrozenRegions(
-                settings.width, TorchvisionInception(classifier=False, align_corners=settings.align_corners)
-            )
+            self.picture_side = FrozenRegions(settings.width, TorchvisionInception(classifier=False, align_corners=settings.align_corners))
         else:
             network = load_regions_network(settings.pictures, settings.align_corners)
             self.looks_with = f"{network.name} {network.content_hash}"
@@ -175,9 +170,7 @@ class DAMSM(MatchingModel):
     @classmethod
     def for_data(cls, settings: DAMSMSettings, pictures: CaptionedPictures, resolution: int) -> Self:
         if settings.pictures == INSIDE:
-            raise SettingsError(
-                "method.pictures is 'inside', as imported models alone are: give a feature network, NAME=FILE or trained"
-            )
+            raise SettingsError("method.pictures is 'inside', as imported models alone are: give a feature network, NAME=FILE or trained")
         captions = (caption for index in range(len(pictures)) for caption in pictures.captions(index))
         widths = LSTMSettings(word_embedding=settings.word_embedding, width=settings.width, dropout=settings.dropout)
         encoder = LSTMEncoder(Vocabulary.build(captions, settings.maximum_words), widths)
@@ -256,14 +249,19 @@ class DAMSM(MatchingModel):
         changed_words = None
         if changed:
             rows = slice(of_each * count, (of_each + 1) * count)
-            alike = torch.tensor([true == false for true, false in zip(captions[0], captions[of_each], strict=True)], device=pictures.device)
+            alike = torch.tensor(
+                [true == false for true, false in zip(captions[0], captions[of_each], strict=True)], device=pictures.device
+            )
             scores = gammas.pairs * damsm.paired_word_scores(regions, words[rows], mask[rows], gammas)
             changed_words = scores.masked_fill(alike, -torch.inf)[:, None]
         word_losses = damsm.matching_losses(by_words, same, changed_words)
 
         cosines = sharpness * damsm.sentence_scores(pictures, text.sentence).unflatten(1, (-1, count)).transpose(1, 2)  # [B, B, K or 2K]
         by_pictures, by_captions, found = caption_losses(
-            cosines, cosines[..., :of_each].permute(1, 2, 0), slice(0, count), self._no_mistakes(captions, of_each, classes, pictures.device)
+            cosines,
+            cosines[..., :of_each].permute(1, 2, 0),
+            slice(0, count),
+            self._no_mistakes(captions, of_each, classes, pictures.device),
         )
         own = torch.arange(count, device=pictures.device)
         found["picture_to_caption_by_words"] = (by_words.argmax(1) == own).float().mean()

@@ -51,7 +51,7 @@ def gradients(model: DAMSM, updates: list[Update]) -> dict[str, torch.Tensor]:
     return found
 
 
-@pytest.mark.parametrize("changes", [{}, {"captions": 1, "learned_sharpness": False, "colourless": 0.0}])
+@pytest.mark.parametrize("changes", [{}, {"captions": 1, "learned_sharpness": True, "colourless": 0.5}])
 def test_two_players_share_the_gradient_of_one_loss(flowers: GardenPictures, changes) -> None:
     model, batch = made(flowers, **changes)
     updates = list(model.training_step(batch, START))
@@ -143,7 +143,7 @@ def test_long_captions_are_thinned_in_training_and_cut_elsewhere(flowers: Garden
 def test_inception_stays_frozen_and_out_of_what_is_saved(flowers: GardenPictures, monkeypatch: pytest.MonkeyPatch) -> None:
     network = TorchvisionInception(classifier=False)
     monkeypatch.setattr(damsm, "load_regions_network", lambda spec, align_corners: network.freeze())
-    model, batch = made(flowers, pictures="tv-inception", batch_size=2, learned_sharpness=False)
+    model, batch = made(flowers, pictures="tv-inception", batch_size=2)
     model.train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     found = gradients(model, list(model.training_step(batch, START)))
