@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -66,7 +67,7 @@ def measured(model: Any, data: str, arguments: EvaluateMatchingArguments) -> dic
     import limner
     from limner.data.catalog import GardenPictures, open_data
     from limner.matching.distractors import distractor_retrieval
-    from limner.matching.retrieval import retrieval
+    from limner.matching.retrieval import r_precision, retrieval
     from limner.matching.zero_shot import zero_shot
 
     pictures = open_data(data, arguments.split, model.resolution)
@@ -88,6 +89,8 @@ def measured(model: Any, data: str, arguments: EvaluateMatchingArguments) -> dic
         },
         "retrieval": retrieval(model, pictures, count=arguments.count, pool=pool, seed=arguments.seed),
     }
+    with suppress(DataError):  # a small split has too few different captions for it
+        record["r_precision"] = r_precision(model, pictures, count=arguments.count, seed=arguments.seed)
     if pictures.class_ids is not None:
         record["zero_shot"] = zero_shot(model, pictures)
     if isinstance(pictures, GardenPictures):
@@ -103,6 +106,13 @@ def table(record: dict[str, Any]) -> str:
     for name, text in (("picture_to_caption", "a picture's caption"), ("caption_to_picture", "a caption's picture")):
         lines.append(f"  {text:<22}" + "".join(f"{100 * found[f'{name}_{depth}']:>7.1f}%" for depth in (1, 5, 10)))
     lines.append(f"  {'chance':<22}" + "".join(f"{100 * min(depth / pool, 1):>7.1f}%" for depth in (1, 5, 10)))
+    if "r_precision" in record:
+        hits = record["r_precision"]
+        shares = [(f"{hits['wrong']:.0f} of other pictures", hits["r_precision"])]
+        if "r_precision_other_classes" in hits:
+            shares.append((f"{hits['wrong']:.0f} of other classes", hits["r_precision_other_classes"]))
+        lines.append(f"\nR-precision of real pictures, one true caption and ({hits['count']:,.0f} pictures)")
+        lines += [f"  {text:<22}{100 * share:>7.1f}%" for text, share in (*shares, ("chance", hits["chance"]))]
     if "zero_shot" in record:
         shot = record["zero_shot"]
         lines += [

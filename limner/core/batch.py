@@ -25,7 +25,7 @@ class Batch:
     samples: [B] int64, each row's number in the whole run, which decides its noise.
     classes: [B] int64 class ids, or None.
     counterfactual: features of captions that differ from `texts[0]` in one attribute or word, where the phase asks for them.
-    counterfactual_captions: their words, where the phase asks for them.
+    counterfactual_captions: B lists of K, each caption with one attribute or word changed, where the phase asks for them.
     """
 
     pictures: Tensor
@@ -36,7 +36,7 @@ class Batch:
     seed: int
     classes: Tensor | None = None
     counterfactual: TextFeatures | None = None
-    counterfactual_captions: list[str] | None = None
+    counterfactual_captions: list[list[str]] | None = None
     make_mismatched: Callable[[], Batch] | None = field(default=None, repr=False)
     make_unpaired: Callable[[], Batch] | None = field(default=None, repr=False)
 

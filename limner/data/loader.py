@@ -134,16 +134,18 @@ class Loader:
         if self.features is not None:
             batch.texts = tuple(self.features.of(indices, numbers[:, k]) for k in range(drawn))
         if self.phase.counterfactual and role == "matched":
-            self._add_counterfactuals(batch, indices, numbers[:, 0], epochs)
+            self._add_counterfactuals(batch, indices, numbers, epochs)
         return batch
 
     def _add_counterfactuals(self, batch: Batch, indices: NDArray[np.int64], numbers: NDArray[np.int64], epochs: NDArray[np.int64]) -> None:
         if self.features is not None:
             draws = random.integers(self.features.counterfactuals, self.seed, "counterfactual", epochs, indices)
-            batch.counterfactual = self.features.counterfactual(indices, numbers, draws)
+            batch.counterfactual = self.features.counterfactual(indices, numbers[:, 0], draws)
         else:
             draws = random.integers(1 << 31, self.seed, "counterfactual", epochs, indices)
-            batch.counterfactual_captions = self.pictures.counterfactuals(indices, numbers, draws)
+            of_each = numbers.shape[1]
+            changed = self.pictures.counterfactuals(indices.repeat(of_each), numbers.ravel(), draws.repeat(of_each))
+            batch.counterfactual_captions = [changed[start : start + of_each] for start in range(0, len(changed), of_each)]
 
     def _draw_captions(self, indices: NDArray[np.int64], epochs: NDArray[np.int64], role: str, wanted: int) -> NDArray[np.int64]:
         """As many different captions of each picture, or each as often as needed where it has fewer: [B, K]."""

@@ -51,6 +51,7 @@ class SqueezeNet(PretrainedNetwork):
         url="https://github.com/songhan/SqueezeNet-Deep-Compression",
     )
     padding = 1
+    at_once = 4
 
     def __init__(self) -> None:
         super().__init__()

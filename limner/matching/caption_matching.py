@@ -142,7 +142,9 @@ class CaptionMatching(MatchingModel):
         captions = drop_words([own[0] for own in batch.captions], drop, batch.seed, batch.samples)
         wrong: list[str] = []
         if settings.counterfactual and batch.counterfactual_captions is not None:
-            wrong = drop_words(batch.counterfactual_captions, drop, batch.seed, batch.samples, "counterfactual word dropout")
+            wrong = drop_words(
+                [own[0] for own in batch.counterfactual_captions], drop, batch.seed, batch.samples, "counterfactual word dropout"
+            )
 
         pictures = self.embed_pictures(batch.image(settings.resolution))  # [B, D]
         texts = self.embed_captions(captions + wrong)  # [B or 2B, D]

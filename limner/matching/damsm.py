@@ -14,6 +14,7 @@ Adam keeps its moments from one pass to the next (the authors make it anew each)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -22,7 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from limner.core import random
 from limner.core.batch import Batch
@@ -32,8 +33,10 @@ from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
 from limner.data.pictures import CaptionedPictures
 from limner.features.inception import TorchvisionInception
+from limner.matching.colourless import some_colourless
+from limner.matching.contrast import caption_losses, same_captions
 from limner.matching.model import MatchingModel
-from limner.matching.regions import CompactRegions, InceptionRegions, load_inception
+from limner.matching.regions import CompactRegions, FrozenRegions, load_regions_network
 from limner.nn import damsm
 from limner.text.encoder import TextEncoder
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
@@ -41,6 +44,7 @@ from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+HIGHEST_SHARPNESS = 100.0
 TRAINED, INSIDE = "trained", "inside"
 
 
@@ -49,7 +53,8 @@ class DAMSMSettings:
     """Settings of DAMSM; the defaults are those of the authors' configuration for birds (CUB)."""
 
     pictures: str = "tv-inception"
-    """Who looks at pictures: `tv-inception` or `tv-inception=FILE`, frozen; or `trained`, a small network from nothing."""
+    """Who looks at pictures: `tv-inception`, `squeezenet` or `tv-squeezenet`, or NAME=FILE, frozen; or `trained`, a small network from
+    nothing."""
     align_corners: bool = True
     """Whether pictures of other sizes come to Inception's 299 px as PyTorch enlarged them when the authors trained; without, as today."""
     picture_channels: int = 32
@@ -68,12 +73,21 @@ class DAMSMSettings:
     """gamma2: how much the word that fits best counts among a caption's."""
     gamma_pairs: float = 10.0
     """gamma3: how sharply the right caption must stand out among the batch's."""
+    gamma_sentences: float | None = None
+    """gamma3 of the sentence score alone; by default that of both."""
+    learned_sharpness: bool = False
+    """Whether gamma3 of the sentence score is learned from there on, as CLIP learns its temperature; it stays below 100."""
     mask_classes: bool = True
     """Whether pictures of the same class are left out of each other's wrong answers."""
     mask_captions: bool = False
     """Whether pictures whose captions read the same are left out, too."""
+    captions: int = 1
+    """Captions of each picture in a batch, which must win one by one in the sentence score; words take the first."""
     counterfactual: bool = False
-    """Whether each picture's caption must also win against itself with one attribute or word changed."""
+    """Whether a picture's captions must also win against captions with one attribute or word changed: the sentence against all of the
+    batch's, its words against the same caption changed."""
+    colourless: float = 0.0
+    """Share of the training pictures that are shown without colour, so that what else they show is learned apart from it."""
     epochs: float = 600.0
     """Passes over the training pictures."""
     steps: int | None = None
@@ -90,9 +104,11 @@ class DAMSMSettings:
     """Largest norm of the text encoder's gradient."""
 
     def __post_init__(self) -> None:
-        at_least(self, "method", 1, "picture_channels", "maximum_words", "steps")
+        at_least(self, "method", 1, "picture_channels", "maximum_words", "captions", "steps")
         at_least(self, "method", 2, "batch_size")
-        above_zero(self, "method", "gamma_attention", "gamma_words", "gamma_pairs", "epochs", "learning_rate", "decay", "gradient_clip")
+        at_least(self, "method", 0, "colourless")
+        above_zero(self, "method", "gamma_attention", "gamma_words", "gamma_pairs", "gamma_sentences")
+        above_zero(self, "method", "epochs", "learning_rate", "decay", "gradient_clip")
         LSTMSettings(width=self.width, word_embedding=self.word_embedding, dropout=self.dropout)
 
 
@@ -109,7 +125,7 @@ class DAMSM(MatchingModel):
     presets: ClassVar[Mapping[str, Preset]] = {
         "as-published": Preset(sentence="The authors' settings for birds; Inception-v3 sees pictures at 299 px.", resolution=299),
         "cpu": Preset(
-            sentence="A small picture network from nothing and changed captions as wrong ones, for two CPU cores and a few minutes.",
+            sentence="A small picture network from nothing and changed captions as wrong ones: fifteen minutes of two CPU cores.",
             resolution=32,
             method={
                 "pictures": TRAINED,
@@ -117,9 +133,11 @@ class DAMSM(MatchingModel):
                 "word_embedding": 64,
                 "dropout": 0.1,
                 "maximum_words": 32,
+                "gamma_sentences": 20.0,
                 "mask_captions": True,
+                "captions": 4,
                 "counterfactual": True,
-                "steps": 4000,
+                "steps": 5000,
                 "learning_rate": 1e-3,
                 "decay": 0.8,
             },
@@ -136,24 +154,23 @@ class DAMSM(MatchingModel):
             )
         self.encoder = encoder
         self.gammas = damsm.Gammas(attention=settings.gamma_attention, words=settings.gamma_words, pairs=settings.gamma_pairs)
-        self.picture_side: CompactRegions | InceptionRegions
+        sharpness = settings.gamma_pairs if settings.gamma_sentences is None else settings.gamma_sentences
+        self.sharpness = sharpness
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(sharpness))) if settings.learned_sharpness else None
+        self.picture_side: CompactRegions | FrozenRegions
         if settings.pictures == TRAINED:
             self.picture_side = CompactRegions(settings.width, settings.picture_channels, conditions.resolution)
         elif settings.pictures == INSIDE:  # an imported one: its batch statistics are no published file's, so the model holds it
-            self.picture_side = InceptionRegions(
-                settings.width, TorchvisionInception(classifier=False, align_corners=settings.align_corners)
-            )
+            self.picture_side = FrozenRegions(settings.width, TorchvisionInception(classifier=False, align_corners=settings.align_corners))
         else:
-            network = load_inception(settings.pictures, settings.align_corners)
+            network = load_regions_network(settings.pictures, settings.align_corners)
             self.looks_with = f"{network.name} {network.content_hash}"
-            self.picture_side = InceptionRegions(settings.width, network)
+            self.picture_side = FrozenRegions(settings.width, network)
 
     @classmethod
     def for_data(cls, settings: DAMSMSettings, pictures: CaptionedPictures, resolution: int) -> Self:
         if settings.pictures == INSIDE:
-            raise SettingsError(
-                "method.pictures is 'inside', as imported models alone are: give tv-inception, tv-inception=FILE or trained"
-            )
+            raise SettingsError("method.pictures is 'inside', as imported models alone are: give a feature network, NAME=FILE or trained")
         captions = (caption for index in range(len(pictures)) for caption in pictures.captions(index))
         widths = LSTMSettings(word_embedding=settings.word_embedding, width=settings.width, dropout=settings.dropout)
         encoder = LSTMEncoder(Vocabulary.build(captions, settings.maximum_words), widths)
@@ -167,12 +184,15 @@ class DAMSM(MatchingModel):
 
     def players(self) -> dict[str, Player]:
         settings = self.settings
+        pictures = self.picture_side.players()
+        if self.log_sharpness is not None:
+            pictures = nn.ModuleList([pictures, nn.ParameterList([self.log_sharpness])])
         optimizer = Adam(learning_rate=settings.learning_rate, betas=(0.5, 0.999))
         return {
             "text": Player(
                 module=self.encoder, optimizer=optimizer, learning_rate_factor=self._decay, gradient_clip=settings.gradient_clip
             ),  # the authors clip the text encoder alone
-            "pictures": Player(module=self.picture_side.players(), optimizer=optimizer, learning_rate_factor=self._decay),
+            "pictures": Player(module=pictures, optimizer=optimizer, learning_rate_factor=self._decay),
         }
 
     def phases(self) -> list[Phase]:
@@ -184,57 +204,84 @@ class DAMSM(MatchingModel):
                 batch_size=settings.batch_size,
                 epochs=settings.epochs,
                 steps=settings.steps,
+                captions=settings.captions,
                 counterfactual=settings.counterfactual,
                 encoded=False,
             )
         ]
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
-        captions = self._thinned([own[0] for own in batch.captions], batch)
-        wrong: list[str] = []
+        captions = [self._thinned(own, batch) for own in _columns(batch.captions)]
         if self.settings.counterfactual and batch.counterfactual_captions is not None:
-            wrong = self._thinned(batch.counterfactual_captions, batch)
-        text = self.encoder(captions + wrong)  # [B or 2B, ...]
+            captions += [self._thinned(own, batch) for own in _columns(batch.counterfactual_captions)]
+        text = self.encoder([caption for column in captions for caption in column])  # K or 2K times [B, ...]
         assert text.words is not None
-        regions, pictures = self.picture_side(batch.image(self.resolution))  # [B, D, R], [B, D]
+        shown = some_colourless(batch.image(self.resolution), self.settings.colourless, batch.seed, batch.samples)
+        regions, pictures = self.picture_side(shown)  # [B, D, R], [B, D]
 
         # Two players share one loss: its gradient is taken once where text and pictures meet, and each carries its part on.
-        met = [value.detach().requires_grad_() for value in (text.words, text.sentence, regions, pictures)]
-        losses, metrics = self._losses(TextFeatures(met[1], met[0], text.mask), met[2], met[3], captions, wrong, batch.classes)
+        parts = [text.words, text.sentence, regions, pictures]
+        if self.log_sharpness is not None:
+            parts.append(self.log_sharpness)
+        met = [value.detach().requires_grad_() for value in parts]
+        sharpness = met[4].exp().clamp(max=HIGHEST_SHARPNESS) if len(met) > 4 else torch.tensor(self.sharpness, device=regions.device)
+        losses, metrics = self._losses(TextFeatures(met[1], met[0], text.mask), met[2], met[3], captions, batch.classes, sharpness)
         loss = sum(losses.values(), torch.zeros((), device=regions.device))
-        words_slope, sentence_slope, regions_slope, pictures_slope = torch.autograd.grad(loss, met)
+        carried = list(zip(parts, torch.autograd.grad(loss, met), strict=True))
         metrics |= {f"{name}_loss": value.detach() for name, value in losses.items()}
-        yield Update("text", _carried(loss, [(text.words, words_slope), (text.sentence, sentence_slope)]), metrics)
-        yield Update("pictures", _carried(loss, [(regions, regions_slope), (pictures, pictures_slope)]))
+        if self.log_sharpness is not None:
+            metrics["sharpness"] = sharpness.detach()
+        yield Update("text", _carried(loss, carried[:2]), metrics)
+        yield Update("pictures", _carried(loss, carried[2:]))
 
     def _losses(
-        self, text: TextFeatures, regions: Tensor, pictures: Tensor, captions: list[str], wrong: list[str], classes: Tensor | None
+        self, text: TextFeatures, regions: Tensor, pictures: Tensor, captions: list[list[str]], classes: Tensor | None, sharpness: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The four losses, and what was found; rows of the text from B on are the changed captions."""
-        count, gammas = len(pictures), self.gammas
-        assert text.words is not None and text.mask is not None
-        same = self._same(captions, classes, pictures.device)
-        by_words = gammas.pairs * damsm.word_scores(regions, text.words[:count], text.mask[:count], gammas)
-        by_sentence = gammas.pairs * damsm.sentence_scores(pictures, text.sentence[:count])
-        changed_words = changed_sentence = None
-        if wrong:
-            alike = torch.tensor([true == false for true, false in zip(captions, wrong, strict=True)], device=pictures.device)
-            scores = gammas.pairs * damsm.paired_word_scores(regions, text.words[count:], text.mask[count:], gammas)
-            cosines = gammas.pairs * F.cosine_similarity(pictures, text.sentence[count:])
-            changed_words, changed_sentence = (value.masked_fill(alike, -torch.inf)[:, None] for value in (scores, cosines))
-        words = damsm.matching_losses(by_words, same, changed_words)
-        sentences = damsm.matching_losses(by_sentence, same, changed_sentence)
+        """The four losses, and what was found. captions: K or, with changed ones, 2K lists of one for each picture; text has their rows."""
+        count, of_each = len(pictures), len(captions)
+        changed = of_each > self.settings.captions
+        of_each = of_each // 2 if changed else of_each
+        words, mask = text.words, text.mask
+        assert words is not None and mask is not None
+        same = self._same(captions[0], classes, pictures.device)
+        gammas = self.gammas
+        by_words = gammas.pairs * damsm.word_scores(regions, words[:count], mask[:count], gammas)
+        changed_words = None
+        if changed:
+            rows = slice(of_each * count, (of_each + 1) * count)
+            alike = torch.tensor(
+                [true == false for true, false in zip(captions[0], captions[of_each], strict=True)], device=pictures.device
+            )
+            scores = gammas.pairs * damsm.paired_word_scores(regions, words[rows], mask[rows], gammas)
+            changed_words = scores.masked_fill(alike, -torch.inf)[:, None]
+        word_losses = damsm.matching_losses(by_words, same, changed_words)
+
+        cosines = sharpness * damsm.sentence_scores(pictures, text.sentence).unflatten(1, (-1, count)).transpose(1, 2)  # [B, B, K or 2K]
+        by_pictures, by_captions, found = caption_losses(
+            cosines,
+            cosines[..., :of_each].permute(1, 2, 0),
+            slice(0, count),
+            self._no_mistakes(captions, of_each, classes, pictures.device),
+        )
         own = torch.arange(count, device=pictures.device)
-        found = {
-            "picture_to_caption": (by_sentence.argmax(1) == own).float().mean(),
-            "picture_to_caption_by_words": (by_words.argmax(1) == own).float().mean(),
-        }
-        if changed_words is not None and changed_sentence is not None:
-            found["counterfactual"] = (by_sentence.diagonal() > changed_sentence[:, 0]).float().mean()
+        found["picture_to_caption_by_words"] = (by_words.argmax(1) == own).float().mean()
+        if changed_words is not None:
             found["counterfactual_by_words"] = (by_words.diagonal() > changed_words[:, 0]).float().mean()
-        return {"words": words[0] + words[1], "sentences": sentences[0] + sentences[1]}, {
+        return {"words": word_losses[0] + word_losses[1], "sentences": by_pictures + by_captions}, {
             name: value.detach() for name, value in found.items()
         }
+
+    def _no_mistakes(self, captions: list[list[str]], own: int, classes: Tensor | None, device: torch.device) -> Tensor | None:
+        """What of the batch's captions may stand in the place of a picture's own, as `caption_losses` takes it."""
+        settings = self.settings
+        known = classes if settings.mask_classes else None
+        if settings.mask_captions:
+            return same_captions(_columns(captions), own, device, known)
+        same = damsm.same_class(known)  # [B, B]
+        if same is None:
+            return None
+        wrong = len(captions) - own
+        return F.pad(same[:, None, :, None].expand(-1, own, -1, own), (0, wrong))
 
     def _same(self, captions: Sequence[str], classes: Tensor | None, device: torch.device) -> Tensor | None:
         """[B, B] bool: pairs that are no mistake, or None."""
@@ -278,6 +325,10 @@ class DAMSM(MatchingModel):
 
     def _decay(self, progress: Progress) -> float:
         return float(max(self.settings.decay ** int(progress.epoch), self.settings.lowest_rate))
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _carried(loss: Tensor, parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:

@@ -3,38 +3,63 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from limner.core.errors import SettingsError
 from limner.features.inception import SIDE, TorchvisionInception
+from limner.features.pretrained import PretrainedNetwork
 from limner.features.registry import load_feature_network
 from limner.features.resize import CORNERS
 from limner.matching.networks import Residual, normalisation
 
+_STAGES: Mapping[str, tuple[str, int]] = {
+    "tv-inception": ("Mixed_6e", 768),
+    "squeezenet": ("fire9", 512),
+    "tv-squeezenet": ("fire9", 512),
+}
+"""Where regions are taken in each network, and how many numbers each has."""
 
-class InceptionRegions(nn.Module):
-    """DAMSM's picture side: a frozen Inception-v3, whose regions and pooled features two trained maps take to the text's width.
 
-    Regions are the 17 x 17 places of Mixed_6e through a 1 x 1 convolution without bias, the whole picture the average-pooled Mixed_7c
-    through a linear map. Gradients flow to the pictures. The network stays in evaluation mode, whatever the model around it is told.
+class FrozenRegions(nn.Module):
+    """DAMSM's picture side: a frozen network, whose regions and pooled features two trained maps take to the text's width.
+
+    As published the network is Inception-v3: regions are the 17 x 17 places of Mixed_6e through a 1 x 1 convolution without bias, the whole
+    picture the average-pooled Mixed_7c through a linear map. Of SqueezeNet they are the 13 x 13 places of fire9, and their mean. Gradients
+    flow to the pictures. The network stays in evaluation mode, whatever the model around it is told.
     """
 
-    def __init__(self, width: int, network: TorchvisionInception) -> None:
+    def __init__(self, width: int, network: PretrainedNetwork) -> None:
         super().__init__()
         self.network = network.eval().requires_grad_(False)
-        self.to_regions = nn.Conv2d(768, width, 1, bias=False)
+        self.stage, channels = _STAGES[network.name]
+        self.to_regions = nn.Conv2d(channels, width, 1, bias=False)
         self.to_picture = nn.Linear(network.width, width)
         for layer in (self.to_regions, self.to_picture):
             nn.init.uniform_(layer.weight, -0.1, 0.1)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, 3, H, W] in [-1, 1], not ImageNet-normalised -> regions [B, width, 289], pictures [B, width]."""
-        found = self.network.taps(self.network.prepare(pictures), ("Mixed_6e", "pool"))
-        return self.to_regions(found["Mixed_6e"]).flatten(2), self.to_picture(found["pool"])
+        """[B, 3, H, W] in [-1, 1], not ImageNet-normalised -> regions [B, width, places], pictures [B, width]."""
+        regions, pooled = self._seen(pictures)
+        return self.to_regions(regions).flatten(2), self.to_picture(pooled)
 
-    def train(self, mode: bool = True) -> InceptionRegions:
+    def _seen(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """The network's map [B, channels, side, side] and pooled features [B, D]."""
+        at_once = self.network.at_once
+        if at_once is None or pictures.device.type != "cpu" or (pictures.requires_grad and torch.is_grad_enabled()):
+            return self._look(pictures)
+        with torch.no_grad():
+            parts = [self._look(part) for part in pictures.contiguous(memory_format=torch.channels_last).split(at_once)]
+        return torch.cat([regions for regions, _ in parts]), torch.cat([pooled for _, pooled in parts])
+
+    def _look(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        pooled = "pool" if "pool" in self.network.tap_names() else self.stage
+        found = self.network.taps(self.network.prepare(pictures), tuple(dict.fromkeys((self.stage, pooled))))
+        return found[self.stage], found[pooled] if found[pooled].ndim == 2 else found[pooled].mean((2, 3))
+
+    def train(self, mode: bool = True) -> FrozenRegions:
         super().train(mode)
         self.network.eval()
         return self
@@ -76,11 +101,12 @@ class CompactRegions(nn.Module):
         return self
 
 
-def load_inception(spec: str, align_corners: bool) -> TorchvisionInception:
-    """torchvision's Inception-v3 by `tv-inception` or `tv-inception=FILE`, frozen, resizing its input as asked."""
+def load_regions_network(spec: str, align_corners: bool) -> PretrainedNetwork:
+    """A frozen network that regions can be taken of, by NAME or NAME=FILE; an Inception-v3 resizes its input as asked."""
     network = load_feature_network(spec)
-    if not isinstance(network, TorchvisionInception):
-        raise SettingsError(f"regions come from an Inception-v3, not from '{spec}': give tv-inception, tv-inception=FILE or trained")
-    if align_corners:
+    if not isinstance(network, PretrainedNetwork) or network.name not in _STAGES:
+        known = ", ".join(f"{name} or {name}=FILE" for name in _STAGES)
+        raise SettingsError(f"method.pictures is '{spec}', of which no regions can be taken: give {known}, or trained")
+    if align_corners and isinstance(network, TorchvisionInception):
         network.align_corners, network.resize = True, f"{CORNERS} to {SIDE}x{SIDE}"
     return network

@@ -54,8 +54,7 @@ class Eyes:
         assert network is not None
         if judge is not None and network is judge and reading is not None:
             return reading.features, judge.class_logits(reading)
-        found: tuple[Tensor, Tensor | None] = network(images.to(_device_of(network)))
-        return found
+        return network.look(images.to(_device_of(network)))
 
     @torch.no_grad()
     def read(self, images: Tensor) -> Reading:

@@ -42,7 +42,7 @@ def main(out: Path, rank: int, processes: int) -> None:
             samples=indices,
             seed=0,
             classes=classes[rows],
-            counterfactual_captions=CHANGED[rows],
+            counterfactual_captions=[[caption] for caption in CHANGED[rows]],
         )
         (update,) = model.training_step(batch, None)  # type: ignore[arg-type]
         update.loss.backward()

@@ -54,7 +54,7 @@ class Flowers(CaptionedPictures):
             indices=indices,
             samples=indices,
             seed=0,
-            counterfactual_captions=[self.counterfactual(index, 0, 0) for index in indices.tolist()],
+            counterfactual_captions=[[self.counterfactual(index, 0, 0)] for index in indices.tolist()],
         )
 
 
@@ -102,7 +102,7 @@ def test_captions_that_read_the_same_are_no_mistake(model: CaptionMatching) -> N
 def test_a_counterfactual_caption_is_one_more_wrong_answer_unless_it_is_the_true_one(model: CaptionMatching) -> None:
     batch = Flowers("train", 8).batch(np.arange(8))
     with_changed = step(model, batch)
-    batch.counterfactual_captions = [own[0] for own in batch.captions]
+    batch.counterfactual_captions = [own[:1] for own in batch.captions]
     with_own = step(model, batch)
     batch.counterfactual_captions = None
     without = step(model, batch)

@@ -29,6 +29,12 @@ from limner.training.text import named_encoder
 SCRIPT = Path(__file__).with_name("clip_processes.py")
 SMALL = {"width": 16, "picture_width": 16, "picture_heads": 2, "text_width": 16, "text_layers": 1, "text_heads": 2, "batch_size": 16}
 
+TOWERS: dict[str, dict[str, object]] = {
+    "compact": {},
+    "resnet": {"tower": "resnet", "picture_layers": [1, 1]},
+    "vit": {"tower": "vit", "picture_layers": [1], "patch": 8},
+}
+
 
 def small(**changes: object) -> CLIPSettings:
     settings: CLIPSettings = laid_over(from_preset("clip", "cpu", "garden").method_settings, SMALL | changes, "method")
@@ -44,11 +50,10 @@ def progress(step: int, steps: int = 60) -> Progress:
     return Progress(phase="clip", step=step, steps=steps, images=0, epoch=0.0)
 
 
-@pytest.mark.parametrize("tower", ["resnet", "vit"])
+@pytest.mark.parametrize("tower", TOWERS)
 def test_it_learns_a_small_batch_by_heart(tower: str, pictures: GardenPictures) -> None:
     torch.manual_seed(0)
-    vit = {"tower": "vit", "picture_layers": [1], "patch": 8}
-    model = CLIP.for_data(small(learning_rate=5e-3, warm_up_steps=5, **(vit if tower == "vit" else {})), pictures, 16).train()
+    model = CLIP.for_data(small(learning_rate=5e-3, warm_up_steps=5, colourless=0.0, **TOWERS[tower]), pictures, 16).train()
     batch = Loader(pictures, model.phases()[0], seed=0).batch(0)
     turn = Turn(model.players()["matching"], Statistics(model))
     losses = []
@@ -65,13 +70,12 @@ def test_the_loss_is_that_of_figure_3_and_leaves_out_what_it_is_told() -> None:
     pictures, texts, changed = (F.normalize(torch.randn(5, 7, generator=generator), dim=1) for _ in range(3))
     scale = torch.tensor(9.0)
     logits, own = scale * pictures @ texts.T, torch.arange(5)
-    plain, _ = contrastive_loss(pictures, texts, scale)
+    plain, _ = contrastive_loss(pictures, texts[:, None], scale)
     assert plain.item() == pytest.approx(((F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2).item(), rel=1e-6)
-    harder, _ = contrastive_loss(pictures, texts, scale, changed)
+    harder, _ = contrastive_loss(pictures, texts[:, None], scale, changed[:, None])
     assert harder > plain
-    no_mistakes = torch.ones(5, 10, dtype=torch.bool)
-    no_mistakes[own, own] = False
-    assert contrastive_loss(pictures, texts, scale, changed, no_mistakes)[0].item() == pytest.approx(0.0, abs=1e-6)
+    no_mistakes = torch.ones(5, 1, 5, 2, dtype=torch.bool)
+    assert contrastive_loss(pictures, texts[:, None], scale, changed[:, None], no_mistakes)[0].item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_two_processes_take_the_gradient_of_one(tmp_path: Path) -> None:
@@ -132,11 +136,12 @@ def test_what_cannot_work_is_refused(pictures: GardenPictures) -> None:
     encoder = ClipText(tokenizer, text_settings(small(), len(tokenizer)))
     for changes, resolution, message in (
         ({"tower": "vit", "picture_layers": [1], "patch": 5}, 16, "cannot be cut into patches of 5 px"),
-        ({}, 20, "do not suit 2 stages"),
-        ({"picture_heads": 3}, 16, "cannot be split among 3 heads"),
+        ({}, 20, "cannot be matched: choose a power of two"),
+        (TOWERS["resnet"], 20, "do not suit 2 stages"),
+        ({**TOWERS["resnet"], "picture_heads": 3}, 16, "cannot be split among 3 heads"),
         ({"width": 32}, 16, "make them equal"),
     ):
         with pytest.raises(SettingsError, match=message):
             CLIP(small(**changes), Conditions(resolution=resolution, sentence_width=16), encoder)
     with pytest.raises(SettingsError, match="one number of blocks"):
-        dataclasses.replace(small(), tower="vit")
+        dataclasses.replace(small(**TOWERS["resnet"]), tower="vit")

@@ -14,9 +14,11 @@ from limner.core.settings import DataSettings
 from limner.data.catalog import GardenPictures, open_data
 from limner.data.loader import Loader
 from limner.features.inception import TorchvisionInception
+from limner.features.squeezenet import SqueezeNet
 from limner.matching import damsm
+from limner.matching.colourless import some_colourless
 from limner.matching.damsm import DAMSM, INSIDE, DAMSMSettings
-from limner.matching.regions import InceptionRegions
+from limner.matching.regions import FrozenRegions
 from limner.matching.retrieval import retrieval
 from limner.matching.saving import load_matching, load_matching_encoder, save_matching
 from limner.text.lstm import LSTMEncoder
@@ -49,15 +51,12 @@ def gradients(model: DAMSM, updates: list[Update]) -> dict[str, torch.Tensor]:
     return found
 
 
-def test_two_players_share_the_gradient_of_one_loss(flowers: GardenPictures) -> None:
-    model, batch = made(flowers)
+@pytest.mark.parametrize("changes", [{}, {"captions": 1, "learned_sharpness": True, "colourless": 0.5}])
+def test_two_players_share_the_gradient_of_one_loss(flowers: GardenPictures, changes) -> None:
+    model, batch = made(flowers, **changes)
     updates = list(model.training_step(batch, START))
     assert [update.player for update in updates] == ["text", "pictures"]
-    captions = [own[0] for own in batch.captions]
-    assert batch.counterfactual_captions is not None
-    text = model.encoder(captions + batch.counterfactual_captions)
-    regions, pictures = model.picture_side(batch.pictures)
-    losses, _ = model._losses(text, regions, pictures, captions, batch.counterfactual_captions, batch.classes)
+    losses = _losses(model, batch)
     whole = losses["words"] + losses["sentences"]
     for update in updates:
         torch.testing.assert_close(update.loss, whole)
@@ -69,12 +68,18 @@ def test_two_players_share_the_gradient_of_one_loss(flowers: GardenPictures) -> 
 
 
 def _again(model: DAMSM, batch: Batch):
-    captions = [own[0] for own in batch.captions]
     for player in model.players():
-        text = model.encoder(captions + (batch.counterfactual_captions or []))
-        regions, pictures = model.picture_side(batch.pictures)
-        losses, _ = model._losses(text, regions, pictures, captions, batch.counterfactual_captions or [], batch.classes)
+        losses = _losses(model, batch)
         yield player, losses["words"] + losses["sentences"]
+
+
+def _losses(model: DAMSM, batch: Batch) -> dict[str, torch.Tensor]:
+    assert batch.counterfactual_captions is not None
+    columns = [list(column) for rows in (batch.captions, batch.counterfactual_captions) for column in zip(*rows, strict=True)]
+    text = model.encoder([caption for column in columns for caption in column])
+    regions, pictures = model.picture_side(some_colourless(batch.pictures, model.settings.colourless, batch.seed, batch.samples))
+    sharpness = torch.tensor(model.sharpness) if model.log_sharpness is None else model.log_sharpness.exp()
+    return model._losses(text, regions, pictures, columns, batch.classes, sharpness)[0]
 
 
 def test_it_learns_by_words_and_by_sentences_and_comes_back_from_disk(flowers: GardenPictures, tmp_path: Path) -> None:
@@ -83,7 +88,7 @@ def test_it_learns_by_words_and_by_sentences_and_comes_back_from_disk(flowers: G
     players = model.players()
     optimizers = {name: torch.optim.Adam(player.module.parameters(), lr=1e-2) for name, player in players.items()}
     history = []
-    for _ in range(80):
+    for _ in range(120):
         for update in model.training_step(batch, START):
             optimizers[update.player].zero_grad()
             update.loss.backward(inputs=list(players[update.player].module.parameters()))
@@ -137,7 +142,7 @@ def test_long_captions_are_thinned_in_training_and_cut_elsewhere(flowers: Garden
 
 def test_inception_stays_frozen_and_out_of_what_is_saved(flowers: GardenPictures, monkeypatch: pytest.MonkeyPatch) -> None:
     network = TorchvisionInception(classifier=False)
-    monkeypatch.setattr(damsm, "load_inception", lambda spec, align_corners: network.freeze())
+    monkeypatch.setattr(damsm, "load_regions_network", lambda spec, align_corners: network.freeze())
     model, batch = made(flowers, pictures="tv-inception", batch_size=2)
     model.train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -145,7 +150,7 @@ def test_inception_stays_frozen_and_out_of_what_is_saved(flowers: GardenPictures
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     heads = {name: slope.norm() for name, slope in found.items() if name.startswith("pictures ")}
     assert len(heads) == 3 and all(norm.isfinite() and norm > 0 for norm in heads.values())
-    assert isinstance(model.picture_side, InceptionRegions)
+    assert isinstance(model.picture_side, FrozenRegions)
     assert not any(module.training for module in model.picture_side.network.modules())
     assert model.looks_with == f"tv-inception {network.content_hash}"
     assert sorted(name for name in model.trained()) == [
@@ -154,3 +159,18 @@ def test_inception_stays_frozen_and_out_of_what_is_saved(flowers: GardenPictures
     assert len(list(model.players()["pictures"].module.parameters())) == 3
     with pytest.raises(SettingsError, match="as imported models alone are"):
         made(flowers, pictures=INSIDE)
+
+
+def test_regions_of_squeezenet_are_those_of_any_number_of_pictures_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    side = FrozenRegions(8, SqueezeNet().freeze())
+    pictures = torch.rand(6, 3, 24, 24) * 2 - 1
+    regions, whole = side(pictures)
+    assert regions.shape == (6, 8, 169) and whole.shape == (6, 8)
+    monkeypatch.setattr(side.network, "at_once", None)
+    for few, many in zip((regions, whole), side(pictures), strict=True):
+        torch.testing.assert_close(few, many)
+    monkeypatch.setattr(side.network, "at_once", 4)
+    shown = pictures.requires_grad_()
+    side(shown)[0].sum().backward()
+    assert shown.grad is not None and shown.grad.abs().sum() > 0  # a generator is trained through it

@@ -71,7 +71,7 @@ def compare(tower: str, golden: Golden, tmp_path: Path) -> set[str]:
         if f"{tower}_{name}" in arrays:
             agrees(value, arrays[f"{tower}_{name}"], f"{tower}_{name}")
             compared.add(f"{tower}_{name}")
-    loss, _ = contrastive_loss(pictures, sentences, model.scale)
+    loss, _ = contrastive_loss(pictures, sentences[:, None], model.scale)
     assert loss.item() == pytest.approx(facts[tower]["clip_loss"], rel=RELATIVE)
     return compared
 
