@@ -26,8 +26,9 @@ from limner.cli.evaluate import painter
 from limner.data.catalog import GardenPictures
 from limner.data.garden import Garden
 from limner.features.registry import load_feature_network
-from limner.metrics.evaluate import evaluate
+from limner.metrics.evaluate import MOST_CAPTIONS, evaluate
 from limner.metrics.known import Known, Reader
+from limner.metrics.metric import NOISES
 from limner.metrics.protocol import Score
 from limner.metrics.registry import METRICS
 from limner.metrics.survey import TRAINING_PICTURES, stored
@@ -56,6 +57,7 @@ def speed(count: int) -> None:
         source.read([0])  # they are painted now, and belong to the data
     names = [name for name in METRICS if name not in ("r-precision", "r-precision-as-published", "vs", "clip-score", "ap")]
     paint, shown = painter(model), min(count, len(pictures))
+    varied = max(4, min(MOST_CAPTIONS, count // NOISES))
 
     @torch.no_grad()
     def look(images: Tensor) -> None:
@@ -72,7 +74,7 @@ def speed(count: int) -> None:
 
     generate(2 * BATCH)
     evaluate(paint, [pictures], names, 2 * BATCH, feature_network=network, training=pictures)  # imports what is imported late
-    base = timed(lambda: generate(count))
+    base = timed(lambda: generate(count + varied * NOISES))  # those of one caption, which diversity wants, among them
     real = timed(lambda: read(pictures, shown)) + timed(lambda: read(training, len(training)))
     peaks: list[float] = []
 
@@ -95,7 +97,7 @@ def speed(count: int) -> None:
     per = 1000 / count
     print(f"{count:,} pictures of {model.resolution} px, {shown:,} real and {len(training):,} training ones, {len(names)} metrics, "
           f"{torch.get_num_threads()} thread(s)")  # fmt: skip
-    print(f"painting and looking                        {base:8.1f} s  {base * per:6.2f} ms a picture")
+    print(f"painting and looking ({varied * NOISES:,} more for diversity) {base:8.1f} s  {base * per:6.2f} ms a picture")
     print(f"looking at real and training pictures       {real:8.1f} s")
     print(f"evaluation, nothing cached                  {cold:8.1f} s  {cold / (base + real):6.2f} x all of that")
     print(f"evaluation, real and training ones cached   {warm:8.1f} s  {warm / base:6.2f} x painting and looking")
