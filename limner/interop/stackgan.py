@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,12 @@ def read_stackgan(files: Sequence[Path]) -> tuple[StackGAN, list[str]]:
     if within:
         _check_same(states.get("generator-1", within), within)
         states["generator-1"] = within  # of the two, the one whose statistics Stage-II was trained with
-    named = {player: _renamed(player, state) for player, state in states.items()}
-    method = StackGAN(*_sizes(named))
+    named = {player: dict(zip(renamed_keys(player, state), state.values(), strict=True)) for player, state in states.items()}
+    settings, conditions = _sizes(named)
+    try:
+        method = StackGAN(settings, conditions)
+    except SettingsError as error:
+        raise CheckpointError(f"the {' and the '.join(named)} cannot be of the authors' StackGAN ({error}): {WANTED}") from error
     for player, state in named.items():
         try:
             method.players()[player].module.load_state_dict(state)
@@ -97,16 +101,18 @@ def _check_same(alone: Mapping[str, Tensor], within: Mapping[str, Tensor]) -> No
         raise SettingsError("the Stage-I generator is not the one that the Stage-II generator was trained on: leave it out")
 
 
-def _renamed(player: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    names, renamed = GENERATORS.get(player, DISCRIMINATOR), {}
-    for key, value in state.items():
-        new = key
+def renamed_keys(player: str, keys: Iterable[str]) -> list[str]:
+    """Limner's names of a player's tensors, given the authors'."""
+    names = GENERATORS.get(player, DISCRIMINATOR)
+
+    def renamed(key: str) -> str:
         for pattern, replacement in names.items():
             new, found = re.subn(pattern, replacement, key)
             if found:
-                break
-        renamed[new] = value
-    return renamed
+                return new
+        return key
+
+    return [renamed(key) for key in keys]
 
 
 def _sizes(states: Mapping[str, Mapping[str, Tensor]]) -> tuple[StackGANSettings, Conditions]:
@@ -149,6 +155,8 @@ def _sizes(states: Mapping[str, Mapping[str, Tensor]]) -> tuple[StackGANSettings
 
 
 def _settings(sizes: dict[str, int]) -> tuple[StackGANSettings, Conditions]:
+    if "generator_channels" in sizes:  # a missing discriminator is as large beside it as the published one
+        sizes.setdefault("discriminator_channels", max(sizes["generator_channels"] // 2, 1))
     rough, final, sentence_width = sizes.pop("rough", None), sizes.pop("resolution", None), sizes.pop("sentence_width", 1024)
     factor = sizes.get("factor", final // rough if final and rough else StackGANSettings().factor)
     resolution = final or (rough or 64) * factor

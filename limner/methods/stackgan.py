@@ -5,15 +5,13 @@ Synthesis with Stacked Generative Adversarial Networks", arXiv:1612.03242. The a
 are those of the second, for COCO (StackGAN-Pytorch, commit e72ef88), whose files `limner import stackgan` reads:
 
 - conditioning augmentation ends in a ReLU, so that mean and log variance are never negative; its divergence weighs 2, in the paper 1;
-- the discriminators read the augmentation's mean, through which no gradient goes back, so that the augmentation learns from the pictures'
-  errors and the divergence alone;
+- the discriminators read the augmentation's mean, detached: the augmentation learns through pictures and divergence alone;
 - Stage-I's discriminator judges pairs alone, Stage-II's pictures without text too;
 - a mismatched caption is that of the batch's next picture, which may be of the same class;
 - while Stage-II is trained, the frozen Stage-I goes on normalising by each batch and so moves its running statistics.
 
-The first (TensorFlow: birds and flowers; the paper's figures) differs by `activation`, `spread`, `discriminator_text`, `unconditional`,
-`mismatch` and `captions`, which docs/stackgan.md lists, and by residual blocks in Stage-I and in the discriminators and truncated noise,
-which are not here.
+The first (TensorFlow: birds and flowers; the paper's figures) differs by settings that docs/stackgan.md lists, and by residual blocks in
+Stage-I and in the discriminators and truncated noise, which are not here.
 
 Sizes other than 64 and 256 px, for which nothing was published, add or drop up- and down-sampling blocks at the outer end.
 """
@@ -36,7 +34,7 @@ from limner.core.noise import Noise, gaussian
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
 from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
-from limner.nn.initialization import dcgan_initialization, he_initialization
+from limner.nn.initialization import he_initialization, normal_initialization
 from limner.nn.matching_aware import bce, mean_sentence, mismatched_logits
 from limner.nn.penalties import zero_centred_penalty
 from limner.nn.stacked import FIRST_SIDE, Head, Residual, convolution, doublings, picture_code, to_picture, upsampling
@@ -110,14 +108,13 @@ class StackGANSettings:
         if self.factor < 2 or self.factor & (self.factor - 1):
             raise SettingsError(f"method.factor is {self.factor}, but must be a power of two from 2 (4 as published)")
         at_least(self, "method", 0, "residual_blocks", "divergence_weight", "gradient_penalty", "halve_every")
-        at_least(self, "method", 1, "noise_width", "condition_width", "generator_channels", "discriminator_channels", "captions")
-        at_least(self, "method", 1, "penalty_every")
+        at_least(self, "method", 1, "noise_width", "condition_width", "generator_channels", "discriminator_channels", "penalty_every")
         at_least(self, "method", 2, "batch_size", "stage_2_batch_size")
-        above_zero(self, "method", "learning_rate", "stage_1_epochs", "stage_2_epochs")
+        above_zero(self, "method", "captions", "learning_rate", "stage_1_epochs", "stage_2_epochs")
         if not 0.0 <= self.counterfactual <= 1.0:
             raise SettingsError(f"method.counterfactual is {self.counterfactual}, but must lie between 0 and 1")
         if not 0.0 < self.stage_1_share < 1.0:
-            raise SettingsError(f"method.stage-1-share is {self.stage_1_share}, but must lie between 0 and 1: each stage needs a part")
+            raise SettingsError(f"method.stage-1-share is {self.stage_1_share}, but each stage needs a part: choose it between 0 and 1")
         if self.counterfactual and self.mismatch == "shift":
             raise SettingsError("method.counterfactual cannot go with method.mismatch shift: choose caption or picture, or set this to 0")
 
@@ -178,10 +175,10 @@ class StackGAN(Method):
         self.discriminator_1 = Discriminator(settings, rough, width, unconditional=settings.unconditional == "both")
         self.generator_2 = StageTwo(settings, width)
         self.discriminator_2 = Discriminator(settings, conditions.resolution, width, unconditional=settings.unconditional != "none")
-        self.apply(_initialization)
-        if not settings.discriminator_normalization:
-            self.discriminator_1.apply(he_initialization)
-            self.discriminator_2.apply(he_initialization)
+        for generator in (self.generator_1, self.generator_2):
+            generator.apply(normal_initialization)
+        for discriminator in (self.discriminator_1, self.discriminator_2):
+            discriminator.apply(normal_initialization if settings.discriminator_normalization else he_initialization)
         self.register_buffer("stage", torch.tensor(2))  # which stage's pictures are painted, 1 or 2
 
     @property
@@ -248,7 +245,7 @@ class StackGAN(Method):
         discriminator = self.discriminator_1 if stage == 1 else self.discriminator_2
         if discriminator.text is not None:
             return Judge(discriminator, discriminator.text)
-        augmentation = (self.generator_2.text if stage == 2 else None) or self.generator_1.text
+        augmentation = (stage == 2 and self.generator_2.text) or self.generator_1.text
         return Judge(discriminator, lambda sentence: augmentation(sentence).mean.detach())
 
     def _discriminator_turn(self, judge: Judge, batch: Batch, sentence: Tensor, fake: Tensor, penalise: bool) -> LossAndMetrics:
@@ -261,8 +258,7 @@ class StackGAN(Method):
             mismatched = mismatched_logits(judge, batch, features, sentence, settings.mismatch, settings.counterfactual)
         loss = discriminator_loss(real, mismatched, generated)
         logits = {"real": real[0], "fake": generated[0], "mismatched": mismatched}
-        if len(real) > 1:
-            logits |= {"real_alone": real[1], "fake_alone": generated[1]}  # without the text
+        logits |= {"real_alone": real[1], "fake_alone": generated[1]} if len(real) > 1 else {}  # without the text
         metrics = {name: value.detach().sigmoid().mean() for name, value in logits.items()}
         if penalise:
             reading = condition.detach().float()
@@ -279,8 +275,7 @@ class StackGAN(Method):
         return fooling + self.settings.divergence_weight * divergence, {"fooling": fooling.detach(), "divergence": divergence.detach()}
 
     def _halving(self, progress: Progress) -> float:
-        every = self.settings.halve_every
-        return 0.5 ** (progress.epoch // every) if every else 1.0
+        return 0.5 ** (progress.epoch // self.settings.halve_every) if self.settings.halve_every else 1.0
 
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> StackGANNoise:
         width = (self.settings.condition_width,)
@@ -344,12 +339,12 @@ class StageTwo(nn.Module):
         self.picture = to_picture(widths[-1])
 
     def forward(self, rough: Tensor, epsilon: Tensor, sentence: Tensor) -> tuple[Tensor, GaussianCondition | None]:
-        """rough: [B, 3, r, r], epsilon: [B, C], sentence: [B, D] -> pictures [B, 3, R, R] in [-1, 1], and what their conditions were
-        drawn from, or None where it does not read."""
-        code, found = self.reading(rough), None  # [B, 4 G, r / 4, r / 4]
+        """rough: [B, 3, r, r], epsilon: [B, C], sentence: [B, D] -> pictures [B, 3, R, R] in [-1, 1], and as above or None."""
+        code = self.reading(rough)  # [B, 4 G, r / 4, r / 4]
+        found: GaussianCondition | None = None
         if self.text is not None:
             found = self.text(sentence)
-            condition = found.sample(epsilon) if self.augmented else found.mean
+            condition = found.sample(epsilon) if self.augmented else found.mean  # [B, C]
             code = torch.cat([code, condition[:, :, None, None].expand(-1, -1, *code.shape[2:])], dim=1)
         return self.picture(self.up(self.residual(self.joint(code)))), found
 
@@ -403,12 +398,3 @@ def discriminator_loss(real: Sequence[Tensor], mismatched: Tensor, fake: Sequenc
 def fooling_loss(fake: Sequence[Tensor]) -> Tensor:
     """The sum of BCE(fake, 1) over a discriminator's verdicts, logits [B] each."""
     return torch.stack([bce(logits, 1.0) for logits in fake]).sum()
-
-
-def _initialization(module: nn.Module) -> None:
-    """DCGAN's, and in the authors' program linear layers N(0, 0.02) with biases 0 as well. For `Module.apply`."""
-    dcgan_initialization(module)
-    if isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, 0.0, 0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
