@@ -116,7 +116,7 @@ def renamed_keys(player: str, keys: Iterable[str]) -> list[str]:
 
 
 def _sizes(states: Mapping[str, Mapping[str, Tensor]]) -> tuple[StackGANSettings, Conditions]:
-    """Every width, from the shapes of the weights; what a missing network would say stays as published."""
+    """Every width, from the shapes of the weights; what missing networks would say follows the published ones."""
     found: dict[str, set[int]] = {}
 
     def note(name: str, value: int) -> None:
@@ -155,8 +155,11 @@ def _sizes(states: Mapping[str, Mapping[str, Tensor]]) -> tuple[StackGANSettings
 
 
 def _settings(sizes: dict[str, int]) -> tuple[StackGANSettings, Conditions]:
-    if "generator_channels" in sizes:  # a missing discriminator is as large beside it as the published one
+    # What is missing is as large beside what is there as in the published networks.
+    if "generator_channels" in sizes:
         sizes.setdefault("discriminator_channels", max(sizes["generator_channels"] // 2, 1))
+    else:
+        sizes["generator_channels"] = 2 * sizes["discriminator_channels"]
     rough, final, sentence_width = sizes.pop("rough", None), sizes.pop("resolution", None), sizes.pop("sentence_width", 1024)
     factor = sizes.get("factor", final // rough if final and rough else StackGANSettings().factor)
     resolution = final or (rough or 64) * factor
