@@ -16,6 +16,15 @@ def dcgan_initialization(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
+def normal_initialization(module: nn.Module) -> None:
+    """DCGAN's, and linear layers N(0, 0.02) with biases 0, as in StackGAN's programs. For `Module.apply`."""
+    dcgan_initialization(module)
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
 def he_initialization(module: nn.Module) -> None:
     """He et al. (ICCV 2015) for convolutions before a LeakyReLU of slope 0.2, with biases 0. For `Module.apply`."""
     if isinstance(module, nn.Conv2d):

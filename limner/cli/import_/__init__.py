@@ -11,6 +11,7 @@ from limner.core.errors import CheckpointError, unknown_name
 KINDS = {
     "char-cnn-rnn": "the text encoder of Reed et al. (CVPR 2016): a .pth file of the PyTorch port, for --text.encoder",
     "dcgan-cls": "generator and discriminator of the PyTorch port of GAN-CLS: gen_N.pth, disc_N.pth",
+    "stackgan": "generators and discriminators of StackGAN-Pytorch, either stage: netG_epoch_N.pth, netD_epoch_last.pth",
     "clip": "OpenAI's or open_clip's weights of CLIP: a matching model, which also classifies pictures",
     "damsm": "AttnGAN's text encoder, alone or with its image encoder: text_encoderN.pth, image_encoderN.pth",
 }

@@ -1,0 +1,400 @@
+"""StackGAN: a rough picture from the text, then a fine one from the rough one and the text again (Zhang et al., ICCV 2017).
+
+Han Zhang, Tao Xu, Hongsheng Li, Shaoting Zhang, Xiaogang Wang, Xiaolei Huang and Dimitris Metaxas, "StackGAN: Text to Photo-realistic Image
+Synthesis with Stacked Generative Adversarial Networks", arXiv:1612.03242. The authors published two programs. Networks, losses and defaults
+are those of the second, for COCO (StackGAN-Pytorch, commit e72ef88), whose files `limner import stackgan` reads:
+
+- conditioning augmentation ends in a ReLU, so that mean and log variance are never negative; its divergence weighs 2, in the paper 1;
+- the discriminators read the augmentation's mean, detached: the augmentation learns through pictures and divergence alone;
+- Stage-I's discriminator judges pairs alone, Stage-II's pictures without text too;
+- a mismatched caption is that of the batch's next picture, which may be of the same class;
+- while Stage-II is trained, the frozen Stage-I goes on normalising by each batch and so moves its running statistics.
+
+The first (TensorFlow: birds and flowers; the paper's figures) differs by settings that docs/stackgan.md lists, and by residual blocks in
+Stage-I and in the discriminators and truncated noise, which are not here.
+
+Sizes other than 64 and 256 px, for which nothing was published, add or drop up- and down-sampling blocks at the outer end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from limner.core.batch import Batch
+from limner.core.errors import SettingsError
+from limner.core.method import Adam, Conditions, Method, Painting, Phase, Player, Progress, Update
+from limner.core.noise import Noise, gaussian
+from limner.core.settings import Preset, above_zero, at_least
+from limner.core.text import TextFeatures
+from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
+from limner.nn.initialization import he_initialization, normal_initialization
+from limner.nn.matching_aware import bce, mean_sentence, mismatched_logits
+from limner.nn.penalties import zero_centred_penalty
+from limner.nn.stacked import FIRST_SIDE, Head, Residual, convolution, doublings, picture_code, to_picture, upsampling
+
+STAGE_1, STAGE_2 = "stage-1", "stage-2"
+LossAndMetrics = tuple[Tensor, dict[str, Tensor]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackGANSettings:
+    """Settings of StackGAN; the defaults are those of the authors' PyTorch program."""
+
+    factor: int = 4
+    """How many times larger the final picture is than Stage-I's, a power of two."""
+    noise_width: int = 100
+    """Numbers in the noise vector z."""
+    condition_width: int = 128
+    """Numbers in the condition that is drawn from a sentence, and in the sentence as the discriminators read it."""
+    generator_channels: int = 192
+    """An eighth of the channels of Stage-I's 4x4 map, which halve as the map doubles; Stage-II reads the rough picture with as many."""
+    discriminator_channels: int = 96
+    """Channels of the discriminators' first feature map; later ones double, up to eight times as many at 4x4."""
+    residual_blocks: int = 2
+    """Residual blocks of Stage-II, between its reading of picture and text and its painting."""
+    augmentation: bool = True
+    """Conditioning augmentation: a condition is drawn around the sentence; without it, the mean itself is taken, and nothing diverges."""
+    activation: Literal["relu", "leaky-relu"] = "relu"
+    """What follows the augmentation's linear layer: leaky-relu in the TensorFlow program."""
+    spread: Literal["log-variance", "log-deviation"] = "log-variance"
+    """What the augmentation computes beside the mean: log-deviation in the TensorFlow program."""
+    divergence_weight: float = 2.0
+    """Weight of the divergence of the drawn conditions from the standard normal: 2 in both programs, 1 in the paper."""
+    text_twice: bool = True
+    """Whether Stage-II reads the text again, with an augmentation of its own."""
+    discriminator_text: Literal["mean", "sentence"] = "mean"
+    """What the discriminators read: the augmentation's mean, or (TensorFlow) the sentence by a projection of their own."""
+    unconditional: Literal["none", "stage-2", "both"] = "stage-2"
+    """Which discriminators also judge pictures without their text: none in the TensorFlow program."""
+    mismatch: Literal["shift", "caption", "picture"] = "shift"
+    """The mismatched pair: the next picture's caption, a caption of another class, or (TensorFlow) a picture of another class."""
+    counterfactual: float = 0.0
+    """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; 0 as published."""
+    captions: int = 1
+    """Captions of a picture whose mean embedding is the condition: 4 in the TensorFlow program."""
+    moving_statistics: bool = True
+    """Whether Stage-I, while it stands still for Stage-II, normalises by each batch as in training, as published, or as in painting."""
+    gradient_penalty: float = 0.0
+    """Weight of R1, which keeps the discriminators smooth around real pictures (Mescheder et al., ICML 2018); 0 as published."""
+    penalty_every: int = 8
+    """Steps between two gradient penalties, each that many times as heavy (Karras et al., CVPR 2020)."""
+    discriminator_normalization: bool = True
+    """Batch normalisation in the discriminators, as published; without it, convolutions have biases and start as He et al. advise."""
+    learning_rate: float = 2e-4
+    """Learning rate of every player's Adam."""
+    beta1: float = 0.5
+    """First-moment decay of every player's Adam."""
+    halve_every: float = 20.0
+    """Epochs of a stage after which the learning rate halves, again and again; 0 keeps it."""
+    stage_1_epochs: float = 120.0
+    """Passes over the training pictures for Stage-I."""
+    stage_2_epochs: float = 100.0
+    """Passes over the training pictures for Stage-II."""
+    stage_1_share: float = 0.5
+    """Stage-I's part of a budget in minutes."""
+    batch_size: int = 128
+    """Pictures a step of Stage-I, over all processes."""
+    stage_2_batch_size: int = 40
+    """Pictures a step of Stage-II, over all processes."""
+
+    def __post_init__(self) -> None:
+        if self.factor < 2 or self.factor & (self.factor - 1):
+            raise SettingsError(f"method.factor is {self.factor}, but must be a power of two from 2 (4 as published)")
+        at_least(self, "method", 0, "residual_blocks", "divergence_weight", "gradient_penalty", "halve_every")
+        at_least(self, "method", 1, "noise_width", "condition_width", "generator_channels", "discriminator_channels", "penalty_every")
+        at_least(self, "method", 2, "batch_size", "stage_2_batch_size")
+        above_zero(self, "method", "captions", "learning_rate", "stage_1_epochs", "stage_2_epochs")
+        if not 0.0 <= self.counterfactual <= 1.0:
+            raise SettingsError(f"method.counterfactual is {self.counterfactual}, but must lie between 0 and 1")
+        if not 0.0 < self.stage_1_share < 1.0:
+            raise SettingsError(f"method.stage-1-share is {self.stage_1_share}, but each stage needs a part: choose it between 0 and 1")
+        if self.counterfactual and self.mismatch == "shift":
+            raise SettingsError("method.counterfactual cannot go with method.mismatch shift: choose caption or picture, or set this to 0")
+
+
+@dataclass(frozen=True)
+class StackGANNoise(Noise):
+    """z: [B, noise_width]; epsilon_1, epsilon_2: [B, condition_width], with which each stage's condition is drawn. Standard normal."""
+
+    z: Tensor
+    epsilon_1: Tensor
+    epsilon_2: Tensor
+
+
+class StackGAN(Method):
+    """Two conditional GANs, one upon the other, under their published losses."""
+
+    Settings = StackGANSettings
+    title = "StackGAN"
+    paper = "Zhang et al., StackGAN: Text to Photo-realistic Image Synthesis with Stacked GANs, ICCV 2017, arXiv:1612.03242"
+    presets = {
+        "as-published": Preset(
+            sentence="The authors' PyTorch networks and schedule, 64 px and then 256 px, for a GPU.",
+            resolution=256,
+            training={"ema_half_life": 0.0},  # the authors keep no running average
+        ),
+        "cpu": Preset(
+            sentence="Narrow networks and counterfactual captions, 32 px and then 64 px, sized for two CPU cores.",
+            resolution=64,
+            method={
+                "factor": 2,
+                "generator_channels": 16,
+                "discriminator_channels": 16,
+                "residual_blocks": 1,
+                "activation": "leaky-relu",
+                "discriminator_text": "sentence",
+                "mismatch": "caption",
+                "counterfactual": 0.75,
+                "moving_statistics": False,
+                "gradient_penalty": 1.0,
+                "discriminator_normalization": False,
+                "learning_rate": 4e-4,
+                "halve_every": 0.0,
+                "stage_1_epochs": 40.0,
+                "stage_2_epochs": 40.0,
+                "batch_size": 32,
+                "stage_2_batch_size": 32,
+            },
+        ),
+    }
+    settings: StackGANSettings
+    stage: Tensor
+
+    def __init__(self, settings: StackGANSettings, conditions: Conditions) -> None:
+        super().__init__(settings, conditions)
+        doublings(conditions.resolution, "stackgan", smallest=8 * settings.factor)
+        width, rough = conditions.sentence_width, conditions.resolution // settings.factor
+        self.generator_1 = StageOne(settings, rough, width)
+        self.discriminator_1 = Discriminator(settings, rough, width, unconditional=settings.unconditional == "both")
+        self.generator_2 = StageTwo(settings, width)
+        self.discriminator_2 = Discriminator(settings, conditions.resolution, width, unconditional=settings.unconditional != "none")
+        for generator in (self.generator_1, self.generator_2):
+            generator.apply(normal_initialization)
+        for discriminator in (self.discriminator_1, self.discriminator_2):
+            discriminator.apply(normal_initialization if settings.discriminator_normalization else he_initialization)
+        self.register_buffer("stage", torch.tensor(2))  # which stage's pictures are painted, 1 or 2
+
+    @property
+    def resolution(self) -> int:
+        return self.conditions.resolution // (1 if int(self.stage) == 2 else self.settings.factor)
+
+    def players(self) -> dict[str, Player]:
+        optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
+
+        def player(module: nn.Module, averaged: bool = False) -> Player:
+            return Player(module=module, optimizer=optimizer, learning_rate_factor=self._halving, averaged=averaged)
+
+        return {
+            "discriminator-1": player(self.discriminator_1),
+            "generator-1": player(self.generator_1, averaged=True),
+            "discriminator-2": player(self.discriminator_2),
+            "generator-2": player(self.generator_2, averaged=int(self.stage) == 2),  # before, it paints nothing
+        }
+
+    def phases(self) -> list[Phase]:
+        settings, final = self.settings, self.conditions.resolution
+        stages = (
+            (STAGE_1, final // settings.factor, settings.batch_size, settings.stage_1_epochs, settings.stage_1_share),
+            (STAGE_2, final, settings.stage_2_batch_size, settings.stage_2_epochs, 1.0 - settings.stage_1_share),
+        )
+        return [
+            Phase(
+                name=name,
+                resolution=resolution,
+                batch_size=batch_size,
+                epochs=epochs,
+                players=(f"discriminator-{number}", f"generator-{number}"),
+                share=share,
+                captions=settings.captions,
+                counterfactual=settings.counterfactual > 0,
+            )
+            for number, (name, resolution, batch_size, epochs, share) in enumerate(stages, start=1)
+        ]
+
+    def begin(self, phase: Phase) -> None:
+        first = phase.name == STAGE_1
+        self.stage.fill_(1 if first else 2)
+        self.generator_1.requires_grad_(first)
+
+    def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
+        stage = 1 if progress.phase == STAGE_1 else 2
+        judge, sentence = self.judge(stage), mean_sentence(batch)  # [B, D]
+        noise: StackGANNoise = self.noise(batch, progress.phase)
+        found: GaussianCondition | None
+        if stage == 1:
+            fake, found = self.generator_1(noise.z, noise.epsilon_1, sentence)  # [B, 3, r, r]
+        else:
+            self.generator_1.train(self.settings.moving_statistics)
+            with torch.no_grad():
+                rough, _ = self.generator_1(noise.z, noise.epsilon_1, sentence)
+            fake, found = self.generator_2(rough, noise.epsilon_2, sentence)  # [B, 3, R, R]
+        # The same pictures serve both players, as in the authors' program.
+        penalise = bool(self.settings.gradient_penalty) and progress.step % self.settings.penalty_every == 0
+        yield Update(f"discriminator-{stage}", *self._discriminator_turn(judge, batch, sentence, fake.detach(), penalise))
+        yield Update(f"generator-{stage}", *self._generator_turn(judge, sentence, fake, found))
+
+    def judge(self, stage: int) -> Judge:
+        """A stage's discriminator, and how it reads sentences."""
+        discriminator = self.discriminator_1 if stage == 1 else self.discriminator_2
+        if discriminator.text is not None:
+            return Judge(discriminator, discriminator.text)
+        augmentation = (stage == 2 and self.generator_2.text) or self.generator_1.text
+        return Judge(discriminator, lambda sentence: augmentation(sentence).mean.detach())
+
+    def _discriminator_turn(self, judge: Judge, batch: Batch, sentence: Tensor, fake: Tensor, penalise: bool) -> LossAndMetrics:
+        settings, condition = self.settings, judge.read(sentence)  # [B, C]
+        features = judge.look(batch.pictures)  # [B, F, 4, 4]
+        real, generated = judge.verdicts(features, condition), judge.verdicts(judge.look(fake), condition)
+        if settings.mismatch == "shift":
+            mismatched = judge.verdicts(features[:-1], condition[1:])[0]  # [B - 1]
+        else:
+            mismatched = mismatched_logits(judge, batch, features, sentence, settings.mismatch, settings.counterfactual)
+        loss = discriminator_loss(real, mismatched, generated)
+        logits = {"real": real[0], "fake": generated[0], "mismatched": mismatched}
+        logits |= {"real_alone": real[1], "fake_alone": generated[1]} if len(real) > 1 else {}  # without the text
+        metrics = {name: value.detach().sigmoid().mean() for name, value in logits.items()}
+        if penalise:
+            reading = condition.detach().float()
+            penalty = zero_centred_penalty(lambda shown: torch.stack(judge.verdicts(judge.look(shown), reading)).mean(0), batch.pictures)
+            loss = loss + settings.gradient_penalty * settings.penalty_every * penalty
+            metrics["penalty"] = penalty.detach()
+        return loss, metrics
+
+    def _generator_turn(self, judge: Judge, sentence: Tensor, fake: Tensor, found: GaussianCondition | None) -> LossAndMetrics:
+        fooling = fooling_loss(judge.verdicts(judge.look(fake), judge.read(sentence)))
+        if found is None or not self.settings.augmentation:
+            return fooling, {}
+        divergence = found.divergence()
+        return fooling + self.settings.divergence_weight * divergence, {"fooling": fooling.detach(), "divergence": divergence.detach()}
+
+    def _halving(self, progress: Progress) -> float:
+        return 0.5 ** (progress.epoch // self.settings.halve_every) if self.settings.halve_every else 1.0
+
+    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> StackGANNoise:
+        width = (self.settings.condition_width,)
+        return StackGANNoise(
+            z=gaussian((self.settings.noise_width,), seed, samples, stream),
+            epsilon_1=gaussian(width, seed, samples, f"{stream}, condition of stage 1"),
+            epsilon_2=gaussian(width, seed, samples, f"{stream}, condition of stage 2"),
+        )
+
+    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
+        assert isinstance(noise, StackGANNoise)
+        rough, _ = self.generator_1(noise.z, noise.epsilon_1, text.sentence)
+        if int(self.stage) == 1:
+            return Painting(rough)
+        fine, _ = self.generator_2(rough, noise.epsilon_2, text.sentence)
+        return Painting(fine, stages=(rough,))
+
+    def look(self, pictures: Tensor) -> Tensor:
+        """The map of the discriminator whose stage paints, before it reads the text, place by place: [B, 16 F]."""
+        return self.judge(int(self.stage)).look(pictures).flatten(1)
+
+
+class StageOne(nn.Module):
+    """Noise and a condition drawn from the sentence to a rough picture, by nearest-neighbour upsampling from 4x4."""
+
+    def __init__(self, settings: StackGANSettings, resolution: int, sentence_width: int) -> None:
+        super().__init__()
+        levels = doublings(resolution, "stackgan", smallest=8)
+        widths = [max(8 * settings.generator_channels >> level, 1) for level in range(levels + 1)]  # coarse to fine
+        self.augmented = settings.augmentation
+        self.text = ConditioningAugmentation(sentence_width, settings.condition_width, settings.activation, settings.spread)
+        code = widths[0] * FIRST_SIDE**2
+        start = nn.Linear(settings.noise_width + settings.condition_width, code, bias=False)
+        self.start = nn.Sequential(start, nn.BatchNorm1d(code), nn.ReLU(inplace=True), nn.Unflatten(1, (widths[0], FIRST_SIDE, FIRST_SIDE)))
+        self.up = nn.Sequential(*(upsampling(wide, narrow) for wide, narrow in zip(widths, widths[1:], strict=False)))
+        self.picture = to_picture(widths[-1])
+
+    def forward(self, z: Tensor, epsilon: Tensor, sentence: Tensor) -> tuple[Tensor, GaussianCondition]:
+        """z: [B, Z], epsilon: [B, C], sentence: [B, D] -> pictures [B, 3, r, r] in [-1, 1], and what their conditions were drawn from."""
+        found: GaussianCondition = self.text(sentence)
+        condition = found.sample(epsilon) if self.augmented else found.mean
+        return self.picture(self.up(self.start(torch.cat([z, condition], dim=1)))), found  # noise first, as in the PyTorch program
+
+
+class StageTwo(nn.Module):
+    """A rough picture, read down to a quarter of its side, and a condition drawn anew from the sentence, to a fine picture."""
+
+    def __init__(self, settings: StackGANSettings, sentence_width: int) -> None:
+        super().__init__()
+        base, levels = settings.generator_channels, 2 + int(math.log2(settings.factor))
+        self.augmented = settings.augmentation
+        reader = ConditioningAugmentation(sentence_width, settings.condition_width, settings.activation, settings.spread)
+        self.text = reader if settings.text_twice else None
+        self.reading = nn.Sequential(nn.Conv2d(3, base, 3, padding=1, bias=False), nn.ReLU(inplace=True))
+        for wide in (2 * base, 4 * base):
+            self.reading.extend([nn.Conv2d(wide // 2, wide, 4, 2, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU(inplace=True)])
+        self.joint = nn.Sequential(*convolution(4 * base + settings.condition_width * settings.text_twice, 4 * base))
+        self.residual = nn.Sequential(*(Residual(4 * base) for _ in range(settings.residual_blocks)))
+        widths = [max(4 * base >> level, 1) for level in range(levels + 1)]
+        self.up = nn.Sequential(*(upsampling(wide, narrow) for wide, narrow in zip(widths, widths[1:], strict=False)))
+        self.picture = to_picture(widths[-1])
+
+    def forward(self, rough: Tensor, epsilon: Tensor, sentence: Tensor) -> tuple[Tensor, GaussianCondition | None]:
+        """rough: [B, 3, r, r], epsilon: [B, C], sentence: [B, D] -> pictures [B, 3, R, R] in [-1, 1], and as above or None."""
+        code = self.reading(rough)  # [B, 4 G, r / 4, r / 4]
+        found: GaussianCondition | None = None
+        if self.text is not None:
+            found = self.text(sentence)
+            condition = found.sample(epsilon) if self.augmented else found.mean  # [B, C]
+            code = torch.cat([code, condition[:, :, None, None].expand(-1, -1, *code.shape[2:])], dim=1)
+        return self.picture(self.up(self.residual(self.joint(code)))), found
+
+
+class Discriminator(nn.Module):
+    """Does the picture look real and match the text? And, where it has a head for that: does it look real, whatever the text?"""
+
+    def __init__(self, settings: StackGANSettings, resolution: int, sentence_width: int, *, unconditional: bool) -> None:
+        super().__init__()
+        base, normalize, width = settings.discriminator_channels, settings.discriminator_normalization, settings.condition_width
+        reader = nn.Sequential(nn.Linear(sentence_width, width), nn.LeakyReLU(0.2, inplace=True))
+        self.text = reader if settings.discriminator_text == "sentence" else None
+        self.picture = picture_code(base, resolution, normalize=normalize)
+        top = base * 2 ** min(doublings(resolution, "stackgan", smallest=8) - 1, 3)
+        self.matching = Head(top, width, normalize=normalize)
+        self.alone = Head(top) if unconditional else None
+
+    def look(self, pictures: Tensor) -> Tensor:
+        """[B, 3, R, R] -> [B, F, 4, 4]: what can be computed once for several captions."""
+        return self.picture(pictures)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A discriminator, and what makes of sentences [B, D] the conditions [B, C] that it reads."""
+
+    discriminator: Discriminator
+    read: Callable[[Tensor], Tensor]
+
+    def look(self, pictures: Tensor) -> Tensor:
+        """[B, 3, R, R] -> [B, F, 4, 4]."""
+        return self.discriminator.look(pictures)
+
+    def match(self, features: Tensor, sentence: Tensor) -> Tensor:
+        """[B, F, 4, 4] and [B, D] -> [B] logits."""
+        return self.discriminator.matching(features, self.read(sentence))
+
+    def verdicts(self, features: Tensor, condition: Tensor) -> list[Tensor]:
+        """[B, F, 4, 4] and [B, C] -> logits [B] of the pairs and, where there is a head for that, of the pictures without the text."""
+        alone = self.discriminator.alone
+        return [self.discriminator.matching(features, condition), *([alone(features)] if alone is not None else [])]
+
+
+def discriminator_loss(real: Sequence[Tensor], mismatched: Tensor, fake: Sequence[Tensor]) -> Tensor:
+    """The mean BCE of what is to be accepted, plus the mean of what is to be refused: of logits [B] as `Judge.verdicts` gives them."""
+    accepted = [bce(logits, 1.0) for logits in real]
+    refused = [bce(logits, 0.0) for logits in (*fake, mismatched)]
+    return torch.stack(accepted).mean() + torch.stack(refused).mean()
+
+
+def fooling_loss(fake: Sequence[Tensor]) -> Tensor:
+    """The sum of BCE(fake, 1) over a discriminator's verdicts, logits [B] each."""
+    return torch.stack([bce(logits, 1.0) for logits in fake]).sum()
