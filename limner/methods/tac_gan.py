@@ -173,7 +173,7 @@ class TACGAN(Method):
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         condition = mean_sentence(batch)  # [B, D]
-        z = self.noise(batch, "paint in training").z
+        z = self.noise(batch, "train").z
         fake = self.generator(z, condition)  # [B, 3, R, R]
         penalise = bool(self.settings.gradient_penalty) and progress.step % self.settings.penalty_every == 0
         yield self._discriminator_update(batch, condition, fake.detach(), penalise)
