@@ -73,6 +73,8 @@ class ACGANSettings:
     """What the discriminator must name of every picture: its class, as published, or its caption among the batch's (needs `sentence`)."""
     auxiliary_weight: float = 1.0
     """Weight of that term (L_C) in both players' losses; 0 trains without it."""
+    auxiliary_of_generated: bool = True
+    """Whether the discriminator learns that term from generated pictures too, as published; then both players may agree on a code."""
     noise_width: int = 100
     """Numbers in the noise vector z (with one for each of the ten classes of a model, the 110 that the paper counts)."""
     text_width: int = 128
@@ -145,6 +147,7 @@ class ACGAN(Method):
             method={
                 "condition": "sentence",
                 "auxiliary": "caption",
+                "auxiliary_of_generated": False,
                 "generator_channels": 16,
                 "discriminator_channels": 16,
                 "discriminator_layers": "strided",
@@ -217,8 +220,9 @@ class ACGAN(Method):
         metrics = {"real": real.source.detach().sigmoid().mean(), "fake": generated.source.detach().sigmoid().mean()}
         if self.settings.auxiliary_weight:
             of_real, accuracy = self._auxiliary(real, batch, sentence)
-            of_fake, _ = self._auxiliary(generated, batch, sentence)
-            loss = loss + self.settings.auxiliary_weight * (of_real + of_fake)
+            loss = loss + self.settings.auxiliary_weight * of_real
+            if self.settings.auxiliary_of_generated:
+                loss = loss + self.settings.auxiliary_weight * self._auxiliary(generated, batch, sentence)[0]
             metrics |= {self._asked: of_real.detach(), f"{self._asked}_accuracy": accuracy}
         if penalise:
             penalty = zero_centred_penalty(lambda pictures: self.discriminator(pictures).source, batch.pictures)

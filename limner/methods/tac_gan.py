@@ -66,6 +66,8 @@ class TACGANSettings:
     """How classes are told: a question for each, as in the authors' code, or one choice among all."""
     class_weight: float = 1.0
     """Weight of every class term; 0 trains without classes."""
+    class_of_generated: bool = True
+    """Whether the discriminator learns classes from generated pictures too, as published; then both players may agree on a code."""
     mismatch: Literal["picture", "caption"] = "picture"
     """What is exchanged in a mismatched pair: the picture, as in the authors' code, or the caption, which saves a pass over pictures."""
     counterfactual: float = 0.0
@@ -127,6 +129,7 @@ class TACGAN(Method):
                 "generator_channels": 16,
                 "discriminator_channels": 16,
                 "class_loss": "softmax",
+                "class_of_generated": False,
                 "mismatch": "caption",
                 "counterfactual": 0.75,
                 "generator_steps": 1,
@@ -196,9 +199,11 @@ class TACGAN(Method):
         if settings.class_weight:
             own = classes_of(batch)
             classes = {"real": own, "mismatched": self._classes_of_mismatched(batch), "fake": own}
-            for name, verdict in verdicts.items():
-                terms[f"{name}_class"] = settings.class_weight * class_loss(verdict.classes, classes[name], settings.class_loss)
-            metrics["class"] = torch.stack([terms[f"{name}_class"].detach() for name in verdicts]).mean()
+            if not settings.class_of_generated:
+                del classes["fake"]
+            for name, ids in classes.items():
+                terms[f"{name}_class"] = settings.class_weight * class_loss(verdicts[name].classes, ids, settings.class_loss)
+            metrics["class"] = terms["real_class"].detach()
             metrics["class_accuracy"] = class_accuracy(verdicts["real"].classes, own)
         loss = torch.stack(list(terms.values())).sum()
         if penalise:
