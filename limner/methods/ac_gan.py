@@ -225,7 +225,7 @@ class ACGAN(Method):
                 loss = loss + self.settings.auxiliary_weight * self._auxiliary(generated, batch, sentence)[0]
             metrics |= {self._asked: of_real.detach(), f"{self._asked}_accuracy": accuracy}
         if penalise:
-            penalty = zero_centred_penalty(lambda pictures: self.discriminator(pictures).source, batch.pictures)
+            penalty = zero_centred_penalty(lambda pictures: self._judged(pictures, batch, sentence), batch.pictures)
             loss = loss + self.settings.gradient_penalty * self.settings.penalty_every * penalty
             metrics["penalty"] = penalty.detach()
         return Update("discriminator", loss, metrics)
@@ -246,14 +246,24 @@ class ACGAN(Method):
 
     def _auxiliary(self, verdict: Verdict, batch: Batch, sentence: Tensor) -> tuple[Tensor, Tensor]:
         """- L_C of pictures that belong to the batch's classes and captions, and the share that is named rightly: two scalars."""
-        logits, own = verdict.classes, torch.arange(len(batch), device=sentence.device)
-        if self.settings.auxiliary == "class":
-            own = classes_of(batch)
-        else:
-            count = round(self.settings.counterfactual * len(batch))
-            changed = batch.counterfactual.sentence[:count] if count and batch.counterfactual is not None else None
-            logits = sentence_logits(verdict.classes, sentence, changed)  # [B, B + 1]
+        logits, own = self._choices(verdict, batch, sentence)
         return class_loss(logits, own, "softmax"), class_accuracy(logits, own)
+
+    def _choices(self, verdict: Verdict, batch: Batch, sentence: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of the classes [B, K], or of captions [B, B + 1], among which a picture must be named; and the right ones [B]."""
+        if self.settings.auxiliary == "class":
+            return verdict.classes, classes_of(batch)
+        count = round(self.settings.counterfactual * len(batch))
+        changed = batch.counterfactual.sentence[:count] if count and batch.counterfactual is not None else None
+        return sentence_logits(verdict.classes, sentence, changed), torch.arange(len(batch), device=sentence.device)
+
+    def _judged(self, pictures: Tensor, batch: Batch, sentence: Tensor) -> Tensor:
+        """All that pictures are judged by, for R1: the source's logit and that of the right class or caption, [B]."""
+        verdict = self.discriminator(pictures)
+        if not self.settings.auxiliary_weight:
+            return verdict.source
+        logits, own = self._choices(verdict, batch, sentence)
+        return verdict.source + self.settings.auxiliary_weight * logits.gather(1, own[:, None]).flatten()
 
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> ACGANNoise:
         return ACGANNoise(gaussian((self.settings.noise_width,), seed, samples, stream))

@@ -128,7 +128,6 @@ class TACGAN(Method):
                 "noise": "normal",
                 "generator_channels": 16,
                 "discriminator_channels": 16,
-                "class_loss": "softmax",
                 "class_of_generated": False,
                 "mismatch": "caption",
                 "counterfactual": 0.75,

@@ -101,6 +101,27 @@ def test_a_caption_is_one_choice_among_the_batch_and_its_own_made_wrong() -> Non
     torch.testing.assert_close(update.loss, loss)
 
 
+def test_gradient_penalty_is_of_all_that_pictures_are_judged_by() -> None:
+    """R1 by an independent formula, of the source's logit and the right class's, at real pictures, times weight and interval."""
+    values: dict[str, Any] = {"discriminator_normalization": False, "auxiliary_weight": 0.7}
+    batch = make_batch()
+    assert batch.classes is not None
+    method = build(**values, gradient_penalty=2.0, penalty_every=3)
+    without = next(build(**values).training_step(batch, PROGRESS)).loss
+    torch.testing.assert_close(next(method.training_step(batch, dataclasses.replace(PROGRESS, step=1))).loss, without)
+
+    def judged(picture: torch.Tensor, number: torch.Tensor) -> torch.Tensor:
+        verdict = method.discriminator(picture[None])
+        return verdict.source[0] + 0.7 * verdict.classes[0, number]
+
+    rows = [
+        torch.autograd.functional.jacobian(lambda x, n=number: judged(x, n), picture)
+        for picture, number in zip(batch.pictures, batch.classes, strict=True)
+    ]
+    expected = 0.5 * torch.stack([row.square().sum() for row in rows]).mean()
+    torch.testing.assert_close(next(method.training_step(batch, PROGRESS)).loss, without + 2.0 * 3 * expected)
+
+
 def test_captions_are_painted_as_the_nearest_class_that_was_met() -> None:
     """Means over all training captions, whatever the batches; classes without a caption are never painted."""
     method, batch = build(), make_batch()
