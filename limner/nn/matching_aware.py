@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import torch
@@ -38,6 +39,21 @@ def mismatched_logits(
     features: what the discriminator saw in the batch's pictures, [B, C, 4, 4]; condition: their own sentences, [B, D].
     mismatch: which of the two is exchanged. counterfactual: share of the pairs that keep the picture and have `batch.counterfactual`.
     """
+    return discriminator.match(*mismatched_pairs(discriminator.look, batch, features, condition, mismatch, counterfactual))
+
+
+def mismatched_pairs(
+    look: Callable[[Tensor], Tensor],
+    batch: Batch,
+    features: Tensor,
+    condition: Tensor,
+    mismatch: Literal["picture", "caption"],
+    counterfactual: float,
+) -> tuple[Tensor, Tensor]:
+    """What `mismatched_logits` matches: features of pictures, and sentences [B, D] that do not describe them.
+
+    look: what gave the features of the batch's pictures. The first `counterfactual * B` rows keep their pictures.
+    """
     other = batch.mismatched
     wrong = mean_sentence(other) if mismatch == "caption" else condition
     count = round(counterfactual * len(batch))
@@ -45,8 +61,8 @@ def mismatched_logits(
         assert batch.counterfactual is not None
         wrong = torch.cat([batch.counterfactual.sentence[:count], wrong[count:]])
     if mismatch == "picture":
-        features = discriminator.look(torch.cat([batch.pictures[:count], other.pictures[count:]]))
-    return discriminator.match(features, wrong)
+        features = look(torch.cat([batch.pictures[:count], other.pictures[count:]]))
+    return features, wrong
 
 
 def mean_sentence(batch: Batch) -> Tensor:
