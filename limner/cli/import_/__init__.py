@@ -13,6 +13,7 @@ KINDS = {
     "dcgan-cls": "generator and discriminator of the PyTorch port of GAN-CLS: gen_N.pth, disc_N.pth",
     "clip": "OpenAI's or open_clip's weights of CLIP: a matching model, which also classifies pictures",
     "damsm": "AttnGAN's text encoder, alone or with its image encoder: text_encoderN.pth, image_encoderN.pth",
+    "df-gan": "DF-GAN of its authors, painter and discriminator in one file: state_epoch_NNN.pth",
 }
 """Each name is that of a module of this package, dashes being underscores there, with a `main(argv)`."""
 
