@@ -52,3 +52,10 @@ def slerp(start: Tensor, end: Tensor, fraction: float) -> Tensor:
     angle = torch.arccos(cosine.clamp(-1, 1)).clamp(1e-4, math.pi - 1e-4)
     mixed = (torch.sin((1 - fraction) * angle) * a + torch.sin(fraction * angle) * b) / torch.sin(angle)
     return mixed.view_as(start)
+
+
+def squeezed(noise: Tensor, bound: float) -> Tensor:
+    """Standard normal noise brought between -bound and bound: the normal distribution cut there, each number keeping its rank."""
+    lowest = torch.special.ndtr(torch.tensor(-bound, dtype=torch.float64))
+    rank = lowest + torch.special.ndtr(noise.double()) * (1.0 - 2.0 * lowest)
+    return torch.special.ndtri(rank).to(noise.dtype)

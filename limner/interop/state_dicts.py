@@ -16,7 +16,8 @@ from limner.core.errors import CheckpointError
 def read_state_dict(path: Path, within: str | None = None) -> dict[str, Tensor]:
     """The tensors of a file that `torch.save(network.state_dict(), path)` wrote, on the CPU, by name.
 
-    within: the entry that holds the state dict, where the file is a training checkpoint that has such an entry.
+    within: the entry that holds the state dict, where the file is a training checkpoint that has such an entry; dots lead into entries of
+    entries.
     Raises CheckpointError for a file that is missing, is no such file, or holds anything but finite tensors.
     """
     wanted = "give the .pth file of a network's state dict"
@@ -33,8 +34,9 @@ def read_state_dict(path: Path, within: str | None = None) -> dict[str, Tensor]:
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         # torch explains at length, and offers to load unsafely.
         raise CheckpointError(f"{path} is cut short, no PyTorch file, or holds more than tensors: {wanted}") from error
-    if within is not None and isinstance(content, Mapping) and isinstance(content.get(within), Mapping):
-        content = content[within]
+    for entry in within.split(".") if within else ():
+        if isinstance(content, Mapping) and isinstance(content.get(entry), Mapping):
+            content = content[entry]
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(f"{path} holds no tensors by name: {wanted}")
     for name, value in content.items():

@@ -31,13 +31,14 @@ def mismatched_logits(
     batch: Batch,
     features: Tensor,
     condition: Tensor,
-    mismatch: Literal["picture", "caption"],
+    mismatch: Literal["picture", "caption", "neighbour"],
     counterfactual: float,
 ) -> Tensor:
     """Logits of real pictures with captions that do not describe them: [B].
 
     features: what the discriminator saw in the batch's pictures, [B, C, 4, 4]; condition: their own sentences, [B, D].
-    mismatch: which of the two is exchanged. counterfactual: share of the pairs that keep the picture and have `batch.counterfactual`.
+    mismatch: which of the two is exchanged; "neighbour" takes the batch's next picture, whatever it shows, and looks at none again.
+    counterfactual: share of the pairs that keep the picture and have `batch.counterfactual`.
     """
     return discriminator.match(*mismatched_pairs(discriminator.look, batch, features, condition, mismatch, counterfactual))
 
@@ -47,21 +48,22 @@ def mismatched_pairs(
     batch: Batch,
     features: Tensor,
     condition: Tensor,
-    mismatch: Literal["picture", "caption"],
+    mismatch: Literal["picture", "caption", "neighbour"],
     counterfactual: float,
 ) -> tuple[Tensor, Tensor]:
     """What `mismatched_logits` matches: features of pictures, and sentences [B, D] that do not describe them.
 
     look: what gave the features of the batch's pictures. The first `counterfactual * B` rows keep their pictures.
     """
-    other = batch.mismatched
-    wrong = mean_sentence(other) if mismatch == "caption" else condition
+    wrong = mean_sentence(batch.mismatched) if mismatch == "caption" else condition
     count = round(counterfactual * len(batch))
     if count:
         assert batch.counterfactual is not None
         wrong = torch.cat([batch.counterfactual.sentence[:count], wrong[count:]])
     if mismatch == "picture":
-        features = look(torch.cat([batch.pictures[:count], other.pictures[count:]]))
+        features = look(torch.cat([batch.pictures[:count], batch.mismatched.pictures[count:]]))
+    if mismatch == "neighbour":
+        features = torch.cat([features[:count], features.roll(-1, 0)[count:]])
     return features, wrong
 
 

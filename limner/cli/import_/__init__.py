@@ -14,6 +14,7 @@ KINDS = {
     "stackgan": "generators and discriminators of StackGAN-Pytorch, either stage: netG_epoch_N.pth, netD_epoch_last.pth",
     "clip": "OpenAI's or open_clip's weights of CLIP: a matching model, which also classifies pictures",
     "damsm": "AttnGAN's text encoder, alone or with its image encoder: text_encoderN.pth, image_encoderN.pth",
+    "df-gan": "DF-GAN of its authors, painter and discriminator in one file: state_epoch_NNN.pth",
 }
 """Each name is that of a module of this package, dashes being underscores there, with a `main(argv)`."""
 
