@@ -10,9 +10,9 @@ code of the authors. From the paper:
 - both branches are trained in turn, and each shapes the shared trunk; the augmentation's divergence is a term of the conditional loss.
 
 Reconstructed, because it is not on record: M_s is an 8x8 map, after a projection of z to 4x4 and one transposed convolution, and each
-branch renders it by transposed convolutions that halve the channels, as a port to face attributes has it; one 3x3 convolution and a residual
-block join M_s and the text; D_u and D_c are StackGAN's trunks, D_c with GAN-CLS's pair head and weights (1, 1/2, 1/2); the augmentation, the
-weight 2 of its divergence and the schedule are StackGAN's of birds. The paper trains at 64 and 128 px.
+branch renders it by transposed convolutions that halve the channels, as a port by others to face attributes has it; one 3x3 convolution
+and a residual block join M_s and the text; D_u and D_c are StackGAN's trunks, D_c with GAN-CLS's pair head and weights (1, 1/2, 1/2); the
+augmentation, the weight 2 of its divergence and the schedule are StackGAN's of birds. The paper trains at 64 and 128 px.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from limner.nn.initialization import dcgan_initialization, he_initialization
 from limner.nn.matching_aware import bce, mean_sentence, mismatched_logits
 from limner.nn.pair_head import PairHead
 from limner.nn.penalties import zero_centred_penalty
-from limner.nn.stacked import FIRST_SIDE, Head, Residual, convolution, doublings, picture_code
+from limner.nn.stacked import FIRST_SIDE, Head, Residual, convolution, doubling, doublings, picture_code
 
 NARROWEST = 8
 """Channels that no feature map of the generator goes below."""
@@ -91,7 +91,9 @@ class FusedGANSettings:
 
     def __post_init__(self) -> None:
         at_least(self, "method", 0, "residual_blocks", "divergence", "gradient_penalty", "halve_every")
-        at_least(self, "method", 1, "noise_width", "text_width", "generator_channels", "discriminator_channels", "captions", "penalty_every")
+        at_least(
+            self, "method", 1, "noise_width", "text_width", "generator_channels", "discriminator_channels", "captions", "penalty_every"
+        )
         at_least(self, "method", 2, "batch_size")
         above_zero(self, "method", "learning_rate", "epochs")
         for name in ("mismatch_weight", "counterfactual"):
@@ -254,12 +256,15 @@ class Generator(nn.Module):
         sides = [FIRST_SIDE << level for level in range(levels)]
         if settings.structure_side not in sides:
             known = ", ".join(map(str, sides))
-            raise SettingsError(f"method.structure-side is {settings.structure_side}, but at {conditions.resolution} px must be one of {known}")
+            raise SettingsError(f"method.structure-side is {settings.structure_side}, but must be one of {known}")
         widths = [max(8 * top >> level, NARROWEST) for level in range(levels)]  # of the maps at these sides
         shared = sides.index(settings.structure_side)
         structure, width = widths[shared], settings.text_width
         self.structure_trunk = nn.Sequential(
-            *_normalized(nn.ConvTranspose2d(settings.noise_width, widths[0], FIRST_SIDE, bias=False)), *_doubling(widths[: shared + 1])
+            nn.ConvTranspose2d(settings.noise_width, widths[0], FIRST_SIDE, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(inplace=True),
+            *_doublings(widths[: shared + 1]),
         )
         self.augmentation = ConditioningAugmentation(conditions.sentence_width, width, "leaky-relu", "log-deviation")
         self.style = nn.Sequential(
@@ -319,16 +324,11 @@ def _code_width(base: int, conditions: Conditions) -> int:
     return base << min(doublings(conditions.resolution, "fusedgan") - 1, 3)
 
 
-def _normalized(layer: nn.ConvTranspose2d) -> list[nn.Module]:
-    return [layer, nn.BatchNorm2d(layer.out_channels), nn.ReLU(inplace=True)]
-
-
-def _doubling(widths: list[int]) -> list[nn.Module]:
-    """Transposed convolutions, each of which doubles the side."""
-    pairs = zip(widths, widths[1:], strict=False)
-    return [module for wide, narrow in pairs for module in _normalized(nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False))]
+def _doublings(widths: list[int]) -> Iterator[nn.Module]:
+    for wide, narrow in zip(widths, widths[1:], strict=False):
+        yield from doubling(wide, narrow)
 
 
 def _branch(widths: list[int]) -> nn.Sequential:
     """From the structure prior to the picture, whose own layer has neither normalisation nor more than three channels."""
-    return nn.Sequential(*_doubling(widths), nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1, bias=False), nn.Tanh())
+    return nn.Sequential(*_doublings(widths), nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1, bias=False), nn.Tanh())
