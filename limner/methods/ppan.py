@@ -12,8 +12,8 @@ Text-to-Image Synthesis". There is no code of the authors. From the paper:
 Reconstructed, because it is not on record: a trunk of transposed convolutions doubles a 4x4 map up to the full size, as wide as
 StackGAN++'s; the pyramid is a feature pyramid network's (Lin et al., CVPR 2017), of one width: a level is a 1x1 convolution of the trunk's
 map plus the coarser level, doubled, and a 3x3 convolution of it gives its picture. The discriminators are StackGAN++'s trunks with
-GAN-CLS's pair head and weights (1, 1/2, 1/2) and, on the 8x8 map, HDGAN's patch map; the class loss is AC-GAN's, in both networks. The stage
-of the VGG, the weights of all terms but the pairs' (1 each; 2 for the divergence, as in StackGAN) and the schedule are choices.
+GAN-CLS's pair head and weights (1, 1/2, 1/2) and, on the 8x8 map, HDGAN's patch map; the class loss is AC-GAN's, in both networks. The
+stage of the VGG, the weights of all terms but the pairs' (1 each; 2 for the divergence, as in StackGAN) and the schedule are choices.
 """
 
 from __future__ import annotations
