@@ -13,7 +13,8 @@ from limner.features.vgg import VGG
 
 
 class PerceptualLoss:
-    """Mean squared difference of one stage's output, between generated pictures and the real ones they stand for.
+    """Mean squared difference of one stage's output between generated pictures and the real ones they stand for, as a share of the real
+    ones' mean square: papers leave that out, but networks differ ten thousandfold in the size of their features, and so would the weights.
 
     network: `NAME` or `NAME=FILE`, as `load_feature_network` takes it. tap: a stage's name. It is no module: nothing that holds it stores
     or trains its weights. Raises SettingsError for names that do not exist and weights that cannot be had.
@@ -37,7 +38,7 @@ class PerceptualLoss:
         """[B, 3, R, R] and [B, 3, R, R] in [-1, 1] -> a scalar; only `pictures` takes a gradient. Sizes are kept where the network can."""
         with torch.no_grad():
             target = self._seen(real)
-        return F.mse_loss(self._seen(pictures), target)
+        return F.mse_loss(self._seen(pictures), target) / target.square().mean().clamp_min(1e-12)
 
     def _seen(self, pictures: Tensor) -> Tensor:
         return self.network.taps(self.network.scaled(pictures), [self.tap])[self.tap]

@@ -13,14 +13,14 @@ from limner.features.perceptual import PerceptualLoss
 from limner.features.squeezenet import SqueezeNet
 
 
-def test_it_is_the_mean_squared_difference_of_a_stage() -> None:
+def test_it_is_the_squared_difference_of_a_stage_beside_its_square() -> None:
     pictures = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     real = pictures.flip(0).requires_grad_()
     pictures.requires_grad_()
     loss = PerceptualLoss("garden", "layer2")
     trunk = load_judge().trunk[:6]
     value = loss(pictures, real)
-    torch.testing.assert_close(value, (trunk(pictures) - trunk(real)).square().mean())
+    torch.testing.assert_close(value, (trunk(pictures) - trunk(real)).square().sum() / trunk(real).square().sum())
     value.backward()
     assert pictures.grad is not None and pictures.grad.any() and real.grad is None
     assert not any(parameter.requires_grad for parameter in loss.network.parameters()) and not loss.network.training

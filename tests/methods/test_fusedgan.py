@@ -81,9 +81,7 @@ def test_conditional_losses(mismatch: str) -> None:
     wrong = judge(batch.mismatched.pictures, sentence) if mismatch == "picture" else judge(batch.pictures, other)
     *_, third, fourth = method.training_step(batch, PROGRESS)
     real, generated = judge(batch.pictures, sentence), judge(fake, sentence)
-    torch.testing.assert_close(
-        third.loss, F.softplus(-real).mean() + 0.7 * F.softplus(generated).mean() + 0.3 * F.softplus(wrong).mean()
-    )
+    torch.testing.assert_close(third.loss, F.softplus(-real).mean() + 0.7 * F.softplus(generated).mean() + 0.3 * F.softplus(wrong).mean())
     mean, variance = gaussian.mean, gaussian.log_variance.exp()
     divergence = torch.distributions.kl_divergence(
         torch.distributions.Normal(mean, variance.sqrt()), torch.distributions.Normal(torch.zeros_like(mean), torch.ones_like(mean))

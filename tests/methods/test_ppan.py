@@ -63,9 +63,7 @@ def make_batch(size: int = 6, resolution: int = 32, seed: int = 0, classes: bool
 
 def build(resolution: int = 32, class_count: int = CLASSES, **values: Any) -> PPAN:
     torch.manual_seed(0)
-    method = PPAN(
-        dataclasses.replace(SMALL, **values), Conditions(resolution=resolution, sentence_width=WIDTH, class_count=class_count)
-    )
+    method = PPAN(dataclasses.replace(SMALL, **values), Conditions(resolution=resolution, sentence_width=WIDTH, class_count=class_count))
     method.equip()
     method.begin(method.phases()[0])
     return method
@@ -97,7 +95,7 @@ def test_losses(mismatch: str) -> None:
     told = [-verdict.classes.log_softmax(1).gather(1, batch.classes[:, None]).mean() for verdict in (real, generated)]
     trunk = load_judge().trunk[:6]
     seen = [
-        (trunk(fake) - trunk(target)).square().mean()
+        (trunk(fake) - trunk(target)).square().sum() / trunk(target).square().sum()
         for fake, target in zip(fakes, (smaller(batch.pictures), batch.pictures), strict=True)
     ]
     torch.testing.assert_close(first.loss, discriminator + 0.25 * sum(told))
