@@ -143,7 +143,7 @@ def test_the_frozen_network_is_no_part_of_the_method() -> None:
     method, batch = build(), make_batch()
     (loss,) = method._perceptual
     inside = {id(value) for value in loss.network.parameters()}
-    assert not inside & {id(value) for value in method.parameters()} and not any("trunk.0.weight" == name for name in method.state_dict())
+    assert not inside & {id(value) for value in method.parameters()} and not any("perceptual" in name for name in method.state_dict())
     for update in method.training_step(batch, PROGRESS):
         update.loss.backward(retain_graph=True)
     assert all(value.grad is None for value in loss.network.parameters()) and not loss.network.training
@@ -207,5 +207,5 @@ def test_a_resumed_run_is_the_same(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "straight" / "log.jsonl").read_text().splitlines()]
     assert any("generator/perceptual" in line and "discriminator/classes" in line for line in lines)
     with safe_open(tmp_path / "halved" / "model" / "model.safetensors", framework="pt") as saved:
-        assert {name.split(".")[1] for name in saved.keys() if name.startswith("method.")} == {"generator"}
+        assert {name.split(".")[1] for name in sorted(saved.keys()) if name.startswith("method.")} == {"generator"}
     assert len(load(tmp_path / "halved").generate("a large red flower", n=2)) == 2
