@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from limner.core.errors import CheckpointError
 from limner.core.files import sha256
-from limner.features.network import FeatureNetwork, resized, to_float
+from limner.features.network import Stage, StagedNetwork, resized, to_float
 
 SHIPPED = Path(__file__).parent.parent / "shipped" / "garden-judge"
 FORMAT = 1
@@ -40,11 +40,11 @@ class Reading:
         return {name: value.argmax(1) for name, value in self.logits.items()}
 
 
-class AttributeJudge(FeatureNetwork):
+class AttributeJudge(StagedNetwork):
     """Convolutions from 64x64 to 4x4, an embedding, and a linear head for each attribute.
 
     attributes: the values of each attribute, in the order of the logits. classes: the attributes whose product is a picture's class;
-    class logits are the sums of their log-probabilities, the first attribute varying slowest.
+    class logits are the sums of their log-probabilities, the first attribute varying slowest. Stages are layer1, ... layer7, embedding.
     """
 
     name = "garden"
@@ -68,10 +68,24 @@ class AttributeJudge(FeatureNetwork):
         for name in classes:
             self.logit_count *= len(self.attributes[name])
 
+    def prepare(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W], uint8 or float in [-1, 1] -> [B, 3, 64, 64]."""
+        return resized(to_float(images), SIDE)
+
+    def scaled(self, images: Tensor) -> Tensor:
+        """Pictures at their own size."""
+        return to_float(images)
+
+    def stages(self) -> list[Stage]:
+        layers: list[Stage] = [(f"layer{number + 1}", self.trunk[3 * number : 3 * number + 3]) for number in range(len(_CHANNELS))]
+        return [*layers, ("embedding", self._embed)]
+
+    def _embed(self, x: Tensor) -> Tensor:
+        return self.embedding(torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1))
+
     def read(self, images: Tensor) -> Reading:
         """Read pictures [B, 3, H, W] of any size, uint8 or float in [-1, 1]."""
-        x = self.trunk(resized(to_float(images), SIDE))  # [B, 96, 4, 4]
-        features = self.embedding(torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1))
+        features = self._embed(self.trunk(self.prepare(images)))
         return Reading(features, {name: head(features) for name, head in self.heads.items()})
 
     def class_logits(self, reading: Reading) -> Tensor:

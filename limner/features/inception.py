@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from limner.core.errors import unknown_name
 from limner.features import inception_blocks as blocks
-from limner.features.network import to_float, to_levels
-from limner.features.pretrained import PretrainedNetwork, Published, Stage
+from limner.features.network import Stage, to_float, to_levels
+from limner.features.pretrained import PretrainedNetwork, Published
 from limner.features.resize import CORNERS, HALF_PIXEL, TENSORFLOW, half_pixel_resized, tensorflow_resized
 
 SIDE = 299

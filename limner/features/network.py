@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from limner.core.errors import unknown_name
+
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+Stage = tuple[str, Callable[[Tensor], Tensor]]
 
 
 class FeatureNetwork(nn.Module, ABC):
@@ -52,6 +57,44 @@ class FeatureNetwork(nn.Module, ABC):
     def train(self, mode: bool = True) -> Self:
         """As any module's; but once frozen it stays in evaluation, whatever the model around it is told."""
         return super().train(mode and not self.content_hash)
+
+
+class StagedNetwork(FeatureNetwork):
+    """A feature network made of named stages, so that losses and matching models can take any of them."""
+
+    @abstractmethod
+    def prepare(self, images: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W], uint8 or float in [-1, 1] -> the network's input, resized and scaled as `resize` says."""
+
+    def scaled(self, images: Tensor) -> Tensor:
+        """The same at the pictures' own size, for stages that take any; as `prepare` where a network does not have it."""
+        return self.prepare(images)
+
+    @abstractmethod
+    def stages(self) -> Sequence[Stage]:
+        """The network's stages by name, each fed with the one before it."""
+
+    def tap_names(self) -> tuple[str, ...]:
+        """The names of what `taps` can give."""
+        return tuple(name for name, _ in self.stages())
+
+    def taps(self, prepared: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+        """Outputs of the named stages for prepared input; nothing is computed beyond the last of them.
+
+        Any input that the network's convolutions can take will do, at another size and scale than `prepare` gives where a paper wants so.
+        Raises SettingsError for a name that does not exist.
+        """
+        stages, found = self.stages(), dict[str, Tensor]()
+        known = [name for name, _ in stages]
+        for name in names:
+            if name not in known:
+                raise unknown_name(f"stage of '{self.name}'", name, known)
+        last = max(known.index(name) for name in names)
+        for name, stage in stages[: last + 1]:
+            prepared = stage(prepared)
+            if name in names:
+                found[name] = prepared
+        return found
 
 
 def hash_of(tensors: Mapping[str, Tensor]) -> str:

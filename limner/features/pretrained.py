@@ -1,10 +1,9 @@
-"""Feature networks that others have published: a chain of named stages, and how their weight files are read."""
+"""Feature networks that others have published, and how their weight files are read."""
 
 from __future__ import annotations
 
 import pickle
-from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -14,10 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from limner.core.errors import SettingsError, unknown_name
-from limner.features.network import FeatureNetwork
-
-Stage = tuple[str, Callable[[Tensor], Tensor]]
+from limner.core.errors import SettingsError
+from limner.features.network import StagedNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,44 +29,14 @@ class Published:
     """How the file's SHA-256 begins; empty where the file cannot be downloaded."""
 
 
-class PretrainedNetwork(FeatureNetwork):
-    """A feature network made of named stages, so that losses and matching models can take any of them.
+class PretrainedNetwork(StagedNetwork):
+    """A feature network that others have published.
 
     published: its weights. unused: beginnings of tensor names that its files hold and it has no use for.
     """
 
     published: Published
     unused: tuple[str, ...] = ()
-
-    @abstractmethod
-    def prepare(self, images: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W], uint8 or float in [-1, 1] -> the network's input, resized and scaled as `resize` says."""
-
-    @abstractmethod
-    def stages(self) -> Sequence[Stage]:
-        """The network's stages by name, each fed with the one before it."""
-
-    def tap_names(self) -> tuple[str, ...]:
-        """The names of what `taps` can give."""
-        return tuple(name for name, _ in self.stages())
-
-    def taps(self, prepared: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-        """Outputs of the named stages for prepared input; nothing is computed beyond the last of them.
-
-        Any input that the network's convolutions can take will do, at another size and scale than `prepare` gives where a paper wants so.
-        Raises SettingsError for a name that does not exist.
-        """
-        stages, found = self.stages(), dict[str, Tensor]()
-        known = [name for name, _ in stages]
-        for name in names:
-            if name not in known:
-                raise unknown_name(f"stage of '{self.name}'", name, known)
-        last = max(known.index(name) for name in names)
-        for name, stage in stages[: last + 1]:
-            prepared = stage(prepared)
-            if name in names:
-                found[name] = prepared
-        return found
 
     @classmethod
     def renamed(cls, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

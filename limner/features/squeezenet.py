@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from limner.features.imagenet import normalised
-from limner.features.network import resized, to_float, to_levels
-from limner.features.pretrained import PretrainedNetwork, Published, Stage
+from limner.features.network import Stage, resized, to_float, to_levels
+from limner.features.pretrained import PretrainedNetwork, Published
 
 # Channels of each fire module's squeeze layer and of each half of its expand layer (table 1 of the paper).
 _FIRES = {2: (16, 64), 3: (16, 64), 4: (32, 128), 5: (32, 128), 6: (48, 192), 7: (48, 192), 8: (64, 256), 9: (64, 256)}
@@ -65,8 +65,16 @@ class SqueezeNet(PretrainedNetwork):
 
     def prepare(self, images: Tensor) -> Tensor:
         """[B, 3, H, W], uint8 or float in [-1, 1] -> [B, 3, 227, 227], channels blue green red, 0..255 less their means."""
-        levels = resized(to_levels(images), 227).flip(1).split(1, dim=1)
-        return torch.cat([channel - mean for channel, mean in zip(levels, _BLUE_GREEN_RED_MEANS)], dim=1)
+        return self._less_means(resized(to_levels(images), 227))
+
+    def scaled(self, images: Tensor) -> Tensor:
+        """Pictures at their own size, scaled as `prepare` scales them."""
+        return self._less_means(to_levels(images))
+
+    @staticmethod
+    def _less_means(levels: Tensor) -> Tensor:
+        channels = zip(levels.flip(1).split(1, dim=1), _BLUE_GREEN_RED_MEANS)
+        return torch.cat([channel - mean for channel, mean in channels], dim=1)
 
     def stages(self) -> list[Stage]:
         chain: list[Stage] = [("conv1", lambda x: torch.relu(self.conv1(x))), ("pool1", self.pool)]
@@ -96,6 +104,10 @@ class TorchvisionSqueezeNet(SqueezeNet):
     def prepare(self, images: Tensor) -> Tensor:
         """[B, 3, H, W], uint8 or float in [-1, 1] -> [B, 3, 224, 224], ImageNet-normalised."""
         return normalised(resized(to_float(images), 224))
+
+    def scaled(self, images: Tensor) -> Tensor:
+        """Pictures at their own size, ImageNet-normalised."""
+        return normalised(to_float(images))
 
     @classmethod
     def renamed(cls, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

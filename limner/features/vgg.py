@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from limner.core.errors import SettingsError
 from limner.features.imagenet import normalised
-from limner.features.network import to_float
-from limner.features.pretrained import PretrainedNetwork, Published, Stage
+from limner.features.network import Stage, to_float
+from limner.features.pretrained import PretrainedNetwork, Published
 from limner.features.resize import TENSORFLOW, tensorflow_resized
 
 SIDE = 224

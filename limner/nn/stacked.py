@@ -39,6 +39,11 @@ def upsampling(wide: int, narrow: int, *, gated: bool = False) -> nn.Sequential:
     return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), *convolution(wide, narrow, gated=gated))
 
 
+def doubling(wide: int, narrow: int) -> list[nn.Module]:
+    """The same by a transposed convolution, batch normalisation and ReLU: less than half the arithmetic."""
+    return [nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False), nn.BatchNorm2d(narrow), nn.ReLU(inplace=True)]
+
+
 class Residual(nn.Module):
     """x + BN(conv(act(BN(conv(x))))), [B, C, H, W] -> [B, C, H, W]; after the sum StackGAN has a ReLU, the gated family nothing."""
 

@@ -1,0 +1,44 @@
+"""Perceptual losses: how far pictures are apart as a frozen network sees them (Johnson et al., ECCV 2016, arXiv:1603.08155)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from limner.core.errors import SettingsError, unknown_name
+from limner.features.network import StagedNetwork
+from limner.features.registry import load_feature_network
+from limner.features.vgg import VGG
+
+
+class PerceptualLoss:
+    """Mean squared difference of one stage's output between generated pictures and the real ones they stand for, as a share of the real
+    ones' mean square: papers leave that out, but networks differ ten thousandfold in the size of their features, and so would the weights.
+
+    network: `NAME` or `NAME=FILE`, as `load_feature_network` takes it. tap: a stage's name. It is no module: nothing that holds it stores
+    or trains its weights. Raises SettingsError for names that do not exist and weights that cannot be had.
+    """
+
+    def __init__(self, network: str, tap: str) -> None:
+        loaded = load_feature_network(network)
+        if not isinstance(loaded, StagedNetwork):
+            raise SettingsError(f"the feature network '{loaded.name}' has no stages for a perceptual loss: take another")
+        if tap not in loaded.tap_names():
+            raise unknown_name(f"stage of '{loaded.name}'", tap, loaded.tap_names())
+        if isinstance(loaded, VGG) and tap.startswith(("conv", "relu", "pool")):
+            loaded.classifier = None  # nine tenths of its weights, which no convolution looks at
+        self.network, self.tap = loaded, tap
+
+    def to(self, device: torch.device) -> None:
+        """Move the network to the device of the pictures."""
+        self.network.to(device)
+
+    def __call__(self, pictures: Tensor, real: Tensor) -> Tensor:
+        """[B, 3, R, R] and [B, 3, R, R] in [-1, 1] -> a scalar; only `pictures` takes a gradient. Sizes are kept where the network can."""
+        with torch.no_grad():
+            target = self._seen(real)
+        return F.mse_loss(self._seen(pictures), target) / target.square().mean().clamp_min(1e-12)
+
+    def _seen(self, pictures: Tensor) -> Tensor:
+        return self.network.taps(self.network.scaled(pictures), [self.tap])[self.tap]

@@ -1,0 +1,393 @@
+"""PPAN: one pyramid of features that paints every size, judged by discriminators and by a frozen network (Gao et al., AAAI 2019).
+
+Lianli Gao, Daiyuan Chen, Jingkuan Song, Xing Xu, Dongxiang Zhang and Heng Tao Shen, "Perceptual Pyramid Adversarial Networks for
+Text-to-Image Synthesis". There is no code of the authors. From the paper:
+
+- one generator, fed with noise and the conditioning augmentation of the sentence, paints 64, 128 and 256 px in one pass from a pyramid of
+  features with lateral connections, convolutions doing the up-sampling;
+- three independent discriminators, one a size, with several purposes: does the picture match the text (true, generated and mismatched
+  pairs), is it real place by place, and, at the largest size, of which class is it;
+- the generator's loss has a perceptual term: features of a frozen VGG, of the generated picture and of the real one of the same caption.
+
+Reconstructed, because it is not on record: a trunk of transposed convolutions doubles a 4x4 map up to the full size, as wide as
+StackGAN++'s; the pyramid is a feature pyramid network's (Lin et al., CVPR 2017), of one width: a level is a 1x1 convolution of the trunk's
+map plus the coarser level, doubled, and a 3x3 convolution of it gives its picture. The discriminators are StackGAN++'s trunks with
+GAN-CLS's pair head and weights (1, 1/2, 1/2) and, on the 8x8 map, HDGAN's patch map; the class loss is AC-GAN's, in both networks. The
+stage of the VGG, the weights of all terms but the pairs' (1 each; 2 for the divergence, as in StackGAN) and the schedule are choices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from limner.core.batch import Batch
+from limner.core.errors import DataError, SettingsError
+from limner.core.method import Adam, Conditions, Method, Painting, Phase, Player, Progress, Update
+from limner.core.noise import Noise, gaussian
+from limner.core.settings import Preset, above_zero, at_least
+from limner.core.text import TextFeatures
+from limner.features.perceptual import PerceptualLoss
+from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
+from limner.nn.initialization import dcgan_initialization, he_initialization
+from limner.nn.matching_aware import bce, mean_sentence, mismatched_logits
+from limner.nn.pair_head import PairHead
+from limner.nn.penalties import zero_centred_penalty
+from limner.nn.stacked import FIRST_SIDE, doubling, doublings, picture_code, to_picture
+
+SMALLEST_PICTURE = 16
+NARROWEST = 8
+"""Channels that no feature map of the trunk goes below."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPANSettings:
+    """Settings of PPAN; the defaults are what is on record, and StackGAN++'s where nothing is."""
+
+    noise_width: int = 100
+    """Numbers in the noise vector z."""
+    text_width: int = 128
+    """Numbers of a condition that the augmentation samples, and width of the sentence in the discriminators."""
+    scales: int = 3
+    """Sizes at which pictures are painted and judged, each half as large as the next: 64, 128 and 256 px as published."""
+    generator_channels: int = 64
+    """Channels of the trunk's map at 64x64; coarser ones double up to 16 times, finer ones halve down to 8."""
+    lateral: bool = True
+    """Paint from the pyramid, whose levels join the trunk's maps by lateral connections; without, from the trunk's maps themselves."""
+    pyramid_channels: int = 64
+    """Channels of every level of the pyramid."""
+    discriminator_channels: int = 64
+    """Channels of each discriminator's first feature map; later ones double."""
+    perceptual: float = 1.0
+    """Weight of the perceptual loss; 0 trains without, and needs no network."""
+    perceptual_network: str = "vgg19"
+    """The frozen network of the perceptual loss: a name of docs/features.md, or NAME=FILE."""
+    perceptual_stage: str = "relu5_4"
+    """The stage of it whose output is compared."""
+    perceptual_sizes: Literal["all", "largest"] = "all"
+    """The pictures that it compares: the mean over all sizes, or the largest alone."""
+    local_weight: float = 1.0
+    """Weight of the loss of the discriminators' patch maps, which judge pictures place by place; 0 trains without."""
+    class_weight: float = 1.0
+    """Weight of the class loss in both networks; 0 trains without, as pictures without classes need."""
+    divergence: float = 2.0
+    """Weight of the augmentation's KL divergence from the standard normal."""
+    captions: int = 1
+    """Captions of a picture whose mean embedding is the condition."""
+    mismatch_weight: float = 0.5
+    """Weight w of the mismatched pair in the discriminators' loss, 1 - w for the generated pair."""
+    mismatch: Literal["picture", "caption"] = "picture"
+    """What is exchanged in a mismatched pair: the picture, or the caption, which saves a pass over pictures."""
+    counterfactual: float = 0.0
+    """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; 0 as published."""
+    gradient_penalty: float = 0.0
+    """Weight of R1 in the discriminators' loss (Mescheder et al., ICML 2018); 0 as published."""
+    penalty_every: int = 8
+    """Steps between two gradient penalties, each that many times as heavy (Karras et al., CVPR 2020)."""
+    discriminator_normalization: bool = True
+    """Batch normalisation in the discriminators; without it, their convolutions have biases and start as He et al. advise."""
+    learning_rate: float = 2e-4
+    """Learning rate of both players' Adam."""
+    beta1: float = 0.5
+    """First-moment decay of both players' Adam."""
+    halve_every: float = 100.0
+    """Epochs after which the learning rate halves, again and again; 0 keeps it."""
+    epochs: float = 600.0
+    """Passes over the training pictures."""
+    batch_size: int = 24
+    """Pictures a step, over all processes."""
+
+    def __post_init__(self) -> None:
+        at_least(self, "method", 0, "perceptual", "local_weight", "class_weight", "divergence", "gradient_penalty", "halve_every")
+        at_least(self, "method", 1, "noise_width", "text_width", "scales", "generator_channels", "pyramid_channels")
+        at_least(self, "method", 1, "discriminator_channels", "captions", "penalty_every")
+        at_least(self, "method", 2, "batch_size")
+        above_zero(self, "method", "learning_rate", "epochs")
+        for name in ("mismatch_weight", "counterfactual"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise SettingsError(f"method.{name} is {getattr(self, name)}, but must lie between 0 and 1")
+        if self.counterfactual and not self.mismatch_weight:
+            raise SettingsError("method.counterfactual needs mismatched pairs: set method.mismatch-weight above 0 or this to 0")
+
+
+@dataclass(frozen=True)
+class PPANNoise(Noise):
+    """z: [B, noise_width]. epsilon: [B, text_width], which of the conditions that fit a caption."""
+
+    z: Tensor
+    epsilon: Tensor
+
+
+class PPAN(Method):
+    """The pyramid generator, a discriminator for each size, and a frozen network that compares pictures."""
+
+    Settings = PPANSettings
+    title = "PPAN"
+    paper = "Gao et al., Perceptual Pyramid Adversarial Networks for Text-to-Image Synthesis, AAAI 2019"
+    presets = {
+        "as-published": Preset(
+            sentence="Wide networks, three sizes up to 256 px and VGG-19's features, for a GPU; needs VGG-19's weights.",
+            resolution=256,
+        ),
+        "cpu": Preset(
+            sentence="Narrow networks, sizes 32 and 64 px and counterfactual captions, sized for two CPU cores.",
+            resolution=64,
+            method={
+                "scales": 2,
+                "generator_channels": 8,
+                "pyramid_channels": 16,
+                "discriminator_channels": 16,
+                "perceptual_network": "garden",
+                "perceptual_stage": "layer2",
+                "perceptual_sizes": "largest",
+                "mismatch": "caption",
+                "counterfactual": 0.75,
+                "gradient_penalty": 1.0,
+                "discriminator_normalization": False,
+                "batch_size": 32,
+                "learning_rate": 4e-4,
+                "halve_every": 0.0,
+                "epochs": 40.0,
+            },
+        ),
+    }
+    settings: PPANSettings
+
+    def __init__(self, settings: PPANSettings, conditions: Conditions) -> None:
+        super().__init__(settings, conditions)
+        doublings(conditions.resolution, "ppan", SMALLEST_PICTURE)
+        self.sides = [conditions.resolution >> halvings for halvings in reversed(range(settings.scales))]
+        if self.sides[0] < SMALLEST_PICTURE:
+            raise SettingsError(
+                f"method.scales is {settings.scales}, but the smallest picture at {conditions.resolution} px would have a side of "
+                f"{self.sides[0]}: it must have {SMALLEST_PICTURE}"
+            )
+        if settings.class_weight and conditions.class_count < 1:
+            raise DataError(
+                "ppan has a class loss and the training pictures have no classes: name a class for every picture, or set "
+                "--method.class-weight 0"
+            )
+        self.generator = Generator(settings, conditions, self.sides)
+        classes = [0] * (settings.scales - 1) + [conditions.class_count if settings.class_weight else 0]
+        self.discriminators = nn.ModuleList(
+            Discriminator(settings, conditions, side, count) for side, count in zip(self.sides, classes, strict=True)
+        )
+        self.generator.apply(dcgan_initialization)
+        self.discriminators.apply(dcgan_initialization if settings.discriminator_normalization else he_initialization)
+        self._perceptual: tuple[PerceptualLoss, ...] = ()  # a tuple, so that it is no part of this module
+
+    def players(self) -> dict[str, Player]:
+        optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
+        return {
+            "discriminator": Player(module=self.discriminators, optimizer=optimizer, learning_rate_factor=self._halving),
+            "generator": Player(module=self.generator, optimizer=optimizer, learning_rate_factor=self._halving, averaged=True),
+        }
+
+    def phases(self) -> list[Phase]:
+        settings = self.settings
+        return [
+            Phase(
+                name="gan",
+                resolution=self.conditions.resolution,
+                batch_size=settings.batch_size,
+                epochs=settings.epochs,
+                captions=settings.captions,
+                counterfactual=settings.counterfactual > 0,
+            )
+        ]
+
+    def equip(self) -> None:
+        if self.settings.perceptual:
+            self._perceptual = (PerceptualLoss(self.settings.perceptual_network, self.settings.perceptual_stage),)
+
+    def begin(self, phase: Phase) -> None:
+        for loss in self._perceptual:
+            loss.to(next(self.parameters()).device)
+
+    def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
+        settings = self.settings
+        sentence = mean_sentence(batch)  # [B, D]
+        noise: PPANNoise = self.noise(batch, "train")
+        fakes, condition = self.generator(noise, sentence)
+        penalise = bool(settings.gradient_penalty) and progress.step % settings.penalty_every == 0
+        yield self._discriminator_update(batch, sentence, [fake.detach() for fake in fakes], penalise)
+        yield self._generator_update(batch, sentence, fakes, condition)
+
+    def _discriminator_update(self, batch: Batch, sentence: Tensor, fakes: list[Tensor], penalise: bool) -> Update:
+        """The sum over the sizes; the metrics of pairs are the largest's."""
+        settings, weight = self.settings, self.settings.mismatch_weight
+        loss, metrics = sentence.new_zeros(()), dict[str, Tensor]()
+        for judge, side, fake in zip(self._judges(), self.sides, fakes, strict=True):
+            view = at_side(batch, side)
+            real, generated = judge(view.pictures, sentence), judge(fake, sentence)
+            loss = loss + bce(real.pair, 1.0) + (1.0 - weight) * bce(generated.pair, 0.0)
+            metrics |= {"real": real.pair.detach().sigmoid().mean(), "fake": generated.pair.detach().sigmoid().mean()}
+            if weight:
+                mismatched = mismatched_logits(judge, view, real.code, sentence, settings.mismatch, settings.counterfactual)
+                loss = loss + weight * bce(mismatched, 0.0)
+                metrics["mismatched"] = mismatched.detach().sigmoid().mean()
+            if settings.local_weight:
+                loss = loss + settings.local_weight * (bce(real.places, 1.0) + bce(generated.places, 0.0))
+            if real.classes is not None and generated.classes is not None:
+                told = class_loss(real.classes, batch)
+                loss = loss + settings.class_weight * (told + class_loss(generated.classes, batch))
+                metrics["classes"] = told.detach()
+            if penalise:
+                penalty = zero_centred_penalty(partial(judge.realism, sentence=sentence.float()), view.pictures)
+                loss = loss + settings.gradient_penalty * settings.penalty_every * penalty
+                metrics["penalty"] = penalty.detach() + metrics.get("penalty", 0.0)
+        return Update("discriminator", loss, metrics)
+
+    def _generator_update(self, batch: Batch, sentence: Tensor, fakes: list[Tensor], condition: GaussianCondition) -> Update:
+        settings, divergence = self.settings, condition.divergence()
+        loss, metrics = settings.divergence * divergence, {"divergence": divergence.detach()}
+        for judge, fake in zip(self._judges(), fakes, strict=True):
+            verdict = judge(fake, sentence)
+            loss = loss + bce(verdict.pair, 1.0)
+            if settings.local_weight:
+                loss = loss + settings.local_weight * bce(verdict.places, 1.0)
+            if verdict.classes is not None:
+                told = class_loss(verdict.classes, batch)
+                loss, metrics["classes"] = loss + settings.class_weight * told, told.detach()
+        if settings.perceptual:
+            difference = self._difference(batch, fakes)
+            loss, metrics["perceptual"] = loss + settings.perceptual * difference, difference.detach()
+        return Update("generator", loss, metrics)
+
+    def _difference(self, batch: Batch, fakes: list[Tensor]) -> Tensor:
+        """How far generated pictures are from the real ones of the same captions, as the frozen network sees them."""
+        (compare,) = self._perceptual  # empty only where nobody called `equip`
+        compared = fakes if self.settings.perceptual_sizes == "all" else fakes[-1:]
+        return torch.stack([compare(fake, batch.image(fake.shape[-1])) for fake in compared]).mean()
+
+    def _judges(self) -> list[Discriminator]:
+        return [judge for judge in self.discriminators if isinstance(judge, Discriminator)]
+
+    def _halving(self, progress: Progress) -> float:
+        every = self.settings.halve_every
+        return 0.5 ** (progress.epoch // every) if every else 1.0
+
+    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> PPANNoise:
+        widths = {"z": self.settings.noise_width, "epsilon": self.settings.text_width}
+        return PPANNoise(**{name: gaussian((width,), seed, samples, f"{stream} {name}") for name, width in widths.items()})
+
+    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
+        assert isinstance(noise, PPANNoise)
+        *rough, images = self.generator(noise, text.sentence)[0]
+        return Painting(images, stages=tuple(rough))
+
+    def look(self, pictures: Tensor) -> Tensor:
+        """The largest size's discriminator before it reads the text, place by place: [B, 16 C]."""
+        return self._judges()[-1].look(pictures).flatten(1)
+
+
+class Generator(nn.Module):
+    """The trunk, the pyramid beside it, and a picture from each of the pyramid's last levels."""
+
+    def __init__(self, settings: PPANSettings, conditions: Conditions, sides: list[int]) -> None:
+        super().__init__()
+        maps = [FIRST_SIDE << level for level in range(doublings(conditions.resolution, "ppan", SMALLEST_PICTURE) + 1)]
+        top = settings.generator_channels
+        widths = [max(top * 64 // side, NARROWEST) for side in maps]
+        self.augmentation = ConditioningAugmentation(conditions.sentence_width, settings.text_width, "leaky-relu", "log-deviation")
+        inner = widths[0] * FIRST_SIDE**2
+        self.start = nn.Sequential(
+            nn.Linear(settings.text_width + settings.noise_width, inner, bias=False),
+            nn.BatchNorm1d(inner),
+            nn.ReLU(inplace=True),
+            nn.Unflatten(1, (widths[0], FIRST_SIDE, FIRST_SIDE)),
+        )
+        self.trunk = nn.ModuleList(nn.Sequential(*doubling(wide, narrow)) for wide, narrow in zip(widths, widths[1:], strict=False))
+        level = settings.pyramid_channels
+        self.lateral = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(width, level, 1, bias=False), nn.BatchNorm2d(level)) for width in widths if settings.lateral
+        )
+        painted = [level] * len(sides) if settings.lateral else widths[-len(sides) :]
+        self.pictures = nn.ModuleList(to_picture(width) for width in painted)
+
+    def forward(self, noise: PPANNoise, sentence: Tensor) -> tuple[list[Tensor], GaussianCondition]:
+        """noise and [B, D] -> pictures from rough to fine, [B, 3, r, r] each in [-1, 1], and the Gaussian that the sentence stands for."""
+        condition: GaussianCondition = self.augmentation(sentence)
+        maps = [self.start(torch.cat([condition.sample(noise.epsilon), noise.z], dim=1))]
+        for double in self.trunk:
+            maps.append(double(maps[-1]))
+        if len(self.lateral):
+            maps = self._pyramid(maps)
+        return [paint(level) for paint, level in zip(self.pictures, maps[-len(self.pictures) :], strict=True)], condition
+
+    def _pyramid(self, maps: list[Tensor]) -> list[Tensor]:
+        """Each level is the trunk's map plus the coarser level, doubled: what was decided there reaches every finer picture."""
+        levels: list[Tensor] = []
+        for lateral, features in zip(self.lateral, maps, strict=True):
+            level = lateral(features)
+            if levels:
+                level = level + F.interpolate(levels[-1], scale_factor=2.0, mode="nearest")
+            levels.append(F.relu(level))
+        return levels
+
+
+class Verdict(NamedTuple):
+    """What a discriminator says of pictures, and the code that it has of them."""
+
+    pair: Tensor
+    """[B] logits: real, and described by the sentence."""
+    places: Tensor
+    """[B, 5, 5] logits: real, place by place."""
+    classes: Tensor | None
+    """[B, class count] logits, or None."""
+    code: Tensor
+    """[B, C, 4, 4], to be matched with other sentences."""
+
+
+class Discriminator(nn.Module):
+    """Judges pictures of one size: an 8x8 map place by place, and the 4x4 code after it with the sentence and by class."""
+
+    def __init__(self, settings: PPANSettings, conditions: Conditions, side: int, class_count: int) -> None:
+        super().__init__()
+        base, normalize = settings.discriminator_channels, settings.discriminator_normalization
+        levels = doublings(side, "ppan", SMALLEST_PICTURE)
+        layers = picture_code(base, side, normalize=normalize)
+        to_eight = 2 + (levels - 2) * (3 if normalize else 2)  # layers before the convolution from 8x8 to 4x4
+        width = base << min(levels - 1, 3)
+        self.rough, self.fine = layers[:to_eight], layers[to_eight:]
+        self.places = nn.Conv2d(base << (levels - 2), 1, FIRST_SIDE)
+        self.pair = PairHead(width, conditions.sentence_width, settings.text_width, normalize=normalize)
+        self.classes = nn.Linear(width * FIRST_SIDE**2, class_count) if class_count else None
+
+    def look(self, pictures: Tensor) -> Tensor:
+        """[B, 3, R, R] -> [B, C, 4, 4]."""
+        return self.fine(self.rough(pictures))
+
+    def match(self, features: Tensor, sentence: Tensor) -> Tensor:
+        """[B, C, 4, 4] and [B, D] -> [B] logits."""
+        return self.pair(features, sentence)
+
+    def realism(self, pictures: Tensor, sentence: Tensor) -> Tensor:
+        """Pair and patch map in one number for each picture, for the gradient penalty: [B]."""
+        verdict: Verdict = self(pictures, sentence)
+        return verdict.pair + verdict.places.mean((1, 2))
+
+    def forward(self, pictures: Tensor, sentence: Tensor) -> Verdict:
+        """[B, 3, R, R] in [-1, 1] and [B, D]."""
+        rough = self.rough(pictures)
+        code = self.fine(rough)
+        classes = None if self.classes is None else self.classes(code.flatten(1))
+        return Verdict(self.match(code, sentence), self.places(rough).squeeze(1), classes, code)
+
+
+def class_loss(logits: Tensor, batch: Batch) -> Tensor:
+    """- log P(C = c), the mean over the batch (AC-GAN: Odena et al., ICML 2017)."""
+    assert batch.classes is not None
+    return F.cross_entropy(logits, batch.classes)
+
+
+def at_side(batch: Batch, side: int) -> Batch:
+    """The batch with its pictures, and those of its mismatched batch, at a lower side."""
+    return replace(batch, pictures=batch.image(side), make_mismatched=lambda: at_side(batch.mismatched, side))
