@@ -181,15 +181,10 @@ class Method(nn.Module, ABC):
     def phases(self) -> list[Phase]:
         """The published course of training, in order."""
 
-    def equip(self) -> None:  # noqa: B027  # most methods need nothing
-        """Called once before a run trains it, and never where it only paints: load the frozen networks that its losses look through.
-
-        Keep them where torch does not find them (in a tuple), so that they are neither trained nor stored; they move to the training
-        device in `begin`. Raises LimnerError for what is not at hand, before anything is written.
-        """
-
     def begin(self, phase: Phase) -> None:  # noqa: B027  # most methods have one phase and nothing to change
         """Called before a phase's first step and wherever a run goes on in it: freeze what stands still, note what paints from now on.
+
+        The first phase's is called before anything is written, too: networks that losses look through are loaded here (see `guide`).
 
         What painting must know later, in another process, belongs into buffers. Calling it again must change nothing.
         """

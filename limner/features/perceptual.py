@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from limner.core.errors import SettingsError, unknown_name
 from limner.features.network import StagedNetwork
@@ -12,15 +12,16 @@ from limner.features.registry import load_feature_network
 from limner.features.vgg import VGG
 
 
-class PerceptualLoss:
+class PerceptualLoss(nn.Module):
     """Mean squared difference of one stage's output between generated pictures and the real ones they stand for, as a share of the real
     ones' mean square: papers leave that out, but networks differ ten thousandfold in the size of their features, and so would the weights.
 
-    network: `NAME` or `NAME=FILE`, as `load_feature_network` takes it. tap: a stage's name. It is no module: nothing that holds it stores
-    or trains its weights. Raises SettingsError for names that do not exist and weights that cannot be had.
+    network: `NAME` or `NAME=FILE`, as `load_feature_network` takes it. tap: a stage's name. Methods hold it as a guide, so that nothing
+    stores or trains its weights. Raises SettingsError for names that do not exist and weights that cannot be had.
     """
 
     def __init__(self, network: str, tap: str) -> None:
+        super().__init__()
         loaded = load_feature_network(network)
         if not isinstance(loaded, StagedNetwork):
             raise SettingsError(f"the feature network '{loaded.name}' has no stages for a perceptual loss: take another")
@@ -30,11 +31,7 @@ class PerceptualLoss:
             loaded.classifier = None  # nine tenths of its weights, which no convolution looks at
         self.network, self.tap = loaded, tap
 
-    def to(self, device: torch.device) -> None:
-        """Move the network to the device of the pictures."""
-        self.network.to(device)
-
-    def __call__(self, pictures: Tensor, real: Tensor) -> Tensor:
+    def forward(self, pictures: Tensor, real: Tensor) -> Tensor:
         """[B, 3, R, R] and [B, 3, R, R] in [-1, 1] -> a scalar; only `pictures` takes a gradient. Sizes are kept where the network can."""
         with torch.no_grad():
             target = self._seen(real)

@@ -29,12 +29,13 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from limner.core.batch import Batch
-from limner.core.errors import DataError, SettingsError
+from limner.core.errors import SettingsError
 from limner.core.method import Adam, Conditions, Method, Painting, Phase, Player, Progress, Update
 from limner.core.noise import Noise, gaussian
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
 from limner.features.perceptual import PerceptualLoss
+from limner.nn.auxiliary import class_loss, classes_of, require_classes
 from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.nn.initialization import dcgan_initialization, he_initialization
 from limner.nn.matching_aware import bce, mean_sentence, mismatched_logits
@@ -169,11 +170,8 @@ class PPAN(Method):
                 f"method.scales is {settings.scales}, but the smallest picture at {conditions.resolution} px would have a side of "
                 f"{self.sides[0]}: it must have {SMALLEST_PICTURE}"
             )
-        if settings.class_weight and conditions.class_count < 1:
-            raise DataError(
-                "ppan has a class loss and the training pictures have no classes: name a class for every picture, or set "
-                "--method.class-weight 0"
-            )
+        if settings.class_weight:
+            require_classes(conditions, "ppan", "set --method.class-weight 0")
         self.generator = Generator(settings, conditions, self.sides)
         classes = [0] * (settings.scales - 1) + [conditions.class_count if settings.class_weight else 0]
         self.discriminators = nn.ModuleList(
@@ -181,7 +179,6 @@ class PPAN(Method):
         )
         self.generator.apply(dcgan_initialization)
         self.discriminators.apply(dcgan_initialization if settings.discriminator_normalization else he_initialization)
-        self._perceptual: tuple[PerceptualLoss, ...] = ()  # a tuple, so that it is no part of this module
 
     def players(self) -> dict[str, Player]:
         optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
@@ -203,13 +200,9 @@ class PPAN(Method):
             )
         ]
 
-    def equip(self) -> None:
-        if self.settings.perceptual:
-            self._perceptual = (PerceptualLoss(self.settings.perceptual_network, self.settings.perceptual_stage),)
-
     def begin(self, phase: Phase) -> None:
-        for loss in self._perceptual:
-            loss.to(next(self.parameters()).device)
+        if self.settings.perceptual and "perceptual" not in self.guides:
+            self.guide("perceptual", PerceptualLoss(self.settings.perceptual_network, self.settings.perceptual_stage))
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         settings = self.settings
@@ -236,8 +229,8 @@ class PPAN(Method):
             if settings.local_weight:
                 loss = loss + settings.local_weight * (bce(real.places, 1.0) + bce(generated.places, 0.0))
             if real.classes is not None and generated.classes is not None:
-                told = class_loss(real.classes, batch)
-                loss = loss + settings.class_weight * (told + class_loss(generated.classes, batch))
+                told = class_loss(real.classes, classes_of(batch), "softmax")
+                loss = loss + settings.class_weight * (told + class_loss(generated.classes, classes_of(batch), "softmax"))
                 metrics["classes"] = told.detach()
             if penalise:
                 penalty = zero_centred_penalty(partial(judge.realism, sentence=sentence.float()), view.pictures)
@@ -254,7 +247,7 @@ class PPAN(Method):
             if settings.local_weight:
                 loss = loss + settings.local_weight * bce(verdict.places, 1.0)
             if verdict.classes is not None:
-                told = class_loss(verdict.classes, batch)
+                told = class_loss(verdict.classes, classes_of(batch), "softmax")
                 loss, metrics["classes"] = loss + settings.class_weight * told, told.detach()
         if settings.perceptual:
             difference = self._difference(batch, fakes)
@@ -263,7 +256,7 @@ class PPAN(Method):
 
     def _difference(self, batch: Batch, fakes: list[Tensor]) -> Tensor:
         """How far generated pictures are from the real ones of the same captions, as the frozen network sees them."""
-        (compare,) = self._perceptual  # empty only where nobody called `equip`
+        compare = self.guides["perceptual"]
         compared = fakes if self.settings.perceptual_sizes == "all" else fakes[-1:]
         return torch.stack([compare(fake, batch.image(fake.shape[-1])) for fake in compared]).mean()
 
@@ -380,12 +373,6 @@ class Discriminator(nn.Module):
         code = self.fine(rough)
         classes = None if self.classes is None else self.classes(code.flatten(1))
         return Verdict(self.match(code, sentence), self.places(rough).squeeze(1), classes, code)
-
-
-def class_loss(logits: Tensor, batch: Batch) -> Tensor:
-    """- log P(C = c), the mean over the batch (AC-GAN: Odena et al., ICML 2017)."""
-    assert batch.classes is not None
-    return F.cross_entropy(logits, batch.classes)
 
 
 def at_side(batch: Batch, side: int) -> Batch:

@@ -78,7 +78,6 @@ class Run:
         plan = make_plan(recipe, self.pictures)
         self.encoder, self.method, self.stages, self.style = plan.encoder, plan.method, plan.stages, plan.style
         check_stages(self.stages, recipe, self.pictures, fabric.world_size)
-        self.method.equip()
         self.evaluator = make_evaluator(recipe, self.method, self.stages) if fabric.global_rank == 0 else None
         for module in self._modules().values():
             module.to(fabric.device)

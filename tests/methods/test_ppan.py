@@ -64,7 +64,6 @@ def make_batch(size: int = 6, resolution: int = 32, seed: int = 0, classes: bool
 def build(resolution: int = 32, class_count: int = CLASSES, **values: Any) -> PPAN:
     torch.manual_seed(0)
     method = PPAN(dataclasses.replace(SMALL, **values), Conditions(resolution=resolution, sentence_width=WIDTH, class_count=class_count))
-    method.equip()
     method.begin(method.phases()[0])
     return method
 
@@ -141,18 +140,18 @@ def test_every_setting_takes_steps(values: dict[str, Any]) -> None:
 
 def test_the_frozen_network_is_no_part_of_the_method() -> None:
     method, batch = build(), make_batch()
-    (loss,) = method._perceptual
+    loss = method.guides["perceptual"]
     inside = {id(value) for value in loss.network.parameters()}
     assert not inside & {id(value) for value in method.parameters()} and not any("perceptual" in name for name in method.state_dict())
     for update in method.training_step(batch, PROGRESS):
         update.loss.backward(retain_graph=True)
     assert all(value.grad is None for value in loss.network.parameters()) and not loss.network.training
     painter = PPAN(method.settings, method.conditions)  # as a saved model is loaded: nothing but painting
-    assert painter._perceptual == ()
+    assert painter.guides == {}
 
 
 def test_pictures_without_classes() -> None:
-    with pytest.raises(DataError, match="the training pictures have no classes: .*--method.class-weight 0"):
+    with pytest.raises(DataError, match="the training pictures have none: .*--method.class-weight 0"):
         build(class_count=0)
     method = build(class_count=0, class_weight=0.0)
     assert all(torch.isfinite(update.loss) for update in method.training_step(make_batch(classes=False), PROGRESS))
