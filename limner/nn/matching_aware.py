@@ -38,15 +38,27 @@ def mismatched_logits(
     features: what the discriminator saw in the batch's pictures, [B, C, 4, 4]; condition: their own sentences, [B, D].
     mismatch: which of the two is exchanged. counterfactual: share of the pairs that keep the picture and have `batch.counterfactual`.
     """
-    other = batch.mismatched
-    wrong = mean_sentence(other) if mismatch == "caption" else condition
-    count = round(counterfactual * len(batch))
-    if count:
-        assert batch.counterfactual is not None
-        wrong = torch.cat([batch.counterfactual.sentence[:count], wrong[count:]])
+    wrong = mismatched_sentences(batch, condition, mismatch, counterfactual)
     if mismatch == "picture":
-        features = discriminator.look(torch.cat([batch.pictures[:count], other.pictures[count:]]))
+        features = discriminator.look(mismatched_pictures(batch, batch.pictures.shape[-1], counterfactual))
     return discriminator.match(features, wrong)
+
+
+def mismatched_sentences(batch: Batch, condition: Tensor, mismatch: Literal["picture", "caption"], counterfactual: float) -> Tensor:
+    """The sentences of mismatched pairs: [B, D]; see `mismatched_logits`."""
+    wrong = mean_sentence(batch.mismatched) if mismatch == "caption" else condition
+    count = round(counterfactual * len(batch))
+    if not count:
+        return wrong
+    assert batch.counterfactual is not None
+    return torch.cat([batch.counterfactual.sentence[:count], wrong[count:]])
+
+
+def mismatched_pictures(batch: Batch, resolution: int, counterfactual: float) -> Tensor:
+    """The pictures of mismatched pairs where the picture is exchanged, those with counterfactual sentences being kept: [B, 3, R, R]."""
+    count = round(counterfactual * len(batch))
+    others = batch.mismatched.image(resolution)
+    return torch.cat([batch.image(resolution)[:count], others[count:]]) if count else others
 
 
 def mean_sentence(batch: Batch) -> Tensor:
