@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from limner.core.text import TextFeatures
-from limner.interop.hdgan import NAMES, limner_name, import_hdgan
+from limner.interop.hdgan import NAMES, import_hdgan, limner_name
 from limner.interop.networks import load_networks
 from limner.methods.hdgan import HDGAN, HDGANNoise, local_loss, pair_loss
 from limner.model import load
