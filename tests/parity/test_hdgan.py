@@ -107,7 +107,7 @@ def test_every_array(golden, method: HDGAN) -> None:
     facts, arrays = golden
     computed = answers(method, arrays, "eval") | answers(method, arrays, "train")
     expected = {name for name, entry in facts["arrays"].items() if entry["role"] == "output"}
-    worst: dict[str, float] = {}
+    compared = 0
     for name in sorted(expected):
         whole, kind = re.fullmatch(r"(.*?_img\d+|.*?)(_stride\d+|_crop|_stats)?", name).groups("")
         ours = read_off(computed[whole], kind)
@@ -115,12 +115,8 @@ def test_every_array(golden, method: HDGAN) -> None:
         tolerance = TRAINING if name.startswith("train_") else EVALUATION
         bounds = {"rtol": 1e-6, "atol": tolerance} if kind == "_stats" else {"rtol": 0, "atol": tolerance}
         torch.testing.assert_close(ours, arrays[name], **bounds, msg=lambda text, name=name: f"{name}: {text}")
-        worst[name] = float((ours - arrays[name]).abs().max())
-    assert len(worst) == len(facts["arrays"]) - sum(entry["role"] == "input" for entry in facts["arrays"].values()) > 0
-    print(
-        f"{len(worst)} arrays; largest differences",
-        {mode: max(v for k, v in worst.items() if mode in k and "stats" not in k) for mode in ("eval", "train")},
-    )
+        compared += 1
+    assert compared == len(expected) > 0
 
 
 def total(gradients: dict[str, float]) -> float:
@@ -135,9 +131,6 @@ def compare_gradients(network: torch.nn.Module, player: str, expected: dict[str,
     assert total(ours) == pytest.approx(total(theirs), rel=1e-3)
     differences = [abs(ours[name] / value - 1) for name, value in theirs.items() if value > 1e-5]
     assert np.median(differences) < 1e-3
-    print(
-        f"{player}: {len(theirs)} gradient norms, median difference {np.median(differences):.1e}, total {total(ours) / total(theirs) - 1:.1e}"
-    )
 
 
 def test_losses_and_gradients(golden, method: HDGAN) -> None:
@@ -168,7 +161,7 @@ def test_losses_and_gradients(golden, method: HDGAN) -> None:
     compare_gradients(method.generator, "generator", facts["grad_l2_norms"]["netG"])
     assert found.keys() == expected.keys() and found
     for name, value in expected.items():
-        assert float(found[name]) == pytest.approx(value, rel=1e-5), name
+        assert found[name].item() == pytest.approx(value, rel=1e-5), name
 
 
 def test_the_step_s_own_loss(golden, method: HDGAN) -> None:
@@ -180,7 +173,7 @@ def test_the_step_s_own_loss(golden, method: HDGAN) -> None:
     batch = GoldenBatch(arrays, "real")
     update = method._discriminator_update(batch, sentence, [fake.detach() for fake in fakes], penalise=False)
     assert batch.image(largest).shape[-1] == largest
-    assert float(update.loss) == pytest.approx(facts["loss_values"]["D_total"], rel=1e-5)
+    assert update.loss.item() == pytest.approx(facts["loss_values"]["D_total"], rel=1e-5)
 
 
 class GoldenBatch:
