@@ -35,7 +35,9 @@ from limner.core.noise import Noise, gaussian
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
 from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
+from limner.nn.hierarchical import Residual, leaky, reflected
 from limner.nn.initialization import dcgan_initialization, he_initialization
+from limner.nn.layout import for_convolutions
 from limner.nn.matching_aware import mean_sentence, mismatched_pictures, mismatched_sentences
 from limner.nn.penalties import zero_centred_penalty
 from limner.nn.stacked import FIRST_SIDE, doublings
@@ -143,7 +145,7 @@ class HDGAN(Method):
                 "generator_channels": 128,
                 "halved_at": (8, 16, 32, 64),
                 "nested": (32,),
-                "discriminator_channels": 32,
+                "discriminator_channels": 16,
                 "code_channels": 64,
                 "patch_from": 64,
                 "captions": 1,
@@ -312,29 +314,14 @@ class Generator(nn.Module):
     def forward(self, sentence: Tensor, z: Tensor, epsilon: Tensor) -> tuple[list[Tensor], GaussianCondition]:
         """[B, D], [B, Z] and [B, C] -> pictures [B, 3, s, s] in [-1, 1] of each side s, from small to large; the condition's Gaussian."""
         condition: GaussianCondition = self.augmentation(sentence)
-        x = self.project(torch.cat([condition.sample(epsilon), z], dim=1)).unflatten(1, (-1, FIRST_SIDE, FIRST_SIDE))
+        x = self.project(torch.cat([condition.sample(epsilon), z], dim=1))
+        x = for_convolutions(x.unflatten(1, (-1, FIRST_SIDE, FIRST_SIDE)))
         pictures = []
         for side, scale in self.scales.items():
             x = scale(x)
             if side in self.pictures:
                 pictures.append(self.pictures[side](x))
         return pictures, condition
-
-
-def reflected(narrow: int, wide: int, *after: nn.Module) -> nn.Sequential:
-    """3x3 convolution of a map padded by reflection, batch normalisation, and what comes after."""
-    return nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(narrow, wide, 3, bias=False), nn.BatchNorm2d(wide), *after)
-
-
-class Residual(nn.Module):
-    """x + BN(conv(ReLU(BN(conv(x))))), [B, C, H, W] -> [B, C, H, W], padded by reflection, with nothing after the sum."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(reflected(channels, channels, nn.ReLU(inplace=True)), reflected(channels, channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.layers(x)
 
 
 @dataclass(frozen=True)
@@ -369,19 +356,13 @@ class Discriminator(nn.Module):
 
     def look(self, pictures: Tensor) -> Seen:
         """[B, 3, s, s]: what can be computed once for several sentences, and for the local verdict."""
-        code = self.picture(pictures)
+        code = self.picture(for_convolutions(pictures))
         return Seen(code, self.shrink(code))
 
     def match(self, seen: Seen, sentence: Tensor) -> Tensor:
         """Pictures and their sentences [B, D] -> [B] scores, 1 for a pair that belongs together and 0 for one that does not."""
         text = self.text(sentence)[:, :, None, None].expand(-1, -1, FIRST_SIDE, FIRST_SIDE)
         return self.joint(torch.cat([seen.core, text], dim=1)).flatten()
-
-
-def leaky(convolution: nn.Conv2d, normalize: bool) -> nn.Sequential:
-    """A convolution, batch normalisation or none, LeakyReLU."""
-    norm = [nn.BatchNorm2d(convolution.out_channels)] if normalize else []
-    return nn.Sequential(convolution, *norm, nn.LeakyReLU(0.2, inplace=True))
 
 
 def away_from(scores: Tensor, target: float) -> Tensor:
