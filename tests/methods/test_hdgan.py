@@ -180,6 +180,38 @@ def test_pictures_of_every_side() -> None:
     assert method.look(painting.images).shape == (5, 16 * 6)
 
 
+def test_layouts_differ_in_rounding_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float64 losses and gradients are the same with channels last and without."""
+    found = []
+    for plain in (False, True):
+        if plain:
+            monkeypatch.setattr("limner.methods.hdgan.for_convolutions", lambda maps: maps)
+        method, batch = build().double(), make_batch()
+        noise = method.noise(batch, "generator")
+        fakes, condition = method.generator(mean_condition(batch).double(), noise.z.double(), noise.epsilon.double())
+        assert fakes[-1].is_contiguous(memory_format=torch.channels_last) is not plain
+        update = method._generator_update(fakes, mean_condition(batch).double(), condition)
+        update.loss.backward()
+        found.append([update.loss.detach(), *(value.grad for value in method.parameters())])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_512_px() -> None:
+    """The published switches go a step further: a fourth picture, and a discriminator with 5x5 verdicts."""
+    published = HDGANSettings()
+    values = {"nested": published.nested, "halved_at": published.halved_at, "patch_from": published.patch_from}
+    method = build(512, generator_channels=32, discriminator_channels=16, **values).eval()
+    painting = method.paint(TextFeatures(torch.zeros(1, WIDTH)), method.draw_noise(0, np.arange(1)))
+    maps = {}
+    for picture in (*painting.stages, painting.images):
+        judge = method.judge(picture.shape[-1])
+        seen = judge.look(picture)
+        assert judge.match(seen, torch.zeros(1, WIDTH)).shape == (1,)
+        maps[picture.shape[-1]] = judge.local(seen.code).shape[-1]
+    assert maps == {64: 1, 128: 1, 256: 5, 512: 5}
+
+
 def test_what_is_refused() -> None:
     cases = [
         ({"nested": (32, 16)}, 32, "method.nested .* rising powers of two"),
