@@ -14,6 +14,10 @@ from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 
 
+Mismatch = Literal["picture", "caption", "neighbour"]
+"""What is exchanged in a mismatched pair; "neighbour" takes the batch's next picture, whatever it shows."""
+
+
 class MatchingAware(Protocol):
     """A discriminator that looks at a picture once and can then judge it with several sentences."""
 
@@ -31,7 +35,7 @@ def mismatched_logits(
     batch: Batch,
     features: Tensor,
     condition: Tensor,
-    mismatch: Literal["picture", "caption", "neighbour"],
+    mismatch: Mismatch,
     counterfactual: float,
 ) -> Tensor:
     """Logits of real pictures with captions that do not describe them: [B].
@@ -48,23 +52,36 @@ def mismatched_pairs(
     batch: Batch,
     features: Tensor,
     condition: Tensor,
-    mismatch: Literal["picture", "caption", "neighbour"],
+    mismatch: Mismatch,
     counterfactual: float,
 ) -> tuple[Tensor, Tensor]:
     """What `mismatched_logits` matches: features of pictures, and sentences [B, D] that do not describe them.
 
     look: what gave the features of the batch's pictures. The first `counterfactual * B` rows keep their pictures.
     """
+    if mismatch == "picture":
+        features = look(mismatched_pictures(batch, batch.pictures.shape[-1], counterfactual))
+    if mismatch == "neighbour":
+        count = round(counterfactual * len(batch))
+        features = torch.cat([features[:count], features.roll(-1, 0)[count:]])
+    return features, mismatched_sentences(batch, condition, mismatch, counterfactual)
+
+
+def mismatched_sentences(batch: Batch, condition: Tensor, mismatch: Mismatch, counterfactual: float) -> Tensor:
+    """The sentences of mismatched pairs: [B, D]; see `mismatched_logits`."""
     wrong = mean_sentence(batch.mismatched) if mismatch == "caption" else condition
     count = round(counterfactual * len(batch))
-    if count:
-        assert batch.counterfactual is not None
-        wrong = torch.cat([batch.counterfactual.sentence[:count], wrong[count:]])
-    if mismatch == "picture":
-        features = look(torch.cat([batch.pictures[:count], batch.mismatched.pictures[count:]]))
-    if mismatch == "neighbour":
-        features = torch.cat([features[:count], features.roll(-1, 0)[count:]])
-    return features, wrong
+    if not count:
+        return wrong
+    assert batch.counterfactual is not None
+    return torch.cat([batch.counterfactual.sentence[:count], wrong[count:]])
+
+
+def mismatched_pictures(batch: Batch, resolution: int, counterfactual: float) -> Tensor:
+    """The pictures of mismatched pairs where the picture is exchanged, those with counterfactual sentences being kept: [B, 3, R, R]."""
+    count = round(counterfactual * len(batch))
+    others = batch.mismatched.image(resolution)
+    return torch.cat([batch.image(resolution)[:count], others[count:]]) if count else others
 
 
 def mean_sentence(batch: Batch) -> Tensor:

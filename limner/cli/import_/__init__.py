@@ -12,6 +12,7 @@ KINDS = {
     "char-cnn-rnn": "the text encoder of Reed et al. (CVPR 2016): a .pth file of the PyTorch port, for --text.encoder",
     "dcgan-cls": "generator and discriminator of the PyTorch port of GAN-CLS: gen_N.pth, disc_N.pth",
     "stackgan": "generators and discriminators of StackGAN-Pytorch, either stage: netG_epoch_N.pth, netD_epoch_last.pth",
+    "hdgan": "generator and discriminator of HDGAN's authors: G_epochN.pth, D_epochN.pth",
     "clip": "OpenAI's or open_clip's weights of CLIP: a matching model, which also classifies pictures",
     "damsm": "AttnGAN's text encoder, alone or with its image encoder: text_encoderN.pth, image_encoderN.pth",
     "df-gan": "DF-GAN of its authors, painter and discriminator in one file: state_epoch_NNN.pth",

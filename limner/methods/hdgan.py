@@ -1,0 +1,381 @@
+"""HDGAN: one generator, judged at several of the sizes that its maps go through (Zhang, Xie and Yang, CVPR 2018).
+
+Zizhao Zhang, Yuanpu Xie and Lin Yang, "Photographic Text-to-Image Synthesis with a Hierarchically-nested Adversarial Network",
+arXiv:1802.09178. Networks, losses and settings follow the authors' code (github.com/ypxie/HDGan, commit d98e2a8), of which is worth
+knowing:
+
+- both losses are least squares of raw scores (LSGAN), not cross-entropies;
+- the local verdict is a map of 5x5 at 256 px alone; at 64 and 128 px it is one number for the whole picture (`patch_from`);
+- the mismatched pair is another class's *picture* with the right caption, and that picture counts as real in the local loss;
+- the condition is the mean embedding of four captions; its Gaussian passes a LeakyReLU and gives the *logarithm of the deviation*; the
+  discriminators read the embedding itself;
+- the divergence's weight is 4 (2 for COCO), and it is a mean over numbers;
+- the generator has no skip connections, of which its comments speak.
+
+512 px: the authors' second generator, on top of a frozen one of 256 px, cannot train as published (its `parameters()` calls itself
+without end), and their code has no discriminator of that size. Here the one generator goes a step further by the same rules, trained end
+to end, with a fourth discriminator; the L1 distance to the enlarged picture of 256 px, which held the second generator, is left out.
+Sizes below 256 px, for which nothing was published, end earlier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from limner.core.batch import Batch
+from limner.core.errors import SettingsError
+from limner.core.method import Adam, Conditions, Method, Painting, Phase, Player, Progress, Update
+from limner.core.noise import Noise, gaussian
+from limner.core.settings import Preset, above_zero, at_least
+from limner.core.text import TextFeatures
+from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
+from limner.nn.hierarchical import Residual, leaky, reflected
+from limner.nn.initialization import dcgan_initialization, he_initialization
+from limner.nn.layout import for_convolutions
+from limner.nn.matching_aware import mean_sentence, mismatched_pictures, mismatched_sentences
+from limner.nn.penalties import zero_centred_penalty
+from limner.nn.stacked import FIRST_SIDE, doublings
+
+CODE_SIDE = 8
+"""Side of the maps to which the discriminators' strided convolutions go down."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HDGANSettings:
+    """Settings of HDGAN; the defaults are those of the authors' birds and flowers models."""
+
+    noise_width: int = 100
+    """Numbers in the noise vector z."""
+    condition_width: int = 128
+    """Numbers in the conditions that conditioning augmentation draws."""
+    text_width: int = 128
+    """Width to which each discriminator projects the sentence embedding."""
+    divergence_weight: float = 4.0
+    """Weight of the KL divergence of the condition's Gaussian in the generator's loss; 2 in the authors' COCO models."""
+    generator_channels: int = 1024
+    """Channels of the generator's first map, of 4 px."""
+    halved_at: tuple[int, ...] = (8, 32, 128, 256, 512)
+    """Sides of the generator's maps at which the channels halve."""
+    residual_blocks: int = 1
+    """Residual blocks at each side of the generator's maps."""
+    nested: tuple[int, ...] = (64, 128, 256)
+    """Sides of the pictures on the way that are painted and have a discriminator too, where they are below the final one; the final picture
+    always has one. Fewer are the paper's ablation."""
+    discriminator_channels: int = 128
+    """Channels of a discriminator's map of 32 px, half as many at twice the side: 128, 64, 32 in the first maps for 64, 128, 256 px."""
+    code_channels: int = 512
+    """Channels of the code that a discriminator ends with."""
+    local_loss: bool = True
+    """The local image loss, which judges pictures without their captions; the paper's ablation trains without."""
+    patch_from: int = 256
+    """Smallest side at which the local verdict is a map of 5x5, one number for each patch; below, it is one for the picture."""
+    captions: int = 4
+    """Captions of a picture whose mean embedding is the condition."""
+    mismatch_weight: float = 0.5
+    """Weight w of the mismatched pair in the discriminators' pair loss, 1 - w for the generated pair; 0 trains without it."""
+    mismatch: Literal["picture", "caption"] = "picture"
+    """What is exchanged in a mismatched pair: the picture, as in the authors' code, or the caption, which saves a pass over pictures."""
+    counterfactual: float = 0.0
+    """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; 0 as published."""
+    gradient_penalty: float = 0.0
+    """Weight of R1, which keeps every discriminator smooth around real pictures (Mescheder et al., ICML 2018); 0 as published."""
+    penalty_every: int = 8
+    """Steps between two gradient penalties, each that many times as heavy (Karras et al., CVPR 2020)."""
+    discriminator_normalization: bool = True
+    """Batch normalisation in the discriminators, as published; without it, their convolutions have biases and start as He et al. advise."""
+    learning_rate: float = 2e-4
+    """Learning rate of both players' Adam."""
+    beta1: float = 0.5
+    """First-moment decay of both players' Adam."""
+    halve_every: float = 100.0
+    """Epochs after which the learning rate halves, again and again (50 in the authors' COCO models); 0 keeps it."""
+    epochs: float = 600.0
+    """Passes over the training pictures."""
+    batch_size: int = 10
+    """Pictures a step, over all processes."""
+
+    def __post_init__(self) -> None:
+        at_least(self, "method", 0, "divergence_weight", "residual_blocks", "gradient_penalty", "halve_every")
+        at_least(self, "method", 1, "noise_width", "condition_width", "text_width", "generator_channels", "discriminator_channels")
+        at_least(self, "method", 1, "code_channels", "captions", "penalty_every")
+        at_least(self, "method", 2, "batch_size")
+        above_zero(self, "method", "learning_rate", "epochs")
+        for name in ("mismatch_weight", "counterfactual"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise SettingsError(f"method.{name.replace('_', '-')} is {getattr(self, name)}, but must lie between 0 and 1")
+        if self.counterfactual and not self.mismatch_weight:
+            raise SettingsError("method.counterfactual needs mismatched pairs: set method.mismatch-weight above 0 or this to 0")
+        if list(self.nested) != sorted(set(self.nested)) or any(side < 16 or side & (side - 1) for side in self.nested):
+            raise SettingsError(f"method.nested is {self.nested}, but must be rising powers of two from 16: 64 128 256 as published")
+
+
+@dataclass(frozen=True)
+class HDGANNoise(Noise):
+    """z: [B, noise_width]; epsilon, which picks from the condition's Gaussian: [B, condition_width]. Both standard normal."""
+
+    z: Tensor
+    epsilon: Tensor
+
+
+class HDGAN(Method):
+    """Zhang, Xie and Yang's generator, with a discriminator at each of several sides, trained together."""
+
+    Settings = HDGANSettings
+    title = "HDGAN"
+    paper = (
+        "Zhang, Xie and Yang, Photographic Text-to-Image Synthesis with a Hierarchically-nested Adversarial Network, CVPR 2018, "
+        "arXiv:1802.09178"
+    )
+    presets = {
+        "as-published": Preset(
+            sentence="The authors' networks and schedule at 256 px, judged at 64, 128 and 256, for a GPU.",
+            resolution=256,
+            training={"ema_half_life": 0.0},  # the authors keep no running average
+        ),
+        "cpu": Preset(
+            sentence="Narrow networks at 64 px, judged at 32 and 64, with counterfactual captions, sized for two CPU cores.",
+            resolution=64,
+            method={
+                "generator_channels": 128,
+                "halved_at": (8, 16, 32, 64),
+                "nested": (32,),
+                "discriminator_channels": 16,
+                "code_channels": 64,
+                "patch_from": 64,
+                "captions": 1,
+                "mismatch": "caption",
+                "counterfactual": 0.75,
+                "gradient_penalty": 1.0,
+                "discriminator_normalization": False,
+                "batch_size": 32,
+                "learning_rate": 4e-4,
+                "halve_every": 0.0,
+                "epochs": 40.0,
+            },
+        ),
+    }
+    settings: HDGANSettings
+
+    def __init__(self, settings: HDGANSettings, conditions: Conditions) -> None:
+        super().__init__(settings, conditions)
+        doublings(conditions.resolution, "hdgan")
+        self.sides = (*(side for side in settings.nested if side < conditions.resolution), conditions.resolution)
+        self.generator = Generator(settings, conditions, self.sides)
+        self.discriminator = nn.ModuleDict({str(side): Discriminator(settings, conditions.sentence_width, side) for side in self.sides})
+        self.generator.apply(dcgan_initialization)
+        self.discriminator.apply(dcgan_initialization if settings.discriminator_normalization else he_initialization)
+
+    def judge(self, side: int) -> Discriminator:
+        """The discriminator of pictures of one side."""
+        judge = self.discriminator[str(side)]
+        assert isinstance(judge, Discriminator)
+        return judge
+
+    def players(self) -> dict[str, Player]:
+        """All discriminators are one player, as in the authors' code: one loss, one optimiser."""
+        optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
+        return {
+            "discriminator": Player(module=self.discriminator, optimizer=optimizer, learning_rate_factor=self._halving),
+            "generator": Player(module=self.generator, optimizer=optimizer, learning_rate_factor=self._halving, averaged=True),
+        }
+
+    def phases(self) -> list[Phase]:
+        settings = self.settings
+        return [
+            Phase(
+                name="gan",
+                resolution=self.conditions.resolution,
+                batch_size=settings.batch_size,
+                epochs=settings.epochs,
+                captions=settings.captions,
+                counterfactual=settings.counterfactual > 0,
+            )
+        ]
+
+    def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
+        sentence = mean_sentence(batch)  # [B, D]
+        noise: HDGANNoise = self.noise(batch, "generator")
+        fakes, condition = self.generator(sentence, noise.z, noise.epsilon)
+        penalise = bool(self.settings.gradient_penalty) and progress.step % self.settings.penalty_every == 0
+        yield self._discriminator_update(batch, sentence, [fake.detach() for fake in fakes], penalise)
+        yield self._generator_update(fakes, sentence, condition)
+
+    def _discriminator_update(self, batch: Batch, sentence: Tensor, fakes: Sequence[Tensor], penalise: bool) -> Update:
+        """The sum over sides of pair loss and local loss."""
+        settings = self.settings
+        wrong = mismatched_sentences(batch, sentence, settings.mismatch, settings.counterfactual) if settings.mismatch_weight else None
+        losses, means, metrics = [], [], {}
+        for side, fake in zip(self.sides, fakes, strict=True):
+            judge = self.judge(side)
+            real = [judge.look(batch.image(side))]
+            if wrong is not None and settings.mismatch == "picture":
+                real.append(judge.look(mismatched_pictures(batch, side, settings.counterfactual)))
+            generated = judge.look(fake)
+            scores = [judge.match(real[0], sentence), judge.match(generated, sentence)]
+            if wrong is not None:
+                scores.append(judge.match(real[-1], wrong))
+            losses.append(pair_loss(*scores, weight=settings.mismatch_weight))
+            means.append(torch.stack([score.detach().mean() for score in scores]))
+            metrics[f"pair_{side}"] = losses[-1].detach()
+            if judge.local is not None:
+                losses.append(local_loss([judge.local(seen.code) for seen in real], judge.local(generated.code)))
+                metrics[f"local_{side}"] = losses[-1].detach()
+        loss = torch.stack(losses).sum()
+        metrics |= dict(zip(("real", "fake", "mismatched"), torch.stack(means).mean(0), strict=False))
+        if penalise:
+            penalty = torch.stack([self._penalty(side, batch.image(side), sentence) for side in self.sides]).sum()
+            loss = loss + settings.gradient_penalty * settings.penalty_every * penalty
+            metrics["penalty"] = penalty.detach()
+        return Update("discriminator", loss, metrics)
+
+    def _penalty(self, side: int, pictures: Tensor, sentence: Tensor) -> Tensor:
+        """R1 of all that a discriminator says of a picture: its pair score and the mean of its local map."""
+        judge = self.judge(side)
+
+        def verdict(pictures: Tensor) -> Tensor:
+            seen = judge.look(pictures)
+            score = judge.match(seen, sentence.float())
+            return score if judge.local is None else score + judge.local(seen.code).flatten(1).mean(1)
+
+        return zero_centred_penalty(verdict, pictures)
+
+    def _generator_update(self, fakes: Sequence[Tensor], sentence: Tensor, condition: GaussianCondition) -> Update:
+        """What the generator pays at each side for being told apart, and the divergence of its conditions."""
+        divergence = condition.divergence()
+        losses, metrics = [self.settings.divergence_weight * divergence], {"divergence": divergence.detach()}
+        for side, fake in zip(self.sides, fakes, strict=True):
+            judge = self.judge(side)
+            seen = judge.look(fake)
+            losses.append(away_from(judge.match(seen, sentence), 1.0))
+            metrics[f"pair_{side}"] = losses[-1].detach()
+            if judge.local is not None:
+                losses.append(away_from(judge.local(seen.code), 1.0))
+                metrics[f"local_{side}"] = losses[-1].detach()
+        return Update("generator", torch.stack(losses).sum(), metrics)
+
+    def _halving(self, progress: Progress) -> float:
+        every = self.settings.halve_every
+        return 0.5 ** (progress.epoch // every) if every else 1.0
+
+    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> HDGANNoise:
+        settings = self.settings
+        return HDGANNoise(
+            z=gaussian((settings.noise_width,), seed, samples, stream),
+            epsilon=gaussian((settings.condition_width,), seed, samples, f"{stream} epsilon"),
+        )
+
+    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
+        assert isinstance(noise, HDGANNoise)
+        pictures, _ = self.generator(text.sentence, noise.z, noise.epsilon)
+        return Painting(pictures[-1], stages=tuple(pictures[:-1]))
+
+    def look(self, pictures: Tensor) -> Tensor:
+        """What the final side's discriminator sees before it reads the text, place by place: [B, 16 C]."""
+        return self.judge(self.sides[-1]).look(pictures).core.flatten(1)
+
+
+class Generator(nn.Module):
+    """Sentence and noise to pictures of several sides, from the maps of one column of blocks.
+
+    A linear projection to 4x4, then at each side up to the final one: nearest neighbours, a convolution where the channels halve, residual
+    blocks. Where a picture is judged, a convolution reads it off. Convolutions are 3x3 and pad by reflection.
+    """
+
+    def __init__(self, settings: HDGANSettings, conditions: Conditions, sides: Sequence[int]) -> None:
+        super().__init__()
+        width, self.sides = settings.generator_channels, tuple(sides)
+        self.augmentation = ConditioningAugmentation(
+            conditions.sentence_width, settings.condition_width, "leaky-relu", spread="log-deviation"
+        )
+        first = width * FIRST_SIDE**2
+        self.project = nn.Sequential(nn.Linear(settings.condition_width + settings.noise_width, first), nn.BatchNorm1d(first))
+        self.scales, self.pictures = nn.ModuleDict(), nn.ModuleDict()
+        for level in range(doublings(conditions.resolution, "hdgan") + 1):
+            side = FIRST_SIDE * 2**level
+            layers: list[nn.Module] = [nn.Upsample(scale_factor=2, mode="nearest")] if level else []
+            if side in settings.halved_at:
+                if width % 2:
+                    raise SettingsError(
+                        f"method.generator-channels {settings.generator_channels} cannot be halved at each of method.halved-at "
+                        f"up to {conditions.resolution} px: give a multiple of a higher power of two, or halve less often"
+                    )
+                layers.append(reflected(width, width // 2, nn.ReLU(inplace=True)))
+                width //= 2
+            self.scales[str(side)] = nn.Sequential(*layers, *(Residual(width) for _ in range(settings.residual_blocks)))
+            if side in self.sides:
+                self.pictures[str(side)] = nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(width, 3, 3, bias=False), nn.Tanh())
+
+    def forward(self, sentence: Tensor, z: Tensor, epsilon: Tensor) -> tuple[list[Tensor], GaussianCondition]:
+        """[B, D], [B, Z] and [B, C] -> pictures [B, 3, s, s] in [-1, 1] of each side s, from small to large; the condition's Gaussian."""
+        condition: GaussianCondition = self.augmentation(sentence)
+        x = self.project(torch.cat([condition.sample(epsilon), z], dim=1))
+        x = for_convolutions(x.unflatten(1, (-1, FIRST_SIDE, FIRST_SIDE)))
+        pictures = []
+        for side, scale in self.scales.items():
+            x = scale(x)
+            if side in self.pictures:
+                pictures.append(self.pictures[side](x))
+        return pictures, condition
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A picture as a discriminator sees it. code: [B, C, 4, 4], or [B, C, 8, 8] where patches are judged; core: [B, C, 4, 4]."""
+
+    code: Tensor
+    core: Tensor
+
+
+class Discriminator(nn.Module):
+    """Two verdicts on pictures of one side: do picture and sentence belong together, and does the picture, or each patch, look real?"""
+
+    def __init__(self, settings: HDGANSettings, sentence_width: int, side: int) -> None:
+        super().__init__()
+        code, normalize, patches = settings.code_channels, settings.discriminator_normalization, side >= settings.patch_from
+        maps = [side // 2**level for level in range(1, doublings(side, "the discriminator"))]  # down to CODE_SIDE
+        widths = [3, *(max(1, settings.discriminator_channels * 32 // m) for m in maps)]
+        if patches:
+            widths[-1] = code
+        layers = [
+            leaky(nn.Conv2d(narrow, wide, 3, 2, 1, bias=not normalize), normalize and level > 0)
+            for level, (narrow, wide) in enumerate(zip(widths, widths[1:], strict=False))
+        ]
+        shrink = leaky(nn.Conv2d(widths[-1], code, CODE_SIDE - FIRST_SIDE + 1, bias=not normalize), normalize)
+        self.picture = nn.Sequential(*layers, *([] if patches else [shrink]))
+        self.shrink = shrink if patches else nn.Identity()
+        self.text = nn.Sequential(nn.Linear(sentence_width, settings.text_width), nn.LeakyReLU(0.2, inplace=True))
+        joint = leaky(nn.Conv2d(code + settings.text_width, code, 1, bias=not normalize), normalize)
+        self.joint = nn.Sequential(joint, nn.Conv2d(code, 1, FIRST_SIDE))
+        self.local = nn.Conv2d(code, 1, FIRST_SIDE) if settings.local_loss else None
+
+    def look(self, pictures: Tensor) -> Seen:
+        """[B, 3, s, s]: what can be computed once for several sentences, and for the local verdict."""
+        code = self.picture(for_convolutions(pictures))
+        return Seen(code, self.shrink(code))
+
+    def match(self, seen: Seen, sentence: Tensor) -> Tensor:
+        """Pictures and their sentences [B, D] -> [B] scores, 1 for a pair that belongs together and 0 for one that does not."""
+        text = self.text(sentence)[:, :, None, None].expand(-1, -1, FIRST_SIDE, FIRST_SIDE)
+        return self.joint(torch.cat([seen.core, text], dim=1)).flatten()
+
+
+def away_from(scores: Tensor, target: float) -> Tensor:
+    """Mean squared distance of scores of any shape from one target for all."""
+    return (scores - target).square().mean()
+
+
+def pair_loss(real: Tensor, fake: Tensor, mismatched: Tensor | None = None, *, weight: float) -> Tensor:
+    """A discriminator's loss on pairs, from scores [B] of each kind; the mismatched ones weigh `weight`, the generated ones the rest."""
+    loss = away_from(real, 1.0) + (1.0 - weight) * away_from(fake, 0.0)
+    return loss if mismatched is None else loss + weight * away_from(mismatched, 0.0)
+
+
+def local_loss(real: Sequence[Tensor], fake: Tensor) -> Tensor:
+    """A discriminator's loss on pictures alone, from maps [B, 1, h, w]: one or two sets of real pictures, which share a weight of 1."""
+    return away_from(fake, 0.0) + torch.stack([away_from(score, 1.0) for score in real]).mean()
