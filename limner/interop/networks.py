@@ -17,6 +17,7 @@ from limner.core.errors import CheckpointError, LimnerError, SettingsError
 from limner.core.files import sha256, whole_folder
 from limner.core.method import Conditions, Method
 from limner.model import save_model
+from limner.nn.initialization import weights_loaded_next
 from limner.text.encoder import TextEncoder
 
 FORMAT, VERSION, WEIGHTS = "limner-networks", 1, "networks.safetensors"
@@ -106,7 +107,9 @@ def load_networks(folder: Path) -> tuple[Method, list[str]]:
         if sha256(folder / WEIGHTS) != config["weights_sha256"]:
             raise CheckpointError(f"{folder / WEIGHTS} is not the file its config.json speaks of: copy or import the folder again")
         method_class = methods.get(config["method"])
-        method = method_class(msgspec.convert(config["settings"], method_class.Settings), msgspec.convert(config["conditions"], Conditions))
+        settings, conditions = msgspec.convert(config["settings"], method_class.Settings), msgspec.convert(config["conditions"], Conditions)
+        with weights_loaded_next():
+            method = method_class(settings, conditions)
         tensors, players = load_file(folder / WEIGHTS), config["players"]
         for player in players:
             part = {key.removeprefix(f"{player}."): value for key, value in tensors.items() if key.startswith(f"{player}.")}
