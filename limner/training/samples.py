@@ -23,25 +23,32 @@ REAL_PICTURES = 64
 
 
 class SampleGrid:
-    """One row for each of a few captions that are not trained on (the val split's, where there is one), one column for each noise."""
+    """One row for each of a few captions that are not trained on (the val split's, where there is one), one column for each noise.
 
-    def __init__(self, recipe: Recipe, train: CaptionedPictures) -> None:
+    captioned: whether the painter reads captions; else every picture has a noise of its own.
+    """
+
+    def __init__(self, recipe: Recipe, train: CaptionedPictures, *, captioned: bool = True) -> None:
         self.seed = recipe.training.seed
+        self.captions = self._choose(recipe, train) if captioned else [""] * CAPTIONS
+        self.numbers = np.tile(np.arange(PICTURES), len(self.captions)) if captioned else np.arange(CAPTIONS * PICTURES)
+
+        real = random.permutation(len(train), self.seed, "real pictures beside the samples")[:REAL_PICTURES]
+        self.real_distance = mean_distance(at_resolution(train, recipe.resolution).read(np.sort(real)))
+
+    def _choose(self, recipe: Recipe, train: CaptionedPictures) -> list[str]:
         try:
             source = open_data(recipe.data, "val", recipe.resolution, recipe.data_settings, length=CAPTIONS * 8)
         except LimnerError:
             source = train
         pool = np.flatnonzero(source.caption_counts > 0)
         chosen = pool[random.permutation(len(pool), self.seed, "sample captions")[:CAPTIONS]]
-        self.captions = [max(source.captions(int(index)), key=len) for index in chosen]
-
-        real = random.permutation(len(train), self.seed, "real pictures beside the samples")[:REAL_PICTURES]
-        self.real_distance = mean_distance(at_resolution(train, recipe.resolution).read(np.sort(real)))
+        return [max(source.captions(int(index)), key=len) for index in chosen]
 
     def paint(self, model: Model) -> NDArray[np.uint8]:
         """Paint the grid: [captions, noises, H, W, 3]."""
         captions = [caption for caption in self.captions for _ in range(PICTURES)]
-        pictures = model.pictures(captions, np.tile(np.arange(PICTURES), len(self.captions)), self.seed)
+        pictures = model.pictures(captions, self.numbers, self.seed)
         return pictures.reshape(len(self.captions), PICTURES, *pictures.shape[1:])
 
     def save(self, pictures: NDArray[np.uint8], path: Path) -> None:
