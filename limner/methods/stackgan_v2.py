@@ -5,13 +5,13 @@ with Stacked Generative Adversarial Networks", arXiv:1710.10916. All branches ar
 pictures alone. This file follows the authors' code (github.com/hanzhanggit/StackGAN-v2, commit 6228e34) where paper and code differ:
 
 - the KL term weighs 2 and is a mean over numbers where the paper sums;
-- both players are conditioned on the mean mu of the augmentation, not on the condition drawn from it; the generator's loss reaches the
-  augmentation through it, the discriminators' do not;
+- discriminators are given the mean mu of the augmentation, not the condition drawn from it; the generator's loss reaches the augmentation
+  through it, theirs does not;
 - a mismatched pair's picture is real all the same: the unconditional target of that pair is 1;
-- conditional and unconditional losses of all pairs are added without averaging; without the unconditional loss it is real + (wrong + fake) / 2;
+- conditional and unconditional losses of all pairs are added, not averaged; without the unconditional loss it is real + (wrong + fake) / 2;
 - without captions, the noise z stands where the condition would: beside the feature maps of each later branch.
 
-Not reproduced: at every snapshot the authors' conditional trainer loads the running average into the generator and goes on training from it.
+Not reproduced: at each snapshot the authors' conditional trainer loads the running average into the generator and goes on training from it.
 Here the average paints and never trains; it takes in the batch statistics too, which theirs leaves out. What was never published: final
 sizes other than 256 px, 1, 2 and more than 3 branches (as the code has it untried, the fourth has one residual block), and mismatched
 captions in place of pictures.
@@ -19,7 +19,7 @@ captions in place of pictures.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -221,7 +221,7 @@ class StackGANv2(Method):
 
     @torch.no_grad()
     def _wrong_condition(self, batch: Batch, mean: Tensor) -> Tensor:
-        """The means [B, C] beside which mismatched pairs are judged: first those of counterfactual captions, as far as they are asked for."""
+        """The means [B, C] beside which mismatched pairs are judged: those of counterfactual captions first, as many as are asked for."""
         count = round(self.settings.counterfactual * len(batch))
         other = mean
         if self.settings.mismatch == "caption" and count < len(batch):
@@ -243,14 +243,16 @@ class StackGANv2(Method):
                 count = round(self.settings.counterfactual * len(batch))  # these keep their picture
                 codes["mismatched"] = judge.look(torch.cat([pictures[:count], batch.mismatched.image(side)[count:]]))
         codes["fake"] = judge.look(fake)
-        matching = {} if mean is None else {name: judge.match(code, wrong if name == "mismatched" else mean) for name, code in codes.items()}
+        matching = (
+            {} if mean is None else {name: judge.match(code, wrong if name == "mismatched" else mean) for name, code in codes.items()}
+        )
         if judge.reality is None:
             return matching, {}
         if self.settings.mismatch == "caption":
             codes.pop("mismatched", None)  # the same picture once more
         return matching, {name: judge.judge(code) for name, code in codes.items()}
 
-    def _both_verdicts(self, judge: ScaleDiscriminator, mean: Tensor | None):  # type: ignore[no-untyped-def]
+    def _both_verdicts(self, judge: ScaleDiscriminator, mean: Tensor | None) -> Callable[[Tensor], Tensor]:
         """Pictures to the sum of one discriminator's logits, weighted as in its loss."""
 
         def verdicts(pictures: Tensor) -> Tensor:

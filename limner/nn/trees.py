@@ -1,4 +1,4 @@
-"""A tree of generators: one trunk of feature maps from coarse to fine, a picture at several of its heights (StackGAN++, the AttnGAN family).
+"""A tree of generators: one trunk of feature maps, coarse to fine, a picture at several of its heights (StackGAN++, the AttnGAN family).
 
 `FirstStage` makes the first map from vectors, each `NextStage` a map twice as large from the one before and whatever stands beside it: the
 condition at every place in StackGAN++, a map of attended words in AttnGAN and its heirs. `ScaleDiscriminator` judges one height's pictures.
@@ -50,8 +50,8 @@ class FirstStage(nn.Module):
 
 
 class NextStage(nn.Module):
-    """[B, inner, H, W] -> [B, outer, 2 H, 2 W]: residual blocks, then an upsampling. StackGAN++ halves the channels, AttnGAN goes from twice
-    as many, map and context side by side, to as many as before.
+    """[B, inner, H, W] -> [B, outer, 2 H, 2 W]: residual blocks, then an upsampling. StackGAN++ halves the channels; AttnGAN goes from
+    twice as many, map and context side by side, to as many as before.
 
     condition: width of a vector [B, C] that is first joined to the map at every place, before its channels, by a 3x3 convolution to `inner`
     channels; 0 where the caller puts beside the map what belongs there.

@@ -189,7 +189,10 @@ def test_any_files_alone(golden, tmp_path: Path) -> None:
         method, (player,) = load_networks(tmp_path / name)
         state = method.players()[player].module.state_dict()
         assert len(state) == entry["tensors"]
-        assert sum(value.numel() for value in method.players()[player].module.parameters()) == facts["params_this_config"][name.split("_")[0].removesuffix(".pth")]
+        assert (
+            sum(value.numel() for value in method.players()[player].module.parameters())
+            == facts["params_this_config"][name.split("_")[0].removesuffix(".pth")]
+        )
         if player == "generator":
             assert method.settings == StackGANv2Settings(
                 branches=facts["config"]["BRANCH_NUM"],
