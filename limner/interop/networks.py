@@ -114,7 +114,8 @@ def load_networks(folder: Path) -> tuple[Method, list[str]]:
         if sha256(folder / WEIGHTS) != config["weights_sha256"]:
             raise CheckpointError(f"{folder / WEIGHTS} is not the file its config.json speaks of: copy or import the folder again")
         method_class = methods.get(config["method"])
-        settings, conditions = msgspec.convert(config["settings"], method_class.Settings), msgspec.convert(config["conditions"], Conditions)
+        settings: Any = msgspec.convert(config["settings"], method_class.Settings)
+        conditions = msgspec.convert(config["conditions"], Conditions)
         with weights_loaded_next():
             method = method_class(settings, conditions)
         tensors, players = load_file(folder / WEIGHTS), config["players"]

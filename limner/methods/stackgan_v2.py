@@ -136,13 +136,14 @@ class StackGANv2(Method):
             training={"ema_half_life": 16_600.0},  # images: 0.999 a step of 24 pictures
         ),
         "cpu": Preset(
-            sentence="Narrow networks and counterfactual captions, three scales up to 64 px, sized for two CPU cores.",
+            sentence="Narrow networks and counterfactual captions, two scales up to 64 px, sized for two CPU cores.",
             resolution=64,
             method={
-                "condition_width": 64,
-                "generator_channels": 64,
-                "discriminator_channels": 16,
-                "residual_blocks": 1,
+                "branches": 2,
+                "condition_width": 32,
+                "generator_channels": 16,
+                "discriminator_channels": 12,
+                "residual_blocks": 0,
                 "mismatch": "caption",
                 "counterfactual": 0.75,
                 "gradient_penalty": 1.0,
@@ -243,9 +244,9 @@ class StackGANv2(Method):
                 count = round(self.settings.counterfactual * len(batch))  # these keep their picture
                 codes["mismatched"] = judge.look(torch.cat([pictures[:count], batch.mismatched.image(side)[count:]]))
         codes["fake"] = judge.look(fake)
-        matching = (
-            {} if mean is None else {name: judge.match(code, wrong if name == "mismatched" else mean) for name, code in codes.items()}
-        )
+        matching = {}
+        if mean is not None and wrong is not None:
+            matching = {name: judge.match(code, wrong if name == "mismatched" else mean) for name, code in codes.items()}
         if judge.reality is None:
             return matching, {}
         if self.settings.mismatch == "caption":

@@ -94,9 +94,8 @@ def evaluate(
     network = feature_network or load_feature_network("garden", device)
     surveys, choice = [], _Choice(metrics)
     for pictures in splits:
-        free = isinstance(painter, (Stored, Unprompted))
-        order = reference_order(pictures, seed, captioned=not free)
-        source = painter.meet(pictures) if free else Painted(painter, pictures, order, count, seed)
+        order = reference_order(pictures, seed, captioned=not isinstance(painter, (Stored, Unprompted)))
+        source = painter.meet(pictures) if isinstance(painter, (Stored, Unprompted)) else Painted(painter, pictures, order, count, seed)
         scene = Scene(
             pictures=pictures,
             captions=source.captions,
