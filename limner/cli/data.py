@@ -55,7 +55,7 @@ class PrepareArguments:
     resolution: Annotated[int, arg(metavar="R")]
     """The highest resolution that will be trained; lower ones are made from it."""
     uncaptioned: bool = False
-    """Keep training pictures that have no caption."""
+    """Keep training pictures that have no caption; where none has one, all pictures."""
     max_rejected: Annotated[float, arg(metavar="SHARE")] = 0.01
     """The largest share of samples that may be left out as unusable."""
     split_by: Literal["auto", "class", "picture"] = "auto"
@@ -142,7 +142,9 @@ def summary(report: PrepareReport) -> Iterator[str]:
     if card.rejected:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in card.rejected.items())
         yield f"left out: {reasons}; each is in {report.folder / 'rejects.jsonl'}"
-    if card.uncaptioned or report.held_out_uncaptioned:
+    if not card.captions:
+        yield "no picture has a caption: the set serves methods that read no text, and scores that need none"
+    elif card.uncaptioned or report.held_out_uncaptioned:
         yield f"without captions: {card.uncaptioned:,} kept for training, {report.held_out_uncaptioned:,} of val and test left out"
     if card.upscaled:
         yield f"enlarged: {card.upscaled:,} pictures smaller than {card.stored_resolution} px; a lower --resolution would not blur them"

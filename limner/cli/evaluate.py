@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from limner.data.pictures import CaptionedPictures
-    from limner.metrics.evaluate import Painter, Stored
+    from limner.metrics.evaluate import Painter, Stored, Unprompted
     from limner.metrics.matching import MatchingModel
     from limner.metrics.protocol import Score
     from limner.metrics.share import Share
@@ -118,7 +118,7 @@ def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> 
     model = open_model(arguments.model, device)
     data = arguments.data or trained_on(arguments.model, model)
     splits = reference(data, arguments.split, model.resolution)
-    metrics = _metrics(arguments.metrics, splits)
+    metrics = _metrics(arguments.metrics, splits, model.reads_text)
     training = training_pictures(arguments.model, data, model.resolution) if {"all", "memorisation"} & {*metrics} else None
     return score(
         model,
@@ -200,8 +200,10 @@ def score(
     cache: Path | None = None,
 ) -> list[Score]:
     """Take the metrics of a model on every split, with a progress bar."""
+    from limner.metrics.evaluate import Unprompted
+
     return score_source(
-        painter(model),
+        painter(model) if model.reads_text else Unprompted(painter(model), count, seed),
         splits,
         metrics,
         count,
@@ -216,7 +218,7 @@ def score(
 
 
 def score_source(
-    source: Painter | Stored,
+    source: Painter | Stored | Unprompted,
     splits: Sequence[CaptionedPictures],
     metrics: Sequence[str],
     count: int,

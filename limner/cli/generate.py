@@ -26,7 +26,8 @@ examples:
   limner generate garden "a pink flower with five round petals" --out pictures
   limner generate runs/mine "a red bird" "a blue bird" -n 8 --seed 7 --out birds.png
   limner generate garden --captions captions.txt --out pictures
-  limner generate runs/stackgan "a red bird" -n 4 --stages --out stages.png"""
+  limner generate runs/stackgan "a red bird" -n 4 --stages --out stages.png
+  limner generate runs/without-text -n 16 --out pictures"""
 
 
 OTHER_PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
@@ -37,7 +38,7 @@ class GenerateArguments:
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """A shipped name such as 'garden', a run folder or a model folder."""
     words: Annotated[Positional[tuple[str, ...]], arg(metavar="CAPTION")] = ()
-    """What to paint, each caption in quotes."""
+    """What to paint, each caption in quotes; none for a model that reads no text."""
     captions: Annotated[Path | None, arg(metavar="FILE")] = None
     """A text file with more captions, one a line."""
     count: Annotated[int, arg(name="count", aliases=("-n",), metavar="N")] = 1
@@ -55,15 +56,16 @@ class GenerateArguments:
 def main(argv: Sequence[str]) -> int:
     arguments = parse(GenerateArguments, argv, prog="limner generate", description=DESCRIPTION)
     captions = [*arguments.words, *(read_captions(arguments.captions) if arguments.captions else [])]
-    if not captions:
-        raise SettingsError('there is nothing to paint: give a "CAPTION" in quotes, or --captions FILE')
     as_grid = arguments.out.suffix.lower() == ".png"
     if not as_grid and (arguments.out.is_file() or arguments.out.suffix.lower() in OTHER_PICTURES):
         raise SettingsError(f"--out {arguments.out} is a file: give a folder, or a name that ends in .png for one grid")
     model = open_model(arguments.model, arguments.device)
+    if not captions and model.reads_text:
+        raise SettingsError('there is nothing to paint: give a "CAPTION" in quotes, or --captions FILE')
+    captions = captions or [""]
     pictures = painted(model, captions, arguments)  # [B] lists of a picture, or of its stages
     for caption in captions:
-        if unknown := model.unknown_words(caption):
+        if model.reads_text and (unknown := model.unknown_words(caption)):
             print(f"limner: the model never met {', '.join(repr(word) for word in unknown)} in '{caption}'", file=sys.stderr)
         if model.encoder.was_cut(caption):
             print(f"limner: the model reads no further than the start of '{caption}': shorten it", file=sys.stderr)
@@ -119,4 +121,4 @@ def read_captions(path: Path) -> list[str]:
 
 def file_name(caption: str, longest: int = 60) -> str:
     """A caption as a part of a file name: words with dashes between them."""
-    return re.sub(r"\W+", "-", caption.lower()).strip("-")[:longest].strip("-") or "caption"
+    return re.sub(r"\W+", "-", caption.lower()).strip("-")[:longest].strip("-") or "picture"

@@ -175,7 +175,8 @@ def train_and_report(recipe: Recipe, out: Path, resume: bool, why: str) -> int:
         )
         return 128 + (result.signal or signal.SIGINT)
     page = write_report(out)
-    use = f'paint   limner generate {out} "..." --out pictures'
+    words = ' "..."' if trainable(recipe.method).reads_text(recipe.method_settings) else " -n 16"
+    use = f"paint   limner generate {out}{words} --out pictures"
     if recipe.method in matching_models():
         use = f"use     limner train METHOD --data {recipe.data} --text.encoder {out} --out RUN"
     print(f"model   {out / 'model'}\nreport  {page}\nscore   limner evaluate {out}\n{use}")

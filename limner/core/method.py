@@ -173,6 +173,11 @@ class Method(nn.Module, ABC):
         """Side in pixels of the pictures that it paints now; a method that grows begins smaller than `conditions.resolution`."""
         return self.conditions.resolution
 
+    @classmethod
+    def reads_text(cls, settings: Any) -> bool:
+        """Whether it paints captions under these settings; else it is trained without a text encoder, on pictures with captions or not."""
+        return True
+
     @abstractmethod
     def players(self) -> dict[str, Player]:
         """Who is trained, by name, over all phases."""

@@ -97,7 +97,7 @@ def prepare(
     """Read captioned pictures from folders and tar shards, and write the cache folder `out`, whole or not at all.
 
     resolution: R; pictures are stored as squares of round(R * 76 / 64) pixels, cut from the centre.
-    uncaptioned: keep training pictures without captions too.
+    uncaptioned: keep training pictures without captions too, and in a set without a single caption all pictures.
     max_rejected: the largest share of samples that may be left out.
     split_by: "auto" keeps the splits that the samples name, else makes them by class where there are ten or more, else by picture.
     validation, test: shares of classes or pictures in splits that are made.
@@ -116,12 +116,13 @@ def prepare(
     names = ", ".join(source.name or str(source) for source in paths)
     if not survey.total:
         raise DataError(f"found no pictures in {names}: give a folder with pictures and .txt captions or metadata.jsonl, or tar shards")
-    if not survey.samples - survey.uncaptioned:
+    if not survey.samples:
         if any(reject.reason != NO_CAPTION for reject in survey.rejects):
             _refuse_rejects(survey.rejects, survey.total, max_rejected)
         raise DataError(
             f"none of the {survey.total:,} samples in {names} is a picture with a caption: "
-            "write captions, one a line, in a .txt file of the picture's name, or list them in metadata.jsonl"
+            "write captions, one a line, in a .txt file of the picture's name, or list them in metadata.jsonl; "
+            "pictures alone are kept with --uncaptioned"
         )
     _refuse_rejects(survey.rejects, survey.total, max_rejected)
     splitter.decide()
@@ -253,7 +254,7 @@ def _write(
     for done, (sample, decoded) in enumerate(_decoded(usable, side), 1):
         tell("decoding pictures", done, survey.samples)
         split = splitter.split_of(sample)
-        if not sample.captions and split != "train":
+        if not sample.captions and split != "train" and survey.captions:
             held_out += 1
             continue
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -16,53 +17,64 @@ LEAST_CLASSES = 10
 """Fewer classes than this are not parted by themselves: too few would be held out."""
 
 
+@dataclass
+class _Group:
+    """What is known of some of the samples: their number, their classes, and how many name each split ("" for none)."""
+
+    count: int = 0
+    keys: set[tuple[int, str]] = field(default_factory=set)
+    given: dict[str, int] = field(default_factory=dict)
+
+
 class Splitter:
-    """Counts the samples first (`count`), decides (`decide`), then tells each sample's split, in the same order of samples (`split_of`)."""
+    """Counts the samples first (`count`), decides (`decide`), then tells each sample's split, in the same order of samples (`split_of`).
+
+    Samples with captions are parted, and those without join the training; where none has a caption, all are parted.
+    """
 
     def __init__(self, split_by: SplitBy, validation: float, test: float, seed: int) -> None:
         self.split_by, self.shares, self.seed = split_by, (validation, test), seed
         self.made = ""
-        self._keys: set[tuple[int, str]] = set()
-        self._captioned_keys: set[tuple[int, str]] = set()
-        self._given: dict[str, int] = {}
-        self._captioned = self._next = 0
+        self._captioned, self._bare = _Group(), _Group()
+        self._next = 0
         self._classes: dict[tuple[int, str], int] = {}
         self._parts: NDArray[np.str_] = np.zeros(0, "U5")
         self._part_of: dict[tuple[int, str], str] = {}
 
     @property
     def has_classes(self) -> bool:
-        return bool(self._keys)
+        return bool(self._captioned.keys or self._bare.keys)
 
     @property
     def trains(self) -> bool:
-        """Whether there will be captioned training pictures."""
-        return self.made != "given" or "train" in self._given
+        """Whether there will be training pictures, with captions where any sample has one."""
+        return self.made != "given" or "train" in self._parted.given
+
+    @property
+    def _parted(self) -> _Group:
+        return self._captioned if self._captioned.count else self._bare
 
     def count(self, sample: Sample) -> None:
-        key = sample.labels.class_key
-        if key is not None:
-            self._keys.add(key)
-        if not sample.captions:
-            return
-        self._captioned += 1
-        if key is not None:
-            self._captioned_keys.add(key)
+        group = self._captioned if sample.captions else self._bare
+        group.count += 1
+        if sample.labels.class_key is not None:
+            group.keys.add(sample.labels.class_key)
         split = sample.labels.split or ""
-        self._given[split] = self._given.get(split, 0) + 1
+        group.given[split] = group.given.get(split, 0) + 1
 
     def decide(self) -> None:
-        self._classes = {key: number for number, key in enumerate(sorted(self._keys))}
-        if self.split_by == "auto" and set(self._given) != {""}:
+        self._classes = {key: number for number, key in enumerate(sorted(self._captioned.keys | self._bare.keys))}
+        given, keys = self._parted.given, self._parted.keys
+        if self.split_by == "auto" and set(given) != {""}:
             self.made = "given"
-            if "" in self._given:  # who names no split beside others who do is for training
-                self._given["train"] = self._given.get("train", 0) + self._given.pop("")
+            if "" in given:  # who names no split beside others who do is for training
+                given["train"] = given.get("train", 0) + given.pop("")
             return
-        if self.split_by == "class" and len(self._captioned_keys) < 3:
-            raise DataError(f"--split-by class needs at least 3 classes, and there are {len(self._captioned_keys)}: use --split-by picture")
-        by_class = self.split_by == "class" or (self.split_by == "auto" and len(self._captioned_keys) >= LEAST_CLASSES)
+        if self.split_by == "class" and len(keys) < 3:
+            raise DataError(f"--split-by class needs at least 3 classes, and there are {len(keys)}: use --split-by picture")
+        by_class = self.split_by == "class" or (self.split_by == "auto" and len(keys) >= LEAST_CLASSES)
         self.made = "class" if by_class else "picture"
-        count = len(self._captioned_keys) if by_class else self._captioned
+        count = len(keys) if by_class else self._parted.count
         held_out = [round(share * count) for share in self.shares]
         if by_class:
             held_out = [max(1, number) if share else 0 for number, share in zip(held_out, self.shares)]
@@ -71,7 +83,7 @@ class Splitter:
         self._parts = np.full(count, "train", "U5")
         self._parts[order[: len(names)]] = names
         if by_class:
-            self._part_of = dict(zip(sorted(self._captioned_keys), self._parts.tolist()))
+            self._part_of = dict(zip(sorted(keys), self._parts.tolist()))
 
     def split_of(self, sample: Sample) -> str:
         if self.made == "given":
@@ -79,7 +91,7 @@ class Splitter:
         if self.made == "class":
             key = sample.labels.class_key
             return "train" if key is None else self._part_of.get(key, "train")
-        if not sample.captions:
+        if not sample.captions and self._captioned.count:
             return "train"
         self._next += 1
         if self._next > len(self._parts):

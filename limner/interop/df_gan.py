@@ -18,7 +18,7 @@ from limner.text.encoder import TextEncoder
 
 NAME = "df-gan"
 SOURCE = "github.com/tobran/DF-GAN"
-NAMES = {
+NAMES: dict[str, dict[str, str]] = {
     "generator": {
         r"^fc\.": "first.",
         r"^to_rgb\.": "last.",

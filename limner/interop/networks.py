@@ -17,7 +17,9 @@ from limner.core.errors import CheckpointError, LimnerError, SettingsError
 from limner.core.files import sha256, whole_folder
 from limner.core.method import Conditions, Method
 from limner.model import save_model
+from limner.nn.initialization import weights_loaded_next
 from limner.text.encoder import TextEncoder
+from limner.text.no_text import NoText
 
 FORMAT, VERSION, WEIGHTS = "limner-networks", 1, "networks.safetensors"
 
@@ -34,6 +36,11 @@ def keep_imported(
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CheckpointError(f"{out} exists already: choose another --out")
+    reads = method.reads_text(method.settings)
+    if not reads and encoder is not None:
+        raise SettingsError("the generator reads no text: give no text encoder")
+    if not reads and any(method.players()[player].averaged for player in players):
+        encoder = NoText()
     if encoder is None:
         save_networks(out, name, method, players)
         return
@@ -58,13 +65,14 @@ def _card(method: Method, about: Mapping[str, Any]) -> str:
     painters = [player.module for player in method.players().values() if player.averaged]
     millions = sum(value.numel() for module in painters for value in module.parameters()) / 1e6
     weights = "\n".join(f"- `{name}`: sha256 {digest}" for name, digest in about["files"].items())
+    what, read = ("from captions", f", sentences of {width} numbers") if method.reads_text(method.settings) else ("without captions", "")
     return f"""# {method.title}, {side} px
 
-Paints {side} x {side} pictures from captions. Imported by Limner from files of {about["source"]}:
+Paints {side} x {side} pictures {what}. Imported by Limner from files of {about["source"]}:
 
 {weights}
 
-Generator: {millions:.1f} million parameters, sentences of {width} numbers.
+Generator: {millions:.1f} million parameters{read}.
 
 Terms: those of that project, and of the pictures and captions it was trained on.
 """
@@ -106,7 +114,10 @@ def load_networks(folder: Path) -> tuple[Method, list[str]]:
         if sha256(folder / WEIGHTS) != config["weights_sha256"]:
             raise CheckpointError(f"{folder / WEIGHTS} is not the file its config.json speaks of: copy or import the folder again")
         method_class = methods.get(config["method"])
-        method = method_class(msgspec.convert(config["settings"], method_class.Settings), msgspec.convert(config["conditions"], Conditions))
+        settings: Any = msgspec.convert(config["settings"], method_class.Settings)
+        conditions = msgspec.convert(config["conditions"], Conditions)
+        with weights_loaded_next():
+            method = method_class(settings, conditions)
         tensors, players = load_file(folder / WEIGHTS), config["players"]
         for player in players:
             part = {key.removeprefix(f"{player}."): value for key, value in tensors.items() if key.startswith(f"{player}.")}

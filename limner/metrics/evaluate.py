@@ -18,11 +18,11 @@ from limner.metrics.metric import NOISES, Figure, Metric, Scene
 from limner.metrics.protocol import Protocol, Score
 from limner.metrics.registry import METRICS, USUAL, chosen, metric_class
 from limner.metrics.share import ALONE, Share
-from limner.metrics.sources import Painted, Painter, Source, Stored, reference_order
+from limner.metrics.sources import Painted, Painter, Source, Stored, Unprompted, reference_order
 from limner.metrics.survey import Survey
 from limner.metrics.table import table
 
-__all__ = ["METRICS", "USUAL", "Painter", "Progress", "Stored", "check_metrics", "evaluate", "table"]
+__all__ = ["METRICS", "USUAL", "Painter", "Progress", "Stored", "Unprompted", "check_metrics", "evaluate", "table"]
 
 MOST_CAPTIONS = 32
 """Captions that they take at the most."""
@@ -47,7 +47,7 @@ def check_metrics(metrics: Sequence[str], splits: Sequence[CaptionedPictures]) -
 
 
 def evaluate(
-    painter: Painter | Stored,
+    painter: Painter | Stored | Unprompted,
     splits: Sequence[CaptionedPictures],
     metrics: Sequence[str],
     count: int,
@@ -67,7 +67,8 @@ def evaluate(
     """Take every metric on every split: `count` pictures of its captions, in an order that `seed` alone decides, against its real pictures.
 
     Args:
-        painter: Paints uint8 pictures [B, 3, R, R] of captions; equal sample numbers and seeds get equal noise. Or a folder of pictures.
+        painter: Paints uint8 pictures [B, 3, R, R] of captions; equal sample numbers and seeds get equal noise. Or a folder of pictures,
+            or what a painter makes of no caption at all.
         splits: Reference pictures at the painter's resolution R; on the garden, "train" and "test" give seen and held-out combinations.
         metrics: Names of `limner.metrics.registry.METRICS`; "all" takes those that can be taken; "faithfulness" brings "diversity" with it.
         count: Pictures to paint for each split, or of the folder; measures of diversity paint up to 512 more.
@@ -93,8 +94,8 @@ def evaluate(
     network = feature_network or load_feature_network("garden", device)
     surveys, choice = [], _Choice(metrics)
     for pictures in splits:
-        order = reference_order(pictures, seed)
-        source = painter.meet(pictures) if isinstance(painter, Stored) else Painted(painter, pictures, order, count, seed)
+        order = reference_order(pictures, seed, captioned=not isinstance(painter, (Stored, Unprompted)))
+        source = painter.meet(pictures) if isinstance(painter, (Stored, Unprompted)) else Painted(painter, pictures, order, count, seed)
         scene = Scene(
             pictures=pictures,
             captions=source.captions,
@@ -169,6 +170,8 @@ def _refusal(name: str, scene: Scene, source: Source) -> str | None:
         return f"{name} needs something that tells the classes of '{scene.pictures.name}' apart: give a matching model (--matching RUN)"
     if "matching" in needs and scene.matching is None:
         return f"{name} needs a matching model: give one (--matching RUN), or leave it out"
+    if isinstance(source, Unprompted) and needs & {"captions", "varied", "truth", "classifier"}:
+        return f"{name} looks at what captions ask for, and the model reads no text: leave '{name}' out"
     if "captions" in needs and scene.captions is None:
         return f"{name} needs a caption for each picture, and {source.told} has none: put a .txt beside each, or a metadata.jsonl"
     if "varied" in needs and not scene.painted:

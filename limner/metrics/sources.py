@@ -48,18 +48,23 @@ class Source(ABC):
         raise NotImplementedError
 
 
-def reference_order(pictures: CaptionedPictures, seed: int) -> NDArray[np.int64]:
-    """The captioned pictures of a split in the order in which an evaluation takes them; raises DataError where there are not two."""
+def reference_order(pictures: CaptionedPictures, seed: int, captioned: bool = True) -> NDArray[np.int64]:
+    """The captioned pictures of a split in the order in which an evaluation takes them; raises DataError where there are not two.
+
+    captioned: whether they must be captioned; else all serve where none is.
+    """
     pool = np.flatnonzero(pictures.caption_counts > 0)
+    if not captioned and not len(pool):
+        pool = np.arange(len(pictures))
     if len(pool) < 2:
         raise DataError(f"'{pictures.name}' holds {len(pool)} captioned pictures in its {pictures.split} split: a score needs at least 2")
     return pool[random.permutation(len(pool), seed, "evaluate", pictures.split)]
 
 
 def drawn_caption(pictures: CaptionedPictures, index: int, number: int, seed: int) -> str:
-    """The caption of one picture that an evaluation takes for its picture `number`."""
+    """The caption of one picture that an evaluation takes for its picture `number`; empty where it has none."""
     captions = pictures.captions(index)
-    return captions[int(random.integers(len(captions), seed, "evaluate caption", pictures.split, number))]
+    return "" if not captions else captions[int(random.integers(len(captions), seed, "evaluate caption", pictures.split, number))]
 
 
 class Painted(Source):
@@ -81,14 +86,38 @@ class Painted(Source):
         return caption, self._paint([caption] * noises, self.count + number * noises + np.arange(noises, dtype=np.int64))
 
     def _paint(self, captions: list[str], samples: NDArray[np.int64]) -> Tensor:
-        images = self.painter(captions, samples, self.seed)
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[:2] != (len(captions), 3):
-            given = f"{images.dtype} {tuple(images.shape)}"
-            raise ValueError(f"a painter gave {given} for {len(captions)} captions in place of uint8 [B, 3, H, W]")
-        side, wanted = images.shape[-1], self.reference.resolution
-        if images.shape[-2:] != (wanted, wanted):
-            raise SettingsError(f"the generator paints {side} px and the reference is opened at {wanted} px: open it at {side} px")
-        return images
+        return _checked(self.painter(captions, samples, self.seed), len(captions), self.reference.resolution)
+
+
+def _checked(images: Tensor, count: int, wanted: int) -> Tensor:
+    """What a painter gave, if it is what was asked for."""
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[:2] != (count, 3):
+        raise ValueError(f"a painter gave {images.dtype} {tuple(images.shape)} for {count} captions in place of uint8 [B, 3, H, W]")
+    side = images.shape[-1]
+    if images.shape[-2:] != (wanted, wanted):
+        raise SettingsError(f"the generator paints {side} px and the reference is opened at {wanted} px: open it at {side} px")
+    return images
+
+
+class Unprompted(Source):
+    """Pictures of a painter that reads no text: none is of a caption, of a class, or one reference picture's counterpart."""
+
+    told = "none: the model reads no text"
+
+    def __init__(self, painter: Painter, count: int, seed: int) -> None:
+        self.painter, self.count, self.seed = painter, count, seed
+        self.captions, self.classes = None, None
+        self.indices = np.full(count, -1, dtype=np.int64)
+        self._side = 0
+
+    def meet(self, reference: CaptionedPictures) -> Unprompted:
+        """The same pictures beside a reference."""
+        met = copy.copy(self)
+        met._side = reference.resolution
+        return met
+
+    def pictures(self, numbers: NDArray[np.int64]) -> Tensor:
+        return _checked(self.painter([""] * len(numbers), numbers, self.seed), len(numbers), self._side)
 
 
 class Stored(Source):

@@ -24,6 +24,7 @@ from limner.core.files import recover, sha256, whole_folder
 from limner.core.method import Conditions, Method
 from limner.model.model import Model
 from limner.model.style import StyleEncoder
+from limner.nn.initialization import weights_loaded_next
 from limner.text.encoder import TextEncoder
 from limner.text.registry import encoder_config, encoder_from_config
 
@@ -120,7 +121,8 @@ def load_folder(folder: Path) -> Model:
             raise CheckpointError(f"{weights} is not the file its config.json speaks of (cut short or changed): copy the folder again")
         method_class = methods.get(config["method"])
         settings: Any = msgspec.convert(config["settings"], method_class.Settings)
-        method = method_class(settings, msgspec.convert(config["conditions"], Conditions))
+        with weights_loaded_next():
+            method = method_class(settings, msgspec.convert(config["conditions"], Conditions))
         encoder = encoder_from_config(config["text"])
         tensors = load_file(weights)
         encoder.load_state_dict(_part(tensors, "text."))

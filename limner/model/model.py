@@ -45,6 +45,11 @@ class Model:
         return self.method.resolution
 
     @property
+    def reads_text(self) -> bool:
+        """Whether it paints captions; else it paints what it likes, and the only caption it takes is an empty one."""
+        return self.encoder.reads
+
+    @property
     def device(self) -> torch.device:
         return next(self.method.parameters()).device
 
@@ -56,8 +61,8 @@ class Model:
             self.style.to(device)
         return self
 
-    def generate(self, caption: str | Sequence[str], n: int = 1, seed: int = 0) -> list[Image.Image]:
-        """Paint `n` pictures of each caption: caption by caption, a list of RGB images.
+    def generate(self, caption: str | Sequence[str] = "", n: int = 1, seed: int = 0) -> list[Image.Image]:
+        """Paint `n` pictures of each caption: caption by caption, a list of RGB images. A model that reads no text gets no caption.
 
         The same caption, seed and place in the call give the same picture, however many are asked for. Raises SettingsError for an empty
         caption, one too long, or one without a word that the model knows.
@@ -127,6 +132,10 @@ class Model:
     def check(self, caption: str) -> None:
         """Raise SettingsError for a caption that cannot be painted: empty, too long, or without a word that the model knows."""
         shown = caption if len(caption) <= 60 else caption[:57] + "..."
+        if not self.reads_text:
+            if caption.strip():
+                raise SettingsError(f"the model reads no text, and cannot paint '{shown}': it makes pictures without a caption")
+            return
         if not caption.strip():
             raise SettingsError("a caption is empty: say what to paint")
         if len(caption) > LONGEST_CAPTION:

@@ -13,7 +13,6 @@ from torch import Tensor
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 
-
 Mismatch = Literal["picture", "caption", "neighbour"]
 """What is exchanged in a mismatched pair; "neighbour" takes the batch's next picture, whatever it shows."""
 

@@ -162,16 +162,21 @@ def _next(run: Path, recipe: Recipe) -> str:
             ("Let a generator read through its text encoder:", f"limner train gan-cls --data {data} --text.encoder {name} --out RUN"),
         ]
         return _listed([*steps, longer])
+    reads = trainable(recipe.method).reads_text(recipe.method_settings)
     captions = ("a red flower with five petals", "a blue flower at night") if recipe.data == "garden" else ("A CAPTION", "ANOTHER CAPTION")
-    steps = [
-        ("Paint captions of your own:", f'limner generate {name} "{captions[0]}" -n 4 --out pictures'),
-        ("Walk between two captions:", f'limner explore interpolate {name} --captions "{captions[0]}" "{captions[1]}" --out walk.gif'),
+    steps = [("Paint more pictures:", f"limner generate {name} -n 16 --out pictures")]
+    if reads:
+        steps = [
+            ("Paint captions of your own:", f'limner generate {name} "{captions[0]}" -n 4 --out pictures'),
+            ("Walk between two captions:", f'limner explore interpolate {name} --captions "{captions[0]}" "{captions[1]}" --out walk.gif'),
+        ]
+    steps += [
         ("Score it, with the protocol beside each number:", f"limner evaluate {name} --count 2000"),
         longer,
         (
-            "Do the same with a folder of your own pictures and captions:",
-            "limner data prepare my-pictures --out prepared/mine --resolution 64\n"
-            f"limner train {recipe.method} --data prepared/mine --out runs/mine",
+            f"Do the same with a folder of your own pictures{' and captions' if reads else ''}:",
+            f"limner data prepare my-pictures --out prepared/mine --resolution 64{'' if reads else ' --uncaptioned'}\n"
+            f"limner train {recipe.method} --data prepared/mine --out runs/mine{'' if reads else ' --method.unconditional'}",
         ),
     ]
     return _listed(steps)

@@ -20,6 +20,8 @@ class TextEncoder(nn.Module, ABC):
 
     kind: ClassVar[str]
     """The name under which saved encoders are found again."""
+    reads: ClassVar[bool] = True
+    """Whether captions mean anything to it: `limner.text.no_text` stands where there is no text."""
     sentence_width: int
     word_width: int | None
 

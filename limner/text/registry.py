@@ -10,11 +10,12 @@ from limner.text.char_cnn_rnn import CharCnnRnn
 from limner.text.clip_text import ClipText
 from limner.text.encoder import TextEncoder
 from limner.text.lstm import LSTMEncoder
+from limner.text.no_text import NoText
 from limner.text.recurrent import RecurrentEncoder
 from limner.text.standardized import Standardized
 
 ENCODER_KINDS: dict[str, type[TextEncoder]] = {
-    encoder.kind: encoder for encoder in (RecurrentEncoder, CharCnnRnn, BagOfWords, Standardized, ClipText, LSTMEncoder)
+    encoder.kind: encoder for encoder in (RecurrentEncoder, CharCnnRnn, BagOfWords, Standardized, ClipText, LSTMEncoder, NoText)
 }
 """Every kind of encoder that can be saved and found again."""
 

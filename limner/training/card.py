@@ -16,9 +16,11 @@ def model_card(recipe: Recipe, method: Method, about: dict[str, Any]) -> str:
     style = ""
     if about.get("style_steps"):
         style = f"\n- Style encoder: {about['style_steps']:,} steps; `limner explore restyle` paints captions in a picture's style"
+    reads = method.reads_text(method.settings)
+    what, asked = ("pictures from captions", '"a caption like those it was trained on", ') if reads else ("pictures, without captions", "")
     return f"""# {method.title} on {about["data"]}, {method.resolution} px
 
-Paints {method.resolution} x {method.resolution} pictures from captions. Made with Limner.
+Paints {method.resolution} x {method.resolution} {what}. Made with Limner.
 
 - Method: {method.title} ({method.paper})
 - Data: {about["data"]} (fingerprint {about["fingerprint"]}), {about["split"]} split
@@ -28,7 +30,7 @@ Paints {method.resolution} x {method.resolution} pictures from captions. Made wi
 ```python
 import limner
 model = limner.load("PATH OF THIS FOLDER")
-pictures = model.generate("a caption like those it was trained on", n=4, seed=7)
+pictures = model.generate({asked}n=4, seed=7)
 ```
 
 Once more: `limner train recipe.yaml --out RUN` with this `recipe.yaml`:

@@ -18,7 +18,7 @@ from limner.data.reduced import at_resolution
 from limner.features.network import FeatureNetwork
 from limner.features.registry import load_feature_network
 from limner.matching.model import MatchingModel
-from limner.metrics.evaluate import check_metrics, evaluate
+from limner.metrics.evaluate import Unprompted, check_metrics, evaluate
 from limner.metrics.protocol import write_scores
 from limner.model import Model
 from limner.training.trainer import Stage
@@ -50,7 +50,7 @@ class Evaluator:
             return model.paint(model.encode(captions), model.noise(seed, samples)).cpu()
 
         scores = evaluate(
-            paint,
+            paint if model.reads_text else Unprompted(paint, self.settings.count, self.seed),
             [at_resolution(self.pictures, model.resolution)],
             self.metrics,
             self.settings.count,

@@ -19,7 +19,7 @@ from limner.matching.caption_matching import CaptionMatching, CaptionMatchingSet
 from limner.matching.model import MatchingModel
 from limner.text.encoder import TextEncoder
 from limner.training.style import StyleInversion
-from limner.training.text import choose_encoder, standardized
+from limner.training.text import choose_encoder, no_encoder, standardized
 from limner.training.trainer import Stage
 
 EVALUATIONS, FEWEST_STEPS = 20, 50
@@ -49,7 +49,7 @@ def make_plan(recipe: Recipe, pictures: CaptionedPictures) -> Plan:
         model = made.for_data(recipe.method_settings, pictures, recipe.resolution)
         encoder, method = model.encoder, cast(Method, model)
     else:
-        encoder, is_new = choose_encoder(recipe, pictures)
+        encoder, is_new = choose_encoder(recipe, pictures) if made.reads_text(recipe.method_settings) else (no_encoder(recipe), False)
         if recipe.text.standardize:
             if is_new:
                 raise SettingsError("text.standardize is for a trained encoder, and this run trains its own: give text.encoder")

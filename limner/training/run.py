@@ -163,7 +163,11 @@ class Run:
             )
         if stage.name == "style" and self.position.step == 0:
             self.log.say(f"training a style encoder, which finds the noise that a picture was painted from ({stage.steps:,} steps)")
-        self.grid = SampleGrid(self.recipe, self.pictures) if self._paints(stage) and self.fabric.global_rank == 0 else None
+        self.grid = (
+            SampleGrid(self.recipe, self.pictures, captioned=self.encoder.reads)
+            if self._paints(stage) and self.fabric.global_rank == 0
+            else None
+        )
         return self.trainer.train(stage, self._loader(stage), self.turns, self.position)
 
     @staticmethod

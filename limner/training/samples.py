@@ -26,10 +26,19 @@ class SampleGrid:
     """One row for each of a few captions that are not trained on, one column for each noise.
 
     The captions are the val split's or, where that is trained on too, the test split's; the train split's where there is no such split.
+
+    captioned: whether the painter reads captions; else every picture has a noise of its own.
     """
 
-    def __init__(self, recipe: Recipe, train: CaptionedPictures) -> None:
+    def __init__(self, recipe: Recipe, train: CaptionedPictures, *, captioned: bool = True) -> None:
         self.seed = recipe.training.seed
+        self.captions = self._choose(recipe, train) if captioned else [""] * CAPTIONS
+        self.numbers = np.tile(np.arange(PICTURES), len(self.captions)) if captioned else np.arange(CAPTIONS * PICTURES)
+
+        real = random.permutation(len(train), self.seed, "real pictures beside the samples")[:REAL_PICTURES]
+        self.real_distance = mean_distance(at_resolution(train, recipe.resolution).read(np.sort(real)))
+
+    def _choose(self, recipe: Recipe, train: CaptionedPictures) -> list[str]:
         held_out = "test" if recipe.data_settings.trainval else "val"
         try:
             source = open_data(recipe.data, held_out, recipe.resolution, recipe.data_settings, length=CAPTIONS * 8)
@@ -37,15 +46,12 @@ class SampleGrid:
             source = train
         pool = np.flatnonzero(source.caption_counts > 0)
         chosen = pool[random.permutation(len(pool), self.seed, "sample captions")[:CAPTIONS]]
-        self.captions = [max(source.captions(int(index)), key=len) for index in chosen]
-
-        real = random.permutation(len(train), self.seed, "real pictures beside the samples")[:REAL_PICTURES]
-        self.real_distance = mean_distance(at_resolution(train, recipe.resolution).read(np.sort(real)))
+        return [max(source.captions(int(index)), key=len) for index in chosen]
 
     def paint(self, model: Model) -> NDArray[np.uint8]:
         """Paint the grid: [captions, noises, H, W, 3]."""
         captions = [caption for caption in self.captions for _ in range(PICTURES)]
-        pictures = model.pictures(captions, np.tile(np.arange(PICTURES), len(self.captions)), self.seed)
+        pictures = model.pictures(captions, self.numbers, self.seed)
         return pictures.reshape(len(self.captions), PICTURES, *pictures.shape[1:])
 
     def save(self, pictures: NDArray[np.uint8], path: Path) -> None:

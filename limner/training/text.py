@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from limner.core.errors import SettingsError
+from limner.core.errors import DataError, SettingsError
 from limner.core.settings import Recipe
 from limner.data.pictures import CaptionedPictures
 from limner.matching.caption_matching import CaptionMatching, CaptionMatchingSettings
@@ -15,6 +15,7 @@ from limner.matching.registry import is_matching
 from limner.matching.saving import load_matching_encoder
 from limner.model import load
 from limner.text.encoder import TextEncoder
+from limner.text.no_text import NoText
 from limner.text.saving import load_encoder, load_shipped_encoder, shipped_encoders
 from limner.text.standardized import Standardized
 
@@ -28,9 +29,27 @@ def choose_encoder(recipe: Recipe, pictures: CaptionedPictures) -> tuple[TextEnc
     if name is None and pictures.name in shipped_encoders():
         name = pictures.name
     if name is None:
+        if not pictures.caption_counts.any():
+            raise DataError(
+                f"'{pictures.name}' has no captions to train a text encoder on: give data with captions, or a method that needs none "
+                "(limner train stackgan-v2 --method.unconditional)"
+            )
         settings = CaptionMatchingSettings(sentence_width=recipe.text.width)
         return CaptionMatching.new_encoder(settings, every_caption(pictures)), True
     return named_encoder(name), False
+
+
+def no_encoder(recipe: Recipe) -> NoText:
+    """The encoder of a method that reads no text under its settings. Raises SettingsError for what a run can do with captions alone."""
+    asked = {
+        "text.encoder": recipe.text.encoder is not None,
+        "text.standardize": recipe.text.standardize,
+        "style.steps": recipe.style.steps,
+    }
+    for name, wanted in asked.items():
+        if wanted:
+            raise SettingsError(f"{recipe.method} reads no text under these settings: leave {name} out")
+    return NoText()
 
 
 def standardized(encoder: TextEncoder, pictures: CaptionedPictures) -> Standardized:

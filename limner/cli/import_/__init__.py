@@ -16,6 +16,7 @@ KINDS = {
     "clip": "OpenAI's or open_clip's weights of CLIP: a matching model, which also classifies pictures",
     "damsm": "AttnGAN's text encoder, alone or with its image encoder: text_encoderN.pth, image_encoderN.pth",
     "df-gan": "DF-GAN of its authors, painter and discriminator in one file: state_epoch_NNN.pth",
+    "stackgan-v2": "generator and discriminators of StackGAN++: netG_N.pth, netD0.pth, netD1.pth, netD2.pth",
 }
 """Each name is that of a module of this package, dashes being underscores there, with a `main(argv)`."""
 

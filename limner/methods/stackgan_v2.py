@@ -1,0 +1,387 @@
+"""StackGAN++, also called StackGAN-v2: a tree of generators, a discriminator for each branch (Zhang et al., TPAMI 2018).
+
+Han Zhang, Tao Xu, Hongsheng Li, Shaoting Zhang, Xiaogang Wang, Xiaolei Huang and Dimitris Metaxas, "StackGAN++: Realistic Image Synthesis
+with Stacked Generative Adversarial Networks", arXiv:1710.10916. All branches are trained together, with captions or, `unconditional`, from
+pictures alone. This file follows the authors' code (github.com/hanzhanggit/StackGAN-v2, commit 6228e34) where paper and code differ:
+
+- the KL term weighs 2 and is a mean over numbers where the paper sums;
+- discriminators are given the mean mu of the augmentation, not the condition drawn from it; the generator's loss reaches the augmentation
+  through it, theirs does not;
+- a mismatched pair's picture is real all the same: the unconditional target of that pair is 1;
+- conditional and unconditional losses of all pairs are added, not averaged; without the unconditional loss it is real + (wrong + fake) / 2;
+- without captions, the noise z stands where the condition would: beside the feature maps of each later branch.
+
+Not reproduced: at each snapshot the authors' conditional trainer loads the running average into the generator and goes on training from it.
+Here the average paints and never trains; it takes in the batch statistics too, which theirs leaves out. What was never published: final
+sizes other than 256 px, 1, 2 and more than 3 branches (as the code has it untried, the fourth has one residual block), and mismatched
+captions in place of pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from limner.core.batch import Batch
+from limner.core.errors import SettingsError
+from limner.core.method import Adam, Conditions, Method, Painting, Phase, Player, Progress, Update
+from limner.core.noise import Noise, gaussian
+from limner.core.settings import Preset, above_zero, at_least
+from limner.core.text import TextFeatures
+from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
+from limner.nn.initialization import he_initialization, orthogonal_initialization
+from limner.nn.matching_aware import bce, mean_sentence
+from limner.nn.penalties import zero_centred_penalty
+from limner.nn.stacked import to_picture
+from limner.nn.trees import FirstStage, NextStage, ScaleDiscriminator, scales
+
+NAME = "stackgan-v2"
+COVARIANCE_WEIGHT = 5.0
+"""Weight of the colours' covariances beside their means (lambda 2 / lambda 1 of Eq. 7)."""
+Logits = Mapping[str, Tensor]
+"""What a discriminator says of "real", "mismatched" and "fake" pairs or pictures: [B] each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackGANv2Settings:
+    """Settings of StackGAN++; the defaults are those of the authors' birds model."""
+
+    branches: int = 3
+    """Scales that are painted, the last at the full resolution and each before it at half of the next."""
+    unconditional: bool = False
+    """Learn from pictures alone and read no text, as the authors' models of dogs, cats, bedrooms and churches do."""
+    noise_width: int = 100
+    """Numbers in the noise vector z."""
+    condition_width: int = 128
+    """Numbers in the condition that is drawn for a sentence."""
+    generator_channels: int = 64
+    """Channels of the first branch's map; each later branch has half as many."""
+    discriminator_channels: int = 64
+    """Channels of a discriminator's first map at 64 px and above; later ones double, down to 8 times as many at 4x4."""
+    residual_blocks: int = 2
+    """Residual blocks in each later branch."""
+    unconditional_weight: float = 1.0
+    """Weight of the loss that asks only if a picture is real, beside the one that asks if it matches; 0 trains without it."""
+    divergence_weight: float = 2.0
+    """Weight of the KL term that keeps the conditions of a sentence spread like standard normal noise."""
+    colour_weight: float | None = None
+    """Weight of the term that keeps the colours of consecutive scales alike; by default 50 where unconditional, else 0."""
+    captions: int = 1
+    """Captions of a picture whose mean embedding is read."""
+    mismatch: Literal["picture", "caption"] = "picture"
+    """What is exchanged in a mismatched pair: the picture, as in the authors' code, or the caption, which saves a pass over pictures."""
+    counterfactual: float = 0.0
+    """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; 0 as published."""
+    gradient_penalty: float = 0.0
+    """Weight of R1, which keeps discriminators smooth around real pictures (Mescheder et al., ICML 2018); 0 as published."""
+    penalty_every: int = 8
+    """Steps between two gradient penalties, each that many times as heavy (Karras et al., CVPR 2020)."""
+    discriminator_normalization: bool = True
+    """Batch normalisation in discriminators, as published; without it, their convolutions have biases and start as He et al. advise."""
+    learning_rate: float = 2e-4
+    """Learning rate of all players' Adam."""
+    beta1: float = 0.5
+    """First-moment decay of all players' Adam."""
+    epochs: float = 600.0
+    """Passes over the training pictures."""
+    batch_size: int = 24
+    """Pictures a step, over all processes."""
+
+    def __post_init__(self) -> None:
+        at_least(self, "method", 1, "branches", "noise_width", "condition_width", "discriminator_channels", "captions", "penalty_every")
+        at_least(self, "method", 2, "batch_size")
+        at_least(self, "method", 0, "residual_blocks", "unconditional_weight", "divergence_weight", "colour_weight", "gradient_penalty")
+        above_zero(self, "method", "learning_rate", "epochs")
+        at_least(self, "method", 2 ** (self.branches - 1), "generator_channels")
+        if not 0.0 <= self.counterfactual <= 1.0:
+            raise SettingsError(f"method.counterfactual is {self.counterfactual}, but must lie between 0 and 1")
+
+    @property
+    def colour(self) -> float:
+        """`colour_weight`, resolved."""
+        return (50.0 if self.unconditional else 0.0) if self.colour_weight is None else self.colour_weight
+
+
+@dataclass(frozen=True)
+class StackGANv2Noise(Noise):
+    """z: [B, noise_width]; epsilon: [B, condition_width], which picks the condition. Standard normal."""
+
+    z: Tensor
+    epsilon: Tensor
+
+
+@dataclass(frozen=True)
+class UnconditionalNoise(Noise):
+    """z: [B, noise_width], standard normal: all there is without text."""
+
+    z: Tensor
+
+
+class StackGANv2(Method):
+    """The tree and its discriminators under the joint conditional and unconditional losses."""
+
+    Settings = StackGANv2Settings
+    title = "StackGAN++"
+    paper = "Zhang et al., StackGAN++: Realistic Image Synthesis with Stacked Generative Adversarial Networks, TPAMI 2018, arXiv:1710.10916"
+    presets = {
+        "as-published": Preset(
+            sentence="The authors' networks and schedule for birds at 256 px, for a GPU.",
+            resolution=256,
+            training={"ema_half_life": 16_600.0},  # images: 0.999 a step of 24 pictures
+        ),
+        "cpu": Preset(
+            sentence="Narrow networks and counterfactual captions, two scales up to 64 px, sized for two CPU cores.",
+            resolution=64,
+            method={
+                "branches": 2,
+                "condition_width": 32,
+                "generator_channels": 16,
+                "discriminator_channels": 12,
+                "residual_blocks": 0,
+                "mismatch": "caption",
+                "counterfactual": 0.75,
+                "gradient_penalty": 1.0,
+                "discriminator_normalization": False,
+                "learning_rate": 4e-4,
+                "epochs": 40.0,
+                "batch_size": 32,
+            },
+        ),
+    }
+    settings: StackGANv2Settings
+
+    def __init__(self, settings: StackGANv2Settings, conditions: Conditions) -> None:
+        super().__init__(settings, conditions)
+        self.sides = scales(conditions.resolution, settings.branches, NAME)
+        self.generator = Generator(settings, conditions.sentence_width, self.sides)
+        normalize = settings.discriminator_normalization
+        self.discriminators = nn.ModuleList(
+            ScaleDiscriminator(
+                settings.discriminator_channels,
+                side,
+                0 if settings.unconditional else settings.condition_width,
+                unconditional=settings.unconditional_weight > 0,
+                normalize=normalize,
+                condition_first=True,
+            )
+            for side in self.sides
+        )
+        self.generator.apply(orthogonal_initialization)
+        self.discriminators.apply(orthogonal_initialization if normalize else he_initialization)
+
+    @classmethod
+    def reads_text(cls, settings: StackGANv2Settings) -> bool:
+        return not settings.unconditional
+
+    def players(self) -> dict[str, Player]:
+        optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
+        judges = {
+            discriminator_name(side): Player(module=judge, optimizer=optimizer)
+            for side, judge in zip(self.sides, self.discriminators, strict=True)
+        }
+        return judges | {"generator": Player(module=self.generator, optimizer=optimizer, averaged=True)}
+
+    def phases(self) -> list[Phase]:
+        settings = self.settings
+        return [
+            Phase(
+                name="gan",
+                resolution=self.conditions.resolution,
+                batch_size=settings.batch_size,
+                epochs=settings.epochs,
+                captions=0 if settings.unconditional else settings.captions,
+                counterfactual=settings.counterfactual > 0 and not settings.unconditional,
+            )
+        ]
+
+    def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
+        """One turn of each discriminator and one of the generator, all with the same pictures."""
+        noise = self.noise(batch, "generator")
+        condition = None if self.settings.unconditional else self.generator.condition(mean_sentence(batch))
+        fakes = self.generator(noise, condition)  # [B, 3, r, r] for each side r
+        mean = None if condition is None else condition.mean.detach()
+        wrong = None if mean is None else self._wrong_condition(batch, mean)
+        penalise = bool(self.settings.gradient_penalty) and progress.step % self.settings.penalty_every == 0
+        for side, judge, fake in zip(self.sides, self.discriminators, fakes, strict=True):
+            assert isinstance(judge, ScaleDiscriminator)
+            matching, reality = self._verdicts(judge, batch, side, fake.detach(), mean, wrong)
+            loss = discriminator_loss(matching, reality, self.settings.unconditional_weight)
+            metrics = {name: value.detach().sigmoid().mean() for name, value in (matching or reality).items()}
+            if penalise:
+                penalty = zero_centred_penalty(self._both_verdicts(judge, mean), batch.image(side))
+                loss = loss + self.settings.gradient_penalty * self.settings.penalty_every * penalty
+                metrics["penalty"] = penalty.detach()
+            yield Update(discriminator_name(side), loss, metrics)
+        yield self._generator_update(fakes, condition)
+
+    @torch.no_grad()
+    def _wrong_condition(self, batch: Batch, mean: Tensor) -> Tensor:
+        """The means [B, C] beside which mismatched pairs are judged: those of counterfactual captions first, as many as are asked for."""
+        count = round(self.settings.counterfactual * len(batch))
+        other = mean
+        if self.settings.mismatch == "caption" and count < len(batch):
+            other = self.generator.condition(mean_sentence(batch.mismatched)).mean
+        if not count:
+            return other
+        assert batch.counterfactual is not None
+        return torch.cat([self.generator.condition(batch.counterfactual.sentence[:count]).mean, other[count:]])
+
+    def _verdicts(
+        self, judge: ScaleDiscriminator, batch: Batch, side: int, fake: Tensor, mean: Tensor | None, wrong: Tensor | None
+    ) -> tuple[Logits, Logits]:
+        """What one discriminator says of matches and of reality; one of the two may be empty."""
+        pictures = batch.image(side)
+        codes = {"real": judge.look(pictures)}
+        if wrong is not None:
+            codes["mismatched"] = codes["real"]
+            if self.settings.mismatch == "picture":
+                count = round(self.settings.counterfactual * len(batch))  # these keep their picture
+                codes["mismatched"] = judge.look(torch.cat([pictures[:count], batch.mismatched.image(side)[count:]]))
+        codes["fake"] = judge.look(fake)
+        matching = {}
+        if mean is not None and wrong is not None:
+            matching = {name: judge.match(code, wrong if name == "mismatched" else mean) for name, code in codes.items()}
+        if judge.reality is None:
+            return matching, {}
+        if self.settings.mismatch == "caption":
+            codes.pop("mismatched", None)  # the same picture once more
+        return matching, {name: judge.judge(code) for name, code in codes.items()}
+
+    def _both_verdicts(self, judge: ScaleDiscriminator, mean: Tensor | None) -> Callable[[Tensor], Tensor]:
+        """Pictures to the sum of one discriminator's logits, weighted as in its loss."""
+
+        def verdicts(pictures: Tensor) -> Tensor:
+            code = judge.look(pictures)
+            if mean is None:
+                return judge.judge(code)
+            match = judge.match(code, mean.float())
+            return match if judge.reality is None else match + self.settings.unconditional_weight * judge.judge(code)
+
+        return verdicts
+
+    def _generator_update(self, fakes: Sequence[Tensor], condition: GaussianCondition | None) -> Update:
+        settings = self.settings
+        fooling, metrics = [], {}
+        for judge, fake in zip(self.discriminators, fakes, strict=True):
+            assert isinstance(judge, ScaleDiscriminator)
+            code = judge.look(fake)
+            match = None if condition is None else judge.match(code, condition.mean)
+            fooling.append(fooling_loss(match, None if judge.reality is None else judge.judge(code), settings.unconditional_weight))
+        loss = torch.stack(fooling).sum()
+        metrics["fooling"] = loss.detach()
+        if condition is not None:
+            divergence = condition.divergence()
+            loss = loss + settings.divergence_weight * divergence
+            metrics["divergence"] = divergence.detach()
+        if settings.colour and len(fakes) > 1:
+            colours = colour_difference(fakes)
+            loss = loss + settings.colour * colours
+            metrics["colours"] = colours.detach()
+        return Update("generator", loss, metrics)
+
+    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> Noise:
+        z = gaussian((self.settings.noise_width,), seed, samples, stream)
+        if self.settings.unconditional:
+            return UnconditionalNoise(z)
+        return StackGANv2Noise(z, gaussian((self.settings.condition_width,), seed, samples, f"{stream} condition"))
+
+    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
+        condition = None if self.settings.unconditional else self.generator.condition(text.sentence)
+        *stages, images = self.generator(noise, condition)
+        return Painting(images, stages=tuple(stages))
+
+    def look(self, pictures: Tensor) -> Tensor:
+        """The last discriminator's 4x4 code, place by place: [B, 128 D]."""
+        judge = self.discriminators[-1]
+        assert isinstance(judge, ScaleDiscriminator)
+        return judge.look(pictures).flatten(1)
+
+
+class Generator(nn.Module):
+    """The tree: conditioning augmentation, a trunk of stages, and a picture of each stage's map."""
+
+    def __init__(self, settings: StackGANv2Settings, sentence_width: int, sides: Sequence[int]) -> None:
+        super().__init__()
+        width = settings.condition_width
+        self.augmentation = None if settings.unconditional else ConditioningAugmentation(sentence_width, width, "glu")
+        beside = settings.noise_width if settings.unconditional else width
+        channels = [settings.generator_channels >> branch for branch in range(len(sides))]
+        self.first = FirstStage(settings.noise_width + (0 if settings.unconditional else width), channels[0], sides[0], NAME)
+        self.later = nn.ModuleList(
+            NextStage(wide, narrow, settings.residual_blocks if branch < 2 else min(settings.residual_blocks, 1), condition=beside)
+            for branch, (wide, narrow) in enumerate(zip(channels, channels[1:], strict=False))
+        )
+        self.pictures = nn.ModuleList(to_picture(count) for count in channels)
+
+    def condition(self, sentence: Tensor) -> GaussianCondition:
+        """[B, D] -> Gaussians of C numbers."""
+        assert self.augmentation is not None
+        found: GaussianCondition = self.augmentation(sentence)
+        return found
+
+    def forward(self, noise: Noise, condition: GaussianCondition | None = None) -> tuple[Tensor, ...]:
+        """Pictures [B, 3, r, r] in [-1, 1] of every branch, coarse to fine."""
+        if condition is None:
+            assert isinstance(noise, UnconditionalNoise)
+            beside = noise.z
+            hidden = self.first(noise.z)
+        else:
+            assert isinstance(noise, StackGANv2Noise)
+            beside = condition.sample(noise.epsilon)
+            hidden = self.first(beside, noise.z)  # the condition first, as in the authors' code
+        painted = [self.pictures[0](hidden)]
+        for stage, picture in zip(self.later, self.pictures[1:], strict=True):
+            hidden = stage(hidden, beside)
+            painted.append(picture(hidden))
+        return tuple(painted)
+
+
+def discriminator_name(side: int) -> str:
+    """The player that judges pictures of this side."""
+    return f"discriminator-{side}"
+
+
+def discriminator_loss(matching: Logits, reality: Logits, weight: float) -> Tensor:
+    """BCE of one scale's verdicts: pairs are to be told from mismatched and generated ones, real pictures from generated ones (Eq. 5).
+
+    matching: empty where there is no text. reality: empty where only matches are asked for; "mismatched" is a real picture, and may be
+    missing where it is the pair's own. weight: that of reality beside matching.
+    """
+    if not matching:
+        return bce(reality["real"], 1.0) + bce(reality["fake"], 0.0)
+    real, negatives = bce(matching["real"], 1.0), bce(matching["mismatched"], 0.0) + bce(matching["fake"], 0.0)
+    if not reality:
+        return real + 0.5 * negatives
+    targets = {"real": 1.0, "mismatched": 1.0, "fake": 0.0}
+    return real + negatives + weight * torch.stack([bce(logits, targets[name]) for name, logits in reality.items()]).sum()
+
+
+def fooling_loss(matching: Tensor | None, reality: Tensor | None, weight: float) -> Tensor:
+    """BCE of one scale's verdicts [B] on generated pictures against 1 (Eq. 6); None where that question is not asked."""
+    if matching is None:
+        assert reality is not None
+        return bce(reality, 1.0)
+    return bce(matching, 1.0) + (0.0 if reality is None else weight * bce(reality, 1.0))
+
+
+def colour_statistics(pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """Means [B, 3] and covariances [B, 3, 3] of each picture's colours over its pixels."""
+    pixels = pictures.flatten(2)  # [B, 3, HW]
+    mean = pixels.mean(2)
+    centred = pixels - mean[..., None]
+    return mean, centred @ centred.transpose(1, 2) / pixels.shape[2]
+
+
+def colour_difference(pictures: Sequence[Tensor]) -> Tensor:
+    """How far the colours of each scale are from those of the one before, which stays as it is (Eq. 7, summed over scales)."""
+    terms = []
+    for coarse, fine in zip(pictures, pictures[1:], strict=False):
+        (wanted_mean, wanted_covariance), (mean, covariance) = colour_statistics(coarse.detach()), colour_statistics(fine)
+        terms.append(F.mse_loss(mean, wanted_mean) + COVARIANCE_WEIGHT * F.mse_loss(covariance, wanted_covariance))
+    return torch.stack(terms).sum()

@@ -1,0 +1,33 @@
+"""The text encoder of models that read nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+
+from limner.core.text import TextFeatures
+from limner.text.encoder import TextEncoder
+
+
+class NoText(TextEncoder):
+    """Sentences of no numbers, [B, 0], whatever they say. It has no weights and is never trained."""
+
+    kind: ClassVar[str] = "none"
+    reads: ClassVar[bool] = False
+    sentence_width = 0
+    word_width = None
+
+    def forward(self, captions: Sequence[str]) -> TextFeatures:
+        return TextFeatures(torch.zeros(len(captions), 0))
+
+    def unknown_words(self, caption: str) -> list[str]:
+        return self.words(caption)
+
+    def config(self) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> NoText:
+        return cls()
