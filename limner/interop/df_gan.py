@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -18,7 +18,7 @@ from limner.text.encoder import TextEncoder
 
 NAME = "df-gan"
 SOURCE = "github.com/tobran/DF-GAN"
-NAMES: dict[str, dict[str, str]] = {
+NAMES: dict[str, dict[str, str | Callable[[re.Match[str]], str]]] = {
     "generator": {
         r"^fc\.": "first.",
         r"^to_rgb\.": "last.",
