@@ -200,14 +200,14 @@ class DAMSM(MatchingModel):
 
         # Two players share one loss: its gradient is taken once where text and pictures meet, and each carries its part on.
         met = [value.detach().requires_grad_() for value in (text.words, text.sentence, regions, pictures)]
-        losses, metrics = self._losses(TextFeatures(met[1], met[0], text.mask), met[2], met[3], captions, wrong, batch.classes)
+        losses, metrics = self.losses(TextFeatures(met[1], met[0], text.mask), met[2], met[3], captions, wrong, batch.classes)
         loss = sum(losses.values(), torch.zeros((), device=regions.device))
         words_slope, sentence_slope, regions_slope, pictures_slope = torch.autograd.grad(loss, met)
         metrics |= {f"{name}_loss": value.detach() for name, value in losses.items()}
         yield Update("text", _carried(loss, [(text.words, words_slope), (text.sentence, sentence_slope)]), metrics)
         yield Update("pictures", _carried(loss, [(regions, regions_slope), (pictures, pictures_slope)]))
 
-    def _losses(
+    def losses(
         self, text: TextFeatures, regions: Tensor, pictures: Tensor, captions: list[str], wrong: list[str], classes: Tensor | None
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The four losses, and what was found; rows of the text from B on are the changed captions."""

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 from torch import nn
+
+_LOADED_NEXT: ContextVar[bool] = ContextVar("weights are loaded next", default=False)
+
+
+@contextmanager
+def weights_loaded_next() -> Iterator[None]:
+    """Within the block, `orthogonal_initialization` leaves PyTorch's own weights: others are loaded next, and it takes its time."""
+    token = _LOADED_NEXT.set(True)
+    try:
+        yield
+    finally:
+        _LOADED_NEXT.reset(token)
 
 
 def dcgan_initialization(module: nn.Module) -> None:
@@ -22,3 +38,16 @@ def he_initialization(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight, 0.2)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def orthogonal_initialization(module: nn.Module) -> None:
+    """Saxe et al. (ICLR 2014) as StackGAN++ has it: orthogonal matrices, biases of linear layers 0, batch-norm scales N(1, 0.02)."""
+    if _LOADED_NEXT.get():
+        return
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        nn.init.orthogonal_(module.weight)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and module.affine:
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)

@@ -57,7 +57,7 @@ def test_two_players_share_the_gradient_of_one_loss(flowers: GardenPictures) -> 
     assert batch.counterfactual_captions is not None
     text = model.encoder(captions + batch.counterfactual_captions)
     regions, pictures = model.picture_side(batch.pictures)
-    losses, _ = model._losses(text, regions, pictures, captions, batch.counterfactual_captions, batch.classes)
+    losses, _ = model.losses(text, regions, pictures, captions, batch.counterfactual_captions, batch.classes)
     whole = losses["words"] + losses["sentences"]
     for update in updates:
         torch.testing.assert_close(update.loss, whole)
@@ -73,7 +73,7 @@ def _again(model: DAMSM, batch: Batch):
     for player in model.players():
         text = model.encoder(captions + (batch.counterfactual_captions or []))
         regions, pictures = model.picture_side(batch.pictures)
-        losses, _ = model._losses(text, regions, pictures, captions, batch.counterfactual_captions or [], batch.classes)
+        losses, _ = model.losses(text, regions, pictures, captions, batch.counterfactual_captions or [], batch.classes)
         yield player, losses["words"] + losses["sentences"]
 
 

@@ -11,6 +11,7 @@ from limner.core.errors import CheckpointError, unknown_name
 KINDS = {
     "char-cnn-rnn": "the text encoder of Reed et al. (CVPR 2016): a .pth file of the PyTorch port, for --text.encoder",
     "dcgan-cls": "generator and discriminator of the PyTorch port of GAN-CLS: gen_N.pth, disc_N.pth",
+    "attngan": "AttnGAN's generator, with its text encoder and discriminators: netG_epoch_N.pth, text_encoderN.pth, netD0.pth ...",
     "clip": "OpenAI's or open_clip's weights of CLIP: a matching model, which also classifies pictures",
     "damsm": "AttnGAN's text encoder, alone or with its image encoder: text_encoderN.pth, image_encoderN.pth",
 }
