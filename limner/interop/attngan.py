@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from limner.core.errors import CheckpointError, SettingsError
@@ -57,7 +58,7 @@ def import_attngan(files: Sequence[Path], out: Path, encoder: TextEncoder | None
 
 
 def read_attngan(files: Sequence[Path], *, mixed_padding: bool = False) -> tuple[AttnGAN, list[str]]:
-    """The authors' files as a method in evaluation mode, and the players whose weights they held; another player's network is fresh."""
+    """The authors' files as a method in evaluation mode, and the players whose weights they held; another player's weights are 0."""
     states: dict[str, dict[str, Tensor]] = {}
     for path in files:
         player, state = _read(path)
@@ -66,7 +67,9 @@ def read_attngan(files: Sequence[Path], *, mixed_padding: bool = False) -> tuple
         states[player] = state
     if "generator" not in states:
         raise SettingsError("no generator among the files: give the authors' netG_epoch_N.pth (or bird_AttnGAN2.pth)")
-    method = AttnGAN(*_sizes(states, mixed_padding))
+    with torch.device("meta"):  # initial weights, which these replace, would take longer than all else
+        method = AttnGAN(*_sizes(states, mixed_padding))
+    method._apply(lambda value: torch.zeros_like(value, device="cpu"))
     players = method.players()
     for player, state in states.items():
         if player not in players:
