@@ -15,7 +15,6 @@ from limner.core.method import Conditions
 from limner.interop.networks import keep_imported
 from limner.interop.state_dicts import read_state_dict
 from limner.methods.attngan import NAME, AttnGAN, AttnGANSettings, discriminator_name
-from limner.nn.trees import ScaleDiscriminator
 from limner.text.encoder import TextEncoder
 
 SOURCE = "github.com/taoxugit/AttnGAN"

@@ -9,10 +9,10 @@ file follows that code (github.com/taoxugit/AttnGAN, commit 0d000e6) where paper
 - the weights of the losses' terms, and a mismatched pair where the paper has none (`limner.nn.joint_losses`);
 - the KL term is a mean over numbers where the paper sums.
 
-Other than in the code: a place never sees the padding of its caption (theirs mixes the batch's masks: `mixed_padding`); the running average
-takes in the batch statistics too, which theirs leaves out; captions need no order by length. Never published: final sizes other than 256 px,
-mismatched pairs from elsewhere than the batch, discriminators without normalisation, and what later branches read where attention is off
-(here the condition, as in StackGAN++).
+Other than in the code: a place never sees the padding of its caption (theirs mixes the batch's masks: `mixed_padding`); the running
+average takes in the batch statistics too, which theirs leaves out; captions need no order by length. Never published: final sizes other
+than 256 px, mismatched pairs from elsewhere than the batch, discriminators without normalisation, and what later branches read where
+attention is off (here the condition, as in StackGAN++).
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class AttnGANSettings:
             raise SettingsError(f"method.counterfactual is {self.counterfactual}, but must lie between 0 and 1")
         if self.matching_weight and self.matching is None:
             raise SettingsError(
-                f"method.matching-weight is {self.matching_weight} with no matching model: give --method.matching the run of a trained damsm"
+                f"method.matching-weight is {self.matching_weight} with no matching model: give --method.matching the run of a damsm"
             )
         if self.gradient_penalty and self.discriminator_normalization:
             raise SettingsError("method.gradient-penalty wants each picture judged by itself: add --method.no-discriminator-normalization")
@@ -146,9 +146,9 @@ class AttnGAN(Method):
             method={
                 "branches": 2,
                 "condition_width": 64,
-                "generator_channels": 16,
+                "generator_channels": 12,
                 "discriminator_channels": 16,
-                "residual_blocks": 1,
+                "residual_blocks": 0,
                 "mismatch": "caption",
                 "counterfactual": 0.75,
                 "gradient_penalty": 1.0,
@@ -257,7 +257,7 @@ class AttnGAN(Method):
         return AttnGANNoise(z, gaussian((self.settings.condition_width,), seed, samples, f"{stream} condition"))
 
     def paint(self, text: TextFeatures, noise: Noise) -> Painting:
-        """With `extras` "attention-S", [B, T, S, S]: how much each place of the map of side S looked at each word, painting twice as large."""
+        """With `extras` "attention-S", [B, T, S, S]: how much each place of the map of side S looked at each word, to paint 2 S."""
         assert isinstance(noise, AttnGANNoise)
         (*stages, images), attention = self.generator(noise, self.generator.condition(text.sentence), text)
         return Painting(images, tuple(stages), {f"attention-{maps.shape[-1]}": maps for maps in attention})

@@ -21,7 +21,7 @@ from limner.core.method import Conditions, Progress
 from limner.core.text import TextFeatures
 from limner.interop.attngan import import_attngan, read_attngan
 from limner.interop.networks import load_networks
-from limner.matching.damsm import TRAINED, DAMSM, DAMSMSettings
+from limner.matching.damsm import DAMSM, TRAINED, DAMSMSettings
 from limner.methods.attngan import GUIDE, AttnGAN, AttnGANNoise
 from limner.nn.joint_losses import discriminator_update
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
@@ -219,7 +219,7 @@ def test_the_generator_learns_alike(golden: Golden, method: AttnGAN, monkeypatch
 
 
 def same_norms(stored: dict[str, float], file: Path, module: nn.Module, loss: Tensor) -> int:
-    """Compare the norm of the loss's gradient by every parameter; which one has which of the authors' names, its values in the file tell."""
+    """Compare the norm of the loss's gradient by every parameter, which its values in the file tell apart."""
     names, parameters = zip(*module.named_parameters(), strict=True)
     computed = {name: float(value.norm()) for name, value in zip(names, torch.autograd.grad(loss, parameters), strict=True)}
     values = torch.load(file, weights_only=True)
