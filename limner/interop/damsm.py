@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from limner.core.errors import CheckpointError, DataError
 from limner.core.files import sha256
 from limner.core.method import Conditions
+from limner.interop.captions_pickle import read_captions_pickle
 from limner.interop.state_dicts import read_state_dict
 from limner.matching.damsm import DAMSM, INSIDE, DAMSMSettings
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
@@ -18,7 +19,9 @@ _HEADS = {"emb_features.": "to_regions.", "emb_cnn_code.": "to_picture."}
 
 
 def read_words(path: Path) -> list[str]:
-    """The words of a vocabulary file: UTF-8 text, one a line, in the order of their ids from 1."""
+    """The words of a vocabulary file, in the order of their ids from 1: the authors' `.pickle`, or UTF-8 text with one a line."""
+    if path.suffix in (".pickle", ".pkl"):
+        return read_captions_pickle(path).words
     try:
         words = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

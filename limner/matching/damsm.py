@@ -224,7 +224,7 @@ class DAMSM(MatchingModel):
         if self.log_sharpness is not None:
             parts.append(self.log_sharpness)
         met = [value.detach().requires_grad_() for value in parts]
-        sharpness = met[4].exp().clamp(max=HIGHEST_SHARPNESS) if len(met) > 4 else torch.tensor(self.sharpness, device=regions.device)
+        sharpness = self._sharpness(met[4] if len(met) > 4 else None, regions.device)
         losses, metrics = self._losses(TextFeatures(met[1], met[0], text.mask), met[2], met[3], captions, batch.classes, sharpness)
         loss = sum(losses.values(), torch.zeros((), device=regions.device))
         carried = list(zip(parts, torch.autograd.grad(loss, met), strict=True))
@@ -233,6 +233,19 @@ class DAMSM(MatchingModel):
             metrics["sharpness"] = sharpness.detach()
         yield Update("text", _carried(loss, carried[:2]), metrics)
         yield Update("pictures", _carried(loss, carried[2:]))
+
+    def _sharpness(self, logarithm: Tensor | None, device: torch.device) -> Tensor:
+        """What multiplies the scores of sentences."""
+        return torch.tensor(self.sharpness, device=device) if logarithm is None else logarithm.exp().clamp(max=HIGHEST_SHARPNESS)
+
+    def losses(
+        self, text: TextFeatures, regions: Tensor, pictures: Tensor, captions: Sequence[str], classes: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """How badly B pictures and their captions, one each, find each other: losses by "words" and "sentences", and what was found.
+
+        text: the captions' features; regions [B, D, R] and pictures [B, D]: what the picture side gives; classes: [B], or None.
+        """
+        return self._losses(text, regions, pictures, [list(captions)], classes, self._sharpness(self.log_sharpness, regions.device))
 
     def _losses(
         self, text: TextFeatures, regions: Tensor, pictures: Tensor, captions: list[list[str]], classes: Tensor | None, sharpness: Tensor

@@ -13,11 +13,11 @@ from limner.cli.arguments import parse
 from limner.cli.import_ import refuse_existing
 
 DESCRIPTION = """Turn AttnGAN's encoders (taoxugit/AttnGAN) into a text encoder or, both together, into a matching model.
-The words are part of the weights: give those of the captions.pickle that belongs to them, one a line, in the order of their ids from 1.
+The words are part of the weights: give the captions.pickle that belongs to them, or its words one a line, in the order of their ids from 1.
 
 examples:
-  limner import damsm text_encoder200.pth --words words.txt --out encoders/birds
-  limner import damsm text_encoder200.pth image_encoder200.pth --words words.txt --out models/birds-damsm"""
+  limner import damsm text_encoder200.pth --words captions.pickle --out encoders/birds
+  limner import damsm text_encoder200.pth image_encoder200.pth --words captions.pickle --out models/birds-damsm"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class DAMSMArguments:
     image: Annotated[Positional[Path | None], arg(metavar="IMAGE_ENCODER")] = None
     """Their image_encoderN.pth: makes a matching model. Without it the text encoder alone is kept."""
     words: Annotated[Path, arg(metavar="FILE")]
-    """The vocabulary that they were trained with: one word a line, that of id 1 first."""
+    """The vocabulary that they were trained with: its captions.pickle, or a text of one word a line, that of id 1 first."""
     out: Annotated[Path, arg(metavar="DIR")]
     """The folder to write; it must not exist yet."""
     maximum_words: Annotated[int, arg(metavar="N")] = 18

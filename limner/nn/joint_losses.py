@@ -1,0 +1,98 @@
+"""The joint conditional and unconditional losses of AttnGAN and its heirs (Xu et al., CVPR 2018, arXiv:1711.10485, Eq. 4 to 6).
+
+Every scale's discriminator is asked two questions: does the picture look real, and does it match the sentence? The weights of the terms
+are the authors' code's: real pairs and real pictures one half each, mismatched pairs, generated pairs and generated pictures one third
+each; without the first question, real + (mismatched + generated) / 2. The paper gives every term one half and has no mismatched pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from limner.core.batch import Batch
+from limner.core.method import Update
+from limner.nn.matching_aware import bce
+from limner.nn.penalties import zero_centred_penalty
+from limner.nn.trees import ScaleDiscriminator
+
+Mismatch = Literal["shift", "picture", "caption"]
+Logits = Mapping[str, Tensor]
+
+
+def discriminator_loss(matching: Logits, reality: Logits) -> Tensor:
+    """BCE of one scale's verdicts.
+
+    matching: "real", "mismatched" and "fake" pairs, [B] logits each. reality: "real" and "fake" pictures, or empty where that is not asked.
+    """
+    real, wrong = bce(matching["real"], 1.0), bce(matching["mismatched"], 0.0) + bce(matching["fake"], 0.0)
+    if not reality:
+        return real + wrong / 2.0
+    return (bce(reality["real"], 1.0) + real) / 2.0 + (bce(reality["fake"], 0.0) + wrong) / 3.0
+
+
+def fooling_loss(matching: Tensor, reality: Tensor | None) -> Tensor:
+    """BCE of one scale's verdicts [B] on generated pictures against 1; reality: None where that is not asked."""
+    return bce(matching, 1.0) if reality is None else bce(matching, 1.0) + bce(reality, 1.0)
+
+
+def discriminator_update(
+    player: str,
+    judge: ScaleDiscriminator,
+    batch: Batch,
+    fake: Tensor,
+    sentence: Tensor,
+    *,
+    mismatch: Mismatch,
+    counterfactual: float = 0.0,
+    penalty: float = 0.0,
+) -> Update:
+    """One scale's turn against generated pictures [B, 3, r, r], which pass no gradient on; sentence: the batch's, [B, D].
+
+    mismatch, counterfactual: as in `mismatched_pairs`. penalty: weight of R1 in this step; 0 leaves it out.
+    """
+    pictures = batch.image(fake.shape[-1])
+    codes = {"real": judge.look(pictures), "fake": judge.look(fake.detach())}
+    matching = {name: judge.match(code, sentence) for name, code in codes.items()}
+    matching["mismatched"] = judge.match(*mismatched_pairs(judge, batch, pictures, codes["real"], sentence, mismatch, counterfactual))
+    reality = {} if judge.reality is None else {name: judge.judge(code) for name, code in codes.items()}
+    loss = discriminator_loss(matching, reality)
+    metrics = {name: logits.detach().sigmoid().mean() for name, logits in matching.items()}
+    metrics |= {f"{name}_unconditional": logits.detach().sigmoid().mean() for name, logits in reality.items()}
+    if penalty:
+
+        def verdict(seen: Tensor) -> Tensor:
+            code = judge.look(seen)
+            match = judge.match(code, sentence.float())
+            return match if judge.reality is None else (match + judge.judge(code)) / 2.0
+
+        smoothness = zero_centred_penalty(verdict, pictures)
+        loss = loss + penalty * smoothness
+        metrics["penalty"] = smoothness.detach()
+    return Update(player, loss, metrics)
+
+
+def mismatched_pairs(
+    judge: ScaleDiscriminator, batch: Batch, pictures: Tensor, code: Tensor, sentence: Tensor, mismatch: Mismatch, counterfactual: float
+) -> tuple[Tensor, Tensor]:
+    """Picture codes and sentences that do not belong together.
+
+    pictures, code: the batch's at this scale, and what the judge saw in them. mismatch: `shift` gives each picture the next one's sentence
+    and leaves the last picture out, as the authors do, whatever the two are; `caption` the sentence of another picture, of another class
+    where classes are known; `picture` exchanges the picture instead. counterfactual: share of the pairs that keep the picture and have
+    `batch.counterfactual`.
+    """
+    count = round(counterfactual * len(batch))
+    if mismatch == "shift":
+        code, wrong = code[:-1], sentence[1:]
+    else:
+        wrong = batch.mismatched.text.sentence if mismatch == "caption" and count < len(batch) else sentence
+        if mismatch == "picture" and count < len(batch):
+            code = judge.look(torch.cat([pictures[:count], batch.mismatched.image(pictures.shape[-1])[count:]]))
+    if count:
+        assert batch.counterfactual is not None
+        wrong = torch.cat([batch.counterfactual.sentence[: len(code)][:count], wrong[count:]])
+    return code, wrong

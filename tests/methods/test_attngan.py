@@ -1,0 +1,236 @@
+"""AttnGAN: every setting's branch, words that matter, the matching term, exact resume. That it is the authors' is for tests/parity."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from limner.core.batch import Batch
+from limner.core.errors import CheckpointError, SettingsError
+from limner.core.method import Conditions, Progress
+from limner.core.recipes import from_preset
+from limner.core.settings import Recipe
+from limner.core.text import TextFeatures
+from limner.matching.damsm import DAMSM, TRAINED, DAMSMSettings
+from limner.matching.guidance import as_seen
+from limner.matching.saving import save_matching
+from limner.methods.attngan import GUIDE, AttnGAN, AttnGANSettings
+from limner.model import load
+from limner.nn.penalties import zero_centred_penalty
+from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
+from limner.training.checkpoints import Checkpoints
+from limner.training.run import train
+
+SENTENCE, WORD, LONGEST = 6, 5, 4
+PROGRESS = Progress(phase="gan", step=0, steps=10, images=0, epoch=0.0)
+SMALL = AttnGANSettings(
+    branches=2, noise_width=3, condition_width=4, generator_channels=2, discriminator_channels=2, residual_blocks=1, batch_size=4
+)
+CAPTIONS = ["a red bird", "a blue bird", "a bird", "a small bird"]
+
+
+def build(resolution: int = 32, **values: Any) -> AttnGAN:
+    torch.manual_seed(0)
+    settings = dataclasses.replace(SMALL, **values)
+    return AttnGAN(settings, Conditions(resolution=resolution, sentence_width=SENTENCE, word_width=WORD))
+
+
+def make_text(size: int, generator: torch.Generator) -> TextFeatures:
+    mask = torch.arange(LONGEST) < torch.randint(1, LONGEST + 1, (size, 1), generator=generator)
+    words = torch.randn(size, LONGEST, WORD, generator=generator) * mask[..., None]
+    return TextFeatures(torch.randn(size, SENTENCE, generator=generator), words, mask)
+
+
+def make_batch(size: int = 4, resolution: int = 32) -> Batch:
+    generator = torch.Generator().manual_seed(1)
+
+    def one() -> Batch:
+        return Batch(
+            pictures=torch.rand(size, 3, resolution, resolution, generator=generator) * 2 - 1,
+            captions=[[caption] for caption in CAPTIONS],
+            texts=(make_text(size, generator),),
+            indices=np.arange(size),
+            samples=np.arange(size),
+            seed=0,
+            counterfactual=make_text(size, generator),
+        )
+
+    batch, other = one(), one()
+    batch.make_mismatched = lambda: other
+    return batch
+
+
+def save_damsm(folder: Path, resolution: int = 16) -> Path:
+    torch.manual_seed(3)
+    settings = DAMSMSettings(pictures=TRAINED, width=8, picture_channels=2, word_embedding=3)
+    encoder = LSTMEncoder(Vocabulary(["a", "bird", "red", "blue", "small"]), LSTMSettings(width=8, word_embedding=3))
+    model = DAMSM(settings, Conditions(resolution=resolution, sentence_width=8, word_width=8), encoder)
+    save_matching(folder, "damsm", model, {}, "a card")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("resolution", "values"),
+    [
+        (32, {}),
+        (64, {"branches": 3}),
+        (16, {"branches": 1}),
+        (32, {"last_picture_only": True, "residual_blocks": 0, "unconditional_loss": False}),
+        (32, {"attention": False}),
+        (32, {"mixed_padding": True}),
+        (32, {"mismatch": "picture", "counterfactual": 0.5}),
+        (32, {"mismatch": "caption", "counterfactual": 0.5, "gradient_penalty": 1.0, "discriminator_normalization": False}),
+        (32, {"mismatch": "shift", "counterfactual": 1.0, "divergence_weight": 0.0}),
+    ],
+)
+def test_every_setting_takes_a_step_that_moves_its_player_alone(resolution: int, values: dict[str, Any]) -> None:
+    method, batch = build(resolution, **values), make_batch(resolution=resolution)
+    players, turns = method.players(), []
+    for update in method.training_step(batch, PROGRESS):
+        own = list(players[update.player].module.parameters())
+        gradients = torch.autograd.grad(update.loss, own)
+        assert update.loss.isfinite() and all(gradient.isfinite().all() for gradient in gradients)
+        others = [value for name, player in players.items() if name != update.player for value in player.module.parameters()]
+        before = [value.clone() for value in others]
+        with torch.no_grad():
+            for value, gradient in zip(own, gradients, strict=True):
+                value -= 0.01 * gradient
+        assert all(map(torch.equal, before, others))
+        turns.append(update.player)
+    branches, single = method.settings.branches, method.settings.last_picture_only
+    sides = [resolution // 2**level for level in range(branches)][::-1][-1 if single else 0 :]
+    assert turns == [*(f"discriminator-{side}" for side in sides), "generator"]
+    painting = method.eval().paint(batch.text, method.draw_noise(0, np.arange(4)))
+    assert [picture.shape[-1] for picture in (*painting.stages, painting.images)] == sides
+    attended = [f"attention-{resolution // 2**level}" for level in range(branches - 1, 0, -1)] if method.settings.attention else []
+    assert list(painting.extras) == attended
+    for name, maps in painting.extras.items():
+        assert maps.shape == (4, LONGEST, *[int(name.split("-")[1])] * 2)
+
+
+def test_the_penalty_is_of_each_scale_s_pictures() -> None:
+    method, batch = build(gradient_penalty=2.0, penalty_every=3, discriminator_normalization=False), make_batch()
+    plain = build(discriminator_normalization=False)
+    penalised, without = (next(one.training_step(batch, PROGRESS)).loss for one in (method, plain))
+    judge, sentence = method.discriminators[0], batch.text.sentence
+    penalty = zero_centred_penalty(
+        lambda seen: (judge.match(judge.look(seen), sentence) + judge.judge(judge.look(seen))) / 2, batch.image(16)
+    )
+    torch.testing.assert_close(penalised, without + 2.0 * 3 * penalty)
+    later = dataclasses.replace(PROGRESS, step=1)
+    torch.testing.assert_close(next(method.training_step(batch, later)).loss, next(plain.training_step(batch, later)).loss)
+
+
+@pytest.mark.parametrize("mismatch", ["shift", "picture", "caption"])
+def test_mismatched_pairs(mismatch: str) -> None:
+    """(real_u + real_c) / 2 + (fake_u + fake_c + mismatched_c) / 3, with the mismatched pairs that were asked for."""
+    method, batch = build(mismatch=mismatch, counterfactual=0.5).eval(), make_batch()
+    update = next(method.training_step(batch, PROGRESS))
+    judge, sentence = method.discriminators[0], batch.text.sentence
+    (fake, _), _ = method.generator(method.noise(batch, "generator"), method.generator.condition(sentence), batch.text)
+    real, seen, pictures = judge.look(batch.image(16)), judge.look(fake), batch.image(16)
+    changed = batch.counterfactual.sentence[:2]  # type: ignore[union-attr]
+    if mismatch == "shift":
+        wrong = judge.match(real[:3], torch.cat([changed, sentence[3:]]))
+    elif mismatch == "caption":
+        wrong = judge.match(real, torch.cat([changed, batch.mismatched.text.sentence[2:]]))
+    else:
+        wrong = judge.match(judge.look(torch.cat([pictures[:2], batch.mismatched.image(16)[2:]])), torch.cat([changed, sentence[2:]]))
+    yes, no = (
+        F.softplus(-judge.judge(real)).mean() + F.softplus(-judge.match(real, sentence)).mean(),
+        F.softplus(judge.judge(seen)).mean(),
+    )
+    expected = yes / 2 + (no + F.softplus(judge.match(seen, sentence)).mean() + F.softplus(wrong).mean()) / 3
+    torch.testing.assert_close(update.loss, expected)
+
+
+def test_words_matter_and_padding_does_not() -> None:
+    method, text = build().eval(), make_text(3, torch.Generator().manual_seed(5))
+    noise = method.draw_noise(0, np.arange(3))
+    painting = method.paint(text, noise)
+    longer = TextFeatures(text.sentence, F.pad(text.words, (0, 0, 0, 2), value=9.0), F.pad(text.mask, (0, 2)))  # type: ignore[arg-type]
+    torch.testing.assert_close(method.paint(longer, noise).images, painting.images)
+    other = method.paint(dataclasses.replace(text, words=-text.words), noise)  # type: ignore[operator]
+    torch.testing.assert_close(other.stages[0], painting.stages[0])
+    assert not torch.allclose(other.images, painting.images)
+    torch.testing.assert_close(method.paint(text[1:2], noise[1:2]).images, painting.images[1:2], rtol=0, atol=1e-5)
+
+
+def test_the_matching_term_reaches_the_last_picture_alone(tmp_path: Path) -> None:
+    method, batch = build(matching=str(save_damsm(tmp_path / "damsm")), matching_weight=2.0), make_batch()
+    method.begin(method.phases()[0])
+    guide = method.guides[GUIDE]
+    method.begin(method.phases()[0])
+    assert method.guides[GUIDE] is guide and not any(name.startswith("guide") for name in method.state_dict())
+    *_, guided = method.training_step(batch, PROGRESS)
+    unguided = build()
+    *_, plain = unguided.training_step(batch, PROGRESS)
+    added = 2.0 * (guided.metrics["matching_words"] + guided.metrics["matching_sentences"])
+    torch.testing.assert_close(guided.loss, plain.loss + added)
+    gradients = [
+        torch.autograd.grad(loss, [picture[0].weight for picture in one.generator.pictures])  # type: ignore[index]
+        for one, loss in ((method, guided.loss), (unguided, plain.loss))
+    ]
+    torch.testing.assert_close(gradients[0][0], gradients[1][0])  # the coarse picture's
+    assert not torch.allclose(gradients[0][1], gradients[1][1])
+
+
+@pytest.mark.parametrize("side", [8, 16, 32])
+def test_a_guide_sees_pictures_as_it_was_trained_to(side: int) -> None:
+    settings = DAMSMSettings(pictures=TRAINED, width=8, picture_channels=2, word_embedding=3)
+    encoder = LSTMEncoder(Vocabulary(["a"]), LSTMSettings(width=8, word_embedding=3))
+    guide = DAMSM(settings, Conditions(resolution=16, sentence_width=8, word_width=8), encoder)
+    pictures = torch.rand(2, 3, side, side)
+    seen = as_seen(guide, pictures)
+    assert seen.shape == (2, 3, 16, 16) and guide.picture_side(seen)[0].shape == (2, 8, 16)
+    torch.testing.assert_close(seen.mean(), pictures.mean(), rtol=0.05, atol=0)
+
+
+def test_what_is_refused(tmp_path: Path) -> None:
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"matching_weight": 5.0}, "matching-weight is 5.0 with no matching model: give --method.matching"),
+        ({"counterfactual": 1.5}, "counterfactual is 1.5"),
+        ({"gradient_penalty": 1.0}, "add --method.no-discriminator-normalization"),
+        ({"branches": 0}, "branches is 0"),
+        ({"branches": 4}, "with 4 branches: the first would be below 8 px, give 3"),
+    ]
+    for values, words in cases:
+        with pytest.raises(SettingsError, match=words):
+            build(**values)
+    with pytest.raises(SettingsError, match="reads words, which this text encoder does not give: give --text.encoder"):
+        AttnGAN(SMALL, Conditions(resolution=32, sentence_width=SENTENCE))
+    AttnGAN(dataclasses.replace(SMALL, attention=False), Conditions(resolution=32, sentence_width=SENTENCE))
+    with pytest.raises(CheckpointError, match="no matching model"):
+        build(matching=str(tmp_path)).begin(build().phases()[0])
+
+
+def tiny(steps: int, matching: Path) -> Recipe:
+    recipe = from_preset("attngan", "cpu", "garden", 16)
+    small = {"generator_channels": 2, "discriminator_channels": 2, "condition_width": 4, "batch_size": 8, "penalty_every": 3}
+    return dataclasses.replace(
+        recipe,
+        method_settings=dataclasses.replace(recipe.method_settings, **small, matching=str(matching)),
+        training=dataclasses.replace(recipe.training, steps=steps, log_every=4, checkpoint_every=4, sample_every=1000, device="cpu"),
+        data_settings=dataclasses.replace(recipe.data_settings, garden_pictures=60),
+    )
+
+
+def test_a_run_goes_on_exactly_and_paints_without_its_guide(tmp_path: Path) -> None:
+    matching = save_damsm(tmp_path / "damsm")
+    train(tiny(8, matching), tmp_path / "straight")
+    train(tiny(4, matching), tmp_path / "halted")
+    train(tiny(8, matching), tmp_path / "halted", resume=True)
+    one, other = (Checkpoints(tmp_path / name).load() for name in ("straight", "halted"))
+    assert one is not None and other is not None
+    assert all(torch.equal(value, other["modules"]["method"][name]) for name, value in one["modules"]["method"].items())
+    assert not any("guide" in name or "picture_side" in name for name in one["modules"]["method"])
+    shutil.rmtree(matching)
+    pictures = load(tmp_path / "straight").stages(["a red flower with five petals"], [0])
+    assert [picture.shape for picture in pictures] == [(1, 8, 8, 3), (1, 16, 16, 3)]
