@@ -58,7 +58,7 @@ def _groups(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
         elif "gradient_norm" in figure:
             title = "gradient norms"
         else:
-            title = f"what the {player} says" if player == "discriminator" else player or figure.replace("_", " ")
+            title = f"what the {player} says" if _judges(player) else player or figure.replace("_", " ")
         groups.setdefault(title, []).append(name)
     return dict(sorted(groups.items(), key=lambda group: (group[0] != "losses", group[0] == "images a second")))
 
@@ -66,9 +66,14 @@ def _groups(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 def _label(name: str) -> str:
     """`discriminator/real` -> D(real); `generator/loss` -> generator."""
     player, _, figure = name.rpartition("/")
-    if player == "discriminator" and figure != "loss":
+    if _judges(player) and figure not in ("loss", "gradient_norm"):
         return f"D({figure.replace('_', ' ')})"
     return (player if figure in ("loss", "gradient_norm") else figure).replace("_", " ")
+
+
+def _judges(player: str) -> bool:
+    """Whether a player is a discriminator; methods with several name them `discriminator-64` or so."""
+    return player.split("-")[0] == "discriminator"
 
 
 def _drawable(value: Any) -> bool:

@@ -35,8 +35,9 @@ class SampleGrid:
         self.captions = self._choose(recipe, train) if captioned else [""] * CAPTIONS
         self.numbers = np.tile(np.arange(PICTURES), len(self.captions)) if captioned else np.arange(CAPTIONS * PICTURES)
 
-        real = random.permutation(len(train), self.seed, "real pictures beside the samples")[:REAL_PICTURES]
-        self.real_distance = mean_distance(at_resolution(train, recipe.resolution).read(np.sort(real)))
+        self._train = train
+        self._real = np.sort(random.permutation(len(train), self.seed, "real pictures beside the samples")[:REAL_PICTURES])
+        self._real_distances: dict[int, float] = {}
 
     def _choose(self, recipe: Recipe, train: CaptionedPictures) -> list[str]:
         held_out = "test" if recipe.data_settings.trainval else "val"
@@ -61,4 +62,7 @@ class SampleGrid:
 
     def diversity(self, pictures: NDArray[np.uint8]) -> dict[str, float]:
         """How much painted pictures differ, beside real ones, for the log."""
-        return diversity(pictures, self.real_distance)
+        side = pictures.shape[-2]  # which a method that grows changes
+        if side not in self._real_distances:
+            self._real_distances[side] = mean_distance(at_resolution(self._train, side).read(self._real))
+        return diversity(pictures, self._real_distances[side])
