@@ -94,7 +94,7 @@ class ACGANSettings:
     counterfactual: float = 0.0
     """With `auxiliary: caption`, the share of pictures whose own caption, made wrong in one attribute or word, is a choice too."""
     gradient_penalty: float = 0.0
-    """Weight of R1, which keeps the discriminator smooth around real pictures (Mescheder et al., ICML 2018); 0 as published."""
+    """Weight of R1, which keeps all its answers smooth around real pictures (Mescheder et al., ICML 2018); 0 as published."""
     penalty_every: int = 8
     """Steps between two gradient penalties, each that many times as heavy (Karras et al., CVPR 2020)."""
     learning_rate: float = 2e-4
