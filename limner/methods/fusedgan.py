@@ -62,7 +62,7 @@ class FusedGANSettings:
     """Train the unconditional branch too, as published; without it, the conditional branch is all there is to shape the trunk."""
     unpaired: bool = True
     """Show the unconditional discriminator all pictures of the split, captioned or not, as published; without it, the batch's own."""
-    divergence: float = 2.0
+    divergence_weight: float = 2.0
     """Weight of the augmentation's KL divergence from the standard normal."""
     captions: int = 1
     """Captions of a picture whose mean embedding is the condition."""
@@ -90,7 +90,7 @@ class FusedGANSettings:
     """Pictures of each branch a step, over all processes."""
 
     def __post_init__(self) -> None:
-        at_least(self, "method", 0, "residual_blocks", "divergence", "gradient_penalty", "halve_every")
+        at_least(self, "method", 0, "residual_blocks", "divergence_weight", "gradient_penalty", "halve_every")
         at_least(
             self, "method", 1, "noise_width", "text_width", "generator_channels", "discriminator_channels", "captions", "penalty_every"
         )
@@ -130,6 +130,7 @@ class FusedGAN(Method):
                 "discriminator_channels": 16,
                 "mismatch": "caption",
                 "counterfactual": 0.75,
+                "divergence_weight": 0.05,
                 "gradient_penalty": 1.0,
                 "discriminator_normalization": False,
                 "batch_size": 32,
@@ -204,7 +205,7 @@ class FusedGAN(Method):
         yield self._discriminator_update(batch, sentence, fake.detach(), penalise)
         fooling, divergence = bce(self.discriminator(fake, sentence), 1.0), condition.divergence()
         metrics = {"conditional": fooling.detach(), "divergence": divergence.detach()}
-        yield Update("generator", fooling + self.settings.divergence * divergence, metrics)
+        yield Update("generator", fooling + self.settings.divergence_weight * divergence, metrics)
 
     def _discriminator_update(self, batch: Batch, sentence: Tensor, fake: Tensor, penalise: bool) -> Update:
         """BCE(real, 1) + w BCE(mismatched, 0) + (1 - w) BCE(fake, 0), pairs of a picture and a sentence."""

@@ -151,6 +151,7 @@ class HDGAN(Method):
                 "captions": 1,
                 "mismatch": "caption",
                 "counterfactual": 0.75,
+                "divergence_weight": 0.05,
                 "gradient_penalty": 1.0,
                 "discriminator_normalization": False,
                 "batch_size": 32,

@@ -78,7 +78,7 @@ class PPANSettings:
     """Weight of the loss of the discriminators' patch maps, which judge pictures place by place; 0 trains without."""
     class_weight: float = 1.0
     """Weight of the class loss in both networks; 0 trains without, as pictures without classes need."""
-    divergence: float = 2.0
+    divergence_weight: float = 2.0
     """Weight of the augmentation's KL divergence from the standard normal."""
     captions: int = 1
     """Captions of a picture whose mean embedding is the condition."""
@@ -106,7 +106,7 @@ class PPANSettings:
     """Pictures a step, over all processes."""
 
     def __post_init__(self) -> None:
-        at_least(self, "method", 0, "perceptual", "local_weight", "class_weight", "divergence", "gradient_penalty", "halve_every")
+        at_least(self, "method", 0, "perceptual", "local_weight", "class_weight", "divergence_weight", "gradient_penalty", "halve_every")
         at_least(self, "method", 1, "noise_width", "text_width", "scales", "generator_channels", "pyramid_channels")
         at_least(self, "method", 1, "discriminator_channels", "captions", "penalty_every")
         at_least(self, "method", 2, "batch_size")
@@ -150,6 +150,7 @@ class PPAN(Method):
                 "perceptual_sizes": "largest",
                 "mismatch": "caption",
                 "counterfactual": 0.75,
+                "divergence_weight": 0.05,
                 "gradient_penalty": 1.0,
                 "discriminator_normalization": False,
                 "batch_size": 32,
@@ -240,7 +241,7 @@ class PPAN(Method):
 
     def _generator_update(self, batch: Batch, sentence: Tensor, fakes: list[Tensor], condition: GaussianCondition) -> Update:
         settings, divergence = self.settings, condition.divergence()
-        loss, metrics = settings.divergence * divergence, {"divergence": divergence.detach()}
+        loss, metrics = settings.divergence_weight * divergence, {"divergence": divergence.detach()}
         for judge, fake in zip(self._judges(), fakes, strict=True):
             verdict = judge(fake, sentence)
             loss = loss + bce(verdict.pair, 1.0)

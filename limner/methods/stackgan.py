@@ -150,6 +150,7 @@ class StackGAN(Method):
                 "residual_blocks": 1,
                 "activation": "leaky-relu",
                 "discriminator_text": "sentence",
+                "divergence_weight": 0.05,
                 "mismatch": "caption",
                 "counterfactual": 0.75,
                 "moving_statistics": False,

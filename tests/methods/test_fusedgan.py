@@ -72,7 +72,7 @@ def test_unconditional_losses(unpaired: bool) -> None:
 @pytest.mark.parametrize("mismatch", ["picture", "caption"])
 def test_conditional_losses(mismatch: str) -> None:
     """The matching-aware pairs of D_c; the generator's loss with the divergence of the text's Gaussian."""
-    method, batch = build(mismatch=mismatch, mismatch_weight=0.3, divergence=1.5).eval(), make_batch()
+    method, batch = build(mismatch=mismatch, mismatch_weight=0.3, divergence_weight=1.5).eval(), make_batch()
     sentence = (batch.texts[0].sentence + batch.texts[1].sentence) / 2
     other = (batch.mismatched.texts[0].sentence + batch.mismatched.texts[1].sentence) / 2
     noise, judge, generator = method.noise(batch, "conditional"), method.discriminator, method.generator

@@ -75,7 +75,7 @@ def smaller(pictures: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("mismatch", ["picture", "caption"])
 def test_losses(mismatch: str) -> None:
     """The sum over sizes of pairs and places, classes at the largest, the perceptual term and the divergence, by formulas of their own."""
-    weights = {"local_weight": 0.5, "class_weight": 0.25, "perceptual": 2.0, "divergence": 1.5, "mismatch_weight": 0.3}
+    weights = {"local_weight": 0.5, "class_weight": 0.25, "perceptual": 2.0, "divergence_weight": 1.5, "mismatch_weight": 0.3}
     method, batch = build(mismatch=mismatch, **weights).eval(), make_batch()
     sentence, other = batch.text.sentence, batch.mismatched.text.sentence
     fakes, gaussian = method.generator(method.noise(batch, "train"), sentence)
