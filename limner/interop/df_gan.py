@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -18,7 +18,7 @@ from limner.text.encoder import TextEncoder
 
 NAME = "df-gan"
 SOURCE = "github.com/tobran/DF-GAN"
-NAMES = {
+NAMES: dict[str, dict[str, str | Callable[[re.Match[str]], str]]] = {
     "generator": {
         r"^fc\.": "first.",
         r"^to_rgb\.": "last.",
@@ -98,9 +98,9 @@ def _plain(file: Path, network: str) -> dict[str, Tensor]:
 
 def _sizes(file: Path, generator: Mapping[str, Tensor], discriminator: Mapping[str, Tensor]) -> tuple[DFGANSettings, Conditions]:
     """Every width, from the shapes of the weights."""
-    wanted = {"fc.weight": 2, "to_rgb.1.weight": 4, "GBlocks.0.fuse1.affine0.fc_gamma.linear1.weight": 2}
-    shapes = {name: value.shape for name, value in (discriminator | dict(generator)).items()}
-    for name, dimensions in (wanted | {"conv_img.weight": 4, "joint_conv.0.weight": 4}).items():
+    wanted = {"fc.weight": 2, "to_rgb.1.weight": 4, "GBlocks.0.fuse1.affine0.fc_gamma.linear1.weight": 2, "conv_img.weight": 4}
+    shapes = {name: value.shape for name, value in {**discriminator, **generator}.items()}
+    for name, dimensions in wanted.items():
         if len(shapes.get(name, ())) != dimensions:
             raise CheckpointError(f"{file} is no DF-GAN of the authors' CVPR code (no weights '{name}' in it): {_WANTED}")
     noise_width = shapes["fc.weight"][1]
