@@ -98,9 +98,9 @@ def _plain(file: Path, network: str) -> dict[str, Tensor]:
 
 def _sizes(file: Path, generator: Mapping[str, Tensor], discriminator: Mapping[str, Tensor]) -> tuple[DFGANSettings, Conditions]:
     """Every width, from the shapes of the weights."""
-    wanted = {"fc.weight": 2, "to_rgb.1.weight": 4, "GBlocks.0.fuse1.affine0.fc_gamma.linear1.weight": 2}
+    wanted = {"fc.weight": 2, "to_rgb.1.weight": 4, "GBlocks.0.fuse1.affine0.fc_gamma.linear1.weight": 2, "conv_img.weight": 4}
     shapes = {name: value.shape for name, value in {**discriminator, **generator}.items()}
-    for name, dimensions in (wanted | {"conv_img.weight": 4, "joint_conv.0.weight": 4}).items():
+    for name, dimensions in wanted.items():
         if len(shapes.get(name, ())) != dimensions:
             raise CheckpointError(f"{file} is no DF-GAN of the authors' CVPR code (no weights '{name}' in it): {_WANTED}")
     noise_width = shapes["fc.weight"][1]

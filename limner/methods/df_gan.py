@@ -126,7 +126,7 @@ class DFGAN(Method):
                 "discriminator_channels": 8,
                 "mismatch": "caption",
                 "counterfactual": 0.75,
-                "penalty_every": 4,
+                "penalty_every": 8,
                 "generator_learning_rate": 4e-4,
                 "epochs": 40.0,
             },

@@ -1,8 +1,7 @@
 """StackGAN: a rough picture from the text, then a fine one from the rough one and the text again (Zhang et al., ICCV 2017).
 
-Han Zhang, Tao Xu, Hongsheng Li, Shaoting Zhang, Xiaogang Wang, Xiaolei Huang and Dimitris Metaxas, "StackGAN: Text to Photo-realistic Image
-Synthesis with Stacked Generative Adversarial Networks", arXiv:1612.03242. The authors published two programs. Networks, losses and defaults
-are those of the second, for COCO (StackGAN-Pytorch, commit e72ef88), whose files `limner import stackgan` reads:
+"StackGAN: Text to Photo-realistic Image Synthesis with Stacked Generative Adversarial Networks", arXiv:1612.03242. The authors published
+two programs. This is the second, for COCO (StackGAN-Pytorch, commit e72ef88), whose files `limner import stackgan` reads:
 
 - conditioning augmentation ends in a ReLU, so that mean and log variance are never negative; its divergence weighs 2, in the paper 1;
 - the discriminators read the augmentation's mean, detached: the augmentation learns through pictures and divergence alone;
