@@ -151,6 +151,7 @@ class AttnGAN(Method):
                 "residual_blocks": 0,
                 "mismatch": "caption",
                 "counterfactual": 0.75,
+                "divergence_weight": 0.05,
                 "gradient_penalty": 1.0,
                 "discriminator_normalization": False,
                 "learning_rate": 4e-4,

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class WordAttention(nn.Module):
-    """What each place of a map sees in the words: they are brought to the map's channels and weighted by a softmax of their products with it.
+    """What each place of a map sees in the words: they are brought to its channels and weighted by a softmax of their products with it.
 
     mixed_padding: hide padding as the authors' code does. It lays the batch's masks one after the other, over and over, along the places of
     all maps, so that place p of map b has the mask of caption (b H W + p) mod B: places see padding of their own caption and miss words of

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
 import zlib
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from limner.cli.main import main
 from limner.core.batch import Batch
 from limner.core.method import Conditions, Progress
 from limner.core.text import TextFeatures
@@ -23,6 +25,7 @@ from limner.interop.attngan import import_attngan, read_attngan
 from limner.interop.networks import load_networks
 from limner.matching.damsm import DAMSM, TRAINED, DAMSMSettings
 from limner.methods.attngan import GUIDE, AttnGAN, AttnGANNoise
+from limner.model import load
 from limner.nn.joint_losses import discriminator_update
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
 
@@ -261,3 +264,28 @@ def test_published_width(golden: Golden, tmp_path: Path) -> None:
         assert sum(value.numel() for value in judge.parameters()) == count
         theirs = sorted(shape for _, shape in whole.facts["D_keys_and_shapes"][f"netD{number}"])
         assert sorted(list(value.shape) for value in judge.state_dict().values()) == theirs
+
+
+def test_the_authors_files_become_a_model_that_paints(golden: Golden, tmp_path: Path) -> None:
+    """Generator, text encoder and words by the command line; then captions of those words, stage by stage, as the stored networks paint."""
+    (generator,), (text,) = golden.files(r"netG.*"), golden.files(r"text_encoder.*")
+    count = len(torch.load(text, weights_only=True)["encoder.weight"])
+    words = {0: "<end>"} | {number: f"word{number}" for number in range(1, count)}
+    content = [[], [], words, {word: number for number, word in words.items()}]
+    (tmp_path / "captions.pickle").write_bytes(pickle.dumps(content, protocol=2))
+    out, pictures = tmp_path / "model", tmp_path / "pictures"
+    given = ["--text", str(text), "--words", str(tmp_path / "captions.pickle"), "--out", str(out)]
+    assert main(["import", "attngan", str(generator), *given]) == 0
+    captions = [" ".join(words[number] for number in row if number) for row in golden["captions"].tolist()]
+    assert main(["generate", str(out), captions[0], "--out", str(pictures)]) == 0 and list(pictures.rglob("*.png"))
+    model = load(out)
+    read = model.encode(captions)
+    assert read.words is not None
+    torch.testing.assert_close(read.words.transpose(1, 2), golden["text_encoder_words"], rtol=0, atol=EVALUATION)
+    method, _ = read_attngan([generator])
+    expected = painted(
+        method, TextFeatures(golden["text_encoder_sent"], golden["text_encoder_words"].transpose(1, 2), ~golden["mask"]), golden.noise
+    )
+    assert isinstance(model.method, AttnGAN)
+    for name, value in painted(model.method, read, golden.noise).items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=EVALUATION)
