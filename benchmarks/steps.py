@@ -2,7 +2,7 @@
 
 A step of the trainer (data, losses, every player's turn with optimiser, running average and checks) is timed in turns with a replay of
 every layer call that the step makes: the layer forward on an input of the same shape, and backward to its input where a gradient goes
-there, and to its weights where its player's turn it is. Nothing else is in the replay, so a ratio of 1.1 says that a tenth is spent on
+there, and to its weights where its player's turn it is. Both are counted in processor time, which a busy machine lengthens least. Nothing else is in the replay, so a ratio of 1.1 says that a tenth is spent on
 all the rest: losses, functions without a layer, optimisers, averages, data. Steps with a gradient penalty, which differentiates twice,
 are left out (`method.gradient_penalty` is set to 0 where a method has it).
 """
@@ -75,13 +75,13 @@ def replay(calls: list[Call]) -> float:
         inputs = [value.clone() for value in leaves]  # which a layer may change in place
         weights = [value for value in call.layer.parameters() if value.requires_grad] if call.to_weights else []
         targets = [value for value in leaves if value.requires_grad] + weights
-        start = time.perf_counter()
+        start = time.process_time()
         with torch.set_grad_enabled(bool(targets)):
             output = call.layer(*inputs)
         if targets:
             gradient = torch.empty_like(output)
             torch.autograd.grad(output, targets, gradient, allow_unused=True)
-        total += time.perf_counter() - start
+        total += time.process_time() - start
     return total
 
 
@@ -111,9 +111,9 @@ def measure(name: str, steps: int) -> Iterator[tuple[str, float, float]]:
 
     def watched_play(self: trainer.Trainer, stage: trainer.Stage, batch: Any, turns: Any, progress: Any, check: bool) -> None:
         recorder = recorders.setdefault(id(stage.method), Recorder(stage.method))
-        start = time.perf_counter()
+        start = time.process_time()
         play(self, stage, batch, turns, progress, check)
-        step = time.perf_counter() - start
+        step = time.process_time() - start
         if progress.step == 1:
             recorder.listening = True
             play(self, stage, batch, turns, progress, check)
