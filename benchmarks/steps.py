@@ -2,9 +2,10 @@
 
 A step of the trainer (data, losses, every player's turn with optimiser, running average and checks) is timed in turns with a replay of
 every layer call that the step makes: the layer forward on an input of the same shape, and backward to its input where a gradient goes
-there, and to its weights where its player's turn it is. Both are counted in processor time, which a busy machine lengthens least. Nothing else is in the replay, so a ratio of 1.1 says that a tenth is spent on
-all the rest: losses, functions without a layer, optimisers, averages, data. Steps with a gradient penalty, which differentiates twice,
-are left out (`method.gradient_penalty` is set to 0 where a method has it).
+there, and to its weights where its player's turn it is. Both are counted in processor time, which a busy machine lengthens least. Nothing
+else is in the replay, so a ratio of 1.1 says that a tenth is spent on all the rest: losses, functions without a layer (convolutions that a
+method calls as a function among them), optimisers, averages, data. Steps with a gradient penalty, which differentiates twice, are left out
+(`method.gradient_penalty` is set to 0 where a method has it).
 """
 
 from __future__ import annotations
