@@ -2,7 +2,8 @@
 
 Each method is trained by its preset `cpu` at 64 px for as many minutes as the others (`--minutes`, evaluations and grids not counted) and
 scored on the attribute combinations that training never showed: every attribute's faithfulness, diversity, and FID by the garden's
-features. Results go to OUT/results.json and, as a table, to OUT/results.md. A run that is there is not trained again, and one that was
+features. Results go to OUT/results.json, as a table to OUT/results.md, and OUT/methods.png has the same captions and noises by all of them
+(of seed 0). A run that is there is not trained again, and one that was
 interrupted goes on, so the same command may be given again with more methods or seeds.
 
 A method may carry settings, and so become an entry of its own: `"hdgan method.local-loss=False"`.
@@ -24,8 +25,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from PIL import Image
 from tyro.conf import Positional
 
+from limner.core.settings import DataSettings
+from limner.data.catalog import open_data
+from limner.data.sheet import caption_grid
+from limner.model import load
 from limner.report.curves import read_log
 
 ATTRIBUTES = ("colour", "count", "shape", "centre", "background", "size")
@@ -57,14 +63,14 @@ def main(arguments: Arguments) -> None:
     with ThreadPoolExecutor(arguments.together) as pool:
         for _ in pool.map(lambda pair: one(arguments, *pair), wanted):
             write(arguments)
+    picture(arguments.out).save(arguments.out / "methods.png")
     print((arguments.out / "results.md").read_text())
 
 
 def one(arguments: Arguments, entry: str, seed: int) -> None:
     """Train and score one entry from one seed; what is done already is left alone."""
     method, *settings = entry.split()
-    name = re.sub(r"[^\w.=-]+", "_", "-".join([method, *settings]))
-    run = arguments.out / f"{name}-seed{seed}"
+    run = arguments.out / run_name(entry, seed)
     record = run / "benchmark.json"
     if record.exists():
         return
@@ -81,6 +87,11 @@ def one(arguments: Arguments, entry: str, seed: int) -> None:
     limner(["evaluate", str(run), *metrics, "--out", str(scores), "--device", "cpu"], run, threads)
     facts = {"entry": entry, "seed": seed, "minutes": arguments.minutes, "threads": threads, "together": arguments.together}
     record.write_text(json.dumps(facts | training(run) | figures(scores), indent=1) + "\n")
+
+
+def run_name(entry: str, seed: int) -> str:
+    """The name of a run's folder."""
+    return f"{re.sub(r'[^a-zA-Z0-9_.=-]+', '-', entry)}-seed{seed}"
 
 
 def limner(words: list[str], run: Path, threads: int) -> None:
@@ -130,6 +141,16 @@ def write(arguments: Arguments) -> None:
         cells += ["" if share is None else f"{share:.1%}" for share in shares]
         rows.append([*cells, f"{result['diversity']:.2f}", f"{result['fid']:.1f}"])
     (arguments.out / "results.md").write_text("".join(f"| {' | '.join(row)} |\n" for row in rows))
+
+
+def picture(out: Path, captions: int = 6) -> Image.Image:
+    """A row for each of some captions of the test split, a column for each run of seed 0, best overall first."""
+    results = [result for result in json.loads((out / "results.json").read_text()) if result["seed"] == 0]
+    pictures = open_data("garden", "test", 64, DataSettings(), length=captions)
+    wanted = [max(pictures.captions(index), key=len) for index in range(captions)]
+    painted = [load(out / run_name(result["entry"], 0)).generate(wanted) for result in results]
+    names = [[result["entry"].replace("method.", "") for result in results]] * captions
+    return caption_grid([list(row) for row in zip(*painted, strict=True)], wanted, labels=names)
 
 
 if __name__ == "__main__":
