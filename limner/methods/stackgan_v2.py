@@ -36,7 +36,7 @@ from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
 from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.nn.initialization import he_initialization, orthogonal_initialization
-from limner.nn.matching_aware import bce, mean_sentence
+from limner.nn.matching_aware import bce, mean_sentence, mismatched_sentences
 from limner.nn.penalties import zero_centred_penalty
 from limner.nn.stacked import to_picture
 from limner.nn.trees import FirstStage, NextStage, ScaleDiscriminator, scales
@@ -72,6 +72,8 @@ class StackGANv2Settings:
     """Weight of the KL term that keeps the conditions of a sentence spread like standard normal noise."""
     colour_weight: float | None = None
     """Weight of the term that keeps the colours of consecutive scales alike; by default 50 where unconditional, else 0."""
+    discriminator_text: Literal["mean", "sentence"] = "mean"
+    """What the discriminators read: the mean of the condition, as published, or the sentence itself, which stands still from the start."""
     captions: int = 1
     """Captions of a picture whose mean embedding is read."""
     mismatch: Literal["picture", "caption"] = "picture"
@@ -147,6 +149,7 @@ class StackGANv2(Method):
                 "mismatch": "caption",
                 "counterfactual": 0.75,
                 "divergence_weight": 0.05,
+                "discriminator_text": "sentence",
                 "gradient_penalty": 1.0,
                 "discriminator_normalization": False,
                 "learning_rate": 4e-4,
@@ -166,7 +169,7 @@ class StackGANv2(Method):
             ScaleDiscriminator(
                 settings.discriminator_channels,
                 side,
-                0 if settings.unconditional else settings.condition_width,
+                self._text_width,
                 unconditional=settings.unconditional_weight > 0,
                 normalize=normalize,
                 condition_first=True,
@@ -175,6 +178,13 @@ class StackGANv2(Method):
         )
         self.generator.apply(orthogonal_initialization)
         self.discriminators.apply(orthogonal_initialization if normalize else he_initialization)
+
+    @property
+    def _text_width(self) -> int:
+        """Numbers in what the discriminators read of a caption."""
+        if self.settings.unconditional:
+            return 0
+        return self.settings.condition_width if self.settings.discriminator_text == "mean" else self.conditions.sentence_width
 
     @classmethod
     def reads_text(cls, settings: StackGANv2Settings) -> bool:
@@ -204,10 +214,12 @@ class StackGANv2(Method):
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         """One turn of each discriminator and one of the generator, all with the same pictures."""
         noise = self.noise(batch, "generator")
-        condition = None if self.settings.unconditional else self.generator.condition(mean_sentence(batch))
+        sentence = None if self.settings.unconditional else mean_sentence(batch)  # [B, D]
+        condition = None if sentence is None else self.generator.condition(sentence)
         fakes = self.generator(noise, condition)  # [B, 3, r, r] for each side r
-        mean = None if condition is None else condition.mean.detach()
-        wrong = None if mean is None else self._wrong_condition(batch, mean)
+        told = condition.mean if condition is not None and self.settings.discriminator_text == "mean" else sentence
+        mean = None if told is None else told.detach()
+        wrong = None if sentence is None else self._as_told(mismatched_sentences(batch, sentence, *self._mismatch))
         penalise = bool(self.settings.gradient_penalty) and progress.step % self.settings.penalty_every == 0
         for side, judge, fake in zip(self.sides, self.discriminators, fakes, strict=True):
             assert isinstance(judge, ScaleDiscriminator)
@@ -219,19 +231,16 @@ class StackGANv2(Method):
                 loss = loss + self.settings.gradient_penalty * self.settings.penalty_every * penalty
                 metrics["penalty"] = penalty.detach()
             yield Update(discriminator_name(side), loss, metrics)
-        yield self._generator_update(fakes, condition)
+        yield self._generator_update(fakes, condition, told)
+
+    @property
+    def _mismatch(self) -> tuple[Literal["picture", "caption"], float]:
+        return self.settings.mismatch, self.settings.counterfactual
 
     @torch.no_grad()
-    def _wrong_condition(self, batch: Batch, mean: Tensor) -> Tensor:
-        """The means [B, C] beside which mismatched pairs are judged: those of counterfactual captions first, as many as are asked for."""
-        count = round(self.settings.counterfactual * len(batch))
-        other = mean
-        if self.settings.mismatch == "caption" and count < len(batch):
-            other = self.generator.condition(mean_sentence(batch.mismatched)).mean
-        if not count:
-            return other
-        assert batch.counterfactual is not None
-        return torch.cat([self.generator.condition(batch.counterfactual.sentence[:count]).mean, other[count:]])
+    def _as_told(self, sentence: Tensor) -> Tensor:
+        """What the discriminators read of sentences [B, D]."""
+        return self.generator.condition(sentence).mean if self.settings.discriminator_text == "mean" else sentence
 
     def _verdicts(
         self, judge: ScaleDiscriminator, batch: Batch, side: int, fake: Tensor, mean: Tensor | None, wrong: Tensor | None
@@ -266,13 +275,13 @@ class StackGANv2(Method):
 
         return verdicts
 
-    def _generator_update(self, fakes: Sequence[Tensor], condition: GaussianCondition | None) -> Update:
+    def _generator_update(self, fakes: Sequence[Tensor], condition: GaussianCondition | None, told: Tensor | None) -> Update:
         settings = self.settings
         fooling, metrics = [], {}
         for judge, fake in zip(self.discriminators, fakes, strict=True):
             assert isinstance(judge, ScaleDiscriminator)
             code = judge.look(fake)
-            match = None if condition is None else judge.match(code, condition.mean)
+            match = None if told is None else judge.match(code, told)
             fooling.append(fooling_loss(match, None if judge.reality is None else judge.judge(code), settings.unconditional_weight))
         loss = torch.stack(fooling).sum()
         metrics["fooling"] = loss.detach()
