@@ -43,7 +43,7 @@ class DynamicMemory(nn.Module):
         mean = hidden.detach().mean((2, 3))[:, None]  # [B, 1, C]
         gate = (self.gate_words(words) + self.gate_map(mean)).sigmoid()  # [B, T, 1]
         kept = self.write_map(mean).relu()
-        return kept + gate * (written - kept)
+        return written * gate + kept * (1 - gate)
 
     def forward(self, hidden: Tensor, words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Maps [B, C, H, W], words [B, T, D], mask [B, T] (True where there is a word, one at least) -> maps [B, 2 C, H, W], and how much
@@ -53,5 +53,5 @@ class DynamicMemory(nn.Module):
         if self.response is None:
             return torch.cat([hidden, read], dim=1), attention
         gate = self.response(torch.cat([hidden, read], dim=1)).sigmoid()  # [B, 1, H, W]
-        answer = hidden + gate * (read - hidden)
+        answer = hidden * (1 - gate) + read * gate
         return torch.cat([answer, answer], dim=1), attention
