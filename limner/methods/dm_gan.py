@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from numpy.typing import ArrayLike
@@ -34,7 +35,8 @@ from limner.matching.guidance import load_guide, matching_terms
 from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.nn.initialization import he_initialization, orthogonal_initialization
 from limner.nn.joint_losses import Mismatch, discriminator_update, generator_loss
-from limner.nn.memory import DynamicMemory
+from limner.nn.layout import for_convolutions
+from limner.nn.memory import DynamicMemory, after_response
 from limner.nn.spectral import normalize_spectrally
 from limner.nn.stacked import to_picture
 from limner.nn.trees import FirstStage, NextStage, ScaleDiscriminator, scales
@@ -267,7 +269,8 @@ class Generator(nn.Module):
             self.memories = nn.ModuleList(
                 DynamicMemory(conditions.word_width or 0, channels, **gates, mixed_padding=settings.mixed_padding) for _ in range(later)
             )
-            self.later = nn.ModuleList(NextStage(2 * channels, channels, settings.residual_blocks) for _ in range(later))
+            refined = after_response if settings.response_gate else partial(NextStage, 2 * channels)
+            self.later = nn.ModuleList(refined(channels, settings.residual_blocks) for _ in range(later))
         else:
             self.memories = nn.ModuleList()
             self.later = nn.ModuleList(NextStage(channels, channels, settings.residual_blocks, condition=width) for _ in range(later))
@@ -281,7 +284,7 @@ class Generator(nn.Module):
     def forward(self, noise: DMGANNoise, condition: GaussianCondition, text: TextFeatures) -> tuple[tuple[Tensor, ...], list[Tensor]]:
         """Pictures [B, 3, r, r] in [-1, 1], coarse to fine, and what was read of words, [B, T, h, w], before every later branch."""
         drawn = condition.sample(noise.epsilon)
-        hidden = self.first(drawn, noise.z)  # the condition first, as in the authors' code
+        hidden = for_convolutions(self.first(drawn, noise.z))  # the condition first, as in the authors' code
         maps, attended = [hidden], []
         for branch, stage in enumerate(self.later):
             if self.memories:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.nn.attention import attend
+from limner.nn.trees import NextStage
 
 
 class DynamicMemory(nn.Module):
@@ -55,3 +57,20 @@ class DynamicMemory(nn.Module):
         gate = self.response(torch.cat([hidden, read], dim=1)).sigmoid()  # [B, 1, H, W]
         answer = hidden * (1 - gate) + read * gate
         return torch.cat([answer, answer], dim=1), attention
+
+
+class DoubledConv2d(nn.Conv2d):
+    """A convolution without bias of maps [B, 2 C, H, W] whose second half repeats the first: half the arithmetic, the same answer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = self.weight.chunk(2, dim=1)
+        return F.conv2d(x[:, : first.shape[1]], first + second, padding=self.padding)
+
+
+def after_response(channels: int, residuals: int) -> NextStage:
+    """The stage that refines a gated answer, which stands beside itself, [B, 2 C, H, W] -> [B, C, 2 H, 2 W]."""
+    stage = NextStage(2 * channels, channels, residuals)
+    layers, place = (stage.residuals[0].layers, 0) if residuals else (stage.upsampling, 1)
+    assert isinstance(layers, nn.Sequential)
+    layers[place] = DoubledConv2d(2 * channels, 4 * channels if residuals else 2 * channels, 3, padding=1, bias=False)
+    return stage
