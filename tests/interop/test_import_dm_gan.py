@@ -24,10 +24,14 @@ WRAPPED = {"weight": "weight_bar", "bias": "bias", "u": "weight_u", "v": "weight
 def files(tmp_path: Path) -> Path:
     """A generator, a discriminator, a text encoder and its words in the authors' form, as old files have them."""
     torch.manual_seed(0)
-    settings = DMGANSettings(branches=2, noise_width=3, condition_width=2, generator_channels=2, discriminator_channels=2, residual_blocks=1)
+    settings = DMGANSettings(
+        branches=2, noise_width=3, condition_width=2, generator_channels=2, discriminator_channels=2, residual_blocks=1
+    )
     method = DMGAN(settings, Conditions(resolution=128, sentence_width=SENTENCE, word_width=SENTENCE))
     theirs = {generator_name(key): value for key, value in method.generator.state_dict().items() if not key.endswith("num_batches_tracked")}
-    torch.save({key: value[..., None] if "M_" in key and value.dim() == 2 else value for key, value in theirs.items()}, tmp_path / "netG.pth")
+    torch.save(
+        {key: value[..., None] if "M_" in key and value.dim() == 2 else value for key, value in theirs.items()}, tmp_path / "netG.pth"
+    )
     torch.save({judge_name(key): value for key, value in method.discriminators[0].state_dict().items()}, tmp_path / "netD0.pth")
     lstm = torch.nn.LSTM(5, SENTENCE // 2, batch_first=True, bidirectional=True)
     text = {"encoder.weight": torch.rand(len(WORDS) + 1, 5), **{f"rnn.{name}": value for name, value in lstm.state_dict().items()}}
