@@ -148,7 +148,7 @@ class DMGAN(Method):
                 "branches": 2,
                 "condition_width": 64,
                 "generator_channels": 12,
-                "discriminator_channels": 16,
+                "discriminator_channels": 12,
                 "residual_blocks": 0,
                 "spectral_normalization": False,
                 "mismatch": "caption",
