@@ -78,8 +78,8 @@ class ControlGANSettings:
     unconditional_loss: bool = True
     """Ask discriminators also if a picture looks real, whatever it should match."""
     word_discriminator: Literal["learned", "inert", "none"] = "learned"
-    """Whether discriminators are asked word by word: `learned` trains them to, as in the paper; `inert` adds the number of the authors' code
-    to their losses, which needs a matching model and changes no weight; `none` leaves it out."""
+    """Whether discriminators are asked word by word: `learned` trains them to, as in the paper; `inert` adds to their losses the number of
+    the authors' code, which needs a matching model and changes no weight; `none` leaves it out."""
     word_weight: float = 1.0
     """Weight of the word-level loss in the discriminators: half the sum over matching and mismatched captions."""
     word_fooling_weight: float = 1.0
@@ -242,7 +242,7 @@ class ControlGAN(Method):
         settings = self.settings
         inert = settings.word_discriminator == "inert"
         if inert and settings.matching is None:
-            raise SettingsError("the inert word-level loss is a matching model's: give --method.matching, or --method.word-discriminator none")
+            raise SettingsError("the inert word loss is a matching model's: give --method.matching, or --method.word-discriminator none")
         if settings.matching is not None and (settings.guidance or inert) and MATCHING not in self.guides:
             self.guide(MATCHING, load_guide(settings.matching))
         if settings.perceptual and PERCEPTUAL not in self.guides:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 class ChannelAttention(nn.Module):
     """What each channel of a map sees in the words: a word is projected to `side` x `side` places and weighted by a softmax of products.
 
-    sees_padding: let channels look at padding too, as the authors' code does, which leaves out the mask here; padding is a pattern of zeros,
+    sees_padding: let channels look at padding too, as the authors' code does, which has no mask here; padding is a pattern of zeros,
     so that the pictures of a short caption depend on how long its neighbours are. Weights that were published have been trained so.
     """
 

@@ -34,7 +34,7 @@ class ControlGANArguments:
     maximum_words: Annotated[int, arg(metavar="N")] = 25
     """Words of a caption that are read: as published 25 for birds and 20 for COCO when painting."""
     mixed_padding: bool = False
-    """Treat padding as the authors' code does, which mixes the captions of a batch and shows padding to channels: pictures then depend on it."""
+    """Treat padding as the authors' code does, which mixes the captions of a batch and shows it to channels: pictures depend on it."""
 
 
 def main(argv: Sequence[str]) -> int:
