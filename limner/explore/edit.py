@@ -73,10 +73,10 @@ class Judged:
 
     def lines(self) -> list[str]:
         """The figures in words."""
-        followed = f"{self.followed / self.right:.0%} followed" if self.right else "none could follow"
+        followed = f"of which {self.followed / self.right:.0%} followed" if self.right else "so that none could follow"
         kept = f"; other named attributes stayed in {self.kept / self.others:.0%} of {self.others} readings" if self.others else ""
         return [
-            f"{self.attribute}: right before in {self.right} of {self.pictures} pictures, of which {followed}{kept}",
+            f"{self.attribute}: right before in {self.right} of {self.pictures} pictures, {followed}{kept}",
             f"mean change where it shows {self.inside:.1f}, elsewhere {self.outside:.1f} levels of 255 "
             f"(scenes painted twice: {self.true_inside:.1f} and {self.true_outside:.1f})",
         ]
