@@ -59,13 +59,16 @@ def discriminator_update(
     mismatch: Mismatch,
     counterfactual: float = 0.0,
     penalty: float = 0.0,
+    codes: Mapping[str, Tensor] | None = None,
 ) -> Update:
     """One scale's turn against generated pictures [B, 3, r, r], which pass no gradient on; sentence: the batch's, [B, D].
 
-    mismatch, counterfactual: as in `mismatched_pairs`. penalty: weight of R1 in this step; 0 leaves it out.
+    mismatch, counterfactual: as in `mismatched_pairs`. penalty: weight of R1 in this step; 0 leaves it out. codes: what the judge saw in
+    "real" and "fake" pictures (detached ones), where the caller has looked already.
     """
     pictures = batch.image(fake.shape[-1])
-    codes = {"real": judge.look(pictures), "fake": judge.look(fake.detach())}
+    if codes is None:
+        codes = {"real": judge.look(pictures), "fake": judge.look(fake.detach())}
     matching = {name: judge.match(code, sentence) for name, code in codes.items()}
     matching["mismatched"] = judge.match(*mismatched_pairs(judge, batch, pictures, codes["real"], sentence, mismatch, counterfactual))
     reality = {} if judge.reality is None else {name: judge.judge(code) for name, code in codes.items()}

@@ -27,6 +27,15 @@ def test_it_is_the_squared_difference_of_a_stage_beside_its_square() -> None:
     assert not loss(real, real).detach()
 
 
+def test_the_plain_form_is_the_difference_of_pictures_as_they_are() -> None:
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    loss, network = PerceptualLoss("garden", "layer2", plain=True), SqueezeNet().eval()
+    loss.network, loss.tap = network, network.tap_names()[0]
+    (name, first), *_ = network.stages()
+    assert name == loss.tap
+    torch.testing.assert_close(loss(pictures, pictures.flip(0)), (first(pictures) - first(pictures.flip(0))).square().mean())
+
+
 def test_the_judges_last_stage_is_its_features() -> None:
     judge = load_judge()
     pictures = torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1

@@ -14,6 +14,7 @@ KINDS = {
     "stackgan": "generators and discriminators of StackGAN-Pytorch, either stage: netG_epoch_N.pth, netD_epoch_last.pth",
     "hdgan": "generator and discriminator of HDGAN's authors: G_epochN.pth, D_epochN.pth",
     "attngan": "AttnGAN's generator, with its text encoder and discriminators: netG_epoch_N.pth, text_encoderN.pth, netD0.pth ...",
+    "controlgan": "ControlGAN's generator, with its text encoder and discriminators: netG_epoch_N.pth, netD0.pth ...",
     "clip": "OpenAI's or open_clip's weights of CLIP: a matching model, which also classifies pictures",
     "dm-gan": "DM-GAN's generator, with its text encoder and discriminators: bird_DMGAN.pth, text_encoderN.pth, netD0.pth ...",
     "damsm": "AttnGAN's text encoder, alone or with its image encoder: text_encoderN.pth, image_encoderN.pth",
