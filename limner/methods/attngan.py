@@ -35,7 +35,7 @@ from limner.matching.guidance import load_guide, matching_terms
 from limner.nn.attention import WordAttention
 from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.nn.initialization import he_initialization, orthogonal_initialization
-from limner.nn.joint_losses import Mismatch, discriminator_update, fooling_loss
+from limner.nn.joint_losses import Mismatch, discriminator_update, generator_loss
 from limner.nn.stacked import to_picture
 from limner.nn.trees import FirstStage, NextStage, ScaleDiscriminator, scales
 
@@ -235,14 +235,9 @@ class AttnGAN(Method):
 
     def _generator_update(self, batch: Batch, fakes: Sequence[Tensor], condition: GaussianCondition) -> Update:
         """All scales' fooling losses, the matching model's verdict on the last scale, and the KL term (Eq. 3, 4 and 13)."""
-        settings, sentence = self.settings, batch.text.sentence
-        fooling = []
-        for judge, fake in zip(self.discriminators, fakes, strict=True):
-            assert isinstance(judge, ScaleDiscriminator)
-            code = judge.look(fake)
-            fooling.append(fooling_loss(judge.match(code, sentence), None if judge.reality is None else judge.judge(code)))
+        settings = self.settings
+        loss = generator_loss(self.discriminators, fakes, batch.text.sentence)
         divergence = condition.divergence()
-        loss = torch.stack(fooling).sum()
         metrics = {"fooling": loss.detach(), "divergence": divergence.detach()}
         loss = loss + settings.divergence_weight * divergence
         if GUIDE in self.guides:

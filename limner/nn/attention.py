@@ -7,11 +7,9 @@ from torch import Tensor, nn
 
 
 class WordAttention(nn.Module):
-    """What each place of a map sees in the words: they are brought to its channels and weighted by a softmax of their products with it.
+    """What each place of a map sees in the words, which are brought to the map's channels and weighted by `attend`.
 
-    mixed_padding: hide padding as the authors' code does. It lays the batch's masks one after the other, over and over, along the places of
-    all maps, so that place p of map b has the mask of caption (b H W + p) mod B: places see padding of their own caption and miss words of
-    it. Weights that were published have been trained so. The two agree where all captions are of one length.
+    mixed_padding: hide padding as the authors' code does, see `attend`.
     """
 
     def __init__(self, word_width: int, channels: int, *, mixed_padding: bool = False) -> None:
@@ -23,13 +21,26 @@ class WordAttention(nn.Module):
         """Maps [B, C, H, W], words [B, T, D], mask [B, T] (True where there is a word, one at least) -> context [B, C, H, W] and the
         attention [B, T, H, W], which sums to 1 over the words."""
         projected = self.project(words)  # [B, T, C]
-        products = projected @ hidden.flatten(2)  # [B, T, HW]
-        attention = products.masked_fill(~self._mask(mask, products.shape[2]), -torch.inf).softmax(1)
-        context = projected.transpose(1, 2) @ attention  # [B, C, HW]
-        return context.view_as(hidden), attention.view(*attention.shape[:2], *hidden.shape[2:])
+        return attend(hidden, projected, projected, mask, mixed_padding=self.mixed_padding)
 
-    def _mask(self, mask: Tensor, places: int) -> Tensor:
-        """[B, T] -> [B, T, HW], or [B, T, 1] where all places of a map have the same."""
-        if not self.mixed_padding:
-            return mask[:, :, None]
-        return mask.repeat(places, 1).view(len(mask), places, -1).transpose(1, 2)
+
+def attend(hidden: Tensor, keys: Tensor, values: Tensor, mask: Tensor, *, mixed_padding: bool = False) -> tuple[Tensor, Tensor]:
+    """Values weighted, at every place of a map, by a softmax of the products of their keys with the map there.
+
+    Maps [B, C, H, W], keys [B, T, C], values [B, T, C], mask [B, T] (True where there is a word, one at least) -> [B, C, H, W] and the
+    attention [B, T, H, W], which sums to 1 over the words.
+
+    mixed_padding: hide padding as AttnGAN's code and its heirs do. They lay the batch's masks one after the other, over and over, along the
+    places of all maps, so that place p of map b has the mask of caption (b H W + p) mod B: places see padding of their own caption and miss
+    words of it. Weights that were published have been trained so. The two agree where all captions are of one length.
+    """
+    products = keys @ hidden.flatten(2)  # [B, T, HW]
+    shown = _mixed(mask, products.shape[2]) if mixed_padding else mask[:, :, None]
+    attention = products.masked_fill(~shown, -torch.inf).softmax(1)
+    context = values.transpose(1, 2) @ attention  # [B, C, HW]
+    return context.view_as(hidden), attention.view(*attention.shape[:2], *hidden.shape[2:])
+
+
+def _mixed(mask: Tensor, places: int) -> Tensor:
+    """[B, T] -> [B, T, HW]."""
+    return mask.repeat(places, 1).view(len(mask), places, -1).transpose(1, 2)

@@ -7,11 +7,11 @@ each; without the first question, real + (mismatched + generated) / 2. The paper
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.method import Update
@@ -37,6 +37,16 @@ def discriminator_loss(matching: Logits, reality: Logits) -> Tensor:
 def fooling_loss(matching: Tensor, reality: Tensor | None) -> Tensor:
     """BCE of one scale's verdicts [B] on generated pictures against 1; reality: None where that is not asked."""
     return bce(matching, 1.0) if reality is None else bce(matching, 1.0) + bce(reality, 1.0)
+
+
+def generator_loss(judges: Iterable[nn.Module], fakes: Sequence[Tensor], sentence: Tensor) -> Tensor:
+    """The sum of `fooling_loss` over the scales, whose generated pictures are [B, 3, r, r]; judges are `ScaleDiscriminator`s."""
+    losses = []
+    for judge, fake in zip(judges, fakes, strict=True):
+        assert isinstance(judge, ScaleDiscriminator)
+        code = judge.look(fake)
+        losses.append(fooling_loss(judge.match(code, sentence), None if judge.reality is None else judge.judge(code)))
+    return torch.stack(losses).sum()
 
 
 def discriminator_update(

@@ -15,6 +15,7 @@ KINDS = {
     "hdgan": "generator and discriminator of HDGAN's authors: G_epochN.pth, D_epochN.pth",
     "attngan": "AttnGAN's generator, with its text encoder and discriminators: netG_epoch_N.pth, text_encoderN.pth, netD0.pth ...",
     "clip": "OpenAI's or open_clip's weights of CLIP: a matching model, which also classifies pictures",
+    "dm-gan": "DM-GAN's generator, with its text encoder and discriminators: bird_DMGAN.pth, text_encoderN.pth, netD0.pth ...",
     "damsm": "AttnGAN's text encoder, alone or with its image encoder: text_encoderN.pth, image_encoderN.pth",
     "df-gan": "DF-GAN of its authors, painter and discriminator in one file: state_epoch_NNN.pth",
     "stackgan-v2": "generator and discriminators of StackGAN++: netG_N.pth, netD0.pth, netD1.pth, netD2.pth",

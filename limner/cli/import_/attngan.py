@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -39,16 +39,22 @@ class AttnGANArguments:
 
 def main(argv: Sequence[str]) -> int:
     arguments = parse(AttnGANArguments, argv, prog="limner import attngan", description=DESCRIPTION)
+    from limner.interop.attngan import import_attngan
+
+    return run(arguments, import_attngan)
+
+
+def run(arguments: AttnGANArguments, import_networks: Callable[..., None]) -> int:
+    """Import what the arguments name, and say what to do with it. import_networks: as `import_attngan`, which has heirs."""
     refuse_existing(arguments.out)
     if (arguments.text is None) != (arguments.words is None):
         raise SettingsError("a text encoder and its vocabulary belong together: give --text and --words, or neither")
-    from limner.interop.attngan import import_attngan
     from limner.interop.damsm import read_text_encoder, read_words
 
     encoder = None
     if arguments.text is not None and arguments.words is not None:
         encoder = read_text_encoder(arguments.text, read_words(arguments.words), arguments.maximum_words)
-    import_attngan(arguments.files, arguments.out, encoder, mixed_padding=arguments.mixed_padding)
+    import_networks(arguments.files, arguments.out, encoder, mixed_padding=arguments.mixed_padding)
     if encoder is None:
         print(f"{arguments.out}: the networks, without a text encoder; a model that paints captions needs --text and --words")
     else:

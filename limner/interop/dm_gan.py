@@ -1,0 +1,109 @@
+"""Checkpoints of DM-GAN's authors (MinfengZhu/DM-GAN: `bird_DMGAN.pth`, `netG_epoch_N.pth`, `netD0.pth` to `netD2.pth`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from limner.core.errors import CheckpointError
+from limner.core.method import Conditions
+from limner.interop import trees
+from limner.interop.networks import keep_imported
+from limner.interop.state_dicts import read_state_dict
+from limner.interop.trees import count
+from limner.methods.dm_gan import DMGAN, NAME, DMGANSettings, discriminator_name
+from limner.text.encoder import TextEncoder
+
+SOURCE = "github.com/MinfengZhu/DM-GAN"
+TITLE = "DM-GAN"
+GENERATOR: trees.Names = [
+    *trees.GENERATOR,
+    (r"h_net(\d)\.A\.weight", r"memories.{\1-2}.gate_words.weight"),
+    (r"h_net(\d)\.B\.weight", r"memories.{\1-2}.gate_map.weight"),
+    (r"h_net(\d)\.M_w\.0\.(weight|bias)", r"memories.{\1-2}.write_words.\2"),
+    (r"h_net(\d)\.M_r\.0\.(weight|bias)", r"memories.{\1-2}.write_map.\2"),
+    (r"h_net(\d)\.(key|value)\.0\.(weight|bias)", r"memories.{\1-2}.\2.\3"),
+    (r"h_net(\d)\.response_gate\.0\.(weight|bias)", r"memories.{\1-2}.response.\2"),
+]
+DISCRIMINATOR: trees.Names = [
+    (r"img_code_s16\.(\d)\.(.+)", r"picture.\1.\2"),
+    (r"COND_DNET\.jointConv\.0\.(.+)", r"matching.joint.0.\1"),
+    (r"UNCOND_DNET\.outlogits\.0\.(weight|bias)", r"reality.logits.\1"),
+    (r"COND_DNET\.outlogits\.0\.(weight|bias)", r"matching.logits.\1"),
+]
+WRAPPED = {".module.weight_bar": ".weight", ".module.bias": ".bias", ".module.weight_u": ".u", ".module.weight_v": ".v"}
+"""What the authors' wrapper calls the parts of a convolution of spectral norm; its `module` is not DataParallel's."""
+UNKNOWN = "no network of DM-GAN: give the authors' netG_epoch_N.pth or netD0.pth to netD2.pth"
+
+
+def import_dm_gan(files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, *, mixed_padding: bool = False) -> None:
+    """Turn the authors' files into a Limner folder.
+
+    files: a generator, with any of its discriminators. out: the folder, which must not exist or be empty. encoder: the text encoder that
+    they were trained with (`limner.interop.damsm.read_text_encoder`), which makes `out` a model that paints captions. mixed_padding:
+    whether it hides padding as the authors' code did.
+    Raises CheckpointError for a file that is not theirs, SettingsError for a combination that cannot work.
+    """
+    method, players = read_dm_gan(files, mixed_padding=mixed_padding)
+    if method.settings.reads_words:
+        trees.check_words(encoder, method.conditions)
+    keep_imported(NAME, method, players, files, out, encoder, SOURCE)
+
+
+def read_dm_gan(files: Sequence[Path], *, mixed_padding: bool = False) -> tuple[DMGAN, list[str]]:
+    """The authors' files as a method in evaluation mode, and the players whose weights they held; another player's weights are 0."""
+    states = trees.read_players(files, _read, "the authors' netG_epoch_N.pth (or bird_DMGAN.pth)")
+    settings, conditions = _sizes(states, mixed_padding)
+    return trees.filled(lambda: DMGAN(settings, conditions), states, TITLE), trees.order(states)
+
+
+def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
+    """Which player a file holds, and its tensors under Limner's names."""
+    plain = {name.removeprefix("module."): value for name, value in read_state_dict(path).items()}  # DataParallel's prefix
+    if "ca_net.fc.weight" in plain:
+        named = {trees.renamed(key, GENERATOR, path, UNKNOWN): value for key, value in plain.items()}
+        return "generator", {key: value.flatten(1) if _is_word_wise(key, value) else value for key, value in named.items()}
+    side = trees.trunk_side(plain)
+    if side is None:
+        raise CheckpointError(f"{path} is no network of DM-GAN: give the authors' netG_epoch_N.pth, netD0.pth, netD1.pth or netD2.pth")
+    if not any(key.endswith(".module.weight_bar") for key in plain):
+        raise CheckpointError(f"{path} has no spectral norms, as AttnGAN's discriminators: give DM-GAN's, or import it as attngan")
+    first = 8  # how many layers img_code_s16 has
+    later = [(rf"{name}\.0\.(.+)", rf"picture.{first + 2 * place}.\1") for place, name in enumerate(trees.TRUNKS[side])]
+    names, state = [*DISCRIMINATOR, *later], {}
+    for key, value in plain.items():
+        theirs = next((end for end in WRAPPED if key.endswith(end)), "")
+        state[trees.renamed(key.removesuffix(theirs) + WRAPPED.get(theirs, ""), names, path, UNKNOWN)] = value
+    return discriminator_name(side), state
+
+
+def _is_word_wise(key: str, value: Tensor) -> bool:
+    """Whether a weight is that of a convolution over a line of words, [C, D, 1], for which Limner has a linear layer."""
+    return key.startswith("memories.") and value.dim() == 3
+
+
+def _sizes(states: Mapping[str, Mapping[str, Tensor]], mixed_padding: bool) -> tuple[DMGANSettings, Conditions]:
+    """Every width, from the shapes of the weights; what a missing network would say stays as published."""
+    state = states["generator"]
+    try:
+        levels, later = count(state, r"first\.layers\.\d"), count(state, r"memories\.\d")
+        condition = state["augmentation.linear.weight"].shape[0] // 4
+        conditions = Conditions(
+            resolution=4 * 2 ** (levels + later),
+            sentence_width=state["augmentation.linear.weight"].shape[1],
+            word_width=state["memories.0.write_words.weight"].shape[1] if later else None,
+        )
+        settings = DMGANSettings(
+            branches=later + 1,
+            mixed_padding=mixed_padding,
+            condition_width=condition,
+            noise_width=state["first.linear.0.weight"].shape[1] - condition,
+            generator_channels=state["pictures.0.0.weight"].shape[1],
+            discriminator_channels=trees.common_width(states) or DMGANSettings().discriminator_channels,
+            residual_blocks=count(state, r"later\.0\.residuals\.\d"),
+        )
+    except (KeyError, IndexError) as error:
+        raise trees.not_one("generator", TITLE, f"it lacks {error}") from error
+    return settings, conditions

@@ -1,0 +1,119 @@
+"""What the authors' checkpoints of AttnGAN and its heirs have in common: a file for each network, and names for the parts of a tree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from limner.core.errors import CheckpointError, SettingsError
+from limner.core.method import Conditions, Method
+from limner.text.encoder import TextEncoder
+
+Names = list[tuple[str, str]]
+MethodType = TypeVar("MethodType", bound=Method)
+
+GENERATOR: Names = [
+    (r"ca_net\.fc\.(.+)", r"augmentation.linear.\1"),
+    (r"h_net1\.fc\.(\d)\.(.+)", r"first.linear.\1.\2"),
+    (r"h_net1\.upsample(\d)\.(.+)", r"first.layers.{\1-1}.\2"),
+    (r"h_net(\d)\.residual\.(\d)\.block\.(.+)", r"later.{\1-2}.residuals.\2.layers.\3"),
+    (r"h_net(\d)\.upsample\.(.+)", r"later.{\1-2}.upsampling.\2"),
+    (r"img_net(\d)\.img\.(.+)", r"pictures.{\1-1}.\2"),
+]
+"""What the authors call the generator's parts, and what Limner does; what stands in braces is a difference."""
+TRUNKS = {64: [], 128: ["img_code_s32", "img_code_s32_1"], 256: ["img_code_s32", "img_code_s64", "img_code_s64_1", "img_code_s64_2"]}
+"""What follows `img_code_s16` in the discriminator of each side, in order: a convolution and what comes after it each."""
+
+
+def trunk_side(state: Mapping[str, Tensor]) -> int | None:
+    """The side of the pictures that a discriminator of theirs looks at; None for another network."""
+    parts = {key.split(".")[0] for key in state}
+    if "COND_DNET" not in parts:
+        return None
+    return next((side for side, trunk in TRUNKS.items() if parts - {"UNCOND_DNET", "COND_DNET"} == {"img_code_s16", *trunk}), None)
+
+
+def renamed(key: str, names: Names, path: Path, what: str) -> str:
+    """Limner's name for theirs. Raises CheckpointError where none of `names` fits; what: a clause that says what was expected."""
+    for theirs, ours in names:
+        if found := re.fullmatch(theirs, key):
+            return re.sub(r"\{(\d+)([+-])(\d+)\}", _computed, found.expand(ours))
+    raise CheckpointError(f"'{key}' in {path} is of {what}")
+
+
+def _computed(found: re.Match[str]) -> str:
+    left, sign, right = found.groups()
+    return str(int(left) + int(right) * (1 if sign == "+" else -1))
+
+
+def read_players(files: Sequence[Path], read: Callable[[Path], tuple[str, dict[str, Tensor]]], wanted: str) -> dict[str, dict[str, Tensor]]:
+    """The tensors of each player, under Limner's names, with the generator's among them.
+
+    read: the player that a file holds, and its tensors. wanted: the generator's file, in words, for the error where it is missing.
+    """
+    states: dict[str, dict[str, Tensor]] = {}
+    for path in files:
+        player, state = read(path)
+        if player in states:
+            raise SettingsError(f"{path} is a second {player.replace('-', ' of side ')}: give each file once")
+        states[player] = state
+    if "generator" not in states:
+        raise SettingsError(f"no generator among the files: give {wanted}")
+    return states
+
+
+def filled(build: Callable[[], MethodType], states: Mapping[str, Mapping[str, Tensor]], title: str) -> MethodType:
+    """The method with those tensors, in evaluation mode; weights of players without a file are 0.
+
+    Raises CheckpointError where the tensors are not those of its players. title: that of the system, for the error.
+    """
+    with torch.device("meta"):  # initial weights, which these replace, would take longer than all else
+        method = build()
+    method._apply(lambda value: torch.zeros_like(value, device="cpu"))
+    players = method.players()
+    for player, state in states.items():
+        if player not in players:
+            raise CheckpointError(f"the generator paints {method.conditions.resolution} px and needs no {player}: leave that file out")
+        expected = players[player].module.state_dict()
+        whole = {key: value for key, value in expected.items() if key.endswith("num_batches_tracked")} | dict(state)  # old files lack these
+        try:
+            players[player].module.load_state_dict(whole)
+        except RuntimeError as error:
+            raise not_one(player, title, " ".join(str(error).split("\n\t")[1:2]).strip()) from error
+    return method.eval()
+
+
+def order(players: Mapping[str, object]) -> list[str]:
+    """Names of players: the generator, then discriminators by their sides."""
+    return sorted(players, key=lambda player: (player != "generator", len(player), player))
+
+
+def count(state: Mapping[str, Tensor], pattern: str) -> int:
+    """How many different beginnings of names fit a pattern."""
+    return len({found[0] for key in state if (found := re.match(pattern, key))})
+
+
+def common_width(states: Mapping[str, Mapping[str, Tensor]]) -> int | None:
+    """Channels of the discriminators' first maps; None without discriminators."""
+    widths = {state["picture.0.weight"].shape[0] for player, state in states.items() if player != "generator"}
+    if len(widths) > 1:
+        raise CheckpointError("the discriminators are of different widths: give files of one training")
+    return widths.pop() if widths else None
+
+
+def not_one(player: str, title: str, why: str) -> CheckpointError:
+    return CheckpointError(f"the {player} is none of {title}'s ({why}): give another file")
+
+
+def check_words(encoder: TextEncoder | None, conditions: Conditions) -> None:
+    """Raise SettingsError where a text encoder's words are not those that a generator was trained with."""
+    if encoder is not None and encoder.word_width != conditions.word_width:
+        raise SettingsError(
+            f"the text encoder's words have {encoder.word_width} numbers, the generator wants {conditions.word_width}: "
+            "give the encoder that it was trained with"
+        )
