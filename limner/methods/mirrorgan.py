@@ -171,6 +171,7 @@ class MirrorGAN(Method):
                 "generator_channels": 12,
                 "discriminator_channels": 16,
                 "residual_blocks": 0,
+                "divergence_weight": 0.05,
                 "mismatch": "caption",
                 "counterfactual": 0.75,
                 "gradient_penalty": 1.0,

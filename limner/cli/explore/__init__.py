@@ -12,6 +12,7 @@ EXPLORATIONS = {
     "classify": "say which of some labels fits a picture, or how well a matching model tells a set's classes apart",
     "interpolate": "walk between two captions at fixed noise, or between two noises at a fixed caption",
     "nearest": "put generated pictures beside their nearest training pictures: remembered or made?",
+    "redescribe": "paint captions and let a captioner say what the pictures show: do the sentences agree?",
     "restyle": "paint captions in the style of pictures",
     "vary": "draw one random input of a painting anew, all else standing still: what does it decide?",
     "worst": "show the captions whose pictures the judge likes least",
@@ -31,6 +32,7 @@ examples:
   limner explore classify runs/clip flower.png --labels "a red flower" "a white flower"
   limner explore interpolate garden --caption "a white flower" --seeds 1 2 --steps 16 --out walk.gif
   limner explore nearest runs/mine --out nearest.png
+  limner explore redescribe runs/mirrorgan "a red flower" --out read.png
   limner explore restyle runs/mine bird.jpg --captions "a red flower" "a blue flower" --out restyle.png
   limner explore vary runs/stackgan --captions "a red bird" --redraw epsilon --out vary.png
   limner explore worst garden --out worst.png"""
