@@ -8,7 +8,7 @@ and its average.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -85,6 +85,8 @@ class Player:
     """Multiplies the learning rate, as published schedules ask."""
     gradient_clip: float | None = None
     """Largest norm of the whole gradient."""
+    kept: bool = False
+    """Save it in model folders, beside what paints; for what a trained model is used for otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +188,9 @@ class Method(nn.Module, ABC):
     def phases(self) -> list[Phase]:
         """The published course of training, in order."""
 
+    def read_captions(self, captions: Iterable[str]) -> None:  # noqa: B027  # most methods leave reading to the text encoder
+        """Called once with all captions of the training pictures, before weights are loaded or trained: for a vocabulary of its own."""
+
     def begin(self, phase: Phase) -> None:  # noqa: B027  # most methods have one phase and nothing to change
         """Called before a phase's first step and wherever a run goes on in it: freeze what stands still, note what paints from now on.
 
@@ -209,6 +214,10 @@ class Method(nn.Module, ABC):
     def look(self, pictures: Tensor) -> Tensor:
         """Features [B, D] in which this method's discriminator sees pictures [B, 3, R, R] in [-1, 1]."""
         raise NotImplementedError(f"{type(self).__name__} has no discriminator to look through")
+
+    def describe(self, pictures: Tensor) -> list[str]:
+        """Captions of pictures [B, 3, R, R] in [-1, 1], in this method's own words."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what pictures show")
 
     def noise(self, batch: Batch, stream: str) -> Any:
         """Fresh noise for each row of a training batch, on its device."""

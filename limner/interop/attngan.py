@@ -30,7 +30,6 @@ DISCRIMINATOR: trees.Names = [
     (r"COND_DNET\.jointConv\.(\d)\.(.+)", r"matching.joint.\1.\2"),
     (r"COND_DNET\.outlogits\.0\.(.+)", r"matching.logits.\1"),
 ]
-UNKNOWN = "no network of AttnGAN: give the authors' netG_epoch_N.pth or netD0.pth to netD2.pth"
 
 
 def import_attngan(files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, *, mixed_padding: bool = False) -> None:
@@ -49,24 +48,27 @@ def import_attngan(files: Sequence[Path], out: Path, encoder: TextEncoder | None
 
 def read_attngan(files: Sequence[Path], *, mixed_padding: bool = False) -> tuple[AttnGAN, list[str]]:
     """The authors' files as a method in evaluation mode, and the players whose weights they held; another player's weights are 0."""
-    states = trees.read_players(files, _read, "the authors' netG_epoch_N.pth (or bird_AttnGAN2.pth)")
+    states = trees.read_players(
+        files, lambda path: read_network(path, GENERATOR, TITLE), "the authors' netG_epoch_N.pth (or bird_AttnGAN2.pth)"
+    )
     settings, conditions = _sizes(states, mixed_padding)
     return trees.filled(lambda: AttnGAN(settings, conditions), states, TITLE), trees.order(states)
 
 
-def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
-    """Which player a file holds, and its tensors under Limner's names."""
+def read_network(path: Path, generator: trees.Names, title: str) -> tuple[str, dict[str, Tensor]]:
+    """Which player a file holds, and its tensors under Limner's names; generator, title: AttnGAN's, or those of an heir."""
+    unknown = f"no network of {title}: give the authors' netG_epoch_N.pth or netD0.pth to netD2.pth"
     plain = {name.removeprefix("module."): value for name, value in read_state_dict(path).items()}  # DataParallel's prefix
     if "ca_net.fc.weight" in plain:
-        named = {trees.renamed(key, GENERATOR, path, UNKNOWN): value for key, value in plain.items()}
+        named = {trees.renamed(key, generator, path, unknown): value for key, value in plain.items()}
         return "generator", {key: value.flatten(1) if key.endswith("project.weight") else value for key, value in named.items()}
     side = trees.trunk_side(plain)
     if side is None:
-        raise CheckpointError(f"{path} is no network of AttnGAN: give the authors' netG_epoch_N.pth, netD0.pth, netD1.pth or netD2.pth")
+        raise CheckpointError(f"{path} is no network of {title}: give the authors' netG_epoch_N.pth, netD0.pth, netD1.pth or netD2.pth")
     first = 11  # how many layers img_code_s16 has
     later = [(rf"{name}\.(\d)\.(.+)", rf"picture.{{{first + 3 * place}+\1}}.\2") for place, name in enumerate(trees.TRUNKS[side])]
     names = [*DISCRIMINATOR, *later]
-    return discriminator_name(side), {trees.renamed(key, names, path, UNKNOWN): value for key, value in plain.items()}
+    return discriminator_name(side), {trees.renamed(key, names, path, unknown): value for key, value in plain.items()}
 
 
 def _sizes(states: Mapping[str, Mapping[str, Tensor]], mixed_padding: bool) -> tuple[AttnGANSettings, Conditions]:

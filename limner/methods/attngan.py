@@ -32,12 +32,11 @@ from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
 from limner.matching.damsm import DAMSM
 from limner.matching.guidance import load_guide, matching_terms
-from limner.nn.attention import WordAttention
-from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
+from limner.nn.attentive import AttentiveGenerator, AttentiveNoise
+from limner.nn.conditioning import GaussianCondition
 from limner.nn.initialization import he_initialization, orthogonal_initialization
 from limner.nn.joint_losses import Mismatch, discriminator_update, generator_loss
-from limner.nn.stacked import to_picture
-from limner.nn.trees import FirstStage, NextStage, ScaleDiscriminator, scales
+from limner.nn.trees import ScaleDiscriminator, scales
 
 NAME = "attngan"
 GUIDE = "matching"
@@ -120,12 +119,7 @@ class AttnGANSettings:
         return self.attention and self.branches > 1
 
 
-@dataclass(frozen=True)
-class AttnGANNoise(Noise):
-    """z: [B, noise_width]; epsilon: [B, condition_width], which picks the condition. Standard normal."""
-
-    z: Tensor
-    epsilon: Tensor
+AttnGANNoise = AttentiveNoise
 
 
 class AttnGAN(Method):
@@ -172,7 +166,18 @@ class AttnGAN(Method):
             )
         self.sides = sides[-1:] if settings.last_picture_only else sides
         """Sides of the pictures that are painted, coarse to fine."""
-        self.generator = Generator(settings, conditions, sides)
+        self.generator = AttentiveGenerator(
+            conditions,
+            sides,
+            NAME,
+            noise_width=settings.noise_width,
+            condition_width=settings.condition_width,
+            channels=settings.generator_channels,
+            residual_blocks=settings.residual_blocks,
+            words=settings.attention,
+            mixed_padding=settings.mixed_padding,
+            last_only=settings.last_picture_only,
+        )
         normalize = settings.discriminator_normalization
         self.discriminators = nn.ModuleList(
             ScaleDiscriminator(
@@ -263,50 +268,6 @@ class AttnGAN(Method):
         judge = self.discriminators[-1]
         assert isinstance(judge, ScaleDiscriminator)
         return judge.look(pictures).flatten(1)
-
-
-class Generator(nn.Module):
-    """The tree: conditioning augmentation, a trunk of stages with words beside the map of each later one, pictures of the stages' maps."""
-
-    def __init__(self, settings: AttnGANSettings, conditions: Conditions, sides: Sequence[int]) -> None:
-        super().__init__()
-        width, channels, later = settings.condition_width, settings.generator_channels, len(sides) - 1
-        self.augmentation = ConditioningAugmentation(conditions.sentence_width, width, "glu")
-        self.first = FirstStage(width + settings.noise_width, channels, sides[0], NAME)
-        if settings.attention:
-            assert conditions.word_width is not None or not later
-            self.attention = nn.ModuleList(
-                WordAttention(conditions.word_width or 0, channels, mixed_padding=settings.mixed_padding) for _ in range(later)
-            )
-            self.later = nn.ModuleList(NextStage(2 * channels, channels, settings.residual_blocks) for _ in range(later))
-        else:
-            self.attention = nn.ModuleList()
-            self.later = nn.ModuleList(NextStage(channels, channels, settings.residual_blocks, condition=width) for _ in range(later))
-        self.last_only = settings.last_picture_only
-        self.pictures = nn.ModuleList(to_picture(channels) for _ in range(1 if self.last_only else len(sides)))
-
-    def condition(self, sentence: Tensor) -> GaussianCondition:
-        """[B, D] -> Gaussians of C numbers."""
-        found: GaussianCondition = self.augmentation(sentence)
-        return found
-
-    def forward(self, noise: AttnGANNoise, condition: GaussianCondition, text: TextFeatures) -> tuple[tuple[Tensor, ...], list[Tensor]]:
-        """Pictures [B, 3, r, r] in [-1, 1], coarse to fine, and the attention [B, T, h, w] of every later branch."""
-        drawn = condition.sample(noise.epsilon)
-        hidden = self.first(drawn, noise.z)  # the condition first, as in the authors' code
-        maps, attended = [hidden], []
-        for branch, stage in enumerate(self.later):
-            if self.attention:
-                assert text.words is not None and text.mask is not None
-                context, attention = self.attention[branch](hidden, text.words, text.mask)
-                attended.append(attention)
-                hidden = stage(torch.cat([hidden, context], dim=1))
-            else:
-                hidden = stage(hidden, drawn)
-            maps.append(hidden)
-        if self.last_only:
-            maps = maps[-1:]
-        return tuple(picture(hidden) for picture, hidden in zip(self.pictures, maps, strict=True)), attended
 
 
 def discriminator_name(side: int) -> str:

@@ -71,8 +71,9 @@ def save_model(
 
 
 def painting_state(method: Method) -> dict[str, Tensor]:
-    """The tensors of the players that paint and the method's own buffers, under their names in the method."""
-    painters = {id(module) for player in method.players().values() if player.averaged for module in player.module.modules()}
+    """The tensors of the players that paint or are kept, and the method's own buffers, under their names in the method."""
+    kept = [player.module for player in method.players().values() if player.averaged or player.kept]
+    painters = {id(module) for part in kept for module in part.modules()}
     names = [name for name, module in method.named_modules() if id(module) in painters]
     return {key: value for key, value in method.state_dict().items() if "." not in key or any(key.startswith(f"{name}.") for name in names)}
 

@@ -65,6 +65,7 @@ def make_plan(recipe: Recipe, pictures: CaptionedPictures) -> Plan:
             matching = CaptionMatching(settings, conditions, encoder)
             stages += [_stage("text", matching, phase, recipe, pictures) for phase in matching.phases()]
         method = made(recipe.method_settings, conditions)
+        method.read_captions(caption for index in range(len(pictures)) for caption in pictures.captions(index))
     stages += _stages_of(method, recipe, pictures)
     if not recipe.style.steps:
         return Plan(encoder, method, stages)

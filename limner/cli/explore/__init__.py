@@ -13,6 +13,7 @@ EXPLORATIONS = {
     "edit": "change a word of a caption at fixed noise: what changes in the picture, and where?",
     "interpolate": "walk between two captions at fixed noise, or between two noises at a fixed caption",
     "nearest": "put generated pictures beside their nearest training pictures: remembered or made?",
+    "redescribe": "paint captions and let a captioner say what the pictures show: do the sentences agree?",
     "restyle": "paint captions in the style of pictures",
     "vary": "draw one random input of a painting anew, all else standing still: what does it decide?",
     "worst": "show the captions whose pictures the judge likes least",
@@ -33,6 +34,7 @@ examples:
   limner explore edit garden "a red flower with five petals" "a blue flower with five petals" --out edit.png
   limner explore interpolate garden --caption "a white flower" --seeds 1 2 --steps 16 --out walk.gif
   limner explore nearest runs/mine --out nearest.png
+  limner explore redescribe runs/mirrorgan "a red flower" --out read.png
   limner explore restyle runs/mine bird.jpg --captions "a red flower" "a blue flower" --out restyle.png
   limner explore vary runs/stackgan --captions "a red bird" --redraw epsilon --out vary.png
   limner explore worst garden --out worst.png"""

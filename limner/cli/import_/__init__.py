@@ -19,6 +19,7 @@ KINDS = {
     "dm-gan": "DM-GAN's generator, with its text encoder and discriminators: bird_DMGAN.pth, text_encoderN.pth, netD0.pth ...",
     "damsm": "AttnGAN's text encoder, alone or with its image encoder: text_encoderN.pth, image_encoderN.pth",
     "df-gan": "DF-GAN of its authors, painter and discriminator in one file: state_epoch_NNN.pth",
+    "mirrorgan": "MirrorGAN's generator, with its text encoder and discriminators: netG.pth, text_encoder.pth, netD0.pth ...",
     "stackgan-v2": "generator and discriminators of StackGAN++: netG_N.pth, netD0.pth, netD1.pth, netD2.pth",
 }
 """Each name is that of a module of this package, dashes being underscores there, with a `main(argv)`."""

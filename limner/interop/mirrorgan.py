@@ -1,0 +1,110 @@
+"""Checkpoints of MirrorGAN's authors (qiaott/MirrorGAN: `netG.pth`, `netD0.pth` to `netD2.pth`, `rnn_decoder.ckpt`).
+
+Their captioner reads what a ResNet-152 saw (`cnn_encoder.ckpt`), which is not among Limner's networks: its decoder can be read
+(`read_decoder`), but is no part of an imported model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from limner.core.errors import CheckpointError
+from limner.core.method import Conditions
+from limner.interop import attngan, trees
+from limner.interop.networks import keep_imported
+from limner.interop.state_dicts import read_state_dict
+from limner.methods.mirrorgan import NAME, MirrorGAN, MirrorGANSettings
+from limner.nn.captioner import CaptionDecoder
+from limner.text.encoder import TextEncoder
+
+SOURCE = "github.com/qiaott/MirrorGAN"
+TITLE = "MirrorGAN"
+GENERATOR: trees.Names = [
+    *attngan.GENERATOR,
+    (r"h_net(\d)\.att\.linear\.(weight|bias)", r"glimpses.{\1-2}.linear.\2"),
+    (r"h_net(\d)\.att\.conv_sentence_vis\.weight", r"glimpses.{\1-2}.compare.weight"),
+    (r"h_net(\d)\.conv\.weight", r"joins.{\1-2}.weight"),
+]
+DECODER: trees.Names = [
+    (r"embed\.weight", "embedding.weight"),
+    (r"lstm\.(\w+_l0)", r"reader.\1"),
+    (r"linear\.(weight|bias)", r"to_words.\1"),
+]
+
+
+def import_mirrorgan(files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, *, mixed_padding: bool = False) -> None:
+    """Turn the authors' files into a Limner folder.
+
+    files: a generator, with any of its discriminators. out: the folder, which must not exist or be empty. encoder: the text encoder that
+    they were trained with (`limner.interop.damsm.read_text_encoder`), which makes `out` a model that paints captions. mixed_padding:
+    whether it hides padding as the authors' code did.
+    Raises CheckpointError for a file that is not theirs, SettingsError for a combination that cannot work.
+    """
+    method, players = read_mirrorgan(files, mixed_padding=mixed_padding)
+    if method.settings.reads_words:
+        trees.check_words(encoder, method.conditions)
+    keep_imported(NAME, method, players, files, out, encoder, SOURCE)
+
+
+def read_mirrorgan(files: Sequence[Path], *, mixed_padding: bool = False) -> tuple[MirrorGAN, list[str]]:
+    """The authors' files as a method in evaluation mode, and the players whose weights they held; another player's weights are 0.
+
+    It has no captioner, and so no caption loss.
+    """
+    states = trees.read_players(files, _read, "the authors' netG.pth")
+    settings, conditions = _sizes(states, mixed_padding)
+    return trees.filled(lambda: MirrorGAN(settings, conditions), states, TITLE), trees.order(states)
+
+
+def read_decoder(path: Path) -> CaptionDecoder:
+    """The decoder of their captioner, in evaluation mode. Raises CheckpointError for a file of something else."""
+    unknown = "no decoder of MirrorGAN: give the authors' rnn_decoder.ckpt"
+    state = {trees.renamed(key, DECODER, path, unknown): value for key, value in read_state_dict(path).items()}
+    try:
+        ids, width = state["embedding.weight"].shape
+        decoder = CaptionDecoder(ids, width, state["to_words.weight"].shape[1])
+        decoder.load_state_dict(state)
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{path} is {unknown}") from error
+    return decoder.eval()
+
+
+def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
+    state = read_state_dict(path)
+    if "embed.weight" in state or "resnet.0.weight" in state:
+        raise CheckpointError(f"{path} is a part of the captioner, which reads pictures by a ResNet-152 that Limner has not: leave it out")
+    player, named = attngan.read_network(path, GENERATOR, TITLE)
+    if player == "generator" and any(key.startswith("attention.") for key in named) and not any(key.startswith("joins.") for key in named):
+        raise CheckpointError(
+            f"{path} has no attention to the sentence, as AttnGAN's generators: give MirrorGAN's, or import it as attngan"
+        )
+    return player, named
+
+
+def _sizes(states: Mapping[str, Mapping[str, Tensor]], mixed_padding: bool) -> tuple[MirrorGANSettings, Conditions]:
+    """Every width, from the shapes of the weights; what a missing network would say stays as published."""
+    state = states["generator"]
+    try:
+        levels, later = trees.count(state, r"first\.layers\.\d"), trees.count(state, r"attention\.\d")
+        condition = state["augmentation.linear.weight"].shape[0] // 4
+        conditions = Conditions(
+            resolution=4 * 2 ** (levels + later),
+            sentence_width=state["augmentation.linear.weight"].shape[1],
+            word_width=state["attention.0.project.weight"].shape[1] if later else None,
+        )
+        settings = MirrorGANSettings(
+            branches=later + 1,
+            mixed_padding=mixed_padding,
+            caption_weight=0.0,
+            noise_width=state["first.linear.0.weight"].shape[1] - condition,
+            condition_width=condition,
+            generator_channels=state["pictures.0.0.weight"].shape[1],
+            discriminator_channels=trees.common_width(states) or MirrorGANSettings.discriminator_channels,
+            residual_blocks=trees.count(state, r"later\.0\.residuals\.\d"),
+        )
+    except (KeyError, IndexError) as error:
+        raise trees.not_one("generator", TITLE, f"it lacks {error}") from error
+    return settings, conditions
