@@ -51,7 +51,8 @@ def read_attngan(files: Sequence[Path], *, mixed_padding: bool = False) -> tuple
     states = trees.read_players(
         files, lambda path: read_network(path, GENERATOR, TITLE), "the authors' netG_epoch_N.pth (or bird_AttnGAN2.pth)"
     )
-    settings, conditions = _sizes(states, mixed_padding)
+    values, conditions = sizes(states, "attention.0", TITLE)
+    settings = AttnGANSettings(**values, mixed_padding=mixed_padding)
     return trees.filled(lambda: AttnGAN(settings, conditions), states, TITLE), trees.order(states)
 
 
@@ -61,6 +62,7 @@ def read_network(path: Path, generator: trees.Names, title: str) -> tuple[str, d
     plain = {name.removeprefix("module."): value for name, value in read_state_dict(path).items()}  # DataParallel's prefix
     if "ca_net.fc.weight" in plain:
         named = {trees.renamed(key, generator, path, unknown): value for key, value in plain.items()}
+        named.pop(trees.UNUSED, None)
         return "generator", {key: value.flatten(1) if key.endswith("project.weight") else value for key, value in named.items()}
     side = trees.trunk_side(plain)
     if side is None:
@@ -71,21 +73,23 @@ def read_network(path: Path, generator: trees.Names, title: str) -> tuple[str, d
     return discriminator_name(side), {trees.renamed(key, names, path, unknown): value for key, value in plain.items()}
 
 
-def _sizes(states: Mapping[str, Mapping[str, Tensor]], mixed_padding: bool) -> tuple[AttnGANSettings, Conditions]:
-    """Every width, from the shapes of the weights; what a missing network would say stays as published."""
+def sizes(states: Mapping[str, Mapping[str, Tensor]], words: str, title: str) -> tuple[dict[str, Any], Conditions]:
+    """Every width as a setting, from the shapes of the weights; what a missing network would say stays as published.
+
+    words: the generator's first projection of words. title: AttnGAN's, or that of an heir.
+    """
     state = states["generator"]
     try:
-        levels, later, pictures = count(state, r"first\.layers\.\d"), count(state, r"attention\.\d"), count(state, r"pictures\.\d")
+        levels, later, pictures = count(state, r"first\.layers\.\d"), count(state, r"later\.\d"), count(state, r"pictures\.\d")
         condition = state["augmentation.linear.weight"].shape[0] // 4
         conditions = Conditions(
             resolution=4 * 2 ** (levels + later),
             sentence_width=state["augmentation.linear.weight"].shape[1],
-            word_width=state["attention.0.project.weight"].shape[1] if later else None,
+            word_width=state[f"{words}.project.weight"].shape[1] if later else None,
         )
         values: dict[str, Any] = {
             "branches": later + 1,
             "last_picture_only": pictures < later + 1,
-            "mixed_padding": mixed_padding,
             "condition_width": condition,
             "noise_width": state["first.linear.0.weight"].shape[1] - condition,
             "generator_channels": state["pictures.0.0.weight"].shape[1],
@@ -98,5 +102,5 @@ def _sizes(states: Mapping[str, Mapping[str, Tensor]], mixed_padding: bool) -> t
         elif values["last_picture_only"]:
             values["unconditional_loss"] = False
     except (KeyError, IndexError) as error:
-        raise trees.not_one("generator", TITLE, f"it lacks {error}") from error
-    return AttnGANSettings(**values), conditions
+        raise trees.not_one("generator", title, f"it lacks {error}") from error
+    return values, conditions

@@ -26,6 +26,8 @@ GENERATOR: Names = [
     (r"img_net(\d)\.img\.(.+)", r"pictures.{\1-1}.\2"),
 ]
 """What the authors call the generator's parts, and what Limner does; what stands in braces is a difference."""
+UNUSED = "unused"
+"""The name of weights that a file holds and the authors' code never calls."""
 TRUNKS = {64: [], 128: ["img_code_s32", "img_code_s32_1"], 256: ["img_code_s32", "img_code_s64", "img_code_s64_1", "img_code_s64_2"]}
 """What follows `img_code_s16` in the discriminator of each side, in order: a convolution and what comes after it each."""
 
