@@ -1,4 +1,4 @@
-"""What a model reads in its own pictures: the caption, the picture, and the caption that its captioner says of it (MirrorGAN, CVPR 2019)."""
+"""What a model reads in its own pictures: the caption, the picture, and what its captioner says of it (MirrorGAN, CVPR 2019)."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from limner.cli.arguments import parse
 from limner.cli.explore.splits import check_png
 from limner.cli.models import Device, open_model
 
-DESCRIPTION = """Paint captions and let the model's captioner say what the pictures show: both sentences, and how far they agree. That is the
-share of the caption's words, and of its pairs of neighbouring words, that were said again.
+DESCRIPTION = """Paint captions and let the model's captioner say what the pictures show: both sentences, and how far they agree,
+which is the share of the caption's words, and of its pairs of neighbouring words, that were said again.
 
 examples:
   limner explore redescribe runs/mirrorgan "a red flower with five round petals" --out read.png
