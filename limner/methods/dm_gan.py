@@ -147,7 +147,7 @@ class DMGAN(Method):
             method={
                 "branches": 2,
                 "condition_width": 64,
-                "generator_channels": 12,
+                "generator_channels": 8,
                 "discriminator_channels": 12,
                 "residual_blocks": 0,
                 "spectral_normalization": False,
