@@ -95,8 +95,10 @@ def test_every_loss(golden: Golden) -> None:
     stored = golden.facts["loss_values"]
     assert stored and set(stored) == set(golden.losses)
     for name, value in stored.items():
-        assert float(golden.losses[name]) == pytest.approx(value, rel=LOSS), name
-    print(f"\n{len(stored)} losses, largest relative difference {max(abs(float(golden.losses[k]) / v - 1) for k, v in stored.items()):.1e}")
+        assert float(golden.losses[name].detach()) == pytest.approx(value, rel=LOSS), name
+    print(
+        f"\n{len(stored)} losses, largest relative difference {max(abs(float(golden.losses[k].detach()) / v - 1) for k, v in stored.items()):.1e}"
+    )
 
 
 def test_every_gradient(golden: Golden) -> None:
