@@ -119,9 +119,6 @@ class AttnGANSettings:
         return self.attention and self.branches > 1
 
 
-AttnGANNoise = AttentiveNoise
-
-
 class AttnGAN(Method):
     """The attentive tree and its discriminators, under the joint losses and those of a matching model."""
 
@@ -253,13 +250,13 @@ class AttnGAN(Method):
             metrics |= {f"matching_{name}": value.detach() for name, value in terms.items()} | found
         return Update("generator", loss, metrics)
 
-    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> AttnGANNoise:
+    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> AttentiveNoise:
         z = gaussian((self.settings.noise_width,), seed, samples, stream)
-        return AttnGANNoise(z, gaussian((self.settings.condition_width,), seed, samples, f"{stream} condition"))
+        return AttentiveNoise(z, gaussian((self.settings.condition_width,), seed, samples, f"{stream} condition"))
 
     def paint(self, text: TextFeatures, noise: Noise) -> Painting:
         """With `extras` "attention-S", [B, T, S, S]: how much each place of the map of side S looked at each word, to paint 2 S."""
-        assert isinstance(noise, AttnGANNoise)
+        assert isinstance(noise, AttentiveNoise)
         (*stages, images), attention = self.generator(noise, self.generator.condition(text.sentence), text)
         return Painting(images, tuple(stages), {f"attention-{maps.shape[-1]}": maps for maps in attention})
 

@@ -37,6 +37,7 @@ from limner.features.perceptual import PerceptualLoss
 from limner.matching.damsm import DAMSM
 from limner.matching.guidance import as_seen, load_guide, matching_terms
 from limner.nn.attention import WordAttention
+from limner.nn.attentive import AttentiveNoise
 from limner.nn.channel_attention import ChannelAttention
 from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.nn.damsm import paired_word_scores
@@ -145,14 +146,6 @@ class ControlGANSettings:
     def reads_words(self) -> bool:
         """Whether the generator looks at words."""
         return (self.spatial_attention or self.channel_attention) and self.branches > 1
-
-
-@dataclass(frozen=True)
-class ControlGANNoise(Noise):
-    """z: [B, noise_width]; epsilon: [B, condition_width], which picks the condition. Standard normal."""
-
-    z: Tensor
-    epsilon: Tensor
 
 
 class ControlGAN(Method):
@@ -325,14 +318,14 @@ class ControlGAN(Method):
             metrics |= {f"matching_{name}": value.detach() for name, value in terms.items()} | found
         return Update("generator", loss, metrics)
 
-    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> ControlGANNoise:
+    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> AttentiveNoise:
         z = gaussian((self.settings.noise_width,), seed, samples, stream)
-        return ControlGANNoise(z, gaussian((self.settings.condition_width,), seed, samples, f"{stream} condition"))
+        return AttentiveNoise(z, gaussian((self.settings.condition_width,), seed, samples, f"{stream} condition"))
 
     def paint(self, text: TextFeatures, noise: Noise) -> Painting:
         """With `extras` "attention-S", [B, T, S, S], how much each place of the map of side S looked at each word, to paint 2 S; and
         "channels-S", [B, T, C], how much each channel did."""
-        assert isinstance(noise, ControlGANNoise)
+        assert isinstance(noise, AttentiveNoise)
         (*stages, images), attention, channels = self.generator(noise, self.generator.condition(text.sentence), text)
         extras = {f"attention-{maps.shape[-1]}": maps for maps in attention}
         extras |= {f"channels-{side}": found for side, found in zip(self.sides, channels, strict=False)}
@@ -370,7 +363,7 @@ class Generator(nn.Module):
         return found
 
     def forward(
-        self, noise: ControlGANNoise, condition: GaussianCondition, text: TextFeatures
+        self, noise: AttentiveNoise, condition: GaussianCondition, text: TextFeatures
     ) -> tuple[tuple[Tensor, ...], list[Tensor], list[Tensor]]:
         """Pictures [B, 3, r, r] in [-1, 1], coarse to fine, and the attention of every later branch's places [B, T, h, w] and channels
         [B, T, C]."""

@@ -32,6 +32,7 @@ from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
 from limner.matching.damsm import DAMSM
 from limner.matching.guidance import load_guide, matching_terms
+from limner.nn.attentive import AttentiveNoise
 from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.nn.initialization import he_initialization, orthogonal_initialization
 from limner.nn.joint_losses import Mismatch, discriminator_update, generator_loss
@@ -119,14 +120,6 @@ class DMGANSettings:
     def reads_words(self) -> bool:
         """Whether the generator writes words to a memory."""
         return self.memory and self.branches > 1
-
-
-@dataclass(frozen=True)
-class DMGANNoise(Noise):
-    """z: [B, noise_width]; epsilon: [B, condition_width], which picks the condition. Standard normal."""
-
-    z: Tensor
-    epsilon: Tensor
 
 
 class DMGAN(Method):
@@ -239,13 +232,13 @@ class DMGAN(Method):
             metrics |= {f"matching_{name}": value.detach() for name, value in terms.items()} | found
         return Update("generator", loss, metrics)
 
-    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> DMGANNoise:
+    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> AttentiveNoise:
         z = gaussian((self.settings.noise_width,), seed, samples, stream)
-        return DMGANNoise(z, gaussian((self.settings.condition_width,), seed, samples, f"{stream} condition"))
+        return AttentiveNoise(z, gaussian((self.settings.condition_width,), seed, samples, f"{stream} condition"))
 
     def paint(self, text: TextFeatures, noise: Noise) -> Painting:
         """With `extras` "attention-S", [B, T, S, S]: how much each place of the map of side S read of each word, to paint 2 S."""
-        assert isinstance(noise, DMGANNoise)
+        assert isinstance(noise, AttentiveNoise)
         (*stages, images), attention = self.generator(noise, self.generator.condition(text.sentence), text)
         return Painting(images, tuple(stages), {f"attention-{maps.shape[-1]}": maps for maps in attention})
 
@@ -281,7 +274,7 @@ class Generator(nn.Module):
         found: GaussianCondition = self.augmentation(sentence)
         return found
 
-    def forward(self, noise: DMGANNoise, condition: GaussianCondition, text: TextFeatures) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+    def forward(self, noise: AttentiveNoise, condition: GaussianCondition, text: TextFeatures) -> tuple[tuple[Tensor, ...], list[Tensor]]:
         """Pictures [B, 3, r, r] in [-1, 1], coarse to fine, and what was read of words, [B, T, h, w], before every later branch."""
         drawn = condition.sample(noise.epsilon)
         hidden = for_convolutions(self.first(drawn, noise.z))  # the condition first, as in the authors' code

@@ -24,8 +24,9 @@ from limner.core.text import TextFeatures
 from limner.interop.attngan import import_attngan, read_attngan
 from limner.interop.networks import load_networks
 from limner.matching.damsm import DAMSM, TRAINED, DAMSMSettings
-from limner.methods.attngan import GUIDE, AttnGAN, AttnGANNoise
+from limner.methods.attngan import GUIDE, AttnGAN
 from limner.model import load
+from limner.nn.attentive import AttentiveNoise
 from limner.nn.joint_losses import discriminator_update
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
 
@@ -41,7 +42,7 @@ class Golden:
         with np.load(FOLDER / self.facts["arrays_file"], allow_pickle=False) as arrays:
             self.arrays = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
         self.text = TextFeatures(self["sent_emb"], self["word_embs"].transpose(1, 2), ~self["mask"])
-        self.noise = AttnGANNoise(self["z"], self["eps"])
+        self.noise = AttentiveNoise(self["z"], self["eps"])
 
     def __getitem__(self, name: str) -> Tensor:
         return self.arrays[name]
@@ -117,7 +118,7 @@ def views(golden: Golden, prefix: str, values: dict[str, Tensor]) -> dict[str, T
     return found
 
 
-def painted(method: AttnGAN, text: TextFeatures, noise: AttnGANNoise) -> dict[str, Tensor]:
+def painted(method: AttnGAN, text: TextFeatures, noise: AttentiveNoise) -> dict[str, Tensor]:
     painting = method.paint(text, noise)
     pictures = {f"img{value.shape[-1]}": value for value in (*painting.stages, painting.images)}
     return pictures | {f"att{number}": value for number, value in enumerate(painting.extras.values(), start=1)}

@@ -23,7 +23,8 @@ from limner.features.perceptual import PerceptualLoss
 from limner.interop.controlgan import import_controlgan, read_controlgan
 from limner.interop.networks import load_networks
 from limner.matching.damsm import DAMSM, TRAINED, DAMSMSettings
-from limner.methods.controlgan import MATCHING, PERCEPTUAL, ControlGAN, ControlGANNoise
+from limner.methods.controlgan import MATCHING, PERCEPTUAL, ControlGAN
+from limner.nn.attentive import AttentiveNoise
 from limner.nn.damsm import Gammas, attend, paired_word_scores, sentence_loss, words_loss
 from limner.nn.matching_aware import bce
 from limner.nn.word_discriminator import word_verdicts
@@ -42,7 +43,7 @@ class Golden:
         with np.load(FOLDER / self.facts["arrays_file"], allow_pickle=False) as arrays:
             self.arrays = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
         self.text = TextFeatures(self["sent_emb"], self["word_embs"].transpose(1, 2), ~self["mask"])
-        self.noise = ControlGANNoise(self["z"], self["eps"])
+        self.noise = AttentiveNoise(self["z"], self["eps"])
 
     def __getitem__(self, name: str) -> Tensor:
         return self.arrays[name]
@@ -118,7 +119,7 @@ def views(golden: Golden, prefix: str, values: dict[str, Tensor]) -> dict[str, T
     return found
 
 
-def painted(method: ControlGAN, text: TextFeatures, noise: ControlGANNoise) -> dict[str, Tensor]:
+def painted(method: ControlGAN, text: TextFeatures, noise: AttentiveNoise) -> dict[str, Tensor]:
     painting = method.paint(text, noise)
     pictures = {f"img{value.shape[-1]}": value for value in (*painting.stages, painting.images)}
     return pictures | {f"att{number}": value for number, value in enumerate(painting.extras.values(), start=1)}

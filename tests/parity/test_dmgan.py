@@ -19,7 +19,8 @@ from limner.core.text import TextFeatures
 from limner.interop.dm_gan import import_dm_gan, read_dm_gan
 from limner.interop.networks import load_networks
 from limner.matching.damsm import DAMSM, TRAINED, DAMSMSettings
-from limner.methods.dm_gan import DMGAN, GUIDE, DMGANNoise
+from limner.methods.dm_gan import DMGAN, GUIDE
+from limner.nn.attentive import AttentiveNoise
 from limner.nn.damsm import Gammas, attend, sentence_loss, words_loss
 from limner.nn.joint_losses import discriminator_update
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
@@ -35,7 +36,7 @@ class Golden:
         with np.load(FOLDER / self.facts["arrays_file"], allow_pickle=False) as arrays:
             self.arrays = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
         self.text = TextFeatures(self["sent_emb"], self["word_embs"].transpose(1, 2), ~self["mask"])
-        self.noise = DMGANNoise(self["z"], self["eps"])
+        self.noise = AttentiveNoise(self["z"], self["eps"])
         if isinstance(config := self.facts["config"], dict):
             self.gammas = Gammas(attention=config["GAMMA1"], words=config["GAMMA2"], pairs=config["GAMMA3"])
 
@@ -113,7 +114,7 @@ def views(golden: Golden, prefix: str, values: dict[str, Tensor]) -> dict[str, T
     return found
 
 
-def painted(method: DMGAN, text: TextFeatures, noise: DMGANNoise) -> dict[str, Tensor]:
+def painted(method: DMGAN, text: TextFeatures, noise: AttentiveNoise) -> dict[str, Tensor]:
     painting = method.paint(text, noise)
     pictures = {f"img{value.shape[-1]}": value for value in (*painting.stages, painting.images)}
     return pictures | {f"att{number}": value for number, value in enumerate(painting.extras.values(), start=1)}
