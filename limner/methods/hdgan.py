@@ -154,7 +154,7 @@ class HDGAN(Method):
                 "divergence_weight": 0.05,
                 "gradient_penalty": 1.0,
                 "discriminator_normalization": False,
-                "batch_size": 32,
+                "batch_size": 16,
                 "learning_rate": 4e-4,
                 "halve_every": 0.0,
                 "epochs": 40.0,

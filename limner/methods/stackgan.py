@@ -159,8 +159,8 @@ class StackGAN(Method):
                 "halve_every": 0.0,
                 "stage_1_epochs": 40.0,
                 "stage_2_epochs": 40.0,
-                "batch_size": 32,
-                "stage_2_batch_size": 32,
+                "batch_size": 16,
+                "stage_2_batch_size": 16,
             },
         ),
     }

@@ -154,7 +154,7 @@ class StackGANv2(Method):
                 "discriminator_normalization": False,
                 "learning_rate": 4e-4,
                 "epochs": 40.0,
-                "batch_size": 32,
+                "batch_size": 16,
             },
         ),
     }

@@ -7,44 +7,55 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-import torchmetrics
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics.image.kid import maximum_mean_discrepancy
 
 from limner.core import random
 from limner.metrics.metric import Figure, Found, Metric
 
 SUBSETS = 100
 SUBSET_SIZE = 1000
+BLOCK = 128
+"""Rows of a subset whose products are made at once."""
 
 
 def kernel_distance(real: Tensor, generated: Tensor, subsets: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> tuple[float, float]:
     """KID: mean and (population) deviation over subsets of the unbiased squared MMD; each subset is a pair of equally many row numbers.
 
-    Features are [N, D] and [M, D]. The estimate is unbiased, so that equal distributions give values around 0, negative ones among them.
-    The values are those of torchmetrics' `poly_mmd`, at two thirds of its time.
+    Features are [N, D] and [M, D]. The kernel is (a . b / D + 1) ** 3. The estimate is unbiased, so that equal distributions give values
+    around 0, negative ones among them. The values are those of torchmetrics' `poly_mmd`, at less than half of its time.
     """
-    real, generated = real.double(), generated.double()
-    side = max((len(mine) for mine, _ in subsets), default=0)
-    kernels = [real.new_empty(side * side) for _ in range(4)]  # kept from subset to subset: fresh memory costs more than the arithmetic
+    real, generated = _lifted(real), _lifted(generated)
+    spare = [real.new_empty(BLOCK * max((len(mine) for mine, _ in subsets), default=0)) for _ in range(2)]
     values = []
     for mine, theirs in subsets:
-        a, b = real[torch.from_numpy(mine)], generated[torch.from_numpy(theirs)]
-        *found, spare = (memory[: len(a) ** 2].view(len(a), len(a)) for memory in kernels)
-        for (first, second), kernel in zip(((a, a), (a, b), (b, b)), found, strict=True):
-            _cubic_kernel(first, second, kernel, spare)
-        values.append(maximum_mean_discrepancy(*found))
+        a, b, count = real[torch.from_numpy(mine)], generated[torch.from_numpy(theirs)], len(mine)
+        alike = (_others_sum(a, spare) + _others_sum(b, spare)) / (count * (count - 1))
+        values.append(alike - 2 * sum(_cubes_sum(a[start : start + BLOCK], b, spare) for start in range(0, count, BLOCK)) / count**2)
     distances = torch.stack(values)
     return float(distances.mean()), float(distances.std(unbiased=False))
 
 
-def _cubic_kernel(a: Tensor, b: Tensor, kernel: Tensor, spare: Tensor) -> None:
-    """Write (a b' / D + 1) ** 3 of features [N, D] and [N, D] into `kernel`, [N, N] as `spare` is."""
-    torch.mm(a, b.T, out=kernel)
-    kernel.div_(a.shape[1]).add_(1.0)
-    torch.mul(kernel, kernel, out=spare)
-    kernel.mul_(spare)
+def _lifted(features: Tensor) -> Tensor:
+    """Features [N, D] as float64 vectors [N, D + 1] whose products are a . b / D + 1."""
+    scaled = features.double() / features.shape[1] ** 0.5
+    return torch.cat([scaled, scaled.new_ones(len(scaled), 1)], dim=1)
+
+
+def _others_sum(rows: Tensor, spare: Sequence[Tensor]) -> Tensor:
+    """The kernel's sum over all pairs of a row [N, D + 1] with another one: twice the half above the diagonal."""
+    total = -rows.square().sum(1).pow(3).sum()
+    for start in range(0, len(rows), BLOCK):
+        block, later = rows[start : start + BLOCK], rows[start + BLOCK :]
+        total = total + _cubes_sum(block, block, spare) + 2 * _cubes_sum(block, later, spare)
+    return total
+
+
+def _cubes_sum(rows: Tensor, others: Tensor, spare: Sequence[Tensor]) -> Tensor:
+    """The sum of the cubes of all products of rows [n, D + 1] and others [m, D + 1], in memory that is small enough to stay near."""
+    products, squares = (memory[: len(rows) * len(others)] for memory in spare)
+    torch.mm(rows, others.T, out=products.view(len(rows), len(others)))
+    return torch.dot(torch.mul(products, products, out=squares), products)
 
 
 class Kid(Metric):
@@ -63,7 +74,7 @@ class Kid(Metric):
                 value=mean,
                 error=deviation,
                 higher_is_better=False,
-                implementation=f"torchmetrics {torchmetrics.__version__} poly_mmd (unbiased, cubic kernel), float64, subsets by limner",
+                implementation="limner: unbiased, cubic kernel, float64, as torchmetrics' poly_mmd",
                 network="features",
                 settings={"subsets": SUBSETS, "subset size": size},
             )

@@ -7,11 +7,13 @@ ReLU, and so twice as many channels before it (StackGAN++ and later).
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
 
 from limner.core.errors import SettingsError
+from limner.nn.upsampling import DoublingConvolution
 
 FIRST_SIDE = 4
 """Side of the feature maps that generators begin with and discriminators end with."""
@@ -27,16 +29,21 @@ def doublings(resolution: int, method: str, smallest: int = 16) -> int:
 def convolution(narrow: int, wide: int, *, gated: bool = False) -> list[nn.Module]:
     """3x3 convolution to `wide` channels, batch normalisation, ReLU or gated linear unit."""
     inner = 2 * wide if gated else wide
-    return [
-        nn.Conv2d(narrow, inner, 3, padding=1, bias=False),
-        nn.BatchNorm2d(inner),
-        nn.GLU(dim=1) if gated else nn.ReLU(inplace=True),
-    ]
+    return [nn.Conv2d(narrow, inner, 3, padding=1, bias=False), *_after(inner, gated)]
 
 
 def upsampling(wide: int, narrow: int, *, gated: bool = False) -> nn.Sequential:
-    """[B, wide, H, W] -> [B, narrow, 2 H, 2 W]: nearest neighbours, then `convolution`."""
-    return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), *convolution(wide, narrow, gated=gated))
+    """[B, wide, H, W] -> [B, narrow, 2 H, 2 W]: nearest neighbours, then `convolution`.
+
+    The two are one layer here; names count from 1, as in the authors' files, where layer 0 doubles.
+    """
+    inner = 2 * narrow if gated else narrow
+    layers = [DoublingConvolution(wide, inner, bias=False), *_after(inner, gated)]
+    return nn.Sequential(OrderedDict((str(number), layer) for number, layer in enumerate(layers, start=1)))
+
+
+def _after(channels: int, gated: bool) -> list[nn.Module]:
+    return [nn.BatchNorm2d(channels), nn.GLU(dim=1) if gated else nn.ReLU(inplace=True)]
 
 
 def doubling(wide: int, narrow: int) -> list[nn.Module]:
