@@ -127,8 +127,10 @@ class DFGAN(Method):
                 "mismatch": "caption",
                 "counterfactual": 0.75,
                 "penalty_every": 8,
-                "generator_learning_rate": 4e-4,
+                "discriminator_learning_rate": 8e-4,
+                "generator_learning_rate": 8e-4,
                 "epochs": 40.0,
+                "batch_size": 16,
             },
         ),
     }
