@@ -6,7 +6,7 @@ features. Results go to OUT/results.json, as a table to OUT/results.md, and OUT/
 (of seed 0). A run that is there is not trained again, and one that was
 interrupted goes on, so the same command may be given again with more methods or seeds.
 
-A method may carry settings, and so become an entry of its own: `"hdgan method.local-loss=False"`.
+A method may carry settings, and so become an entry of its own: `"hdgan method.local-weight=0"`.
 
 `--together 2` trains two runs at a time, each on its share of the processor's cores. Runs that are to be compared should be made with the
 same `--together`: it is part of the results.

@@ -71,8 +71,8 @@ class HDGANSettings:
     """Channels of a discriminator's map of 32 px, half as many at twice the side: 128, 64, 32 in the first maps for 64, 128, 256 px."""
     code_channels: int = 512
     """Channels of the code that a discriminator ends with."""
-    local_loss: bool = True
-    """The local image loss, which judges pictures without their captions; the paper's ablation trains without."""
+    local_weight: float = 1.0
+    """Weight of the local image loss, which judges pictures without their captions; 0 trains without it, which is the paper's ablation."""
     patch_from: int = 256
     """Smallest side at which the local verdict is a map of 5x5, one number for each patch; below, it is one for the picture."""
     captions: int = 4
@@ -101,7 +101,7 @@ class HDGANSettings:
     """Pictures a step, over all processes."""
 
     def __post_init__(self) -> None:
-        at_least(self, "method", 0, "divergence_weight", "residual_blocks", "gradient_penalty", "halve_every")
+        at_least(self, "method", 0, "divergence_weight", "residual_blocks", "local_weight", "gradient_penalty", "halve_every")
         at_least(self, "method", 1, "noise_width", "condition_width", "text_width", "generator_channels", "discriminator_channels")
         at_least(self, "method", 1, "code_channels", "captions", "penalty_every")
         at_least(self, "method", 2, "batch_size")
@@ -147,6 +147,7 @@ class HDGAN(Method):
                 "nested": (32,),
                 "discriminator_channels": 16,
                 "code_channels": 64,
+                "local_weight": 0.2,
                 "patch_from": 64,
                 "captions": 1,
                 "mismatch": "caption",
@@ -226,8 +227,9 @@ class HDGAN(Method):
             means.append(torch.stack([score.detach().mean() for score in scores]))
             metrics[f"pair_{side}"] = losses[-1].detach()
             if judge.local is not None:
-                losses.append(local_loss([judge.local(seen.code) for seen in real], judge.local(generated.code)))
-                metrics[f"local_{side}"] = losses[-1].detach()
+                local = local_loss([judge.local(seen.code) for seen in real], judge.local(generated.code))
+                losses.append(settings.local_weight * local)
+                metrics[f"local_{side}"] = local.detach()
         loss = torch.stack(losses).sum()
         metrics |= dict(zip(("real", "fake", "mismatched"), torch.stack(means).mean(0), strict=False))
         if penalise:
@@ -243,7 +245,7 @@ class HDGAN(Method):
         def verdict(pictures: Tensor) -> Tensor:
             seen = judge.look(pictures)
             score = judge.match(seen, sentence.float())
-            return score if judge.local is None else score + judge.local(seen.code).flatten(1).mean(1)
+            return score if judge.local is None else score + self.settings.local_weight * judge.local(seen.code).flatten(1).mean(1)
 
         return zero_centred_penalty(verdict, pictures)
 
@@ -257,8 +259,9 @@ class HDGAN(Method):
             losses.append(away_from(judge.match(seen, sentence), 1.0))
             metrics[f"pair_{side}"] = losses[-1].detach()
             if judge.local is not None:
-                losses.append(away_from(judge.local(seen.code), 1.0))
-                metrics[f"local_{side}"] = losses[-1].detach()
+                local = away_from(judge.local(seen.code), 1.0)
+                losses.append(self.settings.local_weight * local)
+                metrics[f"local_{side}"] = local.detach()
         return Update("generator", torch.stack(losses).sum(), metrics)
 
     def _halving(self, progress: Progress) -> float:
@@ -354,7 +357,7 @@ class Discriminator(nn.Module):
         self.text = nn.Sequential(nn.Linear(sentence_width, settings.text_width), nn.LeakyReLU(0.2, inplace=True))
         joint = leaky(nn.Conv2d(code + settings.text_width, code, 1, bias=not normalize), normalize)
         self.joint = nn.Sequential(joint, nn.Conv2d(code, 1, FIRST_SIDE))
-        self.local = nn.Conv2d(code, 1, FIRST_SIDE) if settings.local_loss else None
+        self.local = nn.Conv2d(code, 1, FIRST_SIDE) if settings.local_weight else None
 
     def look(self, pictures: Tensor) -> Seen:
         """[B, 3, s, s]: what can be computed once for several sentences, and for the local verdict."""

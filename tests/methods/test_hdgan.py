@@ -77,7 +77,7 @@ def test_published_sizes() -> None:
 @pytest.mark.parametrize("local", [True, False])
 def test_discriminators_loss(mismatch: str, local: bool) -> None:
     """LSGAN at each side: pair 1, 1/2 and 1/2; local 1 for generated and 1 for real ones, mismatched pictures being real too."""
-    method, batch = build(mismatch=mismatch, local_loss=local).eval(), make_batch()
+    method, batch = build(mismatch=mismatch, local_weight=float(local)).eval(), make_batch()
     update = next(method.training_step(batch, PROGRESS))
     condition, other = mean_condition(batch), batch.mismatched
     noise = method.noise(batch, "generator")
@@ -115,7 +115,7 @@ def test_generator_s_loss() -> None:
 @pytest.mark.parametrize("mismatch", ["picture", "caption"])
 def test_counterfactual_captions_take_their_share(mismatch: str) -> None:
     """Two thirds of the mismatched pairs keep their picture and have a caption that is nearly right."""
-    method, batch = build(nested=(), local_loss=False, mismatch=mismatch, counterfactual=2 / 3).eval(), make_batch()
+    method, batch = build(nested=(), local_weight=0.0, mismatch=mismatch, counterfactual=2 / 3).eval(), make_batch()
     judge, condition, other = method.judge(32), mean_condition(batch), batch.mismatched
     assert batch.counterfactual is not None
     texts = torch.cat([batch.counterfactual.sentence[:4], (condition if mismatch == "picture" else mean_condition(other))[4:]])
@@ -147,7 +147,7 @@ def test_gradient_penalty_comes_every_few_steps_at_every_side() -> None:
     [
         {},
         {"nested": ()},
-        {"local_loss": False, "residual_blocks": 2, "halved_at": (16,)},
+        {"local_weight": 0.0, "residual_blocks": 2, "halved_at": (16,)},
         {"mismatch_weight": 0.0, "patch_from": 16},
         {"mismatch": "caption", "counterfactual": 0.5, "discriminator_normalization": False, "gradient_penalty": 1.0},
     ],
