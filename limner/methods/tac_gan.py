@@ -135,9 +135,10 @@ class TACGAN(Method):
                 "gradient_penalty": 1.0,
                 "discriminator_normalization": False,
                 "statistics_decay": 0.9,
-                "learning_rate": 4e-4,
+                "learning_rate": 8e-4,
+                "beta1": 0.0,
                 "epochs": 40.0,
-                "batch_size": 32,
+                "batch_size": 16,
             },
         ),
     }
