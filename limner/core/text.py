@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -39,10 +40,19 @@ class TextFeatures:
 
     @staticmethod
     def cat(parts: Sequence[TextFeatures]) -> TextFeatures:
-        """Join batches whose optional fields are alike; words must have the same length T."""
+        """Join batches whose optional fields are alike; captions are padded to the longest length T."""
 
         def joined(name: str) -> Tensor | None:
             values = [getattr(part, name) for part in parts]
-            return None if values[0] is None else torch.cat(values)
+            if values[0] is None:
+                return None
+            longest = max(value.shape[1] for value in values)
+            return torch.cat([_padded(value, longest) for value in values])
 
         return TextFeatures(torch.cat([part.sentence for part in parts]), joined("words"), joined("mask"), joined("tokens"))
+
+
+def _padded(value: Tensor, length: int) -> Tensor:
+    """[B, T] or [B, T, D] with zeros up to T = length."""
+    missing = length - value.shape[1]
+    return F.pad(value, (0, 0, 0, missing) if value.ndim == 3 else (0, missing)) if missing else value

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from limner.core.text import TextFeatures
 from limner.text.encoder import TextEncoder
@@ -28,21 +26,10 @@ def encode_all(encoder: TextEncoder, captions: Sequence[str], chunk: int = 512, 
         parts = [_on_cpu(encoder(distinct[start : start + chunk]), sentence_only) for start in range(0, len(distinct), chunk)]
     finally:
         encoder.train(training)
-    longest = max(0 if part.mask is None else part.mask.shape[1] for part in parts)
-    features = TextFeatures.cat([_widened(part, longest) for part in parts])
+    features = TextFeatures.cat(parts)
     places = {caption: place for place, caption in enumerate(distinct)}
     return features[torch.tensor([places[caption] for caption in captions])]
 
 
 def _on_cpu(features: TextFeatures, sentence_only: bool) -> TextFeatures:
     return TextFeatures(features.sentence.cpu()) if sentence_only else features.to("cpu")
-
-
-def _widened(features: TextFeatures, length: int) -> TextFeatures:
-    def padded(value: Tensor | None) -> Tensor | None:
-        if value is None:
-            return None
-        missing = length - value.shape[1]
-        return F.pad(value, (0, 0, 0, missing) if value.ndim == 3 else (0, missing))
-
-    return TextFeatures(features.sentence, padded(features.words), padded(features.mask), padded(features.tokens))
