@@ -1,22 +1,23 @@
 """SD-GAN: two captions of one picture must paint alike, and words scale and shift every map (Yin et al., CVPR 2019).
 
 Guojun Yin, Bin Liu, Lu Sheng, Nenghai Yu, Xiaogang Wang and Jing Shao, "Semantics Disentangling for Text-to-Image Generation",
-arXiv:1904.01480. The authors published no code, and this file was written from the paper's abstract, figure captions and others' summaries of
-it, and from memory. Nothing here has been compared with pictures, weights or figures of theirs.
+arXiv:1904.01480. No code of the authors was found: this was written from the paper's abstract, its figures' captions, others' summaries
+of it, and memory. Nothing here has been compared with pictures, weights or scores of theirs.
 
-Read: the contrastive loss with its distance, 256 features, alpha 0.1 and epsilon 1.0; a Siamese pair of branches with shared weights, whose
-captions are of one picture or of two, and discriminators that learn from it; batch normalisation with gamma + gamma_c and beta + beta_c at
-the end of every upsampling; gamma_c and beta_c from the sentence by a network of one hidden layer, and from words joined with the map; a
-bidirectional LSTM for text; the sentence and noise as the generator's input, with no word of conditioning augmentation; 64 to 256 px.
+Read: the contrastive loss with its distance, 256 features, alpha 0.1 and epsilon 1.0; a Siamese pair of branches with shared weights,
+whose captions are of one picture or of two, "in the discriminator"; batch normalisation with gamma + gamma_c and beta + beta_c at the end
+of every upsampling, where gamma_c and beta_c come from the sentence by a network of one hidden layer, and from words joined with the map;
+a bidirectional LSTM for text; sentence and noise as the generator's input, with no word of conditioning augmentation; 64 to 256 px.
 
-Recalled: a word's weight is the softmax of its product with the map's place, and 1x1 convolutions of the words' mean give gamma_c and beta_c;
-each scale's discriminator is asked if a picture looks real and if it matches; text encoder and Inception are AttnGAN's, and frozen. It is not
-certain that the generator has DAMSM's term, so it is left out unless `matching` is given.
+Recalled: a word's weight is the softmax of its product with the map's place, and 1x1 convolutions of the words' mean give gamma_c and
+beta_c; each scale's discriminator is asked if a picture looks real and if it matches; each branch has noise of its own; text encoder and
+Inception are AttnGAN's, and frozen. It is not certain that the generator has DAMSM's term: it is left out unless `matching` is given.
 
-Reconstructed, where nothing was found: everything that AttnGAN's birds model says (widths, gated units, residual blocks, optimiser, schedule,
-mismatched pairs and the weights of `limner.nn.joint_losses`); both levels of gamma_c and beta_c are added, at every upsampling of every stage;
-a convolution over the discriminator's 4x4 code gives the features, which have length 1, so that distances of 0.1 and 1 mean something; all
-scales have a contrastive loss, which discriminators and generator minimise, of weight 1; the branches have noise of their own.
+Reconstructed, where nothing was found: widths, gated units, residual blocks, optimiser, schedule, mismatched pairs and the terms' weights
+(`limner.nn.joint_losses`) are those of AttnGAN's birds; gamma_c and beta_c of both levels are added, at every upsampling of every stage,
+and are 0 at first; a convolution of the discriminator's 4x4 code gives the features, whose length is 1, so that distances of 0.1 and 1
+mean something; discriminators and generator minimise the contrastive loss of every scale, of weight 1, with both kinds of pairs in each
+step (`SDGAN.contrast`).
 """
 
 from __future__ import annotations
@@ -110,8 +111,8 @@ class SDGANSettings:
         above_zero(self, "method", "learning_rate", "epochs")
         if not self.tolerance < self.margin <= 2.0:
             raise SettingsError(
-                f"method.margin is {self.margin}, but must lie above method.tolerance, {self.tolerance}, and be at most 2: features lie on a "
-                "sphere of radius 1"
+                f"method.margin is {self.margin}, but must lie above method.tolerance, {self.tolerance}, and be at most 2: "
+                "features lie on a sphere of radius 1"
             )
         if not 0.0 <= self.counterfactual <= 1.0:
             raise SettingsError(f"method.counterfactual is {self.counterfactual}, but must lie between 0 and 1")

@@ -27,7 +27,7 @@ class WordAttention(nn.Module):
 def attend(hidden: Tensor, keys: Tensor, values: Tensor, mask: Tensor, *, mixed_padding: bool = False) -> tuple[Tensor, Tensor]:
     """Values weighted, at every place of a map, by a softmax of the products of their keys with the map there.
 
-    Maps [B, C, H, W], keys [B, T, C], values [B, T, E], mask [B, T] (True where there is a word, one at least) -> [B, E, H, W] and the
+    Maps [B, C, H, W], keys [B, T, C], values [B, T, C], mask [B, T] (True where there is a word, one at least) -> [B, C, H, W] and the
     attention [B, T, H, W], which sums to 1 over the words.
 
     mixed_padding: hide padding as AttnGAN's code and its heirs do. They lay the batch's masks one after the other, over and over, along the
@@ -37,8 +37,8 @@ def attend(hidden: Tensor, keys: Tensor, values: Tensor, mask: Tensor, *, mixed_
     products = keys @ hidden.flatten(2)  # [B, T, HW]
     shown = _mixed(mask, products.shape[2]) if mixed_padding else mask[:, :, None]
     attention = products.masked_fill(~shown, -torch.inf).softmax(1)
-    context = values.transpose(1, 2) @ attention  # [B, E, HW]
-    return context.unflatten(2, hidden.shape[2:]), attention.unflatten(2, hidden.shape[2:])
+    context = values.transpose(1, 2) @ attention  # [B, C, HW]
+    return context.view_as(hidden), attention.view(*attention.shape[:2], *hidden.shape[2:])
 
 
 def _mixed(mask: Tensor, places: int) -> Tensor:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from limner.core.text import TextFeatures
-from limner.nn.attention import attend
 from limner.nn.upsampling import DoublingConvolution
 
 
@@ -51,13 +50,16 @@ class SemanticNormalization(nn.Module):
             numbers = numbers + self.sentence(text.sentence)  # [B, 2 C]
         if self.project is None or self.words is None:
             gamma, beta = numbers.expand(len(x), -1)[:, :, None, None].chunk(2, dim=1)
-            return torch.addcmul(beta, x, gamma), None
+            return x * gamma + beta, None
         assert text.words is not None and text.mask is not None
         keys = self.project(text.words)  # [B, T, C]
-        values = self.words(keys) + (numbers if numbers.ndim == 1 else numbers[:, None])  # [B, T, 2 C]
-        found, attention = attend(x, keys, values, text.mask)
-        gamma, beta = found.chunk(2, dim=1)
-        return torch.addcmul(beta, x, gamma), attention
+        gammas, betas = (self.words(keys) + (numbers if numbers.ndim == 1 else numbers[:, None])).chunk(2, dim=2)  # [B, T, C] each
+        places = x.flatten(2).transpose(1, 2)  # [B, HW, C]; where channels lie last, nothing is copied on the way there and back
+        attention = (places @ keys.transpose(1, 2)).masked_fill(~text.mask[:, None], -torch.inf).softmax(2)  # [B, HW, T]
+        gamma, beta, attention = (
+            value.transpose(1, 2).unflatten(2, x.shape[2:]) for value in (attention @ gammas, attention @ betas, attention)
+        )
+        return x * gamma + beta, attention
 
 
 class SemanticUpsampling(nn.Module):

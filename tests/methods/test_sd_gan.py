@@ -1,0 +1,261 @@
+"""SD-GAN: every setting's branch, Siamese pairs, both levels of normalisation, the matching term, exact resume. There is no reference."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from limner.core.batch import Batch
+from limner.core.errors import SettingsError
+from limner.core.method import Conditions, Progress
+from limner.core.recipes import from_preset
+from limner.core.settings import Recipe
+from limner.core.text import TextFeatures
+from limner.matching.damsm import DAMSM, TRAINED, DAMSMSettings
+from limner.matching.saving import save_matching
+from limner.methods.sd_gan import SDGAN, SDGANSettings, contrastive_loss
+from limner.model import load
+from limner.nn.penalties import zero_centred_penalty
+from limner.nn.semantic_normalization import SemanticNormalization
+from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
+from limner.training.checkpoints import Checkpoints
+from limner.training.run import train
+
+SENTENCE, WORD = 6, 5
+PROGRESS = Progress(phase="gan", step=0, steps=10, images=0, epoch=0.0)
+SMALL = SDGANSettings(
+    branches=2, feature_width=3, noise_width=3, generator_channels=2, discriminator_channels=2, residual_blocks=1, batch_size=4
+)
+CAPTIONS = [["a red bird", "red"], ["a blue bird", "blue"], ["a bird", "bird"], ["a small bird", "small"]]
+
+
+def build(resolution: int = 32, **values: Any) -> SDGAN:
+    """A method whose words and sentences change its maps already, as after some training."""
+    torch.manual_seed(0)
+    method = SDGAN(dataclasses.replace(SMALL, **values), Conditions(resolution=resolution, sentence_width=SENTENCE, word_width=WORD))
+    for layer in method.modules():
+        if isinstance(layer, SemanticNormalization):
+            for last in (layer.words, layer.sentence[-1] if layer.sentence is not None else None):
+                if last is not None:
+                    torch.nn.init.normal_(last.weight, 0.0, 0.3)
+    return method
+
+
+def make_text(size: int, longest: int, generator: torch.Generator) -> TextFeatures:
+    mask = torch.arange(longest) < torch.randint(1, longest + 1, (size, 1), generator=generator)
+    words = torch.randn(size, longest, WORD, generator=generator) * mask[..., None]
+    return TextFeatures(torch.randn(size, SENTENCE, generator=generator), words, mask)
+
+
+def make_batch(resolution: int = 32, size: int = 4) -> Batch:
+    generator = torch.Generator().manual_seed(1)
+
+    def one() -> Batch:
+        return Batch(
+            pictures=torch.rand(size, 3, resolution, resolution, generator=generator) * 2 - 1,
+            captions=CAPTIONS,
+            texts=(make_text(size, 4, generator), make_text(size, 3, generator)),
+            indices=np.arange(size),
+            samples=np.arange(size),
+            seed=0,
+            counterfactual=make_text(size, 4, generator),
+        )
+
+    batch, other = one(), one()
+    batch.make_mismatched = lambda: other
+    return batch
+
+
+def save_damsm(folder: Path, resolution: int = 16) -> Path:
+    torch.manual_seed(3)
+    settings = DAMSMSettings(pictures=TRAINED, width=8, picture_channels=2, word_embedding=3)
+    encoder = LSTMEncoder(Vocabulary(["a", "bird", "red", "blue", "small"]), LSTMSettings(width=8, word_embedding=3))
+    model = DAMSM(settings, Conditions(resolution=resolution, sentence_width=8, word_width=8), encoder)
+    save_matching(folder, "damsm", model, {}, "a card")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("resolution", "values"),
+    [
+        (32, {}),
+        (64, {"branches": 3, "residual_blocks": 0}),
+        (16, {"branches": 1, "contrastive_weight": 0.0}),
+        (32, {"word_level": False}),
+        (32, {"sentence_level": False, "mismatch": "picture", "counterfactual": 0.5}),
+        (32, {"sentence_level": False, "word_level": False, "counterfactual": 1.0}),
+        (32, {"mismatch": "caption", "counterfactual": 0.5, "gradient_penalty": 1.0, "discriminator_normalization": False}),
+    ],
+)
+def test_every_setting_takes_a_step_that_moves_its_player_alone(resolution: int, values: dict[str, Any]) -> None:
+    method, batch = build(resolution, **values), make_batch(resolution)
+    players, turns, settings = method.players(), [], method.settings
+    for update in method.training_step(batch, PROGRESS):
+        own = list(players[update.player].module.parameters())
+        gradients = torch.autograd.grad(update.loss, own)
+        assert update.loss.isfinite() and all(gradient.isfinite().all() for gradient in gradients)
+        assert ("contrast" in update.metrics) == (settings.contrastive_weight > 0)
+        others = [value for name, player in players.items() if name != update.player for value in player.module.parameters()]
+        before = [value.clone() for value in others]
+        with torch.no_grad():
+            for value, gradient in zip(own, gradients, strict=True):
+                value -= 0.01 * gradient
+        assert all(map(torch.equal, before, others))
+        turns.append(update.player)
+    sides = [resolution // 2**level for level in range(settings.branches)][::-1]
+    assert turns == [*(f"discriminator-{side}" for side in sides), "generator"]
+    painting = method.eval().paint(batch.text, method.draw_noise(0, np.arange(4)))
+    assert [picture.shape[-1] for picture in (*painting.stages, painting.images)] == sides
+    assert list(painting.extras) == (
+        [f"attention-{2**level}" for level in range(3, resolution.bit_length())] if settings.word_level else []
+    )
+    for name, maps in painting.extras.items():
+        assert maps.shape == (4, 4, *[int(name.split("-")[1])] * 2)
+
+
+def test_the_contrastive_loss() -> None:
+    """Near enough is near enough, far enough is far enough; in between, squares."""
+    same, different = torch.tensor([0.05, 0.5]), torch.tensor([0.4, 1.5])
+    expected = 0.5 * torch.tensor([0.1**2, 0.5**2, 0.6**2, 0.0]).mean()
+    torch.testing.assert_close(contrastive_loss(same, different, tolerance=0.1, margin=1.0), expected)
+
+
+def test_pairs_are_of_one_picture_or_of_two() -> None:
+    """Row b of the first branch belongs with row b of the second, and not with row b + 1; both players have the loss, of each scale."""
+    method, batch = build(contrastive_weight=3.0).eval(), make_batch()
+    text = TextFeatures.cat(batch.texts)
+    z = torch.cat([method.noise(batch, stream).z for stream in ("generator", "generator second")])
+    assert not torch.equal(z[:4], z[4:])
+    fakes, _ = method.generator(z, text)
+    total = torch.zeros(())
+    *turns, last = method.training_step(batch, PROGRESS)
+    for turn, judge, fake in zip(turns, method.judges(), fakes, strict=True):
+        code = judge.look(fake)
+        seen = F.normalize(judge.place(code).flatten(1))  # type: ignore[misc]
+        terms = []
+        for b in range(4):
+            near, far = (seen[b] - seen[4 + b]).norm(), (seen[b] - seen[4 + (b + 1) % 4]).norm()
+            terms += [near.clamp(min=0.1) ** 2, (1.0 - far).clamp(min=0.0) ** 2]
+        contrast = torch.stack(terms).mean() / 2
+        torch.testing.assert_close(turn.metrics["contrast"], contrast)
+        real = judge.look(batch.image(fake.shape[-1]))
+        yes = F.softplus(-judge.judge(real)).mean() + F.softplus(-judge.match(real.repeat(2, 1, 1, 1), text.sentence)).mean()
+        no = F.softplus(judge.judge(code)).mean() + F.softplus(judge.match(code, text.sentence)).mean()
+        wrong = F.softplus(judge.match(real[:3], text.sentence[1:4])).mean()
+        torch.testing.assert_close(turn.loss, yes / 2 + (no + wrong) / 3 + 3.0 * contrast)
+        total = total + F.softplus(-judge.judge(code)).mean() + F.softplus(-judge.match(code, text.sentence)).mean() + 3.0 * contrast
+    torch.testing.assert_close(last.loss, total)
+    torch.testing.assert_close(last.metrics["contrast"], contrast)
+
+
+def test_normalisation_place_by_place() -> None:
+    """(gamma + sentence's + words') x + (beta + sentence's + words'), with the words' numbers from a mean by softmax, as in the paper."""
+    torch.manual_seed(0)
+    layer, text = SemanticNormalization(3, sentence_width=SENTENCE, word_width=WORD), make_text(2, 4, torch.Generator().manual_seed(2))
+    x = torch.randn(2, 3, 4, 4) * 3 + 1
+    plain, _ = layer(x, text)
+    torch.testing.assert_close(plain, F.batch_norm(x, None, None, training=True))  # at first
+    for value in layer.parameters():
+        torch.nn.init.normal_(value)
+    found, attention = layer(x, text)
+    normal = F.batch_norm(x, None, None, training=True)
+    for b in range(2):
+        shown = layer.project(text.words[b, text.mask[b]])  # type: ignore[index,misc]
+        for row, column in ((0, 0), (3, 1)):
+            place = normal[b, :, row, column]
+            weights = (shown @ place).softmax(0)
+            gamma, beta = (layer.sentence(text.sentence[b]) + layer.words(weights @ shown)).chunk(2)  # type: ignore[misc]
+            torch.testing.assert_close(found[b, :, row, column], (layer.gamma + gamma) * place + layer.beta + beta)
+            torch.testing.assert_close(attention[b, : len(shown), row, column], weights)
+
+
+def test_the_penalty_is_of_the_first_caption() -> None:
+    method, batch = build(gradient_penalty=2.0, penalty_every=3, discriminator_normalization=False), make_batch()
+    plain = build(discriminator_normalization=False)
+    penalised, without = (next(one.training_step(batch, PROGRESS)).loss for one in (method, plain))
+    judge, sentence = method.discriminators[0], batch.text.sentence
+    penalty = zero_centred_penalty(
+        lambda seen: (judge.match(judge.look(seen), sentence) + judge.judge(judge.look(seen))) / 2, batch.image(16)
+    )
+    torch.testing.assert_close(penalised, without + 2.0 * 3 * penalty)
+    later = dataclasses.replace(PROGRESS, step=1)
+    torch.testing.assert_close(next(method.training_step(batch, later)).loss, next(plain.training_step(batch, later)).loss)
+
+
+def test_words_matter_at_every_stage_and_padding_does_not() -> None:
+    method, text = build().eval(), make_text(3, 4, torch.Generator().manual_seed(5))
+    noise = method.draw_noise(0, np.arange(3))
+    painting = method.paint(text, noise)
+    longer = TextFeatures(text.sentence, F.pad(text.words, (0, 0, 0, 2), value=9.0), F.pad(text.mask, (0, 2)))  # type: ignore[arg-type]
+    torch.testing.assert_close(method.paint(longer, noise).images, painting.images)
+    other = method.paint(dataclasses.replace(text, words=-text.words), noise)  # type: ignore[operator]
+    assert not torch.allclose(other.stages[0], painting.stages[0]) and not torch.allclose(other.images, painting.images)
+    torch.testing.assert_close(method.paint(text[1:2], noise[1:2]).images, painting.images[1:2], rtol=0, atol=1e-5)
+
+
+def test_the_matching_term_judges_the_branches_one_by_one(tmp_path: Path) -> None:
+    method, batch = build(matching=str(save_damsm(tmp_path / "damsm")), matching_weight=2.0), make_batch()
+    method.begin(method.phases()[0])
+    *_, guided = method.training_step(batch, PROGRESS)
+    *_, plain = build().training_step(batch, PROGRESS)
+    added = 2.0 * (guided.metrics["matching_words"] + guided.metrics["matching_sentences"])
+    torch.testing.assert_close(guided.loss, plain.loss + added)
+    swapped = dataclasses.replace(batch, captions=[[first, first] for first, _ in CAPTIONS])
+    swapped.make_mismatched = batch.make_mismatched
+    *_, other = build_again(method).training_step(swapped, PROGRESS)
+    assert not torch.allclose(other.metrics["matching_words"], guided.metrics["matching_words"])  # the second captions are read
+
+
+def build_again(method: SDGAN) -> SDGAN:
+    again = build(matching=method.settings.matching, matching_weight=2.0)
+    again.begin(again.phases()[0])
+    return again
+
+
+def test_what_is_refused() -> None:
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"matching_weight": 5.0}, "matching-weight is 5.0 with no matching model: give --method.matching"),
+        ({"counterfactual": 1.5}, "counterfactual is 1.5"),
+        ({"gradient_penalty": 1.0}, "add --method.no-discriminator-normalization"),
+        ({"margin": 0.1}, "margin is 0.1, but must lie above method.tolerance, 0.1, and be at most 2"),
+        ({"margin": 2.5}, "margin is 2.5"),
+        ({"contrastive_weight": -1.0}, "contrastive-weight is -1.0, but must be at least 0"),
+        ({"branches": 4}, "with 4 branches: the first would be below 8 px, give 3"),
+    ]
+    for values, words in cases:
+        with pytest.raises(SettingsError, match=words):
+            build(**values)
+    with pytest.raises(SettingsError, match="reads words, which this text encoder does not give: .* or --method.no-word-level"):
+        SDGAN(SMALL, Conditions(resolution=32, sentence_width=SENTENCE))
+    SDGAN(dataclasses.replace(SMALL, word_level=False), Conditions(resolution=32, sentence_width=SENTENCE))
+
+
+def tiny(steps: int, matching: Path) -> Recipe:
+    recipe = from_preset("sd-gan", "cpu", "garden", 16)
+    small = {"generator_channels": 2, "discriminator_channels": 2, "feature_width": 4, "batch_size": 8, "penalty_every": 3}
+    return dataclasses.replace(
+        recipe,
+        method_settings=dataclasses.replace(recipe.method_settings, **small, matching=str(matching)),
+        training=dataclasses.replace(recipe.training, steps=steps, log_every=4, checkpoint_every=4, sample_every=1000, device="cpu"),
+        data_settings=dataclasses.replace(recipe.data_settings, garden_pictures=60),
+    )
+
+
+def test_a_run_goes_on_exactly_and_paints_without_its_guide(tmp_path: Path) -> None:
+    matching = save_damsm(tmp_path / "damsm")
+    train(tiny(8, matching), tmp_path / "straight")
+    train(tiny(4, matching), tmp_path / "halted")
+    train(tiny(8, matching), tmp_path / "halted", resume=True)
+    one, other = (Checkpoints(tmp_path / name).load() for name in ("straight", "halted"))
+    assert one is not None and other is not None
+    assert all(torch.equal(value, other["modules"]["method"][name]) for name, value in one["modules"]["method"].items())
+    shutil.rmtree(matching)
+    pictures = load(tmp_path / "straight").stages(["a red flower with five petals"], [0])
+    assert [picture.shape for picture in pictures] == [(1, 8, 8, 3), (1, 16, 16, 3)]
