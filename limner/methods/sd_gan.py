@@ -159,7 +159,7 @@ class SDGAN(Method):
             method={
                 "branches": 2,
                 "feature_width": 64,
-                "generator_channels": 12,
+                "generator_channels": 8,
                 "discriminator_channels": 16,
                 "residual_blocks": 0,
                 "mismatch": "caption",

@@ -34,11 +34,16 @@ def attend(hidden: Tensor, keys: Tensor, values: Tensor, mask: Tensor, *, mixed_
     places of all maps, so that place p of map b has the mask of caption (b H W + p) mod B: places see padding of their own caption and miss
     words of it. Weights that were published have been trained so. The two agree where all captions are of one length.
     """
+    attention = attention_to(hidden, keys, mask, mixed_padding=mixed_padding)
+    context = values.transpose(1, 2) @ attention.flatten(2)  # [B, C, HW]
+    return context.view_as(hidden), attention
+
+
+def attention_to(hidden: Tensor, keys: Tensor, mask: Tensor, *, mixed_padding: bool = False) -> Tensor:
+    """How much each place of maps [B, C, H, W] looks at each word, of which there are keys [B, T, C]: [B, T, H, W]; see `attend`."""
     products = keys @ hidden.flatten(2)  # [B, T, HW]
     shown = _mixed(mask, products.shape[2]) if mixed_padding else mask[:, :, None]
-    attention = products.masked_fill(~shown, -torch.inf).softmax(1)
-    context = values.transpose(1, 2) @ attention  # [B, C, HW]
-    return context.view_as(hidden), attention.view(*attention.shape[:2], *hidden.shape[2:])
+    return products.masked_fill(~shown, -torch.inf).softmax(1).unflatten(2, hidden.shape[2:])
 
 
 def _mixed(mask: Tensor, places: int) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from limner.core.text import TextFeatures
+from limner.nn.attention import attention_to
 from limner.nn.upsampling import DoublingConvolution
 
 
@@ -54,11 +55,9 @@ class SemanticNormalization(nn.Module):
         assert text.words is not None and text.mask is not None
         keys = self.project(text.words)  # [B, T, C]
         gammas, betas = (self.words(keys) + (numbers if numbers.ndim == 1 else numbers[:, None])).chunk(2, dim=2)  # [B, T, C] each
-        places = x.flatten(2).transpose(1, 2)  # [B, HW, C]; where channels lie last, nothing is copied on the way there and back
-        attention = (places @ keys.transpose(1, 2)).masked_fill(~text.mask[:, None], -torch.inf).softmax(2)  # [B, HW, T]
-        gamma, beta, attention = (
-            value.transpose(1, 2).unflatten(2, x.shape[2:]) for value in (attention @ gammas, attention @ betas, attention)
-        )
+        attention = attention_to(x, keys, text.mask)
+        places = attention.flatten(2).transpose(1, 2)  # [B, HW, T], so that the numbers' channels lie last, as a CPU's maps do
+        gamma, beta = ((places @ numbers).transpose(1, 2).unflatten(2, x.shape[2:]) for numbers in (gammas, betas))
         return x * gamma + beta, attention
 
 
