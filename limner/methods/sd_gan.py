@@ -166,9 +166,10 @@ class SDGAN(Method):
                 "counterfactual": 0.75,
                 "gradient_penalty": 1.0,
                 "discriminator_normalization": False,
-                "learning_rate": 4e-4,
+                "learning_rate": 8e-4,
+                "beta1": 0.0,
                 "epochs": 40.0,
-                "batch_size": 16,
+                "batch_size": 8,  # 16 paintings, as many as its family's presets have
             },
         ),
     }
