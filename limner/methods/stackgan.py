@@ -10,9 +10,7 @@ two programs. This is the second, for COCO (StackGAN-Pytorch, commit e72ef88), w
 - while Stage-II is trained, the frozen Stage-I goes on normalising by each batch and so moves its running statistics.
 
 The first (TensorFlow: birds and flowers; the paper's figures) differs by settings that docs/stackgan.md lists, and by residual blocks in
-Stage-I and in the discriminators and truncated noise, which are not here.
-
-Sizes other than 64 and 256 px, for which nothing was published, add or drop up- and down-sampling blocks at the outer end.
+Stage-I and in the discriminators and truncated noise, which are not here. Sizes other than 64 and 256 px add or drop outer blocks.
 """
 
 from __future__ import annotations
