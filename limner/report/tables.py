@@ -1,0 +1,206 @@
+"""The tables of a comparison: scores under one protocol at a time, and what each entry cost."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+
+from limner.metrics.protocol import Score
+from limner.report.cost import COUNTS, Cost
+from limner.report.entries import Entry
+from limner.report.html import commands, duration, scrolling, text
+from limner.report.intervals import Estimate, estimate
+from limner.report.standings import NEVER_RANKED, Column, Standing, standings
+
+
+def score_tables(entries: Sequence[Entry]) -> str:
+    """All scores as tables, one for each way in which they were taken, then every protocol in full."""
+    found = standings(entries)
+    parts = ["<h2>Scores</h2>"]
+    if found:
+        parts.append(
+            f'<p>{_spread(entries)} <b class="best">Best</b> marks the best mean of a column; <b class="near">≈</b> marks those whose interval '
+            "reaches the best one's, so that these runs do not tell them apart.</p>"
+        )
+    if len(found) > 1:
+        parts.append(
+            "<p>The scores were taken in different ways, and stand in a table for each: a rank across tables would say nothing.</p>"
+        )
+    parts += [_standing(entries, standing, number, len(found)) for number, standing in enumerate(found, start=1)]
+    unscored = [run for entry in entries for run in entry.runs if not run.scores]
+    if unscored:
+        asked = _options(found[0]) if found else ""
+        lines = "\n".join(f"limner evaluate {shlex.quote(str(run.path))}{asked}" for run in unscored)
+        parts.append(commands([("Without scores so far. To take them, and then compare again:", lines)]))
+    return "".join(parts) + "\n"
+
+
+def _spread(entries: Sequence[Entry]) -> str:
+    counts = {len(entry.runs) for entry in entries}
+    if counts == {1}:
+        return "Each entry is one run from one seed, so nothing here says how much chance had its hand in it: there are no intervals."
+    return (
+        "A score is the mean over an entry's seeds ± half of its 95 % confidence interval (Student's t). An entry of one seed has no "
+        "interval, and two seeds make a very wide one."
+    )
+
+
+def _standing(entries: Sequence[Entry], standing: Standing, number: int, of: int) -> str:
+    protocol = standing.protocol
+    label = f"Table {number}: " if of > 1 else ""
+    caption = (
+        f"{label}{protocol.count:,} pictures of {protocol.resolution} px from {protocol.captions} of {protocol.data}/{protocol.split}, "
+        f"against {protocol.reference_count:,} real ones; seed {protocol.seed}"
+    )
+    parts = [scrolling(f"Scores, {caption}", _whole(entries, standing, caption))]
+    for column in standing.columns:
+        if column.parts:
+            parts.append(scrolling(f"{column.score.name} by part", _by_part(entries, standing, column)))
+    parts += [_absent(entries, standing)]
+    notes = dict.fromkeys(f"{column.score.name}: {note}" for column in standing.columns for note in column.score.notes)
+    listed = "".join(f"<li>{text(line)}</li>" for line in [*(column.score.protocol.line() for column in standing.columns), *notes])
+    parts.append(f'<h3>Protocols</h3><ul class="protocols">{listed}</ul>')
+    return "".join(parts)
+
+
+def _whole(entries: Sequence[Entry], standing: Standing, caption: str) -> str:
+    heads = "".join(
+        f'<th scope="col">{text(_title(column.score))}<br><small>{_arrow(column.score)}</small></th>' for column in standing.columns
+    )
+    rows = "".join(
+        f'<tr><th scope="row">{text(entries[place].name)}</th>'
+        f"{''.join(_cell(column, place, entries[place]) for column in standing.columns)}</tr>"
+        for place in standing.order
+    )
+    references = _references(standing)
+    return f'<table><caption>{text(caption)}</caption><thead><tr><th scope="col">Entry</th>{heads}</tr></thead><tbody>{rows}{references}</tbody></table>'
+
+
+def _references(standing: Standing) -> str:
+    """What real pictures score, and what chance gives."""
+    rows = ""
+    for name, values in (
+        ("real pictures", [column.score.real for column in standing.columns]),
+        (
+            "other captions' pictures",
+            [None if column.score.shuffled is None or len(standing.order) else None for column in standing.columns],
+        ),
+        ("chance", [column.score.chance for column in standing.columns]),
+    ):
+        if any(value is not None for value in values):
+            cells = "".join(f"<td>{_number(column.score, value)}</td>" for column, value in zip(standing.columns, values, strict=True))
+            rows += f'<tr class="reference"><th scope="row">{name}</th>{cells}</tr>'
+    return rows
+
+
+def _by_part(entries: Sequence[Entry], standing: Standing, column: Column) -> str:
+    heads = "".join(f'<th scope="col">{text(name)}</th>' for name in column.parts)
+    rows = ""
+    for place in standing.order:
+        cells = "".join(f"<td>{_estimate(column.score, values[place])}</td>" for values in column.parts.values())
+        rows += f'<tr><th scope="row">{text(entries[place].name)}</th>{cells}</tr>'
+    for name in ("real", "chance"):
+        values = [getattr(part, name) for part in column.score.parts.values()]
+        if any(value is not None for value in values):
+            cells = "".join(f"<td>{_number(column.score, value)}</td>" for value in values)
+            rows += f'<tr class="reference"><th scope="row">{"real pictures" if name == "real" else name}</th>{cells}</tr>'
+    caption = f"{_title(column.score)}, part by part"
+    return (
+        f'<table><caption>{text(caption)}</caption><thead><tr><th scope="col">Entry</th>{heads}</tr></thead><tbody>{rows}</tbody></table>'
+    )
+
+
+def _absent(entries: Sequence[Entry], standing: Standing) -> str:
+    lines = [
+        f"{entries[place].name}: {f'scored otherwise ({reason})' if reason else 'no scores'}"
+        for place, reason in standing.elsewhere.items()
+    ]
+    return f'<p class="faint">Not in this table: {text("; ".join(lines))}.</p>' if lines else ""
+
+
+def _cell(column: Column, place: int, entry: Entry) -> str:
+    cell = column.cells[place]
+    mark = ""
+    if column.best == place:
+        mark = ' <b class="best">best</b>'
+    elif column.as_good(place):
+        mark = ' <b class="near" title="not told apart from the best">≈</b>'
+    few = f" <small>{cell.runs} of {len(entry.runs)} seeds</small>" if cell is not None and cell.runs < len(entry.runs) else ""
+    return f"<td>{_estimate(column.score, cell)}{few}{mark}</td>"
+
+
+def _estimate(score: Score, cell: Estimate | None) -> str:
+    if cell is None:
+        return '<span class="faint">not scored</span>'
+    margin = "" if cell.margin is None else f' <span class="faint">± {_number(score, cell.margin)}</span>'
+    return _number(score, cell.mean) + margin
+
+
+def _title(score: Score) -> str:
+    features = score.protocol.features
+    return f"{score.name} ({features})" if features else score.name
+
+
+def _arrow(score: Score) -> str:
+    if score.name in NEVER_RANKED:
+        return "not ranked"
+    return "higher is better" if score.higher_is_better else "lower is better"
+
+
+def _number(score: Score, value: float | None) -> str:
+    if value is None:
+        return ""
+    if score.chance is not None:
+        return f"{100 * value:.1f} %"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.4f}" if 0 < abs(value) < 0.01 else f"{value:.3f}"
+
+
+def _options(standing: Standing) -> str:
+    """How `limner evaluate` takes the scores of a table."""
+    protocol = standing.protocol
+    metrics = ",".join(dict.fromkeys(column.score.name for column in standing.columns))
+    return f" --metrics {metrics} --split {protocol.split} --count {protocol.count} --seed {protocol.seed}"
+
+
+def cost_table(entries: Sequence[Entry], costs: Sequence[Cost], where: str) -> str:
+    """Parameters, training, and what a painting takes."""
+    titles = ["Paints with", "All networks", "Text encoder", "Training time", "Images seen"]
+    titles += [f"Time, {_pictures(count)}" for count in COUNTS] + [f"Memory, {_pictures(count)}" for count in COUNTS]
+    heads = "".join(f'<th scope="col">{title}</th>' for title in titles)
+    rows = ""
+    for entry, own in zip(entries, costs, strict=True):
+        cells = [_millions(own.painting), _millions(own.all), _millions(own.text)]
+        cells += [
+            _over([run.seconds for run in entry.runs], duration),
+            _over([run.images for run in entry.runs], lambda value: f"{value:,.0f}"),
+        ]
+        cells += [_seconds(own.seconds[count]) for count in COUNTS] + [f"{own.bytes[count] / 2**20:.1f} MB" for count in COUNTS]
+        rows += f'<tr><th scope="row">{text(entry.name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+    table = (
+        f"<table><caption>Parameters in millions; training, mean over seeds; one painting, from captions to pixels</caption>"
+        f'<thead><tr><th scope="col">Entry</th>{heads}</tr></thead><tbody>{rows}</tbody></table>'
+    )
+    return (
+        f"<h2>What it costs</h2>{scrolling('Parameters, training and painting', table)}"
+        f'<p class="faint">Painting was measured when this page was written, on {text(where)}: the median time of repeated paintings, the '
+        "text encoder's work included; memory is that of the weights that paint and the most that PyTorch held beside them.</p>\n"
+    )
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.2f} M"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{1000 * seconds:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def _over(values: Sequence[float | None], shown: object) -> str:
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    assert callable(shown)
+    return str(shown(estimate(known).mean)) if known else "unknown"
