@@ -40,7 +40,7 @@ def write_comparison(
         runs: Run folders, model folders or names of shipped models, at least two. Those that differ in their seed alone are one entry:
             one column, whose pictures are those of the lowest seed, and one row of scores with a 95 % confidence interval.
         out: A folder, made where there is none.
-        captions: What is painted; by default longest captions of `count` pictures of the test split (or else val) of the data that all
+        captions: What is painted; by default the longest captions of `count` pictures of the test split (or else val) of the data that all
             were trained on.
         seed: Decides those captions, and the noise.
         count: How many captions are drawn.
@@ -50,7 +50,7 @@ def write_comparison(
         device: Where to paint and to measure.
 
     Raises:
-        SettingsError: Fewer than two runs, a run twice, one that reads no text or is a matching model, or other data in each and no captions.
+        SettingsError: Fewer than two runs, a run twice, one that reads no text or is a matching model, or unlike data and no captions.
         CheckpointError: A run that has no model yet, or a folder that is none.
         DataError: Data without a held-out split.
     """

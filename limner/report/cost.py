@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import statistics
-import tempfile
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
-from torch.profiler import ProfilerActivity, profile
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -69,24 +69,50 @@ def _median_seconds(work: Callable[[], None]) -> float:
 
 
 def _peak(model: Model, work: Callable[[], None]) -> int:
-    """The most bytes that PyTorch had allocated at once while it painted, with the model's weights."""
+    """The most bytes that tensors held at once while the model painted, with the weights that paint."""
+    parts = [*(player.module for player in model.method.players().values() if player.averaged), model.encoder]
+    weights = {id(value): value.nbytes for part in parts for value in (*part.parameters(), *part.buffers())}
     if model.device.type == "cuda":
+        before = torch.cuda.memory_allocated(model.device)
         torch.cuda.reset_peak_memory_stats(model.device)
         work()
-        return torch.cuda.max_memory_allocated(model.device)
-    weights = sum(value.nbytes for module in (model.method, model.encoder) for value in (*module.parameters(), *module.buffers()))
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
-        work()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "trace.json"
-        trace.export_chrome_trace(str(path))
-        events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
-    changes = sorted((event["ts"], event["args"]["Bytes"]) for event in events if event.get("name") == "[memory]")
-    held = most = 0
-    for _, change in changes:
-        held += change
-        most = max(most, held)
-    return weights + most
+        most = torch.cuda.max_memory_allocated(model.device) - before
+    else:
+        with Held() as held:
+            work()
+        most = held.most
+    return sum(weights.values()) + most
+
+
+class Held(TorchDispatchMode):
+    """Counts the bytes of the tensors that operations make within the block, for as long as each is there.
+
+    What an operation takes for itself and gives back before it returns is not seen.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {value.untyped_storage()._cdata for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)}
+        made = func(*args, **(kwargs or {}))
+        for value in tree_leaves(made):
+            if isinstance(value, Tensor) and value.untyped_storage()._cdata not in given | self._known:
+                self._add(value.untyped_storage())
+        return made
+
+    def _add(self, storage: torch.UntypedStorage) -> None:
+        size = storage.nbytes()
+        self._known.add(storage._cdata)
+        self.now += size
+        self.most = max(self.most, self.now)
+        weakref.finalize(storage, self._forget, storage._cdata, size)
+
+    def _forget(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.now -= size
 
 
 def _parameters(*modules: nn.Module) -> int:

@@ -112,7 +112,9 @@ def line_chart(series: Mapping[str, Points], x_title: str = "step") -> str:
         if len(points) == 1:
             x, y = place(*points[0])
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>')
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join(parts)}</svg>{_legend(series)}'
+    ends = "; ".join(f"{name} ends at {points[-1][1]:.3g}" for name, points in series.items())
+    words = html.escape(f"Over {x_title} {x_low:g} to {x_high:g}: {ends}", quote=True)
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{words}">{"".join(parts)}</svg>{_legend(series)}'
 
 
 def _legend(series: Mapping[str, Points]) -> str:

@@ -81,7 +81,7 @@ def read_entries(paths: Sequence[Path], names: Mapping[Path, str] | None = None)
     """
     if len(paths) < 2:
         raise SettingsError(f"{len(paths)} run{'' if len(paths) == 1 else 's'} to compare: give at least two")
-    contenders = []
+    contenders: list[Contender] = []
     for path in paths:
         if path in [other.path for other in contenders]:
             raise SettingsError(f"{path} is given twice: leave one out")

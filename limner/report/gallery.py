@@ -15,7 +15,7 @@ from limner.data.catalog import BUILT_IN, open_data
 from limner.data.pictures import CaptionedPictures
 from limner.data.reduced import at_resolution
 from limner.data.sheet import column_grid
-from limner.model import Model, load
+from limner.model import load
 from limner.report.cost import Cost, cost
 from limner.report.entries import Contender, Entry
 from limner.training.trained import trained_on
@@ -99,11 +99,7 @@ def paint(entry: Entry, asked: Asked, seed: int, device: str) -> Shown:
         painted = model.generate(asked.captions, NOISES, seed)
     except SettingsError as error:
         raise SettingsError(f"{entry.runs[0].path}: {error}") from None
-    return Shown([painted[start : start + NOISES] for start in range(0, len(painted), NOISES)], measured(model, asked, seed))
-
-
-def measured(model: Model, asked: Asked, seed: int) -> Cost:
-    return cost(model, asked.captions, seed)
+    return Shown([painted[start : start + NOISES] for start in range(0, len(painted), NOISES)], cost(model, asked.captions, seed))
 
 
 def save_sheet(entries: Sequence[Entry], asked: Asked, shown: Sequence[Shown], path: Path) -> None:

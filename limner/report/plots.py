@@ -63,9 +63,8 @@ def curves(entries: Sequence[Entry]) -> str:
             lines = {entry.name: [line for line in (course(run, name, axis) for run in entry.runs) if line] for entry in entries}
             drawn += _figure(title, axis, {entry: own for entry, own in lines.items() if own}, [entry.name for entry in entries])
     return (
-        '<h2>How they learned</h2><p class="faint">A thin line for each seed. Losses say how a game of two networks stands, and not how good '
-        "the pictures are: those of different methods cannot be compared.</p>"
-        f'<div class="charts">{drawn}</div>\n'
+        '<h2>How they learned</h2><p class="faint">A line for each seed. Losses say how a game of two networks stands, and not how good '
+        f'the pictures are: those of different methods cannot be compared.</p><div class="charts">{drawn}</div>\n'
     )
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from limner.metrics.protocol import Protocol, Score, comparable, differences
 from limner.report.entries import Entry
 from limner.report.intervals import Estimate, estimate
 
-NEVER_RANKED = {"is": "reported, never ranked: it does not look at a real picture, and rewards a generator trained against its network"}
+NEVER_RANKED = {
+    "is": "it never looks at a real picture, and likes a generator that was trained against its network",
+    "diversity": "pictures of nothing are diverse too: read it beside faithfulness, where 1 is how much real pictures differ",
+}
 """Metrics that choose no best, and why."""
 
 
@@ -23,7 +26,7 @@ class Column:
     """One of them, which has the protocol of all."""
     cells: Sequence[Estimate | None]
     """For each entry the mean over those of its runs that were scored so."""
-    parts: dict[str, Sequence[Estimate | None]]
+    parts: Mapping[str, Sequence[Estimate | None]]
     """The same for each component, such as an attribute."""
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from limner.metrics.protocol import Score
 from limner.report.cost import COUNTS, Cost
@@ -20,8 +20,8 @@ def score_tables(entries: Sequence[Entry]) -> str:
     parts = ["<h2>Scores</h2>"]
     if found:
         parts.append(
-            f'<p>{_spread(entries)} <b class="best">Best</b> marks the best mean of a column; <b class="near">≈</b> marks those whose interval '
-            "reaches the best one's, so that these runs do not tell them apart.</p>"
+            f'<p>{_spread(entries)} <b class="best">Best</b> marks the best mean of a column; <b class="near">≈</b> marks those whose '
+            "interval reaches the best one's, so that these runs do not tell them apart.</p>"
         )
     if len(found) > 1:
         parts.append(
@@ -56,59 +56,60 @@ def _standing(entries: Sequence[Entry], standing: Standing, number: int, of: int
     parts = [scrolling(f"Scores, {caption}", _whole(entries, standing, caption))]
     for column in standing.columns:
         if column.parts:
-            parts.append(scrolling(f"{column.score.name} by part", _by_part(entries, standing, column)))
+            by_part = scrolling(f"{column.score.name} by part", _by_part(entries, standing, column))
+            told = column.score.chance is not None  # shares say something by themselves, other parts explain their whole
+            parts.append(by_part if told else f"<details><summary>{text(column.score.name)}, part by part</summary>{by_part}</details>")
     parts += [_absent(entries, standing)]
     notes = dict.fromkeys(f"{column.score.name}: {note}" for column in standing.columns for note in column.score.notes)
+    names = [column.score.name for column in standing.columns]
+    notes |= dict.fromkeys(f"{name} is not ranked: {reason}" for name, reason in NEVER_RANKED.items() if name in names)
     listed = "".join(f"<li>{text(line)}</li>" for line in [*(column.score.protocol.line() for column in standing.columns), *notes])
     parts.append(f'<h3>Protocols</h3><ul class="protocols">{listed}</ul>')
     return "".join(parts)
 
 
 def _whole(entries: Sequence[Entry], standing: Standing, caption: str) -> str:
-    heads = "".join(
-        f'<th scope="col">{text(_title(column.score))}<br><small>{_arrow(column.score)}</small></th>' for column in standing.columns
-    )
+    titles = [f"{text(_title(column.score))}<br><small>{_arrow(column.score)}</small>" for column in standing.columns]
     rows = "".join(
-        f'<tr><th scope="row">{text(entries[place].name)}</th>'
-        f"{''.join(_cell(column, place, entries[place]) for column in standing.columns)}</tr>"
-        for place in standing.order
+        _row(entries[place].name, [_cell(column, place, entries[place]) for column in standing.columns]) for place in standing.order
     )
-    references = _references(standing)
-    return f'<table><caption>{text(caption)}</caption><thead><tr><th scope="col">Entry</th>{heads}</tr></thead><tbody>{rows}{references}</tbody></table>'
+    return _table(caption, titles, rows + _references(standing))
+
+
+def _table(caption: str, titles: Sequence[str], rows: str) -> str:
+    """titles: HTML of the columns after the first, which names the entries."""
+    heads = "".join(f'<th scope="col">{title}</th>' for title in titles)
+    return (
+        f'<table class="named"><caption>{text(caption)}</caption><thead><tr><th scope="col">Entry</th>{heads}</tr></thead>'
+        f"<tbody>{rows}</tbody></table>"
+    )
+
+
+def _row(name: str, cells: Sequence[str], kind: str = "") -> str:
+    return f'<tr{f" class={kind}" if kind else ""}><th scope="row">{text(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 
 
 def _references(standing: Standing) -> str:
     """What real pictures score, and what chance gives."""
-    rows = ""
-    for name, values in (
-        ("real pictures", [column.score.real for column in standing.columns]),
-        (
-            "other captions' pictures",
-            [None if column.score.shuffled is None or len(standing.order) else None for column in standing.columns],
-        ),
-        ("chance", [column.score.chance for column in standing.columns]),
-    ):
-        if any(value is not None for value in values):
-            cells = "".join(f"<td>{_number(column.score, value)}</td>" for column, value in zip(standing.columns, values, strict=True))
-            rows += f'<tr class="reference"><th scope="row">{name}</th>{cells}</tr>'
-    return rows
+    scores = [column.score for column in standing.columns]
+    rows = {"real pictures": [score.real for score in scores], "chance": [score.chance for score in scores]}
+    return "".join(
+        _row(name, [_number(score, value) for score, value in zip(scores, values, strict=True)], "reference")
+        for name, values in rows.items()
+        if any(value is not None for value in values)
+    )
 
 
 def _by_part(entries: Sequence[Entry], standing: Standing, column: Column) -> str:
-    heads = "".join(f'<th scope="col">{text(name)}</th>' for name in column.parts)
-    rows = ""
-    for place in standing.order:
-        cells = "".join(f"<td>{_estimate(column.score, values[place])}</td>" for values in column.parts.values())
-        rows += f'<tr><th scope="row">{text(entries[place].name)}</th>{cells}</tr>'
-    for name in ("real", "chance"):
-        values = [getattr(part, name) for part in column.score.parts.values()]
+    score = column.score
+    rows = "".join(_row(entries[place].name, [_estimate(score, part[place]) for part in column.parts.values()]) for place in standing.order)
+    for name, values in (
+        ("real pictures", [part.real for part in score.parts.values()]),
+        ("chance", [part.chance for part in score.parts.values()]),
+    ):
         if any(value is not None for value in values):
-            cells = "".join(f"<td>{_number(column.score, value)}</td>" for value in values)
-            rows += f'<tr class="reference"><th scope="row">{"real pictures" if name == "real" else name}</th>{cells}</tr>'
-    caption = f"{_title(column.score)}, part by part"
-    return (
-        f'<table><caption>{text(caption)}</caption><thead><tr><th scope="col">Entry</th>{heads}</tr></thead><tbody>{rows}</tbody></table>'
-    )
+            rows += _row(name, [_number(score, value) for value in values], "reference")
+    return _table(f"{_title(score)}, part by part", [text(name) for name in column.parts], rows)
 
 
 def _absent(entries: Sequence[Entry], standing: Standing) -> str:
@@ -127,7 +128,7 @@ def _cell(column: Column, place: int, entry: Entry) -> str:
     elif column.as_good(place):
         mark = ' <b class="near" title="not told apart from the best">≈</b>'
     few = f" <small>{cell.runs} of {len(entry.runs)} seeds</small>" if cell is not None and cell.runs < len(entry.runs) else ""
-    return f"<td>{_estimate(column.score, cell)}{few}{mark}</td>"
+    return f"{_estimate(column.score, cell)}{few}{mark}"
 
 
 def _estimate(score: Score, cell: Estimate | None) -> str:
@@ -167,20 +168,13 @@ def cost_table(entries: Sequence[Entry], costs: Sequence[Cost], where: str) -> s
     """Parameters, training, and what a painting takes."""
     titles = ["Paints with", "All networks", "Text encoder", "Training time", "Images seen"]
     titles += [f"Time, {_pictures(count)}" for count in COUNTS] + [f"Memory, {_pictures(count)}" for count in COUNTS]
-    heads = "".join(f'<th scope="col">{title}</th>' for title in titles)
     rows = ""
     for entry, own in zip(entries, costs, strict=True):
         cells = [_millions(own.painting), _millions(own.all), _millions(own.text)]
-        cells += [
-            _over([run.seconds for run in entry.runs], duration),
-            _over([run.images for run in entry.runs], lambda value: f"{value:,.0f}"),
-        ]
+        cells += [_over([run.seconds for run in entry.runs], duration), _over([run.images for run in entry.runs], "{:,.0f}".format)]
         cells += [_seconds(own.seconds[count]) for count in COUNTS] + [f"{own.bytes[count] / 2**20:.1f} MB" for count in COUNTS]
-        rows += f'<tr><th scope="row">{text(entry.name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
-    table = (
-        f"<table><caption>Parameters in millions; training, mean over seeds; one painting, from captions to pixels</caption>"
-        f'<thead><tr><th scope="col">Entry</th>{heads}</tr></thead><tbody>{rows}</tbody></table>'
-    )
+        rows += _row(entry.name, cells)
+    table = _table("Parameters in millions; training as the mean over seeds; one painting, from captions to pixels", titles, rows)
     return (
         f"<h2>What it costs</h2>{scrolling('Parameters, training and painting', table)}"
         f'<p class="faint">Painting was measured when this page was written, on {text(where)}: the median time of repeated paintings, the '
@@ -200,7 +194,6 @@ def _seconds(seconds: float) -> str:
     return f"{1000 * seconds:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
-def _over(values: Sequence[float | None], shown: object) -> str:
+def _over(values: Sequence[float | None], shown: Callable[[float], str]) -> str:
     known = [value for value in values if value is not None and math.isfinite(value)]
-    assert callable(shown)
-    return str(shown(estimate(known).mean)) if known else "unknown"
+    return shown(estimate(known).mean) if known else "unknown"
