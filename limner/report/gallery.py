@@ -77,8 +77,8 @@ def _shared_data(contenders: Sequence[Contender]) -> str:
     data = trained_on(str(first.path), first.about)
     for other in others:
         theirs = trained_on(str(other.path), other.about)
-        same = data == theirs or (data not in BUILT_IN and first.about.get("fingerprint") == other.about.get("fingerprint"))
-        if not same:
+        same_pictures = first.about.get("fingerprint") == other.about.get("fingerprint") is not None
+        if data != theirs and not (same_pictures and not {data, theirs} & {*BUILT_IN}):  # a set may lie in two folders
             raise SettingsError(f"{first.path} was trained on {data} and {other.path} on {theirs}: {OWN}, or a set for all: --data")
     return data
 

@@ -192,7 +192,7 @@ def _next(run: Path, recipe: Recipe) -> str:
             ("Let a generator read through its text encoder:", f"limner train gan-cls --data {data} --text.encoder {name} --out RUN"),
         ]
         return _todo([*steps, longer])
-    reads = trainable(recipe.method).readstext(recipe.method_settings)
+    reads = trainable(recipe.method).reads_text(recipe.method_settings)
     captions = ("a red flower with five petals", "a blue flower at night") if recipe.data == "garden" else ("A CAPTION", "ANOTHER CAPTION")
     steps = [("Paint more pictures:", f"limner generate {name} -n 16 --out pictures")]
     if reads:

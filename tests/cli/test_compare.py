@@ -49,7 +49,7 @@ def test_a_process_compares_runs(runs: list[Path], tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["RUN", "--out", "OUT"], "give at least two"),
-        (["RUN", "no-such-run", "--out", "OUT"], "unknown shipped model or folder 'no-such-run'"),
+        (["RUN", "no-such-run", "--out", "OUT"], "there is no shipped model or folder 'no-such-run'"),
         (["RUN", "OTHER", "--metrics", "fid", "--out", "OUT"], "give --evaluate with it"),
         (["RUN", "OTHER", "--count", "0", "--out", "OUT"], "at least one caption"),
         (["RUN", "OTHER", "--out", "RUN/log.jsonl"], "is a file"),
@@ -59,8 +59,7 @@ def test_a_mistake_is_one_line(
     runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     places = {"RUN": str(runs[0]), "OTHER": str(runs[2]), "OUT": str(tmp_path / "out")}
-    given = [word if word not in places else places[word] for word in words]
-    given = [word.replace("RUN/", f"{runs[0]}/") for word in given]
+    given = [places.get(word, word).replace("RUN/", f"{runs[0]}/") for word in words]
     assert main(["compare", *given]) == 2
     complaint = capsys.readouterr().err.splitlines()[-1]
     assert message in complaint and complaint.startswith("limner: ")
