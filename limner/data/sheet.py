@@ -133,8 +133,8 @@ def column_grid(
         _write(page, text, left, top + above - 4 - _LINE * len(text) - 2)
         for number, row in enumerate(rows):
             page.paste(_fitted(row[place], tile), (left, top + above + number * (tile + gap)))
-    for number, text in enumerate(sides or ()):
-        _write(page, wrap(text, 2 * _LABELLED, tile // _LINE), _MARGIN, top + above + number * (tile + gap))
+    for number, side in enumerate(sides or ()):
+        _write(page, wrap(side, 2 * _LABELLED, tile // _LINE), _MARGIN, top + above + number * (tile + gap))
     return page
 
 

@@ -14,6 +14,7 @@ from limner.core.files import write_whole
 from limner.report.cost import machine
 from limner.report.entries import Contender, Entry, read_entries
 from limner.report.gallery import NOISES, Asked, Shown, drawn_captions, own_captions, paint, save_sheet
+from limner.report.html import caption as caption_of
 from limner.report.html import commands, document, header, image, scrolling, text
 from limner.report.plots import curves
 from limner.report.tables import cost_table, score_tables
@@ -91,7 +92,7 @@ def _head(title: str, entries: Sequence[Entry], asked: Asked, seed: int) -> str:
         "seed of the noise": str(seed),
     }
     data = list(dict.fromkeys(str(run.about.get("data", "data that nobody wrote down")) for run in runs))
-    return header(title, f"{', '.join(entry.name for entry in entries)}; trained on {' and '.join(data)}.", facts)
+    return header(title, f"{'; '.join(entry.name for entry in entries)}. Trained on {' and '.join(data)}.", facts)
 
 
 def _pictures(entries: Sequence[Entry], asked: Asked, shown: Sequence[Shown]) -> str:
@@ -111,7 +112,7 @@ def _pictures(entries: Sequence[Entry], asked: Asked, shown: Sequence[Shown]) ->
             rows.append(f'<tr>{first}<th scope="row"><span class="hidden">noise </span>{noise + 1}</th>{cells}</tr>')
         bodies.append(f"<tbody>{''.join(rows)}</tbody>")
     table = (
-        f'<table class="painted"><caption>Down the side captions and noises, across the entries: {text(asked.source)}</caption><thead><tr>'
+        f'<table class="painted">{caption_of(f"Captions and noises down the side, entries across: {asked.source}")}<thead><tr>'
         f'<th scope="col">Caption</th><th scope="col"><span class="hidden">Noise</span></th>{heads}</tr></thead>{"".join(bodies)}</table>'
     )
     several = any(len(entry.runs) > 1 for entry in entries)
@@ -136,7 +137,7 @@ def _again(entries: Sequence[Entry], asked: Asked, seed: int) -> str:
         for run in entry.runs
     )
     heads = "".join(f'<th scope="col">{name}</th>' for name in ("Entry", "Method", "Seed", "Paints", "Folder"))
-    table = f'<table class="words"><caption>The runs</caption><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
+    table = f'<table class="words">{caption_of("The runs")}<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
     first = entries[0].runs[0].path
     painted = f"limner generate {shlex.quote(str(first))} {shlex.quote(asked.captions[0])} --count {NOISES} --seed {seed} --out pictures"
     listed = " ".join(shlex.quote(str(run.path)) for run in _runs(entries))

@@ -38,6 +38,11 @@ def scrolling(label: str, inner: str, kind: str = "card") -> str:
     return f'<div class="{kind} scroll" role="region" aria-label="{text(label)}" tabindex="0">{inner}</div>'
 
 
+def caption(words: str) -> str:
+    """A table's caption, which stays in sight where the table is wider than its box."""
+    return f"<caption><span>{text(words)}</span></caption>"
+
+
 def commands(steps: Sequence[tuple[str, str]]) -> str:
     """Commands to copy, each under what it is for."""
     return "".join(f'<p>{text(why)}</p><pre tabindex="0">{text(command)}</pre>' for why, command in steps)

@@ -19,7 +19,7 @@ from limner.core.settings import Recipe
 from limner.matching.registry import names as matching_models
 from limner.metrics.protocol import Part, Score, read_scores
 from limner.report.curves import charts, read_log
-from limner.report.html import commands, document, duration, embedded, header, scrolling, text
+from limner.report.html import caption, commands, document, duration, embedded, header, scrolling, text
 from limner.report.strips import TITLES, kept_strips
 from limner.training.health import CAPTIONS, NOISES, CollapseWatch
 
@@ -152,8 +152,8 @@ def _scores(scores: Sequence[Score]) -> str:
     notes = [f"{score.name}: {note}" for score in scores for note in score.notes]
     protocols = dict.fromkeys([score.protocol.line() for score in scores] + notes)
     listed = "".join(f"<li>{text(line)}</li>" for line in protocols)
-    caption = "<caption>With what chance, other captions' pictures and real ones score</caption>"
-    table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    words = caption("With what chance, other captions' pictures and real ones score")
+    table = f"<table>{words}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     return f'<h2>Scores</h2>{scrolling("Scores", table)}<ul class="protocols">{listed}</ul>\n'
 
 

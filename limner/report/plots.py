@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ from limner.report.html import text
 Points = Sequence[tuple[float, float]]
 
 INK, FAINT, RULE = "#2b2621", "#7a7064", "#e3d9c6"
-THEME = {INK: "var(--ink)", FAINT: "var(--faint)", RULE: "var(--rule)"}
+THEME = {INK: "var(--ink)", FAINT: "var(--faint)", RULE: "var(--rule)"} | {
+    color: f"var(--line-{place})" for place, color in enumerate(COLORS)
+}
 """Colours of the drawing that become the page's own, so that they follow it into the dark."""
 DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
@@ -117,7 +120,7 @@ def _svg(axis: Axis, lines: Mapping[str, Sequence[Points]], order: Sequence[str]
     from matplotlib.figure import Figure
 
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "limner", "font.family": "serif", "font.size": 9.5, "text.color": INK}):
-        figure = Figure(figsize=(5.2, 3.3), layout="constrained", facecolor="none")
+        figure = Figure(figsize=(5.2, 2.8 + 0.17 * math.ceil(len(order) / 2)), layout="constrained", facecolor="none")
         axes = figure.add_subplot(facecolor="none")
         for name, courses in lines.items():
             style = _style(order.index(name))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from limner.metrics.protocol import Score
 from limner.report.cost import COUNTS, Cost
 from limner.report.entries import Entry
-from limner.report.html import commands, duration, scrolling, text
+from limner.report.html import caption, commands, duration, scrolling, text
 from limner.report.intervals import Estimate, estimate
 from limner.report.standings import NEVER_RANKED, Column, Standing, standings
 
@@ -49,11 +49,11 @@ def _spread(entries: Sequence[Entry]) -> str:
 def _standing(entries: Sequence[Entry], standing: Standing, number: int, of: int) -> str:
     protocol = standing.protocol
     label = f"Table {number}: " if of > 1 else ""
-    caption = (
+    words = (
         f"{label}{protocol.count:,} pictures of {protocol.resolution} px from {protocol.captions} of {protocol.data}/{protocol.split}, "
         f"against {protocol.reference_count:,} real ones; seed {protocol.seed}"
     )
-    parts = [scrolling(f"Scores, {caption}", _whole(entries, standing, caption))]
+    parts = [scrolling(f"Scores, {words}", _whole(entries, standing, words))]
     for column in standing.columns:
         if column.parts:
             by_part = scrolling(f"{column.score.name} by part", _by_part(entries, standing, column))
@@ -68,21 +68,18 @@ def _standing(entries: Sequence[Entry], standing: Standing, number: int, of: int
     return "".join(parts)
 
 
-def _whole(entries: Sequence[Entry], standing: Standing, caption: str) -> str:
+def _whole(entries: Sequence[Entry], standing: Standing, words: str) -> str:
     titles = [f"{text(_title(column.score))}<br><small>{_arrow(column.score)}</small>" for column in standing.columns]
     rows = "".join(
         _row(entries[place].name, [_cell(column, place, entries[place]) for column in standing.columns]) for place in standing.order
     )
-    return _table(caption, titles, rows + _references(standing))
+    return _table(words, titles, rows + _references(standing))
 
 
-def _table(caption: str, titles: Sequence[str], rows: str) -> str:
+def _table(words: str, titles: Sequence[str], rows: str) -> str:
     """titles: HTML of the columns after the first, which names the entries."""
     heads = "".join(f'<th scope="col">{title}</th>' for title in titles)
-    return (
-        f'<table class="named"><caption>{text(caption)}</caption><thead><tr><th scope="col">Entry</th>{heads}</tr></thead>'
-        f"<tbody>{rows}</tbody></table>"
-    )
+    return f'<table class="named">{caption(words)}<thead><tr><th scope="col">Entry</th>{heads}</tr></thead><tbody>{rows}</tbody></table>'
 
 
 def _row(name: str, cells: Sequence[str], kind: str = "") -> str:
@@ -114,7 +111,7 @@ def _by_part(entries: Sequence[Entry], standing: Standing, column: Column) -> st
 
 def _absent(entries: Sequence[Entry], standing: Standing) -> str:
     lines = [
-        f"{entries[place].name}: {f'scored otherwise ({reason})' if reason else 'no scores'}"
+        f"{entries[place].name}: {f'scored under another protocol ({reason})' if reason else 'no scores'}"
         for place, reason in standing.elsewhere.items()
     ]
     return f'<p class="faint">Not in this table: {text("; ".join(lines))}.</p>' if lines else ""
@@ -134,7 +131,7 @@ def _cell(column: Column, place: int, entry: Entry) -> str:
 def _estimate(score: Score, cell: Estimate | None) -> str:
     if cell is None:
         return '<span class="faint">not scored</span>'
-    margin = "" if cell.margin is None else f' <span class="faint">± {_number(score, cell.margin)}</span>'
+    margin = "" if cell.margin is None else f' <span class="faint">± {_number(score, cell.margin, beside=cell.mean)}</span>'
     return _number(score, cell.mean) + margin
 
 
@@ -149,12 +146,14 @@ def _arrow(score: Score) -> str:
     return "higher is better" if score.higher_is_better else "lower is better"
 
 
-def _number(score: Score, value: float | None) -> str:
+def _number(score: Score, value: float | None, beside: float | None = None) -> str:
+    """A share as per cent, else a number with as many decimals as its size asks for, or that of the one it stands beside."""
     if value is None:
         return ""
     if score.chance is not None:
         return f"{100 * value:.1f} %"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.4f}" if 0 < abs(value) < 0.01 else f"{value:.3f}"
+    size = abs(value if beside is None else beside)
+    return f"{value:.{1 if size >= 10 else 4 if 0 < size < 0.01 else 3}f}"
 
 
 def _options(standing: Standing) -> str:
