@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
@@ -47,12 +47,6 @@ examples:
   limner evaluate --pictures their-pictures --data prepared/mine --metrics all --out theirs.json
 
 A matching model (limner train sje) has scores of its own: limner evaluate runs/words."""
-
-
-class HasOrigin(Protocol):
-    """A model that paints or matches, as far as it tells what it was made of."""
-
-    about: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +108,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> list[Score]:
+    from limner.training.trained import trained_on
+
     assert arguments.model is not None
     model = open_model(arguments.model, device)
-    data = arguments.data or trained_on(arguments.model, model)
+    data = arguments.data or trained_on(arguments.model, model.about)
     splits = reference(data, arguments.split, model.resolution)
     metrics = _metrics(arguments.metrics, splits, model.reads_text)
     training = training_pictures(arguments.model, data, model.resolution) if {"all", "memorisation"} & {*metrics} else None
@@ -320,22 +316,6 @@ def training_pictures(model: str | None, data: str, resolution: int) -> Captione
         return at_resolution(open_data(data, split, resolution, settings, length=length), resolution)
     except DataError:
         return None
-
-
-def trained_on(name: str, model: HasOrigin) -> str:
-    """The data that a model was trained on, as `--data` takes it. Raises SettingsError where nothing says so, or where it is not here."""
-    from limner.core.recipes import load_recipe
-    from limner.data.catalog import BUILT_IN
-
-    if (Path(name) / "recipe.yaml").is_file():
-        data: object = load_recipe(Path(name) / "recipe.yaml").data
-    else:
-        data = model.about.get("data")
-    if not isinstance(data, str):
-        raise SettingsError(f"{name} does not say what it was trained on: give --data NAME|DIR")
-    if data not in BUILT_IN and not Path(data).exists():
-        raise SettingsError(f"{name} was trained on '{data}', which is not here: give the folder of that set as --data DIR")
-    return data
 
 
 @contextmanager

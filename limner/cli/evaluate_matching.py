@@ -48,12 +48,12 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse(EvaluateMatchingArguments, argv, prog="limner evaluate", description=DESCRIPTION)
     if arguments.count < 2 or arguments.pool < 2:
         raise SettingsError("--count and --pool must be at least 2: one picture alone finds itself")
-    from limner.cli.evaluate import trained_on
     from limner.core.files import write_whole
     from limner.matching.saving import load_matching
+    from limner.training.trained import trained_on
 
     model = load_matching(arguments.model, chosen_device(arguments.device))
-    data = arguments.data or trained_on(arguments.model, model)
+    data = arguments.data or trained_on(arguments.model, model.about)
     record = measured(model, data, arguments)
     print(table(record))
     target = arguments.out or Path(arguments.model) / f"matching-{arguments.split}.json"

@@ -103,25 +103,38 @@ def caption_grid(
 
 
 def column_grid(
-    rows: Sequence[Sequence[Picture]], captions: Sequence[str], *, tile: int = 144, gap: int = 6, most_lines: int = 9, apart: int = 0
+    rows: Sequence[Sequence[Picture]],
+    captions: Sequence[str],
+    *,
+    sides: Sequence[str] | None = None,
+    tile: int = 144,
+    gap: int = 6,
+    most_lines: int = 9,
+    apart: int = 0,
 ) -> Image.Image:
     """A table of pictures with a caption above each column: rows of as many pictures as there are captions.
 
-    most_lines: longer captions end in an ellipsis. apart: this many columns stand a little apart from the rest.
+    sides: a text to the left of each row. most_lines: longer captions end in an ellipsis. apart: this many columns stand a little apart
+    from the rest.
     """
     if not rows or any(len(row) != len(captions) for row in rows):
         raise ValueError(f"rows of {[len(row) for row in rows]} pictures and {len(captions)} captions: there must be one caption a column")
+    if sides is not None and len(sides) != len(rows):
+        raise ValueError(f"{len(sides)} sides and {len(rows)} rows: there must be one side a row")
     if len(captions) > 12:
         tile = max(_LABELLED, tile * 12 // len(captions))
     texts = [wrap(caption, tile, most_lines) for caption in captions]
     above = _LINE * max(map(len, texts)) + 4
     extra = _GAP if apart else 0
-    page, top = _page(len(captions) * (tile + gap) - gap + extra, above + len(rows) * (tile + gap) - gap, ())
+    beside = 2 * _LABELLED + _GAP if sides is not None else 0
+    page, top = _page(beside + len(captions) * (tile + gap) - gap + extra, above + len(rows) * (tile + gap) - gap, ())
     for place, text in enumerate(texts):
-        left = _MARGIN + place * (tile + gap) + (extra if place >= apart else 0)
+        left = _MARGIN + beside + place * (tile + gap) + (extra if place >= apart else 0)
         _write(page, text, left, top + above - 4 - _LINE * len(text) - 2)
         for number, row in enumerate(rows):
             page.paste(_fitted(row[place], tile), (left, top + above + number * (tile + gap)))
+    for number, side in enumerate(sides or ()):
+        _write(page, wrap(side, 2 * _LABELLED, tile // _LINE), _MARGIN, top + above + number * (tile + gap))
     return page
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -83,24 +85,35 @@ def load(name_or_path: str | Path, device: str = "cpu") -> Model:
 
     Raises CheckpointError where there is none or it cannot be read, SettingsError for a name that does not exist.
     """
+    with folder_of(name_or_path) as folder:
+        return load_folder(folder).to(device)
+
+
+@contextmanager
+def folder_of(name_or_path: str | Path) -> Iterator[Path]:
+    """The model folder of a shipped model, a run folder, or the folder itself.
+
+    Raises CheckpointError where there is none, SettingsError for a name that does not exist.
+    """
     folder = Path(name_or_path)
     if not folder.exists() and str(name_or_path) in shipped_models():
         with resources.as_file(resources.files("limner") / "shipped" / str(name_or_path)) as shipped:
-            return load_folder(shipped).to(device)
-    if (folder / "recipe.yaml").exists():
+            yield shipped
+    elif (folder / "recipe.yaml").exists():
         recover(folder / "model")
         if not (folder / "model").exists():
             raise CheckpointError(
                 f"the run {folder} has no model yet: it writes one with its first checkpoint; go on with `limner train --resume`"
             )
-        return load_folder(folder / "model").to(device)
-    if folder.exists():
-        return load_folder(folder).to(device)
-    if len(folder.parts) == 1:
+        yield folder / "model"
+    elif folder.exists():
+        yield folder
+    elif len(folder.parts) == 1:
         raise unknown_name("shipped model or folder", str(name_or_path), shipped_models())
-    raise CheckpointError(
-        f"there is no folder {folder}: give a run folder, a model folder or a shipped name ({', '.join(shipped_models())})"
-    )
+    else:
+        raise CheckpointError(
+            f"there is no folder {folder}: give a run folder, a model folder or a shipped name ({', '.join(shipped_models())})"
+        )
 
 
 def shipped_models() -> list[str]:

@@ -39,7 +39,7 @@ def charts(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
         rows = [line for line in lines if line["phase"] == phase]
         prefix = f"{phase}: " if len(phases) > 1 else ""
         for title, names in _groups(rows).items():
-            series = {_label(name): [(row["step"], row[name]) for row in rows if _drawable(row.get(name))] for name in names}
+            series = {_label(name): [(row["step"], row[name]) for row in rows if drawable(row.get(name))] for name in names}
             drawn.append((prefix + title, line_chart(series)))
     return drawn
 
@@ -47,7 +47,7 @@ def charts(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 def _groups(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Names of figures by the chart they belong on: those of one chart have one scale."""
     groups: dict[str, list[str]] = {}
-    for name in dict.fromkeys(name for row in rows for name, value in row.items() if name not in NOT_DRAWN and _drawable(value)):
+    for name in dict.fromkeys(name for row in rows for name, value in row.items() if name not in NOT_DRAWN and drawable(value)):
         player, _, figure = name.rpartition("/")
         if figure == "loss":
             title = "losses"
@@ -76,7 +76,7 @@ def _judges(player: str) -> bool:
     return player.split("-")[0] == "discriminator"
 
 
-def _drawable(value: Any) -> bool:
+def drawable(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -112,7 +112,9 @@ def line_chart(series: Mapping[str, Points], x_title: str = "step") -> str:
         if len(points) == 1:
             x, y = place(*points[0])
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>')
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join(parts)}</svg>{_legend(series)}'
+    ends = "; ".join(f"{name} ends at {points[-1][1]:.3g}" for name, points in series.items())
+    words = html.escape(f"Over {x_title} {x_low:g} to {x_high:g}: {ends}", quote=True)
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{words}">{"".join(parts)}</svg>{_legend(series)}'
 
 
 def _legend(series: Mapping[str, Points]) -> str:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import html
 import io
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from limner import __version__
 from limner.core.errors import CheckpointError
 from limner.core.files import write_whole
 from limner.core.recipes import GROUPS, load_recipe, trainable
@@ -23,6 +19,9 @@ from limner.core.settings import Recipe
 from limner.matching.registry import names as matching_models
 from limner.metrics.protocol import Part, Score, read_scores
 from limner.report.curves import charts, read_log
+from limner.report.html import caption, commands, document, duration, embedded, header, scrolling, text
+from limner.report.strips import TITLES, kept_strips
+from limner.training.health import CAPTIONS, NOISES, CollapseWatch
 
 COURSE = 5
 """How many earlier grids show the course of training."""
@@ -44,16 +43,13 @@ def write_report(run: Path | str) -> Path:
         _pictures(run),
         _gallery(run),
         _curves(log),
+        _health(log),
+        _strips(run),
         _scores(read_scores(run / "scores.json")),
         _next(run, recipe),
         _settings(recipe),
     ]
-    style = resources.files("limner.report").joinpath("page.css").read_text(encoding="utf-8")
-    page = (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_text(title)} - Limner</title><style>\n{style}</style></head><body><main>\n{''.join(sections)}</main></body></html>\n"
-    )
-    write_whole(run / "report.html", page)
+    write_whole(run / "report.html", document(title, sections))
     return run / "report.html"
 
 
@@ -65,14 +61,12 @@ def _header(title: str, recipe: Recipe, log: Sequence[Mapping[str, Any]]) -> str
         facts |= {
             "steps": f"{sum(line['step'] for line in last):,}",
             "pictures seen": f"{sum(line['images'] for line in last):,}",
-            "of training": _duration(sum(line["seconds"] for line in last)),
+            "of training": duration(sum(line["seconds"] for line in last)),
         }
         speeds = [line["images_per_second"] for line in log if "images_per_second" in line]
         if speeds:
             facts["pictures a second"] = f"{speeds[-1]:,.0f}"
-    shown = "".join(f"<div><b>{_text(value)}</b><span>{_text(name)}</span></div>" for name, value in facts.items())
-    head = f'<div class="mark">Limner</div><h1>{_text(title)}</h1><p>{_text(made.paper)}</p>'
-    return f'<header>{head}<div class="facts">{shown}</div></header>\n'
+    return header(title, made.paper, facts)
 
 
 def _pictures(run: Path) -> str:
@@ -80,13 +74,15 @@ def _pictures(run: Path) -> str:
     if not grids:
         return ""
     *earlier, newest = grids
+    drawn = _image(newest, f"What was painted of each caption after step {_step(newest)}")
     parts = [
-        f'<h2>What it paints</h2><figure class="card grid-picture">{_image(newest)}'
+        f'<h2>What it paints</h2><figure class="card grid-picture">{drawn}'
         f"<figcaption>after step {_step(newest)}: a row for each caption, a column for each noise</figcaption></figure>"
     ]
     if earlier:
         stages = "".join(
-            f"<figure>{_image(path, widest=420)}<figcaption>step {_step(path)}</figcaption></figure>" for path in _spread(earlier, COURSE)
+            f"<figure>{_image(path, f'The same after step {_step(path)}', widest=420)}<figcaption>step {_step(path)}</figcaption></figure>"
+            for path in _spread(earlier, COURSE)
         )
         parts.append(f'<h2>How it got there</h2><div class="card course">{stages}</div>')
     return "".join(parts) + "\n"
@@ -95,12 +91,12 @@ def _pictures(run: Path) -> str:
 def _gallery(run: Path) -> str:
     """Further pictures that were painted with the run's model."""
     paths = sorted((run / "pictures").glob("*.png"))
-    figures = "".join(f'<figure class="card"><h3>{_text(_title(path))}</h3>{_image(path)}</figure>' for path in paths)
+    figures = "".join(f'<figure class="card"><h3>{text(_title(path))}</h3>{_image(path, _title(path))}</figure>' for path in paths)
     return f'<h2>Closer looks</h2><div class="gallery">{figures}</div>\n' if paths else ""
 
 
 def _curves(log: Sequence[Mapping[str, Any]]) -> str:
-    drawn = "".join(f'<figure class="card"><h3>{_text(title)}</h3>{svg}</figure>' for title, svg in charts(log) if svg)
+    drawn = "".join(f'<figure class="card"><h3>{text(title)}</h3>{svg}</figure>' for title, svg in charts(log) if svg)
     if not drawn:
         return ""
     return (
@@ -113,24 +109,58 @@ def _curves(log: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+def _health(log: Sequence[Mapping[str, Any]]) -> str:
+    """What the log says of the run's health: how much the newest pictures differ, and all that was warned of."""
+    grids = [line for line in log if NOISES in line and CAPTIONS in line]
+    watch = CollapseWatch()
+    warned = [(line["step"], watch.judge(line, line["step"])) for line in grids]
+    lines = [f"Step {step:,}: {warning}." for step, warning in warned if warning]
+    unfinished = dict.fromkeys(name for line in log for name, value in line.items() if value is None)
+    if unfinished:
+        lines.append(f"Not finite at times: {', '.join(unfinished)}.")
+    if not grids and not lines:
+        return ""
+    shown = "".join(f"<li>{text(line)}</li>" for line in lines)
+    state = (
+        f'<ul class="warned">{shown}</ul>' if shown else "<p>Nothing in the log speaks of a collapse or of numbers that are not finite.</p>"
+    )
+    newest = ""
+    if grids:
+        noises, captions = grids[-1][NOISES], grids[-1][CAPTIONS]
+        newest = (
+            f"<p>At step {grids[-1]['step']:,} pictures of one caption differed {noises:.2f} times as much as real pictures do, "
+            f"and those of different captions {captions:.2f} times.</p>"
+        )
+    return f"<h2>Its health</h2>{newest}{state}\n"
+
+
+def _strips(run: Path) -> str:
+    parts = []
+    for strip in kept_strips(run):
+        painted = f"after {strip.steps:,} steps; more of them: limner explore {strip.name} {shlex.quote(str(run))} --out {strip.name}.png"
+        drawn = scrolling(TITLES[strip.name], _image(strip.path, strip.words), "card strip")
+        parts.append(f"<h2>{TITLES[strip.name]}</h2><figure>{drawn}<figcaption>{text(painted)}</figcaption></figure>")
+    return "".join(parts) + "\n" if parts else ""
+
+
 def _scores(scores: Sequence[Score]) -> str:
     if not scores:
         return ""
-    head = "".join(f"<th>{name}</th>" for name in ("", "score", "±", "chance", "other captions", "real pictures", ""))
+    titles = ("metric", "score", "±", "chance", "other captions", "real pictures", '<span class="hidden">score as a bar</span>')
+    head = "".join(f'<th scope="col">{title}</th>' for title in titles)
     rows = "".join(_score_rows(score) for score in scores)
     notes = [f"{score.name}: {note}" for score in scores for note in score.notes]
     protocols = dict.fromkeys([score.protocol.line() for score in scores] + notes)
-    listed = "".join(f"<li>{_text(line)}</li>" for line in protocols)
-    return (
-        f'<h2>Scores</h2><div class="card"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-        f'<ul class="protocols">{listed}</ul></div>\n'
-    )
+    listed = "".join(f"<li>{text(line)}</li>" for line in protocols)
+    words = caption("With what chance, other captions' pictures and real ones score")
+    table = f"<table>{words}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'<h2>Scores</h2>{scrolling("Scores", table)}<ul class="protocols">{listed}</ul>\n'
 
 
 def _score_rows(score: Score) -> str:
     arrow = "higher is better" if score.higher_is_better else "lower is better"
-    name = f'{score.name} <span class="faint">{_text(score.protocol.split)}, {arrow}</span>'
-    parts = "".join(_row(_text(part_name), part, "part") for part_name, part in score.parts.items())
+    name = f'{score.name} <span class="faint">{text(score.protocol.split)}, {arrow}</span>'
+    parts = "".join(_row(text(part_name), part, "part") for part_name, part in score.parts.items())
     return _row(name, score, "whole" if score.parts else "") + parts
 
 
@@ -141,7 +171,7 @@ def _row(name: str, score: Score | Part, kind: str) -> str:
     if share and score.chance is not None and math.isfinite(score.value):
         filled = f'<i style="width:{100 * min(max(score.value, 0), 1):.1f}%"></i>'
         bar = f'<span class="bar">{filled}<b style="left:{100 * score.chance:.1f}%"></b></span>'
-    return f'<tr class="{kind}"><td>{name}</td>{cells}<td>{bar}</td></tr>'
+    return f'<tr class="{kind}"><th scope="row">{name}</th>{cells}<td>{bar}</td></tr>'
 
 
 def _score(value: float | None, share: bool) -> str:
@@ -161,7 +191,7 @@ def _next(run: Path, recipe: Recipe) -> str:
             ("Score it on classes and pictures never trained on:", f"limner evaluate {name}"),
             ("Let a generator read through its text encoder:", f"limner train gan-cls --data {data} --text.encoder {name} --out RUN"),
         ]
-        return _listed([*steps, longer])
+        return _todo([*steps, longer])
     reads = trainable(recipe.method).reads_text(recipe.method_settings)
     captions = ("a red flower with five petals", "a blue flower at night") if recipe.data == "garden" else ("A CAPTION", "ANOTHER CAPTION")
     steps = [("Paint more pictures:", f"limner generate {name} -n 16 --out pictures")]
@@ -176,23 +206,23 @@ def _next(run: Path, recipe: Recipe) -> str:
         (
             f"Do the same with a folder of your own pictures{' and captions' if reads else ''}:",
             f"limner data prepare my-pictures --out prepared/mine --resolution 64{'' if reads else ' --uncaptioned'}\n"
-            f"limner train {recipe.method} --data prepared/mine --out runs/mine{'' if reads else ' --method.unconditional'}",
+            f"limner train {shlex.quote(str(run / 'recipe.yaml'))} --data prepared/mine --out runs/mine",
         ),
     ]
-    return _listed(steps)
+    return _todo(steps)
 
 
-def _listed(steps: Sequence[tuple[str, str]]) -> str:
-    return "<h2>What to do next</h2>" + "".join(f"<p>{_text(why)}</p><pre>{_text(command)}</pre>" for why, command in steps) + "\n"
+def _todo(steps: Sequence[tuple[str, str]]) -> str:
+    return f"<h2>What to do next</h2>{commands(steps)}\n"
 
 
 def _settings(recipe: Recipe) -> str:
     parts = []
     for group, name in GROUPS.items():
         values = dataclasses.asdict(getattr(recipe, group))
-        rows = "".join(f"<div><span>{_text(key.replace('_', '-'))}</span>{_text(_value(value))}</div>" for key, value in values.items())
-        parts.append(f'<details><summary>{_text(name)}</summary><div class="settings">{rows}</div></details>')
-    return f'<h2>Settings</h2>{"".join(parts)}<p class="faint">All of them are in recipe.yaml. Written by Limner {__version__}.</p>\n'
+        rows = "".join(f"<div><span>{text(key.replace('_', '-'))}</span>{text(_value(value))}</div>" for key, value in values.items())
+        parts.append(f'<details><summary>{text(name)}</summary><div class="settings">{rows}</div></details>')
+    return f'<h2>Settings</h2>{"".join(parts)}<p class="faint">All of them are in recipe.yaml.</p>\n'
 
 
 def _value(value: Any) -> str:
@@ -203,17 +233,16 @@ def _value(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def _image(path: Path, widest: int | None = None) -> str:
-    """A picture inside the page; a wide one is made smaller where `widest` says so."""
-    data, kind = path.read_bytes(), "png"
-    if widest:
-        with Image.open(path) as picture:
-            small = picture.convert("RGB")
-        small.thumbnail((widest, 10 * widest))
-        stream = io.BytesIO()
-        small.save(stream, "JPEG", quality=88)
-        data, kind = stream.getvalue(), "jpeg"
-    return f'<img alt="{_text(path.stem)}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'
+def _image(path: Path, alt: str, widest: int | None = None) -> str:
+    """A picture file inside the page; a wide one is made smaller where `widest` says so."""
+    with Image.open(path) as picture:
+        if widest is None:
+            return embedded(path.read_bytes(), "png", alt, picture.size)
+        small = picture.convert("RGB")
+    small.thumbnail((widest, 10 * widest))
+    stream = io.BytesIO()
+    small.save(stream, "JPEG", quality=88)
+    return embedded(stream.getvalue(), "jpeg", alt, small.size)
 
 
 def _spread(paths: Sequence[Path], count: int) -> Iterator[Path]:
@@ -229,14 +258,3 @@ def _title(path: Path) -> str:
 
 def _step(path: Path) -> str:
     return f"{int(path.stem):,}" if path.stem.isdigit() else path.stem
-
-
-def _duration(seconds: float) -> str:
-    minutes = seconds / 60
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    return f"{minutes:.1f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
-
-
-def _text(value: str) -> str:
-    return html.escape(value, quote=True)

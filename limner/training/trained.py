@@ -1,11 +1,15 @@
-"""A run's method as training left it: the networks that judge beside those that paint."""
+"""What training leaves behind: a run's whole method, the networks that judge beside those that paint, and what it was trained on."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from limner.core.errors import CheckpointError
+from limner.core.errors import CheckpointError, SettingsError
 from limner.core.method import Method
+from limner.core.recipes import load_recipe
+from limner.data.catalog import BUILT_IN
 from limner.model import load
 from limner.training.checkpoints import Checkpoints
 
@@ -31,3 +35,18 @@ def trained_method(run: Path | str) -> Method:
     except RuntimeError as error:
         raise CheckpointError(f"the newest checkpoint in {run} does not fit the model beside it: use the Limner that wrote them") from error
     return method
+
+
+def trained_on(name: str, about: Mapping[str, Any]) -> str:
+    """The data that a model was trained on, as `open_data` takes it.
+
+    name: the run or model; about: what its config.json knows of its making. Raises SettingsError where nothing says so, or where it is
+    not here.
+    """
+    recipe = Path(name) / "recipe.yaml"
+    data = load_recipe(recipe).data if recipe.is_file() else about.get("data")
+    if not isinstance(data, str):
+        raise SettingsError(f"{name} does not say what it was trained on: give --data NAME|DIR")
+    if data not in BUILT_IN and not Path(data).exists():
+        raise SettingsError(f"{name} was trained on '{data}', which is not here: give the folder of that set as --data DIR")
+    return data

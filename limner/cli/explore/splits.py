@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from limner.cli.evaluate import trained_on
 from limner.core.errors import DataError, SettingsError
 from limner.core.settings import DataSettings
 
@@ -25,8 +24,9 @@ class Source:
 
     def __init__(self, name: str, model: Model, data: str | None) -> None:
         from limner.core.recipes import load_recipe
+        from limner.training.trained import trained_on
 
-        self.model, self.data = model, data or trained_on(name, model)
+        self.model, self.data = model, data or trained_on(name, model.about)
         recipe = load_recipe(Path(name) / "recipe.yaml") if (Path(name) / "recipe.yaml").is_file() else None
         self.settings = recipe.data_settings if recipe and recipe.data == self.data else DataSettings()
 
