@@ -21,6 +21,7 @@ VERBS = {
     "train": "train a method or a matching model on captioned pictures",
     "generate": "paint captions with a trained model",
     "evaluate": "score a trained model, or any folder of pictures",
+    "study": "train, score and compare a list of methods within one budget, on one page",
     "explore": "look into a trained model: walks, nearest training pictures, worst captions, style",
     "import": "turn the authors' own checkpoints into Limner models",
     "doctor": "look whether everything Limner needs is here and whole",
