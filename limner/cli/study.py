@@ -161,7 +161,7 @@ def dry_run(study: Study, arguments: StudyArguments) -> int:
         print(remark)
     time = f"at most {duration(total / int(study.together))} of training" if total or not unknown else ""
     if unknown:
-        guess = f"the time of {_count(unknown, 'run')} is not known before it is begun: the budget is in images"
+        guess = f"the time of {_count(unknown, 'run')} is not known before the first line of a log: the budget is in images"
         time = f"{time}, and {guess}" if time else guess
     print(f"{time}; starting, grids and scores come on top")
     return 0

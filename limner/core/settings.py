@@ -105,7 +105,9 @@ class TrainingSettings:
     """Also write TensorBoard event files (needs the `log` extra)."""
 
     def __post_init__(self) -> None:
-        at_least(self, "training", 1, "steps", "images", "devices", "nodes", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints")
+        at_least(
+            self, "training", 1, "steps", "images", "devices", "nodes", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints"
+        )
         at_least(self, "training", 2, "batch_size")
         at_least(self, "training", 0, "ema_half_life")
         above_zero(self, "training", "epochs", "minutes")

@@ -40,7 +40,11 @@ class Result:
     def measures(self) -> dict[tuple[str, str], float]:
         """Every number by split and name; those of training have no split, and parts of a score are called "faithfulness/colour"."""
         steps = sum(int(line["step"]) for phase, line in self.course.phases.items() if phase not in OTHER_PHASES)
-        found: dict[tuple[str, str], float] = {("", "images"): self.course.images, ("", "seconds"): self.course.seconds, ("", "steps"): steps}
+        found: dict[tuple[str, str], float] = {
+            ("", "images"): self.course.images,
+            ("", "seconds"): self.course.seconds,
+            ("", "steps"): steps,
+        }
         for score in self.scores:
             found[score.protocol.split, score.name] = score.value
             found |= {(score.protocol.split, f"{score.name}/{name}"): part.value for name, part in score.parts.items()}
@@ -157,7 +161,12 @@ def _tables(study: Study, results: Sequence[Result], found: Sequence[Mean]) -> s
             titles = [f"{data}/{split}", "runs", "images", "minutes", *(name.replace("/", ": ") for name in measures)]
             rows = [titles, ["---"] + ["---:"] * (len(titles) - 1)]
             for entry in entries:
-                cells = [entry, str(own[entry, "images"].runs), f"{own[entry, 'images'].mean:,.0f}", f"{own[entry, 'seconds'].mean / 60:.1f}"]
+                cells = [
+                    entry,
+                    str(own[entry, "images"].runs),
+                    f"{own[entry, 'images'].mean:,.0f}",
+                    f"{own[entry, 'seconds'].mean / 60:.1f}",
+                ]
                 rows.append(cells + [_shown(own.get((entry, name))) for name in measures])
             tables.append("".join(f"| {' | '.join(row)} |\n" for row in rows))
     return "\n".join(tables)

@@ -121,7 +121,9 @@ class Evaluation:
     def __post_init__(self) -> None:
         at_least(self, "evaluation", 2, "count")
         if "all" in self.metrics or not self.metrics:
-            raise SettingsError(f"evaluation.metrics must name each metric, so that all runs have the same: choose among {', '.join(METRICS)}")
+            raise SettingsError(
+                f"evaluation.metrics must name each metric, so that all runs have the same: choose among {', '.join(METRICS)}"
+            )
         chosen(self.metrics)
 
 
@@ -200,7 +202,10 @@ def write_study(study: Study, path: Path) -> None:
     import yaml
 
     text = yaml.safe_dump(plain(dataclasses.asdict(study)), sort_keys=False, allow_unicode=True)
-    write_whole(path, f"# What this study was asked, and how many runs it makes at once. Go on with: limner study {path} --out {path.parent}\n{text}")
+    write_whole(
+        path,
+        f"# What this study was asked, and how many runs it makes at once. Go on with: limner study {path} --out {path.parent}\n{text}",
+    )
 
 
 def _check_names(values: Mapping[Any, Any], shape: type, where: str) -> None:

@@ -23,6 +23,7 @@ LOOKING = ("fid", "fid-infinity", "kid", "is", "precision", "recall", "density",
 MATCHING = ("r-precision", "r-precision-as-published", "vs", "clip-score", "ap", "top-1")
 """Scores that a matching model decides."""
 
+
 def standing(run: Planned, evaluation: Evaluation) -> str:
     """What is left to do for a run: "train", "go on" (with a training that was begun), "score", or nothing: "done"."""
     if not is_trained(run.folder):
