@@ -194,12 +194,12 @@ def _wanted(study: Study, runs: Sequence[Planned], only: Sequence[str]) -> list[
 
 
 def _say_what_fell_short(results: Sequence[Result], study: Study) -> None:
-    short = [result for result in results if not result.spent]
-    for result in short:
-        print(
-            f"note    {result.run.name} ended after its method's own number of epochs, {result.course.images:,} images, before its budget of "
-            f"{study.budget}: raise training.epochs to compare at equal budgets"
-        )
+    for result in results:
+        if not result.spent:
+            print(
+                f"note    {result.run.name} ended with its method's own number of epochs, after {result.course.images:,} images and before "
+                f"its budget of {study.budget}: to compare at equal budgets, raise training.epochs"
+            )
 
 
 def _summary(study: Study, runs: Sequence[Planned]) -> str:
