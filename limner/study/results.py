@@ -149,16 +149,17 @@ def _lines(results: Iterable[Result], found: Iterable[Mean]) -> str:
 
 def _tables(study: Study, results: Sequence[Result], found: Sequence[Mean]) -> str:
     """A table for each data set and split, the best by its first score first."""
-    tables = []
+    tables, scored = [], {score.name for result in results for score in result.scores}
     for data in study.data:
         for split in dict.fromkeys(mean.split for mean in found if mean.data == data and mean.split):
             own = {(mean.entry, mean.measure): mean.estimate for mean in found if mean.data == data and mean.split in ("", split)}
-            measures = [name for name in dict.fromkeys(measure for _, measure in own) if name not in ("images", "seconds", "steps")]
-            entries = list(dict.fromkeys(entry for entry, _ in own))
             first = next(score for result in results for score in result.scores if score.protocol.split == split)
+            parts = {f"{first.name}/{name}" for name in first.parts}  # of the first score alone: a table must fit on a page
+            measures = [name for name in dict.fromkeys(measure for _, measure in own) if name in parts or name in scored]
+            entries = list(dict.fromkeys(entry for entry, _ in own))
             sign = -1.0 if first.higher_is_better else 1.0
             entries.sort(key=lambda entry: sign * own[entry, first.name].mean if (entry, first.name) in own else math.inf)
-            titles = [f"{data}/{split}", "runs", "images", "minutes", *(name.replace("/", ": ") for name in measures)]
+            titles = [f"{data}/{split}", "runs", "images", "minutes", *(name.rpartition("/")[2] for name in measures)]
             rows = [titles, ["---"] + ["---:"] * (len(titles) - 1)]
             for entry in entries:
                 cells = [

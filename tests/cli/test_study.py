@@ -39,7 +39,7 @@ TINY: dict[str, Any] = {
         "training.log-every": 1,
         "training.checkpoint-every": 1,
     },
-    "evaluation": {"metrics": "faithfulness", "count": 8},
+    "evaluation": {"metrics": "fid", "count": 8},
     "comparison": {"count": 1},
     "together": 1,
     "threads": 1,
@@ -115,10 +115,10 @@ def check_results(out: Path) -> None:
     for run in results["runs"]:
         stored = json.loads((out / run["folder"] / "scores.json").read_text())["scores"]
         assert run["scores"] == stored and run["images"] == 160 and run["ended by"] == "the budget"
-        values.setdefault(run["entry"], []).append(next(score["value"] for score in stored if score["name"] == "faithfulness"))
+        values.setdefault(run["entry"], []).append(next(score["value"] for score in stored if score["name"] == "fid"))
     rows = list(csv.DictReader((out / "results.csv").open()))
     for entry, found in values.items():
-        mean = next(row for row in rows if (row["entry"], row["seed"], row["measure"]) == (entry, "mean", "faithfulness"))
+        mean = next(row for row in rows if (row["entry"], row["seed"], row["measure"]) == (entry, "mean", "fid"))
         assert float(mean["value"]) == pytest.approx(statistics.mean(found)) and mean["runs"] == "2"
         margin = 12.706 * statistics.stdev(found) / math.sqrt(2)  # Student's t of one degree of freedom
         assert float(mean["high"]) - float(mean["value"]) == pytest.approx(margin, rel=1e-3)
