@@ -81,7 +81,7 @@ def make(study: Study, runs: Sequence[Planned], board: Board) -> Outcome:
     """Train and score what is not done, `study.together` at once; a run that fails does not stop the others."""
     assert isinstance(study.together, int)
     waiting, running, outcome = [run for run in runs if standing(run, study.evaluation) != "done"], dict[int, Running](), Outcome()
-    cards = graphics_cards(study.device)
+    cards, patient = graphics_cards(study.device), False
     with StopRequest() as stop:
         try:
             while (waiting or running) and stop.signal is None:
@@ -91,6 +91,9 @@ def make(study: Study, runs: Sequence[Planned], board: Board) -> Outcome:
                         if begun is not None:
                             running[slot] = begun
                             board.began(begun.run)
+                if waiting and not running and not patient:
+                    patient = True
+                    board.say("waiting for runs of a study that was killed to save and end")
                 time.sleep(LOOK_EVERY)
                 for slot, active in list(running.items()):
                     if active.process.poll() is not None:

@@ -19,14 +19,15 @@ import yaml
 
 from limner.cli.main import main
 from limner.core.recipes import save_recipe
+from limner.study import processes
 from limner.study.plan import check_folder, plan
-from limner.study.processes import alone_in, last_words, room
+from limner.study.processes import Outcome, alone_in, last_words, room
 from limner.study.settings import Budget, read_study, write_study
 from limner.study.state import Course, is_trained
 
 ROOT = Path(__file__).parents[2]
 TINY: dict[str, Any] = {
-    "entries": ["gan-cls", {"method": "df-gan", "name": "DF, halved", "settings": {"method.penalty-every": 2}}],
+    "entries": [{"method": "df-gan", "name": "DF, halved", "settings": {"method.penalty-every": 2}}, "gan-cls"],
     "seeds": [0, 1],
     "budget": {"images": 160},
     "resolution": 16,
@@ -70,38 +71,28 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 
 def test_killed_in_the_middle_and_with_a_run_that_fails_it_completes(tmp_path: Path) -> None:
     path, out = written(tmp_path), tmp_path / "study"
-    first, obstacle = out / "runs" / "garden" / "gan-cls-seed0", out / "runs" / "garden" / "DF-halved-seed0" / "log.jsonl"
+    killed, obstacle = out / "runs" / "garden" / "gan-cls-seed0", out / "runs" / "garden" / "DF-halved-seed0" / "log.jsonl"
     obstacle.mkdir(parents=True)  # its training has nowhere to write its log
     write_study(read_study(path), out / "study.yaml")
 
     process = begin(path, out)
-    wait_for(first / "checkpoints" / "00000001", process)
+    wait_for(killed / "checkpoints" / "00000001", process)
     process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert not is_trained(first)
-
-    process = begin(path, out)
     told = process.communicate()[0]
-    assert process.returncode == 1, told
     log = out / "logs" / "garden" / "DF-halved-seed0.log"
-    assert (
-        f"DF, halved, seed 0: failed: cannot use {obstacle}: Is a directory" in told
-        and f"limner: DF, halved, seed 0 failed: see {log}" in told
-    )
-    for name in ("gan-cls, seed 0", "gan-cls, seed 1", "DF, halved, seed 1"):
-        assert f"{name}: done, 160 images in" in told
-    assert "going on with" in (out / "logs" / "garden" / "gan-cls-seed0.log").read_text()  # nothing of the first start is lost
-    assert json.loads((out / "results.json").read_text())["missing"] == ["DF, halved, seed 0"]
-    assert "Not done yet: DF, halved, seed 0" in (out / "compare" / "garden" / "compare.html").read_text()
+    assert f"DF, halved, seed 0: failed: cannot use {obstacle}: Is a directory: " in told and f"(see {log})" in told
+    assert not is_trained(killed)
 
     obstacle.rmdir()
-    done_before = (first / "model" / "model.safetensors").stat().st_mtime_ns
     process = begin(path, out)
     told = process.communicate()[0]
     assert process.returncode == 0, told
-    assert (first / "model" / "model.safetensors").stat().st_mtime_ns == done_before and "gan-cls, seed 0" not in told
+    for name in ("DF, halved, seed 0", "gan-cls, seed 0", "DF, halved, seed 1", "gan-cls, seed 1"):
+        assert f"{name}: done, 160 images in" in told
+    assert "going on with" in (out / "logs" / "garden" / "gan-cls-seed0.log").read_text()  # what the first start trained is not lost
     check_results(out)
-    assert "Not done yet" not in (out / "compare" / "garden" / "compare.html").read_text()
+    page = (out / "compare" / "garden" / "compare.html").read_text()
+    assert "DF, halved" in page and "Not done yet" not in page
 
     assert main(["study", str(path), "--out", str(out), "--dry-run"]) == 0
     assert main(["study", str(written(tmp_path, budget={"images": 320})), "--out", str(out), "--dry-run"]) == 2
@@ -135,6 +126,10 @@ def test_the_example_is_a_study_and_a_dry_run_writes_nothing(
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].startswith("3 entries x 1 data set x 2 seeds: 6 runs of 5 min; ") and len(shown) == 8
     assert all(line.endswith("to train, at most 5.0 min") for line in shown[1:7])
+    assert main(["study", "study.yaml", "--out", "new", "--dry-run", "--only", "df-gan", "gan-cls"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 6
+    assert main(["study", "study.yaml", "--out", "new", "--only", "dfgan"]) == 2
+    assert "there is no entry of the study 'dfgan': did you mean 'df-gan'?" in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["study.yaml"]
 
 
@@ -213,6 +208,23 @@ def test_unlike_runs_are_not_mixed(tmp_path: Path) -> None:
     assert check_folder(study, plan(study, out), out) == []  # how often a run writes its log is no difference
 
 
+def test_what_failed_and_what_stopped_it_decide_the_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = written(tmp_path), tmp_path / "out"
+    written_up: list[Path] = []
+    monkeypatch.setattr("limner.cli.study.write_up", lambda study, runs, folder, again: written_up.append(folder))
+    for outcome, code, words in (
+        (Outcome(failed={"gan-cls, seed 0": tmp_path / "log"}), 1, f"limner: gan-cls, seed 0 failed: see {tmp_path / 'log'}\n"),
+        (Outcome(signal=signal.SIGTERM), 143, f"limner: stopped and saved; go on with: limner study {path} --out {out}\n"),
+        (Outcome(), 0, ""),
+    ):
+        monkeypatch.setattr(processes, "make", lambda study, runs, board, outcome=outcome: outcome)
+        assert main(["study", str(path), "--out", str(out)]) == code
+        assert words in capsys.readouterr().err
+    assert written_up == [out, out]  # not where it was stopped
+
+
 def test_two_studies_at_once_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path)
     out = tmp_path / "out"
@@ -244,8 +256,6 @@ def _line(phase: str, step: int, images: int, seconds: float) -> str:
 
 
 def test_the_machine_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    from limner.study import processes
-
     monkeypatch.setattr(processes.os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
     monkeypatch.setattr(processes, "_free_memory", lambda: 7 * 1024**3)
     assert room(12) == (3, 2)  # memory for three
