@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -64,8 +64,8 @@ class Board:
         table = Table.grid(padding=(0, 2))
         for run, reached, scoring in active:
             table.add_row(Text(run.name), *map(Text, self._cells(reached, scoring)))
-        table.add_row(Text(f"{self.done} of {self.runs} done, {len(waiting)} waiting{self._time_left(active, waiting)}", style="dim"))
-        self._live.update(table, refresh=True)
+        summary = Text(f"{self.done} of {self.runs} done, {len(waiting)} waiting{self._time_left(active, waiting)}", style="dim")
+        self._live.update(Group(table, summary), refresh=True)
 
     def _cells(self, reached: Course, scoring: bool) -> tuple[str, str, str, str]:
         images = f"{reached.images:,} images" if reached.images else ""

@@ -194,7 +194,7 @@ def test_unlike_runs_are_not_mixed(tmp_path: Path) -> None:
     more = read_study(written(tmp_path, budget={"minutes": 1}, seeds=[0, 1, 2], entries=["gan-cls", "hdgan"]))
     (remark,) = check_folder(more, plan(more, out), out)
     assert remark.startswith("no longer in the study") and "DF-halved-seed1" in remark
-    assert "gan-cls-seed0 was begun with training.minutes 1.0, not 5.0" in refused(budget={"minutes": 5})
+    assert "DF-halved-seed0 was begun with training.minutes 1.0, not 5.0" in refused(budget={"minutes": 5})
     assert "was begun with method.generator-channels 4, not 6" in refused(
         budget={"minutes": 1}, settings=TINY["settings"] | {"method.generator-channels": 6}
     )
