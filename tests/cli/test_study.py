@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 TINY: dict[str, Any] = {
     "entries": [{"method": "df-gan", "name": "DF, halved", "settings": {"method.penalty-every": 2}}, "gan-cls"],
     "seeds": [0, 1],
-    "budget": {"images": 160},
+    "budget": {"images": 80},
     "resolution": 16,
     "device": "cpu",
     "settings": {
@@ -88,7 +88,7 @@ def test_killed_in_the_middle_and_with_a_run_that_fails_it_completes(tmp_path: P
     told = process.communicate()[0]
     assert process.returncode == 0, told
     for name in ("DF, halved, seed 0", "gan-cls, seed 0", "DF, halved, seed 1", "gan-cls, seed 1"):
-        assert f"{name}: done, 160 images in" in told
+        assert f"{name}: done, 80 images in" in told
     assert "going on with" in (out / "logs" / "garden" / "gan-cls-seed0.log").read_text()  # what the first start trained is not lost
     check_results(out)
     page = (out / "compare" / "garden" / "compare.html").read_text()
@@ -105,7 +105,7 @@ def check_results(out: Path) -> None:
     values: dict[str, list[float]] = {}
     for run in results["runs"]:
         stored = json.loads((out / run["folder"] / "scores.json").read_text())["scores"]
-        assert run["scores"] == stored and run["images"] == 160 and run["ended by"] == "the budget"
+        assert run["scores"] == stored and run["images"] == 80 and run["ended by"] == "the budget"
         values.setdefault(run["entry"], []).append(next(score["value"] for score in stored if score["name"] == "fid"))
     rows = list(csv.DictReader((out / "results.csv").open()))
     for entry, found in values.items():
