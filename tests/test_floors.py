@@ -21,7 +21,7 @@ FLOORS = [
     {"metrics"},
     {"training"},
     {"explore", "report", "interop"},
-    {"studio"},
+    {"studio", "study"},
     {"cli"},
 ]
 LOOKED_UP = {"core/recipes.py imports limner.methods", "core/recipes.py imports limner.matching"}

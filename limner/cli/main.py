@@ -23,6 +23,7 @@ VERBS = {
     "evaluate": "score a trained model, or any folder of pictures",
     "compare": "put trained models side by side: the same captions, scores, costs, learning curves",
     "report": "write a run's page anew, with what it does worst and what it may remember",
+    "study": "train, score and compare a list of methods within one budget, on one page",
     "explore": "look into a trained model: walks, nearest training pictures, worst captions, style",
     "import": "turn the authors' own checkpoints into Limner models",
     "doctor": "look whether everything Limner needs is here and whole",

@@ -90,14 +90,23 @@ def laid_over(settings: Any, values: Any, where: str) -> Any:
     try:
         return msgspec.convert(merged, type(settings))
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{where}: {_readable(str(error))}") from None
+        raise SettingsError(f"{where}: {readable(str(error))}") from None
+
+
+def flat_settings(recipe: Recipe) -> dict[str, Any]:
+    """Every setting of a recipe but the name of its preset, by its name on the command line: "training.log-every"."""
+    values = {"method": recipe.method, "data": recipe.data, "resolution": recipe.resolution}
+    for field, group in GROUPS.items():
+        for name, value in dataclasses.asdict(getattr(recipe, field)).items():
+            values[f"{group}.{name.replace('_', '-')}"] = plain(value)
+    return values
 
 
 def recipe_text(recipe: Recipe) -> str:
     """Every setting of a recipe as YAML."""
     import yaml
 
-    text: str = yaml.safe_dump(_plain(dataclasses.asdict(recipe)), sort_keys=False, allow_unicode=True)
+    text: str = yaml.safe_dump(plain(dataclasses.asdict(recipe)), sort_keys=False, allow_unicode=True)
     return text
 
 
@@ -113,7 +122,7 @@ def load_recipe(path: Path | str) -> Recipe:
     Raises SettingsError, in one line, for a file that cannot be read, a wrong key (with the nearest) or a value of the wrong type.
     """
     path = Path(path)
-    values = _read_mapping(path)
+    values = read_mapping(path, "recipe", "method: gan-cls")
     known = [field.name for field in dataclasses.fields(Recipe)]
     for name in values:
         if name not in known:
@@ -129,21 +138,26 @@ def load_recipe(path: Path | str) -> Recipe:
     return dataclasses.replace(base, resolution=resolution, **groups)
 
 
-def _read_mapping(path: Path) -> dict[Any, Any]:
+def read_mapping(path: Path, kind: str, example: str) -> dict[Any, Any]:
+    """What a YAML file holds by name. Raises SettingsError, in one line, for a file that cannot be read or holds something else.
+
+    kind: what the file is, and example: a line that such a file has, for the error.
+    """
     import yaml
 
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
     except FileNotFoundError:
-        raise SettingsError(f"there is no recipe {path}: give the path of a recipe.yaml, or the name of a method") from None
+        other = ", or the name of a method" if kind == "recipe" else ""
+        raise SettingsError(f"there is no {kind} {path}: give the path of a {kind}.yaml{other}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"cannot read the recipe {path}: {error}") from None
+        raise SettingsError(f"cannot read the {kind} {path}: {error}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
         raise SettingsError(f"{path}{place} is not YAML: {getattr(error, 'problem', None) or 'it cannot be read'}") from None
     if not isinstance(values, dict):
-        raise SettingsError(f"{path} is not a recipe: it must hold lines like 'method: gan-cls'")
+        raise SettingsError(f"{path} is not a {kind}: it must hold lines like '{example}'")
     return values
 
 
@@ -158,16 +172,16 @@ def _loader() -> type[yaml.SafeLoader]:
     return Loader
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Tuples as lists, all the way down: YAML has no tuples."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value
 
 
-def _readable(message: str) -> str:
+def readable(message: str) -> str:
     """msgspec's "Expected `int`, got `str` - at `$.steps`" with the setting's name first."""
     text, _, place = message.replace("`", "").partition(" - at $.")
     return f"{place} is wrong: {text[:1].lower()}{text[1:]}" if place else text

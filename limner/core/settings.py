@@ -77,6 +77,8 @@ class TrainingSettings:
     """Passes over the training pictures in the last phase, in place of the method's own number."""
     minutes: float | None = None
     """The most minutes that the method's phases may take together, each its part; a resumed run goes on counting."""
+    images: int | None = None
+    """The most training pictures that the method's phases may see together, each its part; a picture seen twice counts twice."""
     batch_size: int | None = None
     """Pictures a step, over all processes, in place of the method's own number."""
     seed: int = 0
@@ -103,7 +105,9 @@ class TrainingSettings:
     """Also write TensorBoard event files (needs the `log` extra)."""
 
     def __post_init__(self) -> None:
-        at_least(self, "training", 1, "steps", "devices", "nodes", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints")
+        at_least(
+            self, "training", 1, "steps", "images", "devices", "nodes", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints"
+        )
         at_least(self, "training", 2, "batch_size")
         at_least(self, "training", 0, "ema_half_life")
         above_zero(self, "training", "epochs", "minutes")

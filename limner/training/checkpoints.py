@@ -35,6 +35,7 @@ class Checkpoints:
             manifest = {
                 "version": VERSION,
                 "step": step,
+                "position": state.get("position"),
                 "files": {STATE: {"bytes": (fresh / STATE).stat().st_size, "sha256": sha256(fresh / STATE)}},
             }
             (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -52,6 +53,16 @@ class Checkpoints:
                 return state
             warnings.warn(f"checkpoint {folder} is damaged ({reason}): going back to the one before it", stacklevel=2)
         return None
+
+    def position(self) -> dict[str, Any]:
+        """Where the newest checkpoint stands, by its manifest alone; empty where there is none, or none that tells."""
+        for folder in self._folders():
+            try:
+                found = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("position")
+            except (OSError, ValueError):
+                continue
+            return found if isinstance(found, dict) else {}
+        return {}
 
     def _folders(self) -> list[Path]:
         """Newest first; what an interrupted save left (a name that is no number) is not among them."""

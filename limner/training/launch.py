@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import warnings
@@ -13,13 +12,14 @@ import torch
 from lightning_fabric import Fabric
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.core.recipes import GROUPS, load_recipe
+from limner.core.recipes import flat_settings, load_recipe
 from limner.core.settings import Recipe
 
 MAY_CHANGE = {
     "steps",
     "epochs",
     "minutes",
+    "images",
     "device",
     "devices",
     "nodes",
@@ -67,13 +67,8 @@ def may_add_style(stored: Recipe) -> bool:
 
 def _comparable(recipe: Recipe) -> dict[str, Any]:
     """The settings that decide what a step does, flat, by their names on the command line; how a run is evaluated is none of them."""
-    groups = {name: getattr(recipe, field) for field, name in GROUPS.items() if name != "evaluation"}
-    values = {"method": recipe.method, "data": recipe.data, "resolution": recipe.resolution}
-    for group, settings in groups.items():
-        for name, value in dataclasses.asdict(settings).items():
-            if group != "training" or name not in MAY_CHANGE:
-                values[f"{group}.{name.replace('_', '-')}"] = list(value) if isinstance(value, tuple) else value
-    return values
+    left_out = {f"training.{name.replace('_', '-')}" for name in MAY_CHANGE}
+    return {name: value for name, value in flat_settings(recipe).items() if name not in left_out and not name.startswith("evaluation.")}
 
 
 def launch(recipe: Recipe) -> Fabric:

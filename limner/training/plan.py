@@ -77,12 +77,21 @@ def make_plan(recipe: Recipe, pictures: CaptionedPictures) -> Plan:
 
 def _stages_of(method: Method, recipe: Recipe, pictures: CaptionedPictures) -> Iterator[Stage]:
     phases = method.phases()
-    minutes, shares = recipe.training.minutes, sum(phase.share for phase in phases)
+    minutes, images, shares = recipe.training.minutes, recipe.training.images, sum(phase.share for phase in phases)
     for phase in phases:
         if recipe.training.batch_size:
             phase = dataclasses.replace(phase, batch_size=recipe.training.batch_size)
-        part = None if minutes is None else minutes * phase.share / shares
-        yield _stage("method", method, phase, recipe, pictures, minutes=part, last=phase.name == phases[-1].name)
+        part = phase.share / shares
+        yield _stage(
+            "method",
+            method,
+            phase,
+            recipe,
+            pictures,
+            minutes=None if minutes is None else minutes * part,
+            images=None if images is None else images * part,
+            last=phase.name == phases[-1].name,
+        )
 
 
 def _stage(
@@ -93,6 +102,7 @@ def _stage(
     pictures: CaptionedPictures,
     *,
     minutes: float | None = None,
+    images: float | None = None,
     last: bool = False,
 ) -> Stage:
     training = recipe.training
@@ -104,6 +114,8 @@ def _stage(
         steps = max(1, math.ceil(epochs * steps_per_epoch))
     if training.steps is not None:
         steps = min(steps, training.steps)
+    if images is not None:
+        steps = min(steps, max(1, round(images / phase.batch_size)))
     every = recipe.evaluation.every
     between = 0
     if name == "method" and every:

@@ -265,8 +265,8 @@ class Run:
         if not all(bool(torch.isfinite(value).all()) for value in values):
             return f"weights are not finite after step {self.position.total_step:,}: the checkpoint before is kept; lower the learning rate"
         try:
+            self._save_model()  # first, so that beside the checkpoint of a finished run lies the model of its end, whenever a crash comes
             self.checkpoints.save(self.position.total_step, state)
-            self._save_model()
         except (OSError, CheckpointError, RuntimeError) as error:  # torch and safetensors wrap the system's error in a RuntimeError
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             return f"could not save after step {self.position.total_step:,} ({reason}): free some space"

@@ -21,8 +21,8 @@ PUBLIC_FLAGS = """
 --method.mismatch-weight --method.mismatch --method.counterfactual --method.interpolation --method.learning-rate --method.beta1
 --method.gradient-penalty --method.penalty-every --method.discriminator-normalization --method.no-discriminator-normalization
 --method.halve-every --method.epochs --method.batch-size
---training.steps --training.epochs --training.minutes --training.batch-size --training.seed --training.device --training.devices
---training.nodes
+--training.steps --training.epochs --training.minutes --training.images --training.batch-size --training.seed --training.device
+--training.devices --training.nodes
 --training.precision --training.ema-half-life --training.log-every --training.sample-every --training.checkpoint-every
 --training.keep-checkpoints --training.tensorboard --training.no-tensorboard
 --data.flip --data.no-flip --data.garden-pictures --data.counterfactuals --data.trainval --data.no-trainval

@@ -185,6 +185,12 @@ def test_a_painter_whose_phases_are_over_keeps_its_average(tmp_path: Path, monke
     assert all(map(torch.equal, weights, seen["average"])) and not any(map(torch.equal, weights, seen["last"]))
 
 
-def test_minutes_are_shared_out() -> None:
+def test_minutes_and_images_are_shared_out() -> None:
     stages = make_plan(recipe(minutes=8.0), training_pictures(recipe())).stages
     assert [(stage.phase.name, stage.minutes) for stage in stages] == [("first", 2.0), ("second", 6.0)]
+    stages = make_plan(recipe(images=96), training_pictures(recipe())).stages  # 12 batches of 8
+    assert [(stage.phase.name, stage.steps) for stage in stages] == [("first", 3), ("second", 9)]
+    assert [stage.steps for stage in make_plan(recipe(images=4000), training_pictures(recipe())).stages] == [
+        20,
+        20,
+    ]  # its own budget is less

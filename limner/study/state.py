@@ -1,0 +1,155 @@
+"""Where a run stands, by what lies on disk alone: nothing else is kept that a crash could leave wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from limner.metrics.protocol import Score, read_scores
+from limner.metrics.registry import chosen
+from limner.study.plan import Planned
+from limner.study.settings import Budget, Evaluation
+from limner.training.checkpoints import Checkpoints
+
+OTHER_PHASES = ("text", "style")
+"""Phases that come before and after the method's own, and have no part in its budget."""
+REPRESENTATIVE = {"prdc": "precision"}
+"""One of the scores of a metric that gives several, none of which bears its name."""
+LOOKING = ("fid", "fid-infinity", "kid", "is", "precision", "recall", "density", "coverage", "memorisation")
+"""Scores that a feature network decides."""
+MATCHING = ("r-precision", "r-precision-as-published", "vs", "clip-score", "ap", "top-1")
+"""Scores that a matching model decides."""
+
+
+def standing(run: Planned, evaluation: Evaluation) -> str:
+    """What is left to do for a run: "train", "go on" (with a training that was begun), "score", or nothing: "done"."""
+    if not is_trained(run.folder):
+        return "go on" if Checkpoints(run.folder).position() else "train"
+    return "done" if is_scored(run.folder, evaluation) else "score"
+
+
+def is_trained(folder: Path) -> bool:
+    """Whether the training has come to its end. The recipe, which was compared before, says which end that is."""
+    return bool(Checkpoints(folder).position().get("finished")) and (folder / "model" / "model.safetensors").is_file()
+
+
+def is_scored(folder: Path, evaluation: Evaluation) -> bool:
+    """Whether scores.json holds every metric that is asked for, under the protocol that is asked for, of the model as it is now."""
+    path = folder / "scores.json"
+    if not path.is_file() or path.stat().st_mtime < (folder / "model" / "model.safetensors").stat().st_mtime:
+        return False
+    return _holds(asked_for(read_scores(path), evaluation), evaluation)
+
+
+def asked_for(scores: Iterable[Score], evaluation: Evaluation) -> list[Score]:
+    """Those of a run's scores that were taken as the study asks."""
+    features = evaluation.features.partition("=")[0] if evaluation.features else None
+    matching = f" of {Path(evaluation.matching).name}" if evaluation.matching else None
+    wanted = {REPRESENTATIVE.get(name, name) for name in chosen(evaluation.metrics)}
+    if "precision" in wanted:
+        wanted |= {"recall", "density", "coverage"}
+    if "ap" in wanted:
+        wanted.add("top-1")
+
+    def fits(score: Score) -> bool:
+        protocol = score.protocol
+        place = (protocol.split in _splits(evaluation), protocol.count == evaluation.count, protocol.seed == evaluation.seed)
+        network = protocol.features or ""
+        looked = features is None or score.name not in LOOKING or network == features
+        matched = matching is None or score.name not in MATCHING or network.endswith(matching)
+        return score.name in wanted and all(place) and looked and matched
+
+    return [score for score in scores if fits(score)]
+
+
+def _holds(scores: Iterable[Score], evaluation: Evaluation) -> bool:
+    """Whether every metric was taken on a split at least, as `limner evaluate` promises, and something was on every split."""
+    found = {(score.name, score.protocol.split) for score in scores}
+    names = {REPRESENTATIVE.get(name, name) for name in evaluation.metrics}
+    return names <= {name for name, _ in found} and set(_splits(evaluation)) <= {split for _, split in found}
+
+
+def _splits(evaluation: Evaluation) -> list[str]:
+    return [split.strip() for split in evaluation.split.split(",")]
+
+
+@dataclass
+class Course:
+    """How far a training has come, from its log.jsonl, of which each look reads what is new."""
+
+    path: Path
+    phases: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The last line of numbers of each phase."""
+    _read: int = 0
+
+    def look(self) -> Course:
+        """Read on; from the beginning, where a resumed run has cut its log."""
+        try:
+            size = self.path.stat().st_size
+            if size < self._read:
+                self.phases, self._read = {}, 0
+            with self.path.open("rb") as stream:
+                stream.seek(self._read)
+                new = stream.read()
+        except OSError:
+            return self
+        whole = new.rpartition(b"\n")[0] + b"\n" if b"\n" in new else b""
+        self._read += len(whole)
+        for text in whole.splitlines():
+            try:
+                line = json.loads(text)
+            except ValueError:
+                continue
+            if "images_per_second" in line:
+                self.phases[line["phase"]] = line
+        return self
+
+    @property
+    def phase(self) -> str:
+        return list(self.phases)[-1] if self.phases else ""
+
+    @property
+    def step(self) -> int:
+        return int(self.phases[self.phase]["step"]) if self.phases else 0
+
+    @property
+    def images(self) -> int:
+        """Training pictures that the method's phases have seen."""
+        return int(self._sum("images"))
+
+    @property
+    def seconds(self) -> float:
+        """Time that the method's phases have spent."""
+        return self._sum("seconds")
+
+    @property
+    def images_per_second(self) -> float:
+        return float(self.phases[self.phase]["images_per_second"]) if self.phases else 0.0
+
+    def left(self, budget: Budget) -> float | None:
+        """Seconds until the budget is spent, by the newest line; None where nothing tells yet."""
+        found = [] if budget.minutes is None else [budget.minutes * 60 - self.seconds]
+        if budget.images is not None and self.seconds > 0 and self.images:
+            found.append((budget.images - self.images) * self.seconds / self.images)
+        return max(0.0, min(found)) if found else None
+
+    def spent(self, budget: Budget) -> bool:
+        """Whether the budget ended the training, and not the method's own number of epochs."""
+        if budget.minutes is not None and self.seconds >= budget.minutes * 60 - 0.1:
+            return True
+        steps = sum(line["images"] / max(line["step"], 1) for line in self._own())  # each phase has a whole number of steps
+        return budget.images is not None and self.images > budget.images - steps
+
+    def _sum(self, name: str) -> float:
+        return float(sum(line[name] for line in self._own()))
+
+    def _own(self) -> list[Mapping[str, Any]]:
+        return [line for phase, line in self.phases.items() if phase not in OTHER_PHASES]
+
+
+def course(folder: Path) -> Course:
+    """How far the training in a run folder has come."""
+    return Course(folder / "log.jsonl").look()
