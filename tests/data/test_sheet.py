@@ -67,3 +67,13 @@ def test_remarks_stand_under_the_caption_and_make_a_row_higher():
     assert ink_between(told, 28, 28 + 100 + 6 + 20, 128, 28 + 100 + 6 + 60) and not ink_between(plain, 28, 28 + 126, 128, 28 + 126 + 18)
     with pytest.raises(ValueError, match="one list of notes a picture"):
         contact_sheet(pictures, ["a flower"] * 3, notes=[[]])
+
+
+def test_a_text_beside_each_row_stands_left_of_its_pictures() -> None:
+    picture = np.zeros((16, 16, 3), np.uint8)
+    bare = column_grid([[picture], [picture]], ["one"])
+    page = np.asarray(column_grid([[picture], [picture]], ["one"], sides=["a caption", ""]))
+    added = page.shape[1] - bare.width
+    assert page.shape[0] == bare.height and added > 200
+    assert np.array_equal(page[:, added + 28 :], np.asarray(bare)[:, 28:])
+    assert (page[:, :added] < 128).any()
