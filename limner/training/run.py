@@ -43,6 +43,7 @@ class RunResult:
 
     @property
     def interrupted(self) -> bool:
+        """Whether a signal stopped the run before its end."""
         return self.signal is not None
 
 

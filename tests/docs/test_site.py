@@ -95,7 +95,7 @@ def shown(module: ModuleType) -> Iterator[tuple[str, bool]]:
             yield name, bool(told) and not told.startswith(f"{name}(")  # what dataclasses write where nobody did
             for part, member in vars(value).items():
                 function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
-                if inspect.isfunction(function) and not part.startswith("_"):
+                if inspect.isfunction(function) and function.__name__ == part and not part.startswith("_"):
                     yield f"{name}.{part}", bool(inspect.getdoc(getattr(value, part)))
 
 
