@@ -1,9 +1,10 @@
 """Sphinx's settings for the documentation site: `make docs`.
 
-The pages are the Markdown files of docs/, which read as well in a checkout. Three things are made of them on the way:
+The pages are the Markdown files of docs/, which read as well in a checkout. On the way, some things are made of others:
 
 - the navigation, from the headings and tables of docs/index.md: a page that a table there links to is in it, under the link's own words;
-- `<!-- README: A, B -->`: those sections of the README; `<!-- cards -->`: the cards of the shipped models;
+- `<!-- README: A, B -->`: those sections of the README, in place of the line before it, which is for readers of the file;
+- `<!-- cards -->`: the cards of the shipped models;
 - `<!-- modules of limner.core -->`: the reference of every module of a package, from its docstrings.
 """
 
@@ -15,6 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from torch.nn import Module
+
 DOCS = Path(__file__).parents[1]
 ROOT = DOCS.parent
 
@@ -22,8 +25,9 @@ project = "Limner"
 author = "the authors of Limner"
 copyright = "the authors of Limner; MIT licence"  # noqa: A001  # Sphinx's name for it
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
+highlight_language = "text"  # of fences that name none: command lines
 exclude_patterns = ["site", "models"]
-nitpicky = False  # types in signatures are shown, and link where they are Limner's own
+suppress_warnings = ["ref.python"]  # a type in a signature whose bare name two modules have; the first is linked
 myst_heading_anchors = 4
 myst_enable_extensions = ["attrs_inline"]
 myst_links_external_new_tab = False
@@ -31,7 +35,7 @@ myst_links_external_new_tab = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 add_module_names = False
 python_use_unqualified_type_names = True
 toc_object_entries_show_parents = "hide"
@@ -106,7 +110,7 @@ def reference(package: str) -> str:
 def on_source_read(app: Any, page: str, content: list[str]) -> None:
     """Make of a page's text what the site has in its place."""
     text = content[0]
-    text = re.sub(r"<!-- README: (.+?) -->", lambda match: readme_sections(match[1]), text)
+    text = re.sub(r"[^\n]+\n\n<!-- README: (.+?) -->", lambda match: readme_sections(match[1]), text)
     text = re.sub(r"<!-- modules of ([\w.]+) -->", lambda match: reference(match[1]), text)
     text = text.replace("<!-- cards -->", cards())
     up = "../" * page.count("/")
@@ -117,7 +121,7 @@ def on_source_read(app: Any, page: str, content: list[str]) -> None:
 
 def on_docstring(app: Any, kind: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
     """Docstrings are plain text with `code` in it, here and there an indented example, and lines like "name: what it is"."""
-    if getattr(value, "__doc__", None) is None and name.endswith(".forward"):  # it would inherit PyTorch's remarks on all modules
+    if getattr(value, "__doc__", None) is None and hasattr(Module, name.rpartition(".")[2]):  # what PyTorch says of all modules
         lines.clear()
     if kind == "class" and lines and lines[0].startswith(f"{name.rpartition('.')[2]}("):  # what dataclasses write where nobody did
         lines.clear()
@@ -125,26 +129,30 @@ def on_docstring(app: Any, kind: str, name: str, value: Any, options: Any, lines
 
 
 def restructured(lines: list[str]) -> list[str]:
-    """A docstring as reStructuredText: examples stay as they are, and of the rest nothing but `code` is markup."""
+    """A docstring as reStructuredText: indented examples stay as they are, and of the rest nothing but `code` is markup."""
     result: list[str] = []
-    example = False
+    listing, example = False, False  # within "Args:", and within an example
     for line in lines:
+        if line and not line.startswith(" "):
+            listing = bool(re.fullmatch(r"(Args|Returns|Raises|Yields):", line))
+        if listing:
+            line = line.removeprefix("    ")
+        blank = not result or not result[-1]
+        if example and line and not line.startswith(" "):
+            example = False
         if not line.strip():
             result.append("")
-        elif line.startswith("    ") and (example or not result or not result[-1]):
-            if not example:
-                result += ["::", ""]
+        elif example or (line.startswith("    ") and blank and not listing):
+            result += [line] if example else ["::", "", line]
             example = True
-            result.append(line)
-            continue
-        elif match := re.match(r"(\w[\w, ]{0,60}): ", line):
-            result += ["", f"- **{match[1]}**: {escaped(line[match.end() :])}"] if not example else ["", escaped(line)]
+        elif match := re.match(r"(\w[\w, .]{0,60}):( |$)" if listing else r"([a-z][\w, ]{0,60}):( )", line):
+            item = f"**{match[1]}**: {escaped(line[match.end() :])}".strip()
+            result += ["", item if not match[2] else f"- {item}", *([] if match[2] else [""])]
         elif line.startswith("- "):
             result += ["", f"- {escaped(line[2:])}"]
         else:
-            inside = bool(result) and (result[-1].startswith("- ") or result[-1].startswith("  "))
-            result.append(f"  {escaped(line.strip())}" if inside else escaped(line))
-        example = example and not line.strip()
+            inside = not blank and result[-1].startswith(("- ", "  "))
+            result.append(f"  {escaped(line.strip())}" if inside else escaped(line.strip()))
     return [*result, ""]
 
 
