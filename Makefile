@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: .venv/.installed
 	$(BIN)/limner demo
@@ -17,8 +17,12 @@ lint: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy limner
 
+# A link that leads nowhere fails it. The site can be opened from disk: site/index.html.
+docs: .venv/.installed-docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --fail-on-warning --keep-going -q -c docs/site -d build/docs docs site
+
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv site build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 .venv/.installed: $(SOURCES)
 	$(PYTHON) -m venv .venv
@@ -27,4 +31,8 @@ clean:
 
 .venv/.installed-dev: $(SOURCES) | .venv/.installed
 	$(PIP) -e '.[dev]'
+	@touch $@
+
+.venv/.installed-docs: $(SOURCES) | .venv/.installed
+	$(PIP) -e '.[docs]'
 	@touch $@

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 import limner
-from limner.core.errors import LimnerError, unknown_name
+from limner.core.errors import LimnerError, SettingsError, unknown_name
 
 VERBS = {
     "demo": "watch a generator learn to paint what captions say, from nothing, within minutes",
@@ -39,6 +39,7 @@ Text-to-image synthesis with models that you train yourself.
 {chr(10).join(f"  {verb:<10} {sentence}" for verb, sentence in VERBS.items())}
 
   limner VERB --help shows a verb's options with an example; limner --version shows the version.
+  limner --with my_method.py VERB ... also knows the method in that file, which is executed: docs/add-a-method.md.
 
 examples:
   limner demo
@@ -80,6 +81,9 @@ def _run(arguments: list[str]) -> int:
     if arguments[0] in ("-V", "--version"):
         print(f"limner {limner.__version__}")
         return 0
+    if arguments[0] == "--with":
+        _add_file(arguments[1:2])
+        return _run(arguments[2:])
     verb, *rest = arguments
     if verb not in VERBS:
         raise unknown_name("verb", verb, VERBS)
@@ -87,6 +91,17 @@ def _run(arguments: list[str]) -> int:
         return importlib.import_module(f"limner.cli.{MODULES.get(verb, verb)}").main(rest)
     except SystemExit as stop:  # --help of a verb
         return stop.code if isinstance(stop.code, int) else 0
+
+
+def _add_file(given: list[str]) -> None:
+    """Know the method of a file, here and in the processes that this one starts."""
+    from limner import methods
+    from limner.core.plugins import VARIABLE
+
+    if not given:
+        raise SettingsError("--with needs the path of a file that holds a method: limner --with my_method.py VERB ...")
+    methods.register_file(given[0])
+    os.environ[VARIABLE] = os.pathsep.join(filter(None, [os.environ.get(VARIABLE), given[0]]))
 
 
 def _complain(message: str) -> int:

@@ -24,8 +24,8 @@ class MethodsArguments:
 
 def main(argv: Sequence[str]) -> int:
     parse(MethodsArguments, argv, prog="limner methods", description=DESCRIPTION)
-    names = methods.names()
-    width = max(len(name) for name in (*names, *registry.names()))
+    names, others = methods.built_in(), sorted({*methods.names()} - {*methods.built_in()})
+    width = max(len(name) for name in (*names, *others, *registry.names()))
     print("paint what captions say:")
     for name in names:
         file = Path(methods.__file__).parent / f"{name.replace('-', '_')}.py"
@@ -33,6 +33,10 @@ def main(argv: Sequence[str]) -> int:
     print("\nmatch captions with pictures; others take their text encoder by --text.encoder RUN:")
     for name in registry.names():
         print(f"  {name:<{width}}  {sentence(registry.source(name))}")
+    if others:
+        print("\nfrom outside Limner:")
+    for name in others:
+        print(f"  {name:<{width}}  {methods.source(name)}")
     print(f"\nsettings of one: limner train {names[0]} --help")
     return 0
 

@@ -13,7 +13,9 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from limner import methods
 from limner.cli.arguments import parse
+from limner.core import plugins
 from limner.core.errors import SettingsError, unknown_name
 from limner.core.recipes import GROUPS, chosen_preset, from_preset, load_recipe, trainable, trainable_names
 from limner.core.settings import DataSettings, EvaluationSettings, Recipe, StyleSettings, TextSettings, TrainingSettings
@@ -26,11 +28,13 @@ EXAMPLE = """example:
   limner train gan-cls --data prepared/mine --out runs/mine --resolution 64 --method.interpolation 0.5 --training.checkpoint-every 200
   limner train gan-cls --data prepared/mine --out runs/mine --resume
   limner train gan-cls --out runs/mine --resume --style.steps 3000
-  limner train sje --data prepared/mine --out runs/words"""
+  limner train sje --data prepared/mine --out runs/words
+  limner train my_method.py --data garden --out runs/mine"""
 
 GENERAL_HELP = """usage: limner train METHOD --data NAME|DIR --out RUN [OPTIONS]
 
-Train a method, or a matching model, on captioned pictures. METHOD is a name from `limner methods` or the path of a recipe.yaml.
+Train a method, or a matching model, on captioned pictures. METHOD is a name from `limner methods`, the path of a recipe.yaml, or
+a Python file with a method of your own, which is executed (docs/add-a-method.md).
 Its options differ: `limner train METHOD --help` lists them all, with their sentences and defaults.
 
   --data NAME|DIR         'garden', or the folder of a prepared data set
@@ -50,7 +54,7 @@ class TrainArguments(Generic[Settings]):
     """What `limner train METHOD` takes."""
 
     name: Annotated[Positional[str], arg(metavar="METHOD")]
-    """A method's name, or the path of a recipe.yaml."""
+    """A method's name, the path of a recipe.yaml, or a Python file with a method of your own."""
     data: Annotated[str, arg(metavar="NAME|DIR")]
     """'garden', or the folder of a prepared data set."""
     out: Annotated[Path, arg(metavar="RUN")]
@@ -97,6 +101,8 @@ def starting_point(name: str, argv: Sequence[str]) -> tuple[Recipe, str]:
     if _is_recipe(name):
         given = load_recipe(name)
         method = given.method
+    elif name.endswith(".py"):
+        method = methods.register_file(name)
     elif method not in trainable_names():
         raise unknown_name("method", method, trainable_names())
     if "--resume" in argv and out and (Path(out) / "recipe.yaml").is_file():
@@ -162,6 +168,7 @@ def train_and_report(recipe: Recipe, out: Path, resume: bool, why: str) -> int:
     from limner.training.launch import is_first_process
     from limner.training.run import train
 
+    command = "limner" + (f" --with {file}" if (file := plugins.files().get(recipe.method)) else "")
     first = is_first_process(recipe)  # with several processes, each runs this whole command
     if first:
         print(f"{recipe.method} on {recipe.data} at {recipe.resolution} px, seed {recipe.training.seed}, {why}", flush=True)
@@ -170,16 +177,16 @@ def train_and_report(recipe: Recipe, out: Path, resume: bool, why: str) -> int:
         return 0
     if result.interrupted:
         print(
-            f"limner: stopped and saved; go on with: limner train {recipe.method} --data {recipe.data} --out {out} --resume",
+            f"limner: stopped and saved; go on with: {command} train {recipe.method} --data {recipe.data} --out {out} --resume",
             file=sys.stderr,
         )
         return 128 + (result.signal or signal.SIGINT)
     page = write_report(out)
     words = ' "..."' if trainable(recipe.method).reads_text(recipe.method_settings) else " -n 16"
-    use = f"paint   limner generate {out}{words} --out pictures"
+    use = f"paint   {command} generate {out}{words} --out pictures"
     if recipe.method in matching_models():
         use = f"use     limner train METHOD --data {recipe.data} --text.encoder {out} --out RUN"
-    print(f"model   {out / 'model'}\nreport  {page}\nscore   limner evaluate {out}\n{use}")
+    print(f"model   {out / 'model'}\nreport  {page}\nscore   {command} evaluate {out}\n{use}")
     return 0
 
 
@@ -187,11 +194,15 @@ def _method_word(argv: Sequence[str]) -> str | None:
     """METHOD, which may stand behind options: the first word, or the first that can only be one."""
     if argv and not argv[0].startswith("-"):
         return argv[0]
-    return next((word for word in argv if word in trainable_names() or (_is_recipe(word) and not word.startswith("-"))), None)
+    return next((word for word in argv if word in trainable_names() or (_is_file(word) and not word.startswith("-"))), None)
 
 
 def _is_recipe(word: str) -> bool:
     return word.endswith((".yaml", ".yml"))
+
+
+def _is_file(word: str) -> bool:
+    return _is_recipe(word) or word.endswith(".py")
 
 
 def _value_of(flag: str, argv: Sequence[str]) -> str | None:

@@ -70,6 +70,7 @@ class Progress:
 
     @property
     def fraction(self) -> float:
+        """How much of the phase is done, 0 to 1."""
         return self.step / max(self.steps, 1)
 
 

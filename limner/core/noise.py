@@ -22,6 +22,7 @@ class Noise:
     """Base of each method's noise: a dataclass whose fields are tensors with the samples along the first dimension."""
 
     def to(self: NoiseType, device: torch.device | str) -> NoiseType:
+        """The same noise on another device."""
         return type(self)(**{name: value.to(device, non_blocking=True) for name, value in self._tensors().items()})
 
     def __len__(self) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from limner.core.errors import SettingsError, unknown_name
 from limner.core.files import write_whole
+from limner.core.plugins import how_to_give, kept_copy
 from limner.core.settings import DataSettings, EvaluationSettings, Preset, Recipe, StyleSettings, TextSettings, TrainingSettings
 
 if TYPE_CHECKING:
@@ -42,10 +43,9 @@ def trainable(name: str) -> type[Method]:
 
     if name in registry.names():
         return registry.get(name)
-    try:
-        return methods.get(name)
-    except SettingsError:
-        raise unknown_name("method", name, trainable_names()) from None
+    if name not in methods.names():
+        raise unknown_name("method", name, trainable_names())
+    return methods.get(name)
 
 
 def chosen_preset(method: str, name: str) -> Preset:
@@ -112,8 +112,12 @@ def recipe_text(recipe: Recipe) -> str:
 
 def save_recipe(recipe: Recipe, path: Path | str) -> None:
     """Write every setting of a recipe as YAML, for `limner train` to read."""
+    from limner import methods
+
     path = Path(path)
-    write_whole(path, f"# Every setting of this run. Once more: limner train {path.name} --out RUN\n{recipe_text(recipe)}")
+    source = methods.source(recipe.method)
+    command = f"limner --with {source}" if source and source.endswith(".py") else "limner"
+    write_whole(path, f"# Every setting of this run. Once more: {command} train {path.name} --out RUN\n{recipe_text(recipe)}")
 
 
 def load_recipe(path: Path | str) -> Recipe:
@@ -130,6 +134,8 @@ def load_recipe(path: Path | str) -> Recipe:
     for name in ("method", "data"):
         if not isinstance(values.get(name), str):
             raise SettingsError(f"{path} does not say which {name} to use: add a line '{name}: NAME'")
+    if values["method"] not in trainable_names() and (copy := kept_copy(values["method"], path.parent)):
+        raise SettingsError(f"the method '{values['method']}' of {path} is no part of Limner: {how_to_give(str(copy))}")
     base = from_preset(values["method"], str(values.get("preset", "as-published")), values["data"])
     resolution = values.get("resolution", base.resolution)
     if not isinstance(resolution, int) or isinstance(resolution, bool):

@@ -33,6 +33,7 @@ class TextFeatures:
         return TextFeatures(function(self.sentence), words, mask, tokens)
 
     def to(self, device: torch.device | str) -> TextFeatures:
+        """The same features on another device."""
         return self._map(lambda value: value.to(device, non_blocking=True))
 
     def __getitem__(self, rows: slice | Tensor) -> TextFeatures:

@@ -102,6 +102,7 @@ class SplitWriter:
         return len(self.caption_counts)
 
     def add(self, picture: NDArray[np.uint8], captions: Iterable[str], key: str, class_id: int, mirrorable: bool) -> None:
+        """Write one sample: its picture [H, W, 3], captions, key, class (-1 for none), and whether it may be mirrored."""
         encoded = [caption.encode() for caption in captions]
         name = key.encode("utf-8", "surrogateescape").decode("utf-8", "replace").encode()
         self._write("pictures", np.ascontiguousarray(picture).tobytes())
@@ -119,6 +120,7 @@ class SplitWriter:
         self.hash.update(content)
 
     def close(self) -> None:
+        """Close the files; what was written is joined by `join`."""
         for stream in self.streams.values():
             stream.close()
 

@@ -53,6 +53,7 @@ class Loader:
 
     @property
     def steps_per_epoch(self) -> float:
+        """Steps in which every picture is seen once, over all processes."""
         return len(self.pool) / self.phase.batch_size
 
     def batch(self, step: int) -> Batch:

@@ -62,6 +62,7 @@ class PrepareReport:
 
     @property
     def pictures(self) -> int:
+        """How many pictures were kept, over all splits."""
         return sum(self.card.splits.values())
 
 

@@ -46,6 +46,7 @@ class PictureFile:
     offset: int = 0
 
     def read(self) -> bytes:
+        """The bytes of the picture file, as they lie on the disk."""
         with self.path.open("rb") as stream:
             stream.seek(self.offset)
             return stream.read(self.size)

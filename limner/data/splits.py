@@ -43,6 +43,7 @@ class Splitter:
 
     @property
     def has_classes(self) -> bool:
+        """Whether any of the samples counted has a class."""
         return bool(self._captioned.keys or self._bare.keys)
 
     @property
@@ -55,6 +56,7 @@ class Splitter:
         return self._captioned if self._captioned.count else self._bare
 
     def count(self, sample: Sample) -> None:
+        """Note a sample, its class and the split that it names."""
         group = self._captioned if sample.captions else self._bare
         group.count += 1
         if sample.labels.class_key is not None:
@@ -63,6 +65,7 @@ class Splitter:
         group.given[split] = group.given.get(split, 0) + 1
 
     def decide(self) -> None:
+        """Once all samples are counted: settle which of them, or which classes, belong to which split."""
         self._classes = {key: number for number, key in enumerate(sorted(self._captioned.keys | self._bare.keys))}
         given, keys = self._parted.given, self._parted.keys
         if self.split_by == "auto" and set(given) != {""}:
@@ -86,6 +89,7 @@ class Splitter:
             self._part_of = dict(zip(sorted(keys), self._parts.tolist()))
 
     def split_of(self, sample: Sample) -> str:
+        """The split of a sample: "train", "val" or "test". Samples come in the order in which they were counted."""
         if self.made == "given":
             return sample.labels.split or "train"
         if self.made == "class":
@@ -105,4 +109,5 @@ class Splitter:
         return self._classes[key]
 
     def class_names(self) -> list[str]:
+        """The names of all classes, in the order of their ids."""
         return [name or str(number) for number, name in self._classes]

@@ -50,6 +50,8 @@ def paired(matching: MatchingModel, pictures: Tensor, captions: Tensor) -> NDArr
 
 
 class VisualSemanticSimilarity(_Alignment):
+    """How well pictures fit their captions by a visual-semantic model (HDGAN's score): the mean similarity."""
+
     name: ClassVar[str] = "vs"
 
     def fit(self, pictures: Tensor, captions: Tensor) -> NDArray[np.float64]:
@@ -76,6 +78,8 @@ class VisualSemanticSimilarity(_Alignment):
 
 
 class ClipScore(_Alignment):
+    """CLIPScore (Hessel et al., EMNLP 2021): the cosine of picture and caption under a CLIP."""
+
     name: ClassVar[str] = "clip-score"
 
     def fit(self, pictures: Tensor, captions: Tensor) -> NDArray[np.float64]:

@@ -28,6 +28,8 @@ LOOKED_AT = 320
 
 
 class ClassAccuracy(Metric):
+    """How often a classifier finds the class of a picture, after it was reduced to each of several sides."""
+
     name: ClassVar[str] = "class-accuracy"
     needs: ClassVar[frozenset[Need]] = frozenset({"classifier", "captions"})
 

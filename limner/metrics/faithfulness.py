@@ -201,6 +201,8 @@ def refusal(name: str, pictures: CaptionedPictures) -> str | None:
 
 
 class Faithfulness(Metric):
+    """How often the garden's judge reads in the pictures what their captions name, attribute by attribute."""
+
     name: ClassVar[str] = "faithfulness"
     needs = frozenset({"judge", "captions"})
 
@@ -235,6 +237,8 @@ class Faithfulness(Metric):
 
 
 class Diversity(Metric):
+    """How much the pictures of one caption differ, beside real pictures of one caption: 1 is as much."""
+
     name: ClassVar[str] = "diversity"
     needs = frozenset({"judge", "captions", "varied"})
 

@@ -76,6 +76,8 @@ def line_end(places: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[
 
 
 class Fid(Metric):
+    """Frechet Inception Distance (Heusel et al., NeurIPS 2017)."""
+
     name: ClassVar[str] = "fid"
     needs = frozenset({"features"})
     keeps = frozenset({"moments"})
@@ -108,6 +110,8 @@ def _notes(smallest: int, width: int) -> tuple[str, ...]:
 
 
 class FidInfinity(Metric):
+    """FID without its bias by the number of generated pictures (Chong and Forsyth, CVPR 2020)."""
+
     name: ClassVar[str] = "fid-infinity"
     needs = frozenset({"features"})
     keeps = frozenset({"features", "moments"})

@@ -34,6 +34,8 @@ def inception_score(logits: Tensor, splits: int) -> tuple[float, float]:
 
 
 class InceptionScoreMetric(Metric):
+    """Inception Score (Salimans et al., NeurIPS 2016): mean and deviation over splits."""
+
     name: ClassVar[str] = "is"
     needs = frozenset({"features", "classes"})
     keeps = frozenset({"logits"})

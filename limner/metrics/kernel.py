@@ -59,6 +59,8 @@ def _cubes_sum(rows: Tensor, others: Tensor, spare: Sequence[Tensor]) -> Tensor:
 
 
 class Kid(Metric):
+    """Kernel Inception Distance (Binkowski et al., ICLR 2018): mean and deviation over subsets."""
+
     name: ClassVar[str] = "kid"
     needs = frozenset({"features"})
     keeps = frozenset({"features"})

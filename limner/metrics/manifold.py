@@ -58,6 +58,8 @@ def manifold(
 
 
 class Prdc(Metric):
+    """Improved precision and recall, density and coverage, by nearest neighbours among features."""
+
     name: ClassVar[str] = "prdc"
     needs = frozenset({"features"})
     keeps = frozenset({"features"})

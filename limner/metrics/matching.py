@@ -38,17 +38,20 @@ class Placed:
 
     @torch.no_grad()
     def embed_captions(self, captions: list[str]) -> Tensor:
+        """B captions -> [B, D]."""
         found: Tensor = self.model.embed_captions(captions)
         return found
 
     @torch.no_grad()
     def embed_pictures(self, pictures: Tensor) -> Tensor:
+        """[B, 3, R, R] float in [-1, 1], of any size R, on any device -> [B, D]."""
         device = next(self.model.parameters()).device
         found: Tensor = self.model.embed_pictures(resized(pictures.to(device), self.resolution))
         return found
 
     @torch.no_grad()
     def similarity(self, pictures: Tensor, captions: Tensor) -> Tensor:
+        """Embeddings [P, D] and [C, D], on any device -> [P, C], the larger the better they fit."""
         device = next(self.model.parameters()).device
         found: Tensor = self.model.similarity(pictures.to(device), captions.to(device))
         return found

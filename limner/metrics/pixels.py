@@ -88,6 +88,7 @@ class _Paired(Metric):
     implementation: ClassVar[str]
 
     def measure(self, images: Tensor, truth: Tensor) -> Tensor:
+        """One number for each picture: uint8 pictures [B, 3, R, R] and the real ones -> [B]."""
         raise NotImplementedError
 
     def generated(self, shown: Shown) -> Mapping[str, NDArray[np.generic]]:
@@ -111,14 +112,19 @@ class _Paired(Metric):
 
 
 class Psnr(_Paired):
+    """Peak signal-to-noise ratio to the real picture of the caption."""
+
     name: ClassVar[str] = "psnr"
     implementation = "limner: dB of 255 over a picture's mean square error, against its caption's real picture; mean over pictures"
 
     def measure(self, images: Tensor, truth: Tensor) -> Tensor:
+        """One number for each picture: uint8 pictures [B, 3, R, R] and the real ones -> [B]."""
         return psnr(images, truth)
 
 
 class Ssim(_Paired):
+    """Structural similarity to the real picture of the caption."""
+
     name: ClassVar[str] = "ssim"
     implementation = f"limner: {WINDOW} x {WINDOW} Gaussian, sigma {SIGMA}, RGB, where the window fits, against its caption's real picture"
 
@@ -127,6 +133,7 @@ class Ssim(_Paired):
         return _too_small(cls.name, scene)
 
     def measure(self, images: Tensor, truth: Tensor) -> Tensor:
+        """One number for each picture: uint8 pictures [B, 3, R, R] and the real ones -> [B]."""
         return ssim(images, truth)
 
 
@@ -136,6 +143,8 @@ def _too_small(name: str, scene: Scene) -> str | None:
 
 
 class MsSsim(Metric):
+    """Multi-scale structural similarity between pictures that should differ: the lower, the more they vary."""
+
     name: ClassVar[str] = "ms-ssim"
     needs = frozenset({"varied"})
 

@@ -103,6 +103,8 @@ class _RPrecision(Metric):
 
 
 class RPrecision(_RPrecision):
+    """R-precision: how often a picture is nearer to its own caption than to captions that do not fit it; ties are shared."""
+
     name: ClassVar[str] = "r-precision"
     ties = "shared"
 
@@ -162,6 +164,8 @@ class RPrecision(_RPrecision):
 
 
 class RPrecisionAsPublished(_RPrecision):
+    """R-precision as AttnGAN's authors count it: captions of other classes, and ties are won."""
+
     name: ClassVar[str] = "r-precision-as-published"
     ties = "won"
 

@@ -97,6 +97,7 @@ class Moments:
         return (self.outer - torch.outer(self.total, self.mean)) / (self.count - 1)
 
     def state(self) -> State:
+        """Everything, as arrays by name."""
         return {"count": np.asarray(self.count), "total": self.total.numpy(), "outer": self.outer.numpy()}
 
     @classmethod

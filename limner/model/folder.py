@@ -24,6 +24,7 @@ from limner import methods
 from limner.core.errors import CheckpointError, LimnerError, unknown_name
 from limner.core.files import recover, sha256, whole_folder
 from limner.core.method import Conditions, Method
+from limner.core.plugins import how_to_give
 from limner.model.model import Model
 from limner.model.style import StyleEncoder
 from limner.nn.initialization import weights_loaded_next
@@ -49,6 +50,7 @@ def save_model(
         "format": FORMAT,
         "version": VERSION,
         "method": name,
+        **({"method_source": source} if (source := methods.source(name)) else {}),
         "settings": dataclasses.asdict(method.settings),
         "conditions": dataclasses.asdict(method.conditions),
         "text": encoder_config(encoder),
@@ -133,7 +135,7 @@ def load_folder(folder: Path) -> Model:
     try:
         if sha256(weights) != config["weights_sha256"]:
             raise CheckpointError(f"{weights} is not the file its config.json speaks of (cut short or changed): copy the folder again")
-        method_class = methods.get(config["method"])
+        method_class = _method_class(config, folder)
         settings: Any = msgspec.convert(config["settings"], method_class.Settings)
         with weights_loaded_next():
             method = method_class(settings, msgspec.convert(config["conditions"], Conditions))
@@ -173,6 +175,14 @@ def read_config(folder: Path) -> dict[str, Any]:
             "use the Limner that wrote it, or train it again"
         )
     return config
+
+
+def _method_class(config: dict[str, Any], folder: Path) -> type[Method]:
+    """The class that a model folder names. Nothing in the folder is executed: a method from outside must have been given or installed."""
+    name, source = config["method"], config.get("method_source")
+    if isinstance(source, str) and name not in methods.names():
+        raise CheckpointError(f"{folder} needs the method '{name}', which is no part of Limner: {how_to_give(source)}")
+    return methods.get(name)
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -51,6 +51,7 @@ class Model:
 
     @property
     def device(self) -> torch.device:
+        """Where the model is."""
         return next(self.method.parameters()).device
 
     def to(self, device: torch.device | str) -> Model:

@@ -129,10 +129,12 @@ class BytePairTokenizer:
         return len(self.encode(caption)) + 2 > self.context_length
 
     def config(self) -> dict[str, Any]:
+        """What `from_config` makes the tokenizer of again, as plain JSON."""
         return {"merges": [" ".join(pair) for pair in self.merges], "context_length": self.context_length}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> BytePairTokenizer:
+        """The tokenizer that `config` described."""
         pairs = [pair.split(" ") for pair in config["merges"]]
         return cls([(first, second) for first, second in pairs], config["context_length"])
 

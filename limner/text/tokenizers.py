@@ -86,10 +86,12 @@ class WordTokenizer:
         return len(split_words(caption)) > self.maximum_words
 
     def config(self) -> dict[str, Any]:
+        """What `from_config` makes the tokenizer of again, as plain JSON."""
         return {"vocabulary": list(self.vocabulary), "maximum_words": self.maximum_words, "synonyms": self.synonyms}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> WordTokenizer:
+        """The tokenizer that `config` described."""
         return cls(**config)
 
 
@@ -139,10 +141,12 @@ class CharacterTokenizer:
         return len(self._read(caption)) > self.length
 
     def config(self) -> dict[str, Any]:
+        """What `from_config` makes the tokenizer of again, as plain JSON."""
         return {"alphabet": self.alphabet, "length": self.length, "unknown": self.unknown, "lower_case": self.lower_case}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> CharacterTokenizer:
+        """The tokenizer that `config` described."""
         return cls(**config)
 
     def _read(self, caption: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from limner import methods
 from limner.core.method import Method
+from limner.core.plugins import how_to_give
 from limner.core.recipes import recipe_text
 from limner.core.settings import Recipe
 from limner.matching.model import MatchingModel
@@ -16,13 +18,15 @@ def model_card(recipe: Recipe, method: Method, about: dict[str, Any]) -> str:
     style = ""
     if about.get("style_steps"):
         style = f"\n- Style encoder: {about['style_steps']:,} steps; `limner explore restyle` paints captions in a picture's style"
+    source = methods.source(recipe.method)
+    outside = f"; no part of Limner: {how_to_give(source)}" if source else ""
     reads = method.reads_text(method.settings)
     what, asked = ("pictures from captions", '"a caption like those it was trained on", ') if reads else ("pictures, without captions", "")
     return f"""# {method.title} on {about["data"]}, {method.resolution} px
 
 Paints {method.resolution} x {method.resolution} {what}. Made with Limner.
 
-- Method: {method.title} ({method.paper})
+- Method: {method.title} ({method.paper}){outside}
 - Data: {about["data"]} (fingerprint {about["fingerprint"]}), {about["split"]} split
 - Training: preset `{recipe.preset}`, {about["steps"]:,} steps, {about["images"]:,} pictures,
   {about["seconds"] / 60:.0f} minutes, seed {about["seed"]}{style}

@@ -26,6 +26,7 @@ class Means:
         self._counts: dict[str, int] = {}
 
     def add(self, values: Mapping[str, Tensor]) -> None:
+        """Add device scalars, by name."""
         for name, value in values.items():
             value = value.detach().float()
             self._sums[name] = self._sums[name] + value if name in self._sums else value
@@ -88,6 +89,7 @@ class RunLog:
             self._bar.start()
 
     def advance(self, step: int, images_per_second: float | None = None) -> None:
+        """Move the progress bar to a step of the phase, and show the speed."""
         if self._bar:
             speed = {} if images_per_second is None else {"speed": f"{images_per_second:.0f} images/s"}
             self._bar.update(self._task, completed=step, **speed)  # type: ignore[arg-type]
@@ -128,11 +130,13 @@ class RunLog:
                     self._events.add_scalar(f"{line['phase']}/{name}", value, line["total_step"])
 
     def end(self) -> None:
+        """Take the progress bar away: the phase is over."""
         if self._bar:
             self._bar.stop()
             self._bar = None
 
     def close(self) -> None:
+        """End the phase, and close the event files."""
         self.end()
         if self._events:
             self._events.close()

@@ -113,9 +113,11 @@ class Turn:
             average.copy_(kept)
 
     def state_dict(self) -> dict[str, Any]:
+        """The optimiser's state and the running average, for a checkpoint."""
         return {"optimizer": self.optimizer.state_dict(), "average": self.average}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
         self.optimizer.load_state_dict(state["optimizer"])
         for average, value in zip(self.average, state["average"], strict=True):
             average.copy_(value)

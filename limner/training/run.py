@@ -13,6 +13,7 @@ import torch
 from lightning_fabric import Fabric
 
 from limner.core.errors import CheckpointError, SettingsError
+from limner.core.plugins import keep_copy
 from limner.core.recipes import load_recipe, save_recipe
 from limner.core.settings import Recipe
 from limner.data.captions import CaptionFeatures
@@ -42,6 +43,7 @@ class RunResult:
 
     @property
     def interrupted(self) -> bool:
+        """Whether a signal stopped the run before its end."""
         return self.signal is not None
 
 
@@ -149,6 +151,7 @@ class Run:
         if self.fabric.global_rank == 0:
             self.out.mkdir(parents=True, exist_ok=True)
             save_recipe(self.recipe, self.out / "recipe.yaml")
+            keep_copy(self.recipe.method, self.out)
             self.log.drop_after(-1)
         self.fabric.barrier()
 
@@ -356,5 +359,7 @@ class Run:
         ):
             if then != now:
                 self.log.say(f"warning: the checkpoint was written with {what} {then}, now {now}: the run goes on, but not bit for bit")
+        if self.fabric.global_rank == 0 and not keep_copy(self.recipe.method, self.out):
+            self.log.say(f"warning: the method's file is not the one that {self.out} was begun with, of which the run keeps a copy")
         self.log.drop_after(self.position.total_step)
         return True

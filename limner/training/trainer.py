@@ -41,6 +41,7 @@ class Position:
     finished: bool = False
 
     def next_stage(self) -> None:
+        """Stand at the start of the next stage."""
         self.stage, self.step, self.seconds = self.stage + 1, 0, 0.0
 
 
