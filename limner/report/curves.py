@@ -77,6 +77,7 @@ def _judges(player: str) -> bool:
 
 
 def drawable(value: Any) -> bool:
+    """Whether a logged value is a number that has a place on a chart."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from limner.data.sheet import caption_grid, contact_sheet, wrap
+from limner.data.sheet import caption_grid, column_grid, contact_sheet, wrap
 
 
 def test_every_picture_is_on_the_page_with_words_under_it():
