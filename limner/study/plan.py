@@ -36,6 +36,7 @@ class Planned:
 
     @property
     def seed(self) -> int:
+        """What the run is trained from."""
         return self.recipe.training.seed
 
     def begin(self) -> None:

@@ -78,6 +78,7 @@ class Entry:
 
     @property
     def title(self) -> str:
+        """Its name, or the method and what differs from its preset."""
         if self.name:
             return self.name
         changed = [self.preset] if self.preset else []

@@ -109,10 +109,12 @@ class Course:
 
     @property
     def phase(self) -> str:
+        """The phase that is being trained, if any has begun."""
         return list(self.phases)[-1] if self.phases else ""
 
     @property
     def step(self) -> int:
+        """Steps of it so far."""
         return int(self.phases[self.phase]["step"]) if self.phases else 0
 
     @property
@@ -127,6 +129,7 @@ class Course:
 
     @property
     def images_per_second(self) -> float:
+        """How fast it goes, if that is known."""
         return float(self.phases[self.phase]["images_per_second"]) if self.phases else 0.0
 
     def left(self, budget: Budget) -> float | None:
