@@ -140,9 +140,7 @@ def _again(entries: Sequence[Entry], asked: Asked, seed: int) -> str:
     table = f'<table class="words">{caption_of("The runs")}<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
     first = entries[0].runs[0].path
     painted = f"limner generate {shlex.quote(str(first))} {shlex.quote(asked.captions[0])} --count {NOISES} --seed {seed} --out pictures"
-    listed = " ".join(shlex.quote(str(run.path)) for run in _runs(entries))
-    steps = [
-        ("A row of the pictures again, of one run:", painted),
-        ("This page again:", f"limner compare {listed} --seed {seed} --out DIR"),
-    ]
+    words = ["limner", "compare", *(str(run.path) for run in _runs(entries)), "--seed", str(seed), "--out", "DIR"]
+    words += ["--count", str(len(asked.captions))] if asked.real else ["--captions", *asked.captions]
+    steps = [("A row of the pictures again, of one run:", painted), ("This page again:", shlex.join(words))]
     return f"<h2>What was compared</h2>{scrolling('The runs', table)}{commands(steps)}\n"

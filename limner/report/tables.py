@@ -124,7 +124,11 @@ def _cell(column: Column, place: int, entry: Entry) -> str:
         mark = ' <b class="best">best</b>'
     elif column.as_good(place):
         mark = ' <b class="near" title="not told apart from the best">≈</b>'
-    few = f" <small>{cell.runs} of {len(entry.runs)} seeds</small>" if cell is not None and cell.runs < len(entry.runs) else ""
+    few = ""
+    if cell is not None and cell.runs < len(entry.runs):
+        few = f" <small>{cell.runs} of {len(entry.runs)} seeds</small>"
+    elif cell is not None and cell.runs == 1:
+        few = " <small>one seed</small>"
     return f"{_estimate(column.score, cell)}{few}{mark}"
 
 
