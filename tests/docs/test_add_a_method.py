@@ -19,7 +19,7 @@ CODE = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL
 COMMANDS = [line for line in PAGE.splitlines() if line.startswith("limner ")]
 LESS = {
     "train": "--data.garden-pictures 80 --method.channels 4 --device cpu",
-    "evaluate": "--count 64 --device cpu",
+    "evaluate": "--count 64 --split train --device cpu",
     "generate": "--device cpu",
 }
 
@@ -28,7 +28,7 @@ def run(command: str, monkeypatch: pytest.MonkeyPatch) -> int:
     """A line of the page, run as a process of its own would: with no file given before."""
     monkeypatch.setattr(plugins, "_registered", {})
     monkeypatch.setenv(plugins.VARIABLE, "")
-    command = command.replace("--steps 700", "--steps 3").replace("--steps 1400", "--steps 5")
+    command = command.replace("--steps 500", "--steps 3").replace("--steps 1000", "--steps 5")
     verb = next(verb for verb in LESS if f" {verb} " in command)
     return main(shlex.split(f"{command} {LESS[verb]}")[1:])
 
