@@ -257,7 +257,7 @@ class ControlGAN(Method):
     def discriminator_update(self, judge: WordScaleDiscriminator, batch: Batch, fake: Tensor, penalty: float = 0.0) -> Update:
         """One scale's turn against generated pictures [B, 3, r, r]: AttnGAN's losses, and if the words of captions are in real pictures."""
         settings, pictures = self.settings, batch.image(fake.shape[-1])
-        regions = judge.look_at_regions(pictures)
+        regions, painted = judge.look_at_regions(pictures, fake.detach())
         update = discriminator_update(
             discriminator_name(fake.shape[-1]),
             judge,
@@ -267,7 +267,7 @@ class ControlGAN(Method):
             mismatch=settings.mismatch,
             counterfactual=settings.counterfactual,
             penalty=penalty,
-            codes={"real": judge.look_on(regions), "fake": judge.look(fake.detach())},
+            codes=dict(zip(("real", "fake"), judge.look_on(regions, painted), strict=True)),
         )
         if judge.words is not None:
             own, wrong = word_verdicts(judge.words, regions, batch, settings.counterfactual)
@@ -293,8 +293,8 @@ class ControlGAN(Method):
         fooling, by_words = [], []
         for judge, fake in zip(self.discriminators, fakes, strict=True):
             assert isinstance(judge, WordScaleDiscriminator)
-            regions = judge.look_at_regions(fake)
-            code = judge.look_on(regions)
+            (regions,) = judge.look_at_regions(fake)
+            (code,) = judge.look_on(regions)
             fooling.append(fooling_loss(judge.match(code, text.sentence), None if judge.reality is None else judge.judge(code)))
             if judge.words is not None and settings.word_fooling_weight:
                 assert text.words is not None and text.mask is not None

@@ -32,6 +32,7 @@ from limner.core.method import Adam, Conditions, Method, Painting, Phase, Player
 from limner.core.noise import Noise, gaussian
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
+from limner.features.inception import TorchvisionInception
 from limner.features.network import FeatureNetwork
 from limner.features.registry import load_feature_network
 from limner.matching.damsm import DAMSM
@@ -334,7 +335,8 @@ class MirrorGAN(Method):
         if self.settings.caption_features is None:
             return None
         if EYES not in self.guides:
-            self.guide(EYES, load_feature_network(self.settings.caption_features))
+            network = load_feature_network(self.settings.caption_features)
+            self.guide(EYES, network.for_losses() if isinstance(network, TorchvisionInception) else network)
         eyes = self.guides[EYES]
         assert isinstance(eyes, FeatureNetwork)
         return eyes

@@ -34,13 +34,14 @@ def attend(hidden: Tensor, keys: Tensor, values: Tensor, mask: Tensor, *, mixed_
     places of all maps, so that place p of map b has the mask of caption (b H W + p) mod B: places see padding of their own caption and miss
     words of it. Weights that were published have been trained so. The two agree where all captions are of one length.
     """
-    products = keys @ hidden.flatten(2)  # [B, T, HW]
-    shown = _mixed(mask, products.shape[2]) if mixed_padding else mask[:, :, None]
-    attention = products.masked_fill(~shown, -torch.inf).softmax(1)
-    context = values.transpose(1, 2) @ attention  # [B, C, HW]
-    return context.view_as(hidden), attention.view(*attention.shape[:2], *hidden.shape[2:])
+    places = hidden.flatten(2).transpose(1, 2)  # [B, HW, C], as maps lie in memory whose channels are last
+    products = places @ keys.transpose(1, 2)  # [B, HW, T]
+    shown = _mixed(mask, products.shape[1]) if mixed_padding else mask[:, None]
+    attention = products.masked_fill(~shown, -torch.inf).softmax(2)
+    context, attention = (found.transpose(1, 2).unflatten(2, hidden.shape[2:]) for found in (attention @ values, attention))
+    return context, attention
 
 
 def _mixed(mask: Tensor, places: int) -> Tensor:
-    """[B, T] -> [B, T, HW]."""
-    return mask.repeat(places, 1).view(len(mask), places, -1).transpose(1, 2)
+    """[B, T] -> [B, HW, T]."""
+    return mask.repeat(places, 1).view(len(mask), places, -1)

@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from limner.core.errors import CheckpointError, SettingsError
 from limner.core.recipes import GROUPS, load_recipe
 from limner.core.settings import Recipe
+from limner.training.memory import keep_memory
 
 MAY_CHANGE = {
     "steps",
@@ -84,6 +85,8 @@ def launch(recipe: Recipe) -> Fabric:
     accelerator = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
     if accelerator == "cuda" and settings.devices > torch.cuda.device_count():
         raise SettingsError(f"training.devices is {settings.devices}, but PyTorch sees {torch.cuda.device_count()} GPUs: lower it")
+    if accelerator == "cpu":
+        keep_memory()
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # its notices of what it starts are for developers
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
