@@ -1,4 +1,4 @@
-"""AttnGAN at the published birds configuration beside the authors' program: `python benchmarks/attention.py train|paint|memory`.
+"""AttnGAN at the published birds configuration beside the authors' program: `python benchmarks/attention.py train|paint|memory|profile`.
 
 Three branches up to 256 px, published widths, Inception at 299 px as the matching model's eyes. The authors' step and generator are
 `published_attngan.py`'s, ours are the trainer's and the method's, from the same weights and inputs. Each runs in a process of its own, and
@@ -44,8 +44,9 @@ STEPS = 10**6
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    what: Annotated[Positional[Literal["train", "paint", "memory"]], tyro.conf.arg(metavar="train|paint|memory")]
-    """Time of a training step; time of painting one picture and eight; or the most memory that three training steps take."""
+    what: Annotated[Positional[Literal["train", "paint", "memory", "profile"]], tyro.conf.arg(metavar="train|paint|memory|profile")]
+    """Time of a training step, and the most memory meanwhile; time of painting one picture and eight; that memory in three steps alone; or
+    where the time of one of our steps goes."""
     batch_size: int = 2
     """Pictures a training step."""
     repeats: int = 4
@@ -215,6 +216,8 @@ def measure(sides: Sequence[Side], size: int, repeats: int, check: Callable[[Any
             f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
             flush=True,
         )
+    peaks = [max(row[side][2] for row in rows) for side in (0, 1)]
+    print(f"{what}: the most memory of the process, published {peaks[0]:.0f}, ours {peaks[1]:.0f} MiB, ratio {peaks[1] / peaks[0]:.2f}")
 
 
 def same_losses(published: list[float], ours: list[float], step: int) -> None:
@@ -231,7 +234,38 @@ def same_pictures(published: Any, ours: Any, _: int) -> None:
         raise SystemExit(f"pictures differ by {largest:.1e}")
 
 
+KINDS = {
+    "convolutions, forward": ("convolution", "conv_transpose", "_slow_conv", "mkldnn_conv", "thnn_conv"),
+    "convolutions, backward": ("convolution_backward",),
+    "matrix products": ("mm", "bmm", "addmm", "baddbmm", "im2col", "col2im", "unfold", "fold"),
+    "normalisation": ("_Normalization", "batch_norm", "native_batch_norm", "native_batch_norm_backward", "square_", "sub", "sum"),
+    "gates and activations": ("glu", "glu_backward", "sigmoid", "_Gate", "leaky_relu_", "leaky_relu_backward", "relu_", "threshold_backward"),
+    "optimisers and averages": ("_fused_adam_", "_foreach_lerp_", "_foreach_norm"),
+    "copies and sums of gradients": ("copy_", "cat", "add_", "add", "zero_", "fill_", "empty", "clone"),
+}
+"""Operations of PyTorch, by what they are for."""
+
+
+def profile(arguments: Arguments) -> None:
+    """Print where the processor time of one of our steps goes."""
+    torch.set_num_threads(arguments.threads)
+    ours = Ours(arguments, True)
+    ours.train(make_batch(ours.guide, arguments.batch_size, 0))
+    batch = make_batch(ours.guide, arguments.batch_size, 1)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as watched:
+        ours.train(batch)
+    spent: dict[str, float] = {}
+    kinds = {f"{prefix}{name}": kind for kind, names in KINDS.items() for name in names for prefix in ("aten::", "")}
+    for event in watched.key_averages():
+        kind = kinds.get(event.key, "convolutions, forward" if "conv" in event.key and "backward" not in event.key else "all else")
+        spent[kind] = spent.get(kind, 0.0) + event.self_cpu_time_total / 1e6
+    for kind, seconds in sorted(spent.items(), key=lambda item: -item[1]):
+        print(f"{kind}: {seconds:.2f} s, {seconds / sum(spent.values()):.0%}")
+
+
 def main(arguments: Arguments) -> None:
+    if arguments.what == "profile":
+        return profile(arguments)
     sides = [Side(kind, arguments) for kind in ("published", "ours")]
     if arguments.what == "paint":
         for size in (1, 8):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from limner.core.errors import SettingsError
 from limner.nn.convolution import Convolution
-from limner.nn.layers import GatedUnit, Layers
+from limner.nn.layers import BatchNorm, GatedUnit, Layers
 from limner.nn.upsampling import DoublingConvolution
 
 FIRST_SIDE = 4
@@ -45,7 +45,7 @@ def upsampling(wide: int, narrow: int, *, gated: bool = False) -> Layers:
 
 
 def _after(channels: int, gated: bool) -> list[nn.Module]:
-    return [nn.BatchNorm2d(channels), GatedUnit() if gated else nn.ReLU(inplace=True)]
+    return [BatchNorm(channels), GatedUnit() if gated else nn.ReLU(inplace=True)]
 
 
 def doubling(wide: int, narrow: int) -> list[nn.Module]:
@@ -59,7 +59,7 @@ class Residual(nn.Module):
     def __init__(self, channels: int, *, gated: bool = False) -> None:
         super().__init__()
         self.layers = Layers(
-            *convolution(channels, channels, gated=gated), nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+            *convolution(channels, channels, gated=gated), nn.Conv2d(channels, channels, 3, padding=1, bias=False), BatchNorm(channels)
         )
         self.after = nn.Identity() if gated else nn.ReLU(inplace=True)
 
@@ -107,15 +107,15 @@ class Head(nn.Module):
         return self.apart((code, condition))[0]
 
     def apart(self, *pairs: tuple[Tensor, Tensor | None]) -> list[Tensor]:
-        """The same of several batches of codes and conditions, at once, each by its own batch statistics."""
+        """Logits [B_i] of several batches of codes and conditions, at once, each by its own batch statistics."""
         sizes, codes = [len(code) for code, _ in pairs], torch.cat([code for code, _ in pairs])
         if self.joint is not None:
-            parts = [condition for _, condition in pairs if condition is not None]
-            tiled = torch.cat(parts)[:, :, None, None].expand(-1, -1, *codes.shape[2:])
+            given = torch.cat([condition for _, condition in pairs if condition is not None])
+            tiled = given[:, :, None, None].expand(-1, -1, *codes.shape[2:])
             joined = torch.cat([tiled, codes] if self.condition_first else [codes, tiled], dim=1)
             codes = torch.cat(self.joint.apart(*joined.split(sizes)))
         return list(self.logits(codes).flatten().split(sizes))
 
 
 def _leaky(layer: nn.Conv2d, normalize: bool) -> list[nn.Module]:
-    return [layer, *([nn.BatchNorm2d(layer.out_channels)] if normalize else []), nn.LeakyReLU(0.2, inplace=True)]
+    return [layer, *([BatchNorm(layer.out_channels)] if normalize else []), nn.LeakyReLU(0.2, inplace=True)]

@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from limner.core.errors import CheckpointError, SettingsError
 from limner.core.recipes import GROUPS, load_recipe
 from limner.core.settings import Recipe
+from limner.training.choices import on_gpu
 from limner.training.memory import keep_memory
 
 MAY_CHANGE = {
@@ -82,7 +83,7 @@ def launch(recipe: Recipe) -> Fabric:
     settings = recipe.training
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise SettingsError("device is cuda, but PyTorch sees no GPU here: use --device cpu or auto")
-    accelerator = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
+    accelerator = "cuda" if on_gpu(recipe) else "cpu"
     if accelerator == "cuda" and settings.devices > torch.cuda.device_count():
         raise SettingsError(f"training.devices is {settings.devices}, but PyTorch sees {torch.cuda.device_count()} GPUs: lower it")
     if accelerator == "cpu":
