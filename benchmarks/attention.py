@@ -136,8 +136,8 @@ def make(arguments: Arguments, trains: bool, preset: str) -> tuple[AttnGAN, DAMS
     for layer in guide.picture_side.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight)
-    if not trains:  # statistics as training leaves them, in place of none
-        layers = [layer for layer in method.generator.modules() if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d))]
+    if not trains:  # statistics of maps as training leaves them, in place of none
+        layers = [layer for layer in method.generator.modules() if isinstance(layer, nn.BatchNorm2d)]
         for layer in layers:
             layer.momentum = 1.0
         batch = make_batch(guide, 2, 0)
@@ -239,7 +239,16 @@ KINDS = {
     "convolutions, backward": ("convolution_backward",),
     "matrix products": ("mm", "bmm", "addmm", "baddbmm", "im2col", "col2im", "unfold", "fold"),
     "normalisation": ("_Normalization", "batch_norm", "native_batch_norm", "native_batch_norm_backward", "square_", "sub", "sum"),
-    "gates and activations": ("glu", "glu_backward", "sigmoid", "_Gate", "leaky_relu_", "leaky_relu_backward", "relu_", "threshold_backward"),
+    "gates and activations": (
+        "glu",
+        "glu_backward",
+        "sigmoid",
+        "_Gate",
+        "leaky_relu_",
+        "leaky_relu_backward",
+        "relu_",
+        "threshold_backward",
+    ),
     "optimisers and averages": ("_fused_adam_", "_foreach_lerp_", "_foreach_norm"),
     "copies and sums of gradients": ("copy_", "cat", "add_", "add", "zero_", "fill_", "empty", "clone"),
 }

@@ -60,7 +60,7 @@ class _Inception(PretrainedNetwork):
         for module in self.modules():
             if isinstance(module, blocks.NormalisedConvolution):
                 module.fold()
-        return self.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # PyTorch's stubs lack it
+        return self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # PyTorch's stubs lack it
 
     def stages(self) -> list[Stage]:
         """Convolutions, blocks and maximum pools by name, `pool` [B, 2048] and, where there are classes, logits."""

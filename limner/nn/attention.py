@@ -38,7 +38,7 @@ def attend(hidden: Tensor, keys: Tensor, values: Tensor, mask: Tensor, *, mixed_
     products = places @ keys.transpose(1, 2)  # [B, HW, T]
     shown = _mixed(mask, products.shape[1]) if mixed_padding else mask[:, None]
     attention = products.masked_fill(~shown, -torch.inf).softmax(2)
-    context, attention = (found.transpose(1, 2).unflatten(2, hidden.shape[2:]) for found in (attention @ values, attention))
+    context, attention = (found.unflatten(1, hidden.shape[2:]).permute(0, 3, 1, 2) for found in (attention @ values, attention))
     return context, attention
 
 

@@ -20,14 +20,27 @@ class Convolution(nn.Conv2d):
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002  # the base class's name
-        if input.device.type != "cpu" or weight.numel() < HEAVY or input.ndim != 4:
-            return super()._conv_forward(input, weight, bias)
-        (kernel, _), (stride, _), padding = self.kernel_size, self.stride, self.padding
+        (stride, _), padding = self.stride, self.padding
         assert not isinstance(padding, str)
-        height, width = ((side + 2 * padding[0] - kernel) // stride + 1 for side in input.shape[2:])
-        if len(input) * height * width > FEW:
-            return super()._conv_forward(input, weight, bias)
-        patches = F.unfold(input, kernel, padding=padding[0], stride=stride)  # [B, C k k, places]
-        product = weight.flatten(1) @ patches.transpose(0, 1).flatten(1)  # [E, B places]
-        maps = product.view(len(weight), len(input), height, width).transpose(0, 1).contiguous()
-        return maps if bias is None else maps + bias[:, None, None]
+        if weight.numel() >= HEAVY and is_small(input, weight, stride, padding[0]):
+            return as_product(input, weight, bias, stride, padding[0])
+        return super()._conv_forward(input, weight, bias)
+
+
+def is_small(x: Tensor, weight: Tensor, stride: int = 1, padding: int = 1) -> bool:
+    """Whether what a convolution makes of maps [B, C, H, W] on a CPU has few places."""
+    height, width = _sides(x, weight, stride, padding)
+    return x.device.type == "cpu" and len(x) * height * width <= FEW
+
+
+def as_product(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1, padding: int = 1) -> Tensor:
+    """The convolution of [B, C, H, W] with weights [E, C, k, k] as one product of matrices: [B, E, H', W']."""
+    patches = F.unfold(x, weight.shape[2], padding=padding, stride=stride)  # [B, C k k, places]
+    product = weight.flatten(1) @ patches.transpose(0, 1).flatten(1)  # [E, B places]
+    maps = product.view(len(weight), len(x), *_sides(x, weight, stride, padding)).transpose(0, 1).contiguous()
+    return maps if bias is None else maps + bias[:, None, None]
+
+
+def _sides(x: Tensor, weight: Tensor, stride: int, padding: int) -> tuple[int, int]:
+    height, width = ((side + 2 * padding - weight.shape[2]) // stride + 1 for side in x.shape[2:])
+    return height, width

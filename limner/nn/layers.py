@@ -69,10 +69,10 @@ class BatchNorm(nn.BatchNorm2d):
             assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
             assert self.num_batches_tracked is not None
             count = input.numel() // input.shape[1]
-            with torch.no_grad():
+            with torch.no_grad():  # data: PyTorch's own passes note them for backward, which has no use for them
                 self.num_batches_tracked.add_(1)
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+                self.running_mean.data.lerp_(mean, self.momentum)
+                self.running_var.data.lerp_(variance * (count / (count - 1)), self.momentum)
         return normalized
 
 

@@ -6,10 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from limner.nn.convolution import as_product, is_small
 from limner.nn.layout import for_convolutions
 
 MANY = 256
 """Places of a map from which on a CPU convolves it faster with its channels last."""
+SUMMABLE = 1 << 18
+"""Weights from which on their sums cost a CPU more than they save, if maps have few places."""
 
 
 def doubled(x: Tensor) -> Tensor:
@@ -29,6 +32,8 @@ class DoublingConvolution(nn.Conv2d):
         super().__init__(wide, narrow, 3, padding=1, bias=bias)
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002  # the base class's name
+        if weight.numel() >= SUMMABLE and is_small(twice := doubled(input), weight):
+            return as_product(twice, weight, bias)
         with torch.autocast(input.device.type, enabled=False):  # sums of weights are taken before they are rounded
             sums = weight.flatten(2) @ _summing().to(weight)  # [narrow, wide, 16]
         if input.shape[2] * input.shape[3] >= MANY:

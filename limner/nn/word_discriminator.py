@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from limner.core.batch import Batch
 from limner.core.text import TextFeatures
 from limner.nn.damsm import Gammas, attend
+from limner.nn.layers import Layers
 from limner.nn.layout import for_convolutions
 from limner.nn.trees import ScaleDiscriminator
 
@@ -72,11 +73,15 @@ class WordScaleDiscriminator(ScaleDiscriminator):
 
     def look_at_regions(self, *pictures: Tensor) -> list[Tensor]:
         """Batches [B, 3, R, R] -> [B, C, 8, 8] each, by its own batch statistics."""
-        return self.picture[: self.split].apart(*map(for_convolutions, pictures))
+        first = self.picture[: self.split]
+        assert isinstance(first, Layers)
+        return first.apart(*map(for_convolutions, pictures))
 
     def look_on(self, *regions: Tensor) -> list[Tensor]:
         """Regions [B, C, 8, 8] of batches -> the codes [B, 8 base, 4, 4] that `look` gives."""
-        return self.picture[self.split :].apart(*regions)
+        rest = self.picture[self.split :]
+        assert isinstance(rest, Layers)
+        return rest.apart(*regions)
 
 
 def word_verdicts(

@@ -224,7 +224,7 @@ class Constant(nn.Module):
 
 
 def test_the_generator_learns_alike(
-    golden: Golden, method: DMGAN, monkeypatch: pytest.MonkeyPatch, authors_upsampling: None, authors_layout: None
+    golden: Golden, method: DMGAN, monkeypatch: pytest.MonkeyPatch, authors_upsampling: None, authors_order: None
 ) -> None:
     """The last turn of a whole training step, with stored noise and a matching model that gives the stored regions."""
     config, stored = golden.facts["config"], golden.facts["loss_values"]
