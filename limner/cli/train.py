@@ -39,7 +39,7 @@ Its options differ: `limner train METHOD --help` lists them all, with their sent
 
   --data NAME|DIR         'garden', or the folder of a prepared data set
   --out RUN               folder for the run
-  --preset NAME           cpu or as-published
+  --preset NAME           cpu, as-published and, where a method has it, fast
   --steps N               the most steps any one phase may take
   --resolution R          side of the pictures in pixels
   --seed S                the same seed gives the same run

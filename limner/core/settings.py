@@ -89,8 +89,10 @@ class TrainingSettings:
     """Processes on this machine, one a GPU (or sharing the CPU)."""
     nodes: int = 1
     """Machines, each with `devices` processes; start the same command on each, with the environment that torchrun or Slurm sets."""
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    """Number format of the networks' arithmetic; weights stay float32."""
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "32-true"
+    """Number format of the networks' arithmetic; weights stay float32. `auto` takes bfloat16 where a GPU has it, when the run begins."""
+    compile: Literal["auto", "networks", "nothing"] = "nothing"
+    """Whether networks are compiled by `torch.compile` (on a CPU that needs a C++ compiler); `auto` does so on a GPU."""
     ema_half_life: float = 10_000.0
     """Images after which a weight counts half in the running average that paints; 0 turns the average off."""
     log_every: int = 50
@@ -168,6 +170,10 @@ class Preset:
     text: dict[str, Any] = field(default_factory=dict)
     style: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
+
+
+FAST = {"precision": "auto", "compile": "auto"}
+"""Training settings of presets that are to be as fast as the device allows."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,9 @@ classes.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,6 +18,9 @@ from limner.features import inception_blocks as blocks
 from limner.features.network import Stage, to_float, to_levels
 from limner.features.pretrained import PretrainedNetwork, Published
 from limner.features.resize import CORNERS, HALF_PIXEL, TENSORFLOW, half_pixel_resized, tensorflow_resized
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 SIDE = 299
 
@@ -45,6 +51,16 @@ class _Inception(PretrainedNetwork):
         self.Mixed_7c = blocks.block_8(2048, last)
         self.logit_count = classes
         self.fc = None if classes is None else nn.Linear(self.width, classes)
+
+    def for_losses(self) -> Self:
+        """Make it what losses look through, with gradients to the pictures: the same to rounding, a third faster on a CPU.
+
+        Normalisation becomes part of the convolutions, and weights lie as a CPU wants them. What it holds is then not to be saved.
+        """
+        for module in self.modules():
+            if isinstance(module, blocks.NormalisedConvolution):
+                module.fold()
+        return self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # PyTorch's stubs lack it
 
     def stages(self) -> list[Stage]:
         """Convolutions, blocks and maximum pools by name, `pool` [B, 2048] and, where there are classes, logits."""

@@ -31,10 +31,21 @@ class NormalisedConvolution(nn.Module):
     def __init__(self, channels: int, width: int, kernel: tuple[int, int], stride: int = 1, padding: tuple[int, int] = (0, 0)) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, width, kernel, stride=stride, padding=padding, bias=False)
-        self.bn = nn.BatchNorm2d(width, eps=0.001)
+        self.bn: nn.Module = nn.BatchNorm2d(width, eps=0.001)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.bn(self.conv(x)), inplace=True)
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Make the batch normalisation, as it is in evaluation, part of the convolution. Weights are then no published file's any more."""
+        if isinstance(self.bn, nn.BatchNorm2d):
+            mean, variance = self.bn.running_mean, self.bn.running_var
+            assert mean is not None and variance is not None
+            scale = self.bn.weight * torch.rsqrt(variance + self.bn.eps)
+            self.conv.weight = nn.Parameter(self.conv.weight * scale[:, None, None, None], requires_grad=False)
+            self.conv.bias = nn.Parameter(self.bn.bias - mean * scale, requires_grad=False)
+            self.bn = nn.Identity()
 
 
 class Mixed(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from limner.core.errors import SettingsError
 from limner.matching.damsm import DAMSM
-from limner.matching.regions import CompactRegions
+from limner.matching.regions import CompactRegions, FrozenRegions
 from limner.matching.saving import load_matching
 
 
@@ -19,6 +19,8 @@ def load_guide(path: str) -> DAMSM:
     model = load_matching(path)
     if not isinstance(model, DAMSM):
         raise SettingsError(f"method.matching is {path}, which holds {model.title}: give the run or model folder of a trained damsm")
+    if isinstance(model.picture_side, FrozenRegions):
+        model.picture_side.for_losses()
     return model
 
 

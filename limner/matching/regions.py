@@ -59,6 +59,11 @@ class FrozenRegions(nn.Module):
         found = self.network.taps(self.network.prepare(pictures), tuple(dict.fromkeys((self.stage, pooled))))
         return found[self.stage], found[pooled] if found[pooled].ndim == 2 else found[pooled].mean((2, 3))
 
+    def for_losses(self) -> None:
+        """Make the network what losses look through (`TorchvisionInception.for_losses`); it is then not to be saved."""
+        if isinstance(self.network, TorchvisionInception):
+            self.network.for_losses()
+
     def train(self, mode: bool = True) -> FrozenRegions:
         super().train(mode)
         self.network.eval()

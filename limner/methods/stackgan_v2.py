@@ -248,16 +248,16 @@ class StackGANv2(Method):
     ) -> tuple[Logits, Logits]:
         """What one discriminator says of matches and of reality; one of the two may be empty."""
         pictures = batch.image(side)
-        codes = {"real": judge.look(pictures)}
-        if wrong is not None:
-            codes["mismatched"] = codes["real"]
-            if self.settings.mismatch == "picture":
-                count = round(self.settings.counterfactual * len(batch))  # these keep their picture
-                codes["mismatched"] = judge.look(torch.cat([pictures[:count], batch.mismatched.image(side)[count:]]))
-        codes["fake"] = judge.look(fake)
+        seen = {"real": pictures, "fake": fake}
+        if wrong is not None and self.settings.mismatch == "picture":
+            count = round(self.settings.counterfactual * len(batch))  # these keep their picture
+            seen["mismatched"] = torch.cat([pictures[:count], batch.mismatched.image(side)[count:]])
+        codes = dict(zip(seen, judge.look_apart(*seen.values()), strict=True))
         matching = {}
         if mean is not None and wrong is not None:
-            matching = {name: judge.match(code, wrong if name == "mismatched" else mean) for name, code in codes.items()}
+            codes.setdefault("mismatched", codes["real"])
+            pairs = {name: (code, wrong if name == "mismatched" else mean) for name, code in codes.items()}
+            matching = dict(zip(pairs, judge.match_apart(*pairs.values()), strict=True))
         if judge.reality is None:
             return matching, {}
         if self.settings.mismatch == "caption":

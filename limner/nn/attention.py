@@ -35,17 +35,23 @@ def attend(hidden: Tensor, keys: Tensor, values: Tensor, mask: Tensor, *, mixed_
     words of it. Weights that were published have been trained so. The two agree where all captions are of one length.
     """
     attention = attention_to(hidden, keys, mask, mixed_padding=mixed_padding)
-    context = values.transpose(1, 2) @ attention.flatten(2)  # [B, C, HW]
-    return context.view_as(hidden), attention
+    context = attention.flatten(2).transpose(1, 2) @ values  # [B, HW, C]
+    return _maps(context, hidden), attention
 
 
 def attention_to(hidden: Tensor, keys: Tensor, mask: Tensor, *, mixed_padding: bool = False) -> Tensor:
     """How much each place of maps [B, C, H, W] looks at each word, of which there are keys [B, T, C]: [B, T, H, W]; see `attend`."""
-    products = keys @ hidden.flatten(2)  # [B, T, HW]
-    shown = _mixed(mask, products.shape[2]) if mixed_padding else mask[:, :, None]
-    return products.masked_fill(~shown, -torch.inf).softmax(1).unflatten(2, hidden.shape[2:])
+    places = hidden.flatten(2).transpose(1, 2)  # [B, HW, C], as maps lie in memory whose channels are last
+    products = places @ keys.transpose(1, 2)  # [B, HW, T]
+    shown = _mixed(mask, products.shape[1]) if mixed_padding else mask[:, None]
+    return _maps(products.masked_fill(~shown, -torch.inf).softmax(2), hidden)
+
+
+def _maps(places: Tensor, hidden: Tensor) -> Tensor:
+    """[B, HW, N] -> [B, N, H, W], with the sides of `hidden`."""
+    return places.unflatten(1, hidden.shape[2:]).permute(0, 3, 1, 2)
 
 
 def _mixed(mask: Tensor, places: int) -> Tensor:
-    """[B, T] -> [B, T, HW]."""
-    return mask.repeat(places, 1).view(len(mask), places, -1).transpose(1, 2)
+    """[B, T] -> [B, HW, T]."""
+    return mask.repeat(places, 1).view(len(mask), places, -1)

@@ -68,9 +68,10 @@ def discriminator_update(
     """
     pictures = batch.image(fake.shape[-1])
     if codes is None:
-        codes = {"real": judge.look(pictures), "fake": judge.look(fake.detach())}
-    matching = {name: judge.match(code, sentence) for name, code in codes.items()}
-    matching["mismatched"] = judge.match(*mismatched_pairs(judge, batch, pictures, codes["real"], sentence, mismatch, counterfactual))
+        codes = dict(zip(("real", "fake"), judge.look_apart(pictures, fake.detach()), strict=True))
+    pairs = {name: (code, sentence) for name, code in codes.items()}
+    pairs["mismatched"] = mismatched_pairs(judge, batch, pictures, codes["real"], sentence, mismatch, counterfactual)
+    matching = dict(zip(pairs, judge.match_apart(*pairs.values()), strict=True))
     reality = {} if judge.reality is None else {name: judge.judge(code) for name, code in codes.items()}
     loss = discriminator_loss(matching, reality)
     metrics = {name: logits.detach().sigmoid().mean() for name, logits in matching.items()}

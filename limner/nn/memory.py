@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.nn.attention import attend
 from limner.nn.trees import NextStage
+from limner.nn.upsampling import DoublingConvolution
 
 
 class DynamicMemory(nn.Module):
@@ -59,18 +59,29 @@ class DynamicMemory(nn.Module):
         return torch.cat([answer, answer], dim=1), attention
 
 
-class DoubledConv2d(nn.Conv2d):
-    """A convolution without bias of maps [B, 2 C, H, W] whose second half repeats the first: half the arithmetic, the same answer."""
+class TwiceConv2d(nn.Conv2d):
+    """A convolution of maps [B, 2 C, H, W] whose second half repeats the first: half the arithmetic, the same answer."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        first, second = self.weight.chunk(2, dim=1)
-        return F.conv2d(x[:, : first.shape[1]], first + second, padding=self.padding)
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002  # the base class's name
+        first, second = weight.chunk(2, dim=1)
+        return super()._conv_forward(input[:, : first.shape[1]], first + second, bias)
+
+
+class TwiceDoublingConvolution(DoublingConvolution):
+    """A `DoublingConvolution` of such maps."""
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002  # the base class's name
+        first, second = weight.chunk(2, dim=1)
+        return super()._conv_forward(input[:, : first.shape[1]], first + second, bias)
 
 
 def after_response(channels: int, residuals: int) -> NextStage:
     """The stage that refines a gated answer, which stands beside itself, [B, 2 C, H, W] -> [B, C, 2 H, 2 W]."""
     stage = NextStage(2 * channels, channels, residuals)
-    layers, place = (stage.residuals[0].layers, 0) if residuals else (stage.upsampling, 1)
-    assert isinstance(layers, nn.Sequential)
-    layers[place] = DoubledConv2d(2 * channels, 4 * channels if residuals else 2 * channels, 3, padding=1, bias=False)
+    if residuals:
+        first = stage.residuals[0].layers
+        assert isinstance(first, nn.Sequential)
+        first[0] = TwiceConv2d(2 * channels, 4 * channels, 3, padding=1, bias=False)
+    else:
+        stage.upsampling[0] = TwiceDoublingConvolution(2 * channels, 2 * channels, bias=False)
     return stage

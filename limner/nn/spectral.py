@@ -6,10 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from limner.nn.convolution import Convolution
+
 EPSILON = 1e-12
 
 
-class SpectralConv2d(nn.Conv2d):
+class SpectralConv2d(Convolution):
     """A convolution whose weight, as a matrix of a row for each output channel, is divided by an estimate of its largest singular value.
 
     One power iteration on every forward, from the vectors `u` and `v` that the one before left and that are saved with the weight: first v,

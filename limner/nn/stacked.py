@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from limner.core.errors import SettingsError
+from limner.nn.convolution import Convolution
+from limner.nn.layers import BatchNorm, GatedUnit, Layers
 from limner.nn.upsampling import DoublingConvolution
 
 FIRST_SIDE = 4
@@ -32,18 +34,18 @@ def convolution(narrow: int, wide: int, *, gated: bool = False) -> list[nn.Modul
     return [nn.Conv2d(narrow, inner, 3, padding=1, bias=False), *_after(inner, gated)]
 
 
-def upsampling(wide: int, narrow: int, *, gated: bool = False) -> nn.Sequential:
+def upsampling(wide: int, narrow: int, *, gated: bool = False) -> Layers:
     """[B, wide, H, W] -> [B, narrow, 2 H, 2 W]: nearest neighbours, then `convolution`.
 
     The two are one layer here; names count from 1, as in the authors' files, where layer 0 doubles.
     """
     inner = 2 * narrow if gated else narrow
     layers = [DoublingConvolution(wide, inner, bias=False), *_after(inner, gated)]
-    return nn.Sequential(OrderedDict((str(number), layer) for number, layer in enumerate(layers, start=1)))
+    return Layers(OrderedDict((str(number), layer) for number, layer in enumerate(layers, start=1)))
 
 
 def _after(channels: int, gated: bool) -> list[nn.Module]:
-    return [nn.BatchNorm2d(channels), nn.GLU(dim=1) if gated else nn.ReLU(inplace=True)]
+    return [BatchNorm(channels), GatedUnit() if gated else nn.ReLU(inplace=True)]
 
 
 def doubling(wide: int, narrow: int) -> list[nn.Module]:
@@ -56,8 +58,8 @@ class Residual(nn.Module):
 
     def __init__(self, channels: int, *, gated: bool = False) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            *convolution(channels, channels, gated=gated), nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+        self.layers = Layers(
+            *convolution(channels, channels, gated=gated), nn.Conv2d(channels, channels, 3, padding=1, bias=False), BatchNorm(channels)
         )
         self.after = nn.Identity() if gated else nn.ReLU(inplace=True)
 
@@ -70,7 +72,7 @@ def to_picture(channels: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(channels, 3, 3, padding=1, bias=False), nn.Tanh())
 
 
-def picture_code(base: int, resolution: int, *, normalize: bool = True, deepest: int = 3) -> nn.Sequential:
+def picture_code(base: int, resolution: int, *, normalize: bool = True, deepest: int = 3) -> Layers:
     """A discriminator's trunk: [B, 3, R, R] -> [B, base x 2 ** deepest, 4, 4].
 
     Strided 4x4 convolutions double the channels down to 4x4; where that makes more than base x 2 ** deepest (above 64 px), 3x3
@@ -81,10 +83,10 @@ def picture_code(base: int, resolution: int, *, normalize: bool = True, deepest:
     widths = [base * 2**level for level in range(levels)]
     layers: list[nn.Module] = [nn.Conv2d(3, base, 4, 2, 1, bias=not normalize), nn.LeakyReLU(0.2, inplace=True)]
     for narrow, wide in zip(widths, widths[1:], strict=False):
-        layers += _leaky(nn.Conv2d(narrow, wide, 4, 2, 1, bias=not normalize), normalize)
+        layers += _leaky(Convolution(narrow, wide, 4, 2, 1, bias=not normalize), normalize)
     for level in range(levels - 1, deepest, -1):
-        layers += _leaky(nn.Conv2d(widths[level], widths[level - 1], 3, padding=1, bias=not normalize), normalize)
-    return nn.Sequential(*layers)
+        layers += _leaky(Convolution(widths[level], widths[level - 1], 3, padding=1, bias=not normalize), normalize)
+    return Layers(*layers)
 
 
 class Head(nn.Module):
@@ -97,17 +99,23 @@ class Head(nn.Module):
         super().__init__()
         self.condition_first = condition_first
         self.joint = (
-            nn.Sequential(*_leaky(nn.Conv2d(channels + width, channels, 3, padding=1, bias=not normalize), normalize)) if width else None
+            Layers(*_leaky(Convolution(channels + width, channels, 3, padding=1, bias=not normalize), normalize)) if width else None
         )
         self.logits = nn.Conv2d(channels, 1, FIRST_SIDE, stride=FIRST_SIDE)
 
     def forward(self, code: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.apart((code, condition))[0]
+
+    def apart(self, *pairs: tuple[Tensor, Tensor | None]) -> list[Tensor]:
+        """Logits [B_i] of several batches of codes and conditions, at once, each by its own batch statistics."""
+        sizes, codes = [len(code) for code, _ in pairs], torch.cat([code for code, _ in pairs])
         if self.joint is not None:
-            assert condition is not None
-            tiled = condition[:, :, None, None].expand(-1, -1, *code.shape[2:])
-            code = self.joint(torch.cat([tiled, code] if self.condition_first else [code, tiled], dim=1))
-        return self.logits(code).flatten()
+            given = torch.cat([condition for _, condition in pairs if condition is not None])
+            tiled = given[:, :, None, None].expand(-1, -1, *codes.shape[2:])
+            joined = torch.cat([tiled, codes] if self.condition_first else [codes, tiled], dim=1)
+            codes = torch.cat(self.joint.apart(*joined.split(sizes)))
+        return list(self.logits(codes).flatten().split(sizes))
 
 
 def _leaky(layer: nn.Conv2d, normalize: bool) -> list[nn.Module]:
-    return [layer, *([nn.BatchNorm2d(layer.out_channels)] if normalize else []), nn.LeakyReLU(0.2, inplace=True)]
+    return [layer, *([BatchNorm(layer.out_channels)] if normalize else []), nn.LeakyReLU(0.2, inplace=True)]

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.core.errors import SettingsError
+from limner.nn.layers import Layers
+from limner.nn.layout import for_convolutions
 from limner.nn.stacked import FIRST_SIDE, Head, Residual, convolution, doublings, picture_code, upsampling
 
 SMALLEST = 8
@@ -59,7 +61,7 @@ class NextStage(nn.Module):
 
     def __init__(self, inner: int, outer: int, residuals: int, *, condition: int = 0) -> None:
         super().__init__()
-        self.join = nn.Sequential(*convolution(condition + inner, inner, gated=True)) if condition else None
+        self.join = Layers(*convolution(condition + inner, inner, gated=True)) if condition else None
         self.residuals = nn.Sequential(*(Residual(inner, gated=True) for _ in range(residuals)))
         self.upsampling = upsampling(inner, outer, gated=True)
 
@@ -67,7 +69,7 @@ class NextStage(nn.Module):
         if self.join is not None:
             assert condition is not None
             hidden = joined(self.join, condition, hidden)
-        return self.upsampling(self.residuals(hidden))
+        return self.upsampling(self.residuals(for_convolutions(hidden)))
 
 
 def joined(layers: nn.Sequential, vectors: Tensor, maps: Tensor) -> Tensor:
@@ -108,12 +110,21 @@ class ScaleDiscriminator(nn.Module):
 
     def look(self, pictures: Tensor) -> Tensor:
         """[B, 3, R, R] -> [B, 8 base, 4, 4]."""
-        return self.picture(pictures)
+        return self.picture(for_convolutions(pictures))
+
+    def look_apart(self, *pictures: Tensor) -> list[Tensor]:
+        """The same of several batches, at once, each by its own batch statistics."""
+        return self.picture.apart(*map(for_convolutions, pictures))
 
     def match(self, code: Tensor, condition: Tensor) -> Tensor:
         """[B, 8 base, 4, 4] and [B, C] -> [B] logits."""
         assert self.matching is not None
         return self.matching(code, condition)
+
+    def match_apart(self, *pairs: tuple[Tensor, Tensor]) -> list[Tensor]:
+        """The same of several batches of codes and conditions, at once, each by its own batch statistics."""
+        assert self.matching is not None
+        return self.matching.apart(*pairs)
 
     def judge(self, code: Tensor) -> Tensor:
         """[B, 8 base, 4, 4] -> [B] logits."""

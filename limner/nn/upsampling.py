@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from limner.nn.convolution import as_product, is_small
+from limner.nn.layout import for_convolutions
+
+MANY = 256
+"""Places of a map from which on a CPU convolves it faster with its channels last."""
+SUMMABLE = 1 << 18
+"""Weights from which on their sums cost a CPU more than they save, if maps have few places."""
 
 
 def doubled(x: Tensor) -> Tensor:
@@ -22,6 +31,17 @@ class DoublingConvolution(nn.Conv2d):
     def __init__(self, wide: int, narrow: int, *, bias: bool = True) -> None:
         super().__init__(wide, narrow, 3, padding=1, bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        sums = F.avg_pool2d(F.pad(self.weight.flip(2, 3), (1, 1, 1, 1)), 2, 1, divisor_override=1)  # [narrow, wide, 4, 4]
-        return F.conv_transpose2d(x, sums.transpose(0, 1), self.bias, stride=2, padding=1)
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002  # the base class's name
+        if weight.numel() >= SUMMABLE and is_small(twice := doubled(input), weight):
+            return as_product(twice, weight, bias)
+        with torch.autocast(input.device.type, enabled=False):  # sums of weights are taken before they are rounded
+            sums = weight.flatten(2) @ _summing().to(weight)  # [narrow, wide, 16]
+        if input.shape[2] * input.shape[3] >= MANY:
+            input = for_convolutions(input)
+        return F.conv_transpose2d(input, sums.unflatten(2, (4, 4)).transpose(0, 1), bias, stride=2, padding=1)
+
+
+def _summing() -> Tensor:
+    """[9, 16]: which of a 3x3 kernel's weights make up each of the 4x4 kernel's."""
+    along = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0]])
+    return torch.kron(along, along)

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from limner.core.batch import Batch
 from limner.core.text import TextFeatures
 from limner.nn.damsm import Gammas, attend
+from limner.nn.layers import Layers
+from limner.nn.layout import for_convolutions
 from limner.nn.trees import ScaleDiscriminator
 
 
@@ -69,13 +71,17 @@ class WordScaleDiscriminator(ScaleDiscriminator):
         channels = last.in_channels if halvings[-1] else last.out_channels
         self.words = None if word_width is None else WordDiscriminator(channels, word_width, 8 * base, gammas or Gammas())
 
-    def look_at_regions(self, pictures: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, C, 8, 8]."""
-        return self.picture[: self.split](pictures)
+    def look_at_regions(self, *pictures: Tensor) -> list[Tensor]:
+        """Batches [B, 3, R, R] -> [B, C, 8, 8] each, by its own batch statistics."""
+        first = self.picture[: self.split]
+        assert isinstance(first, Layers)
+        return first.apart(*map(for_convolutions, pictures))
 
-    def look_on(self, regions: Tensor) -> Tensor:
-        """Regions [B, C, 8, 8] -> the code [B, 8 base, 4, 4] that `look` gives."""
-        return self.picture[self.split :](regions)
+    def look_on(self, *regions: Tensor) -> list[Tensor]:
+        """Regions [B, C, 8, 8] of batches -> the codes [B, 8 base, 4, 4] that `look` gives."""
+        rest = self.picture[self.split :]
+        assert isinstance(rest, Layers)
+        return rest.apart(*regions)
 
 
 def word_verdicts(

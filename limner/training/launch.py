@@ -14,6 +14,8 @@ from lightning_fabric import Fabric
 from limner.core.errors import CheckpointError, SettingsError
 from limner.core.recipes import flat_settings, load_recipe
 from limner.core.settings import Recipe
+from limner.training.choices import on_gpu
+from limner.training.memory import keep_memory
 
 MAY_CHANGE = {
     "steps",
@@ -76,9 +78,11 @@ def launch(recipe: Recipe) -> Fabric:
     settings = recipe.training
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise SettingsError("device is cuda, but PyTorch sees no GPU here: use --device cpu or auto")
-    accelerator = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
+    accelerator = "cuda" if on_gpu(recipe) else "cpu"
     if accelerator == "cuda" and settings.devices > torch.cuda.device_count():
         raise SettingsError(f"training.devices is {settings.devices}, but PyTorch sees {torch.cuda.device_count()} GPUs: lower it")
+    if accelerator == "cpu":
+        keep_memory()
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # its notices of what it starts are for developers
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

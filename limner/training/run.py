@@ -21,8 +21,10 @@ from limner.data.loader import Loader
 from limner.matching.model import MatchingModel
 from limner.matching.saving import save_matching
 from limner.model import Model, save_model
+from limner.nn.uncompiled import uncompiled
 from limner.training.card import matching_card, model_card
 from limner.training.checkpoints import Checkpoints
+from limner.training.choices import compile_networks, settled
 from limner.training.evaluation import make_evaluator
 from limner.training.launch import check_folder, is_first_process, launch
 from limner.training.log import RunLog
@@ -54,6 +56,7 @@ def train(recipe: Recipe, out: Path | str, *, resume: bool = False) -> RunResult
     for what cannot work, before anything is written, and CheckpointError where the end could not be saved.
     """
     out = Path(out)
+    recipe = settled(recipe, out if resume else None)
     if is_first_process(recipe):
         check_folder(recipe, out, resume)
     fabric = launch(recipe)
@@ -157,6 +160,8 @@ class Run:
 
     def _train(self, stage: Stage) -> bool:
         stage.method.begin(stage.phase)
+        if self.training.compile == "networks":
+            compile_networks(stage.method)
         self.turns = stage.turns(self.training, self.fabric, before=self.turns)
         if isinstance(stage.method, MatchingModel):
             stage.method.prepare(self.pictures)
@@ -237,7 +242,7 @@ class Run:
     def _painter(self) -> Iterator[Model]:
         """The model as it would be shared now. Training goes on as if nothing had been."""
         requires_grad = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
-        with painting(self.turns):
+        with uncompiled(), painting(self.turns):
             yield Model(self.method, self.encoder)
         for parameter in requires_grad:
             parameter.requires_grad_(True)

@@ -144,7 +144,7 @@ def test_the_word_level_discriminator_learns_and_teaches() -> None:
     updates, without = ([*one.training_step(batch, PROGRESS)] for one in (method, plain))
     judge, changed = method.discriminators[0], batch.counterfactual
     assert isinstance(judge, WordScaleDiscriminator) and judge.words is not None and changed is not None
-    regions = judge.look_at_regions(batch.image(16))
+    (regions,) = judge.look_at_regions(batch.image(16))
     own = judge.words(regions, *words_of(batch.text, slice(4)))
     others = judge.words(regions[2:], *words_of(batch.mismatched.text, slice(2, 4)))
     wrong = torch.cat([judge.words(regions[:2], *words_of(changed, slice(2))), others])

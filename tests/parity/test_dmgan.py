@@ -223,7 +223,9 @@ class Constant(nn.Module):
         return self.answer
 
 
-def test_the_generator_learns_alike(golden: Golden, method: DMGAN, monkeypatch: pytest.MonkeyPatch, authors_upsampling: None) -> None:
+def test_the_generator_learns_alike(
+    golden: Golden, method: DMGAN, monkeypatch: pytest.MonkeyPatch, authors_upsampling: None, authors_order: None
+) -> None:
     """The last turn of a whole training step, with stored noise and a matching model that gives the stored regions."""
     config, stored = golden.facts["config"], golden.facts["loss_values"]
     gammas = {"gamma_attention": config["GAMMA1"], "gamma_words": config["GAMMA2"], "gamma_pairs": config["GAMMA3"]}

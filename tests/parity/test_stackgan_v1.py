@@ -93,7 +93,7 @@ def answers(methods: dict[int, StackGAN], facts, arrays, mode: str) -> dict[str,
     return results
 
 
-def test_every_array(golden, tmp_path: Path, authors_upsampling: None) -> None:
+def test_every_array(golden, tmp_path: Path, authors_upsampling: None, authors_order: None) -> None:
     facts, arrays = golden
     computed: dict[str, Tensor] = {}
     for mode in ("eval", "train"):

@@ -219,7 +219,7 @@ def by_recipe(key: str, shape: list[int]) -> torch.Tensor:
     return torch.from_numpy(np.asarray(values, dtype=np.float32))
 
 
-def test_published_width(tmp_path: Path) -> None:
+def test_published_width(tmp_path: Path, authors_order: None) -> None:
     """The authors' whole layout: pictures of weights by a recipe, and the names, shapes and numbers of all parameters."""
     facts, arrays = stored("published_width.json")
     path = tmp_path / "netG_1.pth"

@@ -1,0 +1,46 @@
+"""Convolutions as a CPU computes them fastest."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+HEAVY = 1 << 20
+"""Weights from which on a convolution costs more for them than for its maps, if those are small."""
+FEW = 1024
+"""Places, over all rows of a batch, up to which maps are small beside so many weights."""
+
+
+class Convolution(nn.Conv2d):
+    """A convolution that is one matrix product where a CPU meets many weights and few places; else, and everywhere else, `Conv2d`'s.
+
+    oneDNN brings all weights and their gradients into an order of its own and back in every pass, which a product does not need. Deep in a
+    discriminator, 1024 to 2048 channels at 4 x 4 places of four pictures, all three passes together take 0.3 s of one core in place of 0.8.
+    The results agree to rounding. For `dilation` and `groups` of 1 and padding by zeros, which is all that Limner has.
+    """
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002  # the base class's name
+        (stride, _), padding = self.stride, self.padding
+        assert not isinstance(padding, str)
+        if weight.numel() >= HEAVY and is_small(input, weight, stride, padding[0]):
+            return as_product(input, weight, bias, stride, padding[0])
+        return super()._conv_forward(input, weight, bias)
+
+
+def is_small(x: Tensor, weight: Tensor, stride: int = 1, padding: int = 1) -> bool:
+    """Whether what a convolution makes of maps [B, C, H, W] on a CPU has few places."""
+    height, width = _sides(x, weight, stride, padding)
+    return x.device.type == "cpu" and len(x) * height * width <= FEW
+
+
+def as_product(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1, padding: int = 1) -> Tensor:
+    """The convolution of [B, C, H, W] with weights [E, C, k, k] as one product of matrices: [B, E, H', W']."""
+    patches = F.unfold(x, weight.shape[2], padding=padding, stride=stride)  # [B, C k k, places]
+    product = weight.flatten(1) @ patches.transpose(0, 1).flatten(1)  # [E, B places]
+    maps = product.view(len(weight), len(x), *_sides(x, weight, stride, padding)).transpose(0, 1).contiguous()
+    return maps if bias is None else maps + bias[:, None, None]
+
+
+def _sides(x: Tensor, weight: Tensor, stride: int, padding: int) -> tuple[int, int]:
+    height, width = ((side + 2 * padding - weight.shape[2]) // stride + 1 for side in x.shape[2:])
+    return height, width

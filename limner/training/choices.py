@@ -1,0 +1,54 @@
+"""What a recipe leaves to the device, chosen before a run begins and written into its recipe, so that a resumed run chooses the same."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from limner.core.errors import SettingsError
+from limner.core.method import Method
+from limner.core.recipes import load_recipe
+from limner.core.settings import Recipe
+from limner.text.encoder import TextEncoder
+
+
+def on_gpu(recipe: Recipe) -> bool:
+    """Whether a run of this recipe trains on a GPU."""
+    return recipe.training.device != "cpu" and torch.cuda.is_available()
+
+
+def settled(recipe: Recipe, before: Path | None) -> Recipe:
+    """The recipe with `auto` replaced by what this device has, or by what the run in the folder `before` has chosen when it began.
+
+    bfloat16 where a GPU computes with it; compiled networks on a GPU. On a CPU neither: few have the one, and the other has not paid there.
+    """
+    training = recipe.training
+    stored = load_recipe(before / "recipe.yaml").training if before is not None and (before / "recipe.yaml").is_file() else None
+    if training.precision == "auto":
+        has_bfloat16 = on_gpu(recipe) and torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = stored.precision if stored else "bf16-mixed" if has_bfloat16 else "32-true"
+        training = dataclasses.replace(training, precision=precision)
+    if training.compile == "auto":
+        compiled = stored.compile if stored else "networks" if on_gpu(recipe) and _can_compile() else "nothing"
+        training = dataclasses.replace(training, compile=compiled)
+    if training.compile == "networks" and not _can_compile():
+        raise SettingsError(f"training.compile wants PyTorch 2.6 or later, here is {torch.__version__}: give --training.compile nothing")
+    return dataclasses.replace(recipe, training=training)
+
+
+def _can_compile() -> bool:
+    return hasattr(torch.compiler, "set_stance")
+
+
+def compile_networks(method: Method) -> None:
+    """Let the method's networks, and those that its losses look through, be compiled when they are next called, one by one.
+
+    Their names in checkpoints and models stay what they are. A network that is called by its parts has its parts compiled.
+    """
+    wholes = [player.module for player in method.players().values()] + list(method.guides.values())
+    for module in [part for whole in wholes for part in (whole, *whole.children())]:
+        if module._compiled_call_impl is None and not isinstance(module, (TextEncoder, nn.ModuleList)):
+            module.compile()
