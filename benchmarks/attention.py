@@ -274,7 +274,8 @@ def profile(arguments: Arguments) -> None:
 
 def main(arguments: Arguments) -> None:
     if arguments.what == "profile":
-        return profile(arguments)
+        profile(arguments)
+        return
     sides = [Side(kind, arguments) for kind in ("published", "ours")]
     if arguments.what == "paint":
         for size in (1, 8):

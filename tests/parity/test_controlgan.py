@@ -326,7 +326,7 @@ def by_recipe(key: str, shape: list[int]) -> Tensor:
 
 
 @torch.no_grad()
-def test_published_width(golden: Golden, tmp_path: Path, authors_order: None) -> None:
+def test_published_width(golden: Golden, tmp_path: Path, authors_order: None, authors_upsampling: None) -> None:
     """The whole generator of the birds model, its weights by the recipe, and the discriminators' sizes."""
     whole = Golden("published_width.json")
     shapes = whole.facts["G_state_dict"]["keys_and_shapes"]

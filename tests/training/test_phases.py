@@ -98,8 +98,9 @@ class Grown(Method):
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    get = methods.get
+    get, names = methods.get, methods.names()
     monkeypatch.setattr(methods, "get", lambda name: Grown if name == "grown" else get(name))
+    monkeypatch.setattr(methods, "names", lambda: [*names, "grown"])
     monkeypatch.setattr(Grown, "stood_still", [])
 
 

@@ -73,8 +73,9 @@ class Plain(Method):
 
 
 def main(out: Path, name: str, processes: int, style_steps: int) -> None:
-    get = methods.get
+    get, names = methods.get, methods.names()
     methods.get = lambda wanted: Plain if wanted == "plain" else get(wanted)
+    methods.names = lambda: [*names, "plain"]
     recipe = Recipe(
         method=name,
         data="garden",
