@@ -23,7 +23,7 @@ PUBLIC_FLAGS = """
 --method.halve-every --method.epochs --method.batch-size
 --training.steps --training.epochs --training.minutes --training.images --training.batch-size --training.seed --training.device
 --training.devices --training.nodes
---training.precision --training.ema-half-life --training.log-every --training.sample-every --training.checkpoint-every
+--training.precision --training.compile --training.ema-half-life --training.log-every --training.sample-every --training.checkpoint-every
 --training.keep-checkpoints --training.tensorboard --training.no-tensorboard
 --data.flip --data.no-flip --data.garden-pictures --data.counterfactuals --data.trainval --data.no-trainval
 --text.encoder --text.standardize --text.no-standardize --text.width --text.steps --text.batch-size
