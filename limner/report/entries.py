@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import msgspec
 
 from limner import methods
 from limner.core.errors import SettingsError
-from limner.core.recipes import GROUPS, from_preset, load_recipe
+from limner.core.recipes import flat_settings, from_preset, load_recipe
 from limner.core.settings import Recipe
 from limner.matching.registry import is_matching
 from limner.metrics.protocol import Score, read_scores
@@ -21,7 +20,7 @@ from limner.model.folder import folder_of, read_config
 from limner.report.curves import read_log
 from limner.training.launch import MAY_CHANGE
 
-BUDGET = ("training.steps", "training.epochs", "training.minutes")
+BUDGET = ("training.steps", "training.epochs", "training.images", "training.minutes")
 """What decides how long a run trains: part of what it is, and not of its name unless two entries differ in nothing else."""
 NOT_COMPARED = {f"training.{name.replace('_', '-')}" for name in MAY_CHANGE | {"seed"}} - {*BUDGET}
 """Settings that leave a run's entry what it is: the seed, and what a resumed run may change."""
@@ -178,9 +177,5 @@ def _preset(recipe: Recipe) -> Recipe:
 
 def flat(recipe: Recipe) -> dict[str, Any]:
     """The settings that decide what a run learns, by their names on the command line."""
-    values: dict[str, Any] = {"method": recipe.method, "data": recipe.data, "preset": recipe.preset, "resolution": recipe.resolution}
-    for group, name in GROUPS.items():
-        if name != "evaluation":
-            own = dataclasses.asdict(getattr(recipe, group)).items()
-            values |= {f"{name}.{key.replace('_', '-')}": tuple(value) if isinstance(value, list) else value for key, value in own}
-    return {key: value for key, value in values.items() if key not in NOT_COMPARED}
+    values = {"preset": recipe.preset, **flat_settings(recipe)}
+    return {key: value for key, value in values.items() if key not in NOT_COMPARED and not key.startswith("evaluation.")}
