@@ -16,6 +16,7 @@ FLOORS = [
     {"text", "nn", "features"},
     {"data"},  # beside the three, but it may encode captions
     {"matching"},
+    {"games"},
     {"methods"},
     {"model"},
     {"metrics"},

@@ -18,64 +18,50 @@ All else, and what was never published, as in `limner.methods.attngan`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Adam, Conditions, Method, Painting, Phase, Player, Progress, Update
-from limner.core.noise import Noise, gaussian
-from limner.core.settings import FAST, Preset, above_zero, at_least
+from limner.core.method import Conditions, Painting, Phase, Update
+from limner.core.noise import Noise
+from limner.core.settings import FAST, Preset, at_least
 from limner.core.text import TextFeatures
 from limner.features.perceptual import PerceptualLoss
+from limner.games.attentive import AttentiveGame, AttentiveSettings
+from limner.games.tree import GUIDE, NormalizedTreeSettings, added, discriminator_name
 from limner.matching.damsm import DAMSM
-from limner.matching.guidance import as_seen, load_guide, matching_terms
+from limner.matching.guidance import as_seen, load_guide
 from limner.nn.attention import WordAttention
 from limner.nn.attentive import AttentiveNoise
 from limner.nn.channel_attention import ChannelAttention
 from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.nn.damsm import paired_word_scores
-from limner.nn.initialization import he_initialization, orthogonal_initialization
 from limner.nn.joint_losses import Mismatch, discriminator_update, fooling_loss
 from limner.nn.matching_aware import bce
 from limner.nn.stacked import to_picture
-from limner.nn.trees import FirstStage, NextStage, scales
+from limner.nn.trees import FirstStage, NextStage, ScaleDiscriminator
 from limner.nn.word_discriminator import WordScaleDiscriminator, word_verdicts
 
 NAME = "controlgan"
-MATCHING, PERCEPTUAL = "matching", "perceptual"
+PERCEPTUAL = "perceptual"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ControlGANSettings:
+class ControlGANSettings(AttentiveSettings, NormalizedTreeSettings):
     """Settings of ControlGAN; the defaults are those of the authors' birds model, with the paper's word-level discriminator."""
 
-    branches: int = 3
-    """Scales that are painted, the last at the full resolution and each before it at half of the next."""
     spatial_attention: bool = True
     """Let every place of later branches look at the words."""
     channel_attention: bool = True
     """Let every channel of later branches look at the words. Without either attention, they read the condition, as in StackGAN++."""
-    mixed_padding: bool = False
-    """Hide padding from the places as the authors' code does, which mixes the masks of a batch's captions."""
     padded_channels: bool = False
     """Hide no padding from the channels, as in the authors' code."""
-    noise_width: int = 100
-    """Numbers in the noise vector z."""
-    condition_width: int = 100
-    """Numbers in the condition that is drawn for a sentence."""
-    generator_channels: int = 32
-    """Channels of every branch's map."""
-    discriminator_channels: int = 64
-    """Channels of a discriminator's first map at 64 px and above; later ones double, down to 8 times as many at 4x4."""
-    residual_blocks: int = 2
-    """Residual blocks in each later branch."""
     unconditional_loss: bool = True
     """Ask discriminators also if a picture looks real, whatever it should match."""
     word_discriminator: Literal["learned", "inert", "none"] = "learned"
@@ -85,8 +71,6 @@ class ControlGANSettings:
     """Weight of the word-level loss in the discriminators: half the sum over matching and mismatched captions."""
     word_fooling_weight: float = 1.0
     """Weight of the word-level loss in the generator, where it is learned."""
-    divergence_weight: float = 1.0
-    """Weight of the KL term that keeps the conditions of a sentence spread like standard normal noise."""
     perceptual: float = 1.0
     """Weight of the perceptual loss between pictures and the real ones of their captions; 0 trains without, and needs no network."""
     perceptual_network: str = "vgg16"
@@ -96,51 +80,15 @@ class ControlGANSettings:
     perceptual_share: bool = False
     """Divide the perceptual loss by the mean square of the real pictures' features, which makes one weight fit every network, and prepare
     pictures as the network was trained; without, as in the authors' code."""
-    matching: str | None = None
-    """Run or model folder of a trained `damsm`, which judges by words and sentence if the final pictures fit their captions. Without one
-    that term is left out."""
-    matching_weight: float | None = None
-    """Weight of that term; by default the 5 of the authors' birds (their 50 for COCO) with a matching model, and 0 without."""
     mismatch: Mismatch = "shift"
     """What a mismatched pair is: a picture with the sentence of the batch's next one, as in the authors' code; or what is exchanged for
     one of elsewhere, of another class where classes are known: the picture or the caption. Words are always those of elsewhere."""
-    counterfactual: float = 0.0
-    """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; 0 as published."""
-    gradient_penalty: float = 0.0
-    """Weight of R1, which keeps discriminators smooth around real pictures (Mescheder et al., ICML 2018); 0 as published."""
-    penalty_every: int = 8
-    """Steps between two gradient penalties, each that many times as heavy (Karras et al., CVPR 2020)."""
-    discriminator_normalization: bool = True
-    """Batch normalisation in discriminators, as published; without it, their convolutions have biases and start as He et al. advise."""
-    learning_rate: float = 2e-4
-    """Learning rate of all players' Adam."""
-    beta1: float = 0.5
-    """First-moment decay of all players' Adam."""
-    epochs: float = 600.0
-    """Passes over the training pictures."""
     batch_size: int = 8
     """Pictures a step, over all processes."""
 
     def __post_init__(self) -> None:
-        at_least(self, "method", 1, "branches", "noise_width", "condition_width", "generator_channels", "discriminator_channels")
-        at_least(self, "method", 1, "penalty_every")
-        at_least(self, "method", 2, "batch_size")
-        at_least(self, "method", 0, "residual_blocks", "divergence_weight", "matching_weight", "gradient_penalty", "perceptual")
-        at_least(self, "method", 0, "word_weight", "word_fooling_weight")
-        above_zero(self, "method", "learning_rate", "epochs")
-        if not 0.0 <= self.counterfactual <= 1.0:
-            raise SettingsError(f"method.counterfactual is {self.counterfactual}, but must lie between 0 and 1")
-        if self.matching_weight and self.matching is None:
-            raise SettingsError(
-                f"method.matching-weight is {self.matching_weight} with no matching model: give --method.matching the run of a damsm"
-            )
-        if self.gradient_penalty and self.discriminator_normalization:
-            raise SettingsError("method.gradient-penalty wants each picture judged by itself: add --method.no-discriminator-normalization")
-
-    @property
-    def guidance(self) -> float:
-        """`matching_weight`, resolved."""
-        return (0.0 if self.matching is None else 5.0) if self.matching_weight is None else self.matching_weight
+        super().__post_init__()
+        at_least(self, "method", 0, "perceptual", "word_weight", "word_fooling_weight")
 
     @property
     def reads_words(self) -> bool:
@@ -148,7 +96,7 @@ class ControlGANSettings:
         return (self.spatial_attention or self.channel_attention) and self.branches > 1
 
 
-class ControlGAN(Method):
+class ControlGAN(AttentiveGame):
     """The tree that attends by places and channels, and discriminators that are asked by sentence and by words."""
 
     Settings = ControlGANSettings
@@ -192,15 +140,9 @@ class ControlGAN(Method):
     settings: ControlGANSettings
 
     def __init__(self, settings: ControlGANSettings, conditions: Conditions) -> None:
-        super().__init__(settings, conditions)
-        self.sides = scales(conditions.resolution, settings.branches, NAME)
-        """Sides of the pictures that are painted, coarse to fine."""
-        self.asks_words = settings.word_discriminator == "learned"
-        if (settings.reads_words or self.asks_words) and conditions.word_width is None:
-            raise SettingsError(
-                f"{NAME} reads words, which this text encoder does not give: give --text.encoder a damsm run or another that does, or "
-                "--method.no-spatial-attention --method.no-channel-attention --method.word-discriminator none"
-            )
+        asks_words = settings.word_discriminator == "learned"
+        without = "--method.no-spatial-attention --method.no-channel-attention --method.word-discriminator none"
+        super().__init__(settings, conditions, NAME, words=settings.reads_words or asks_words, without=without)
         self.generator = Generator(settings, conditions, self.sides)
         normalize = settings.discriminator_normalization
         self.discriminators = nn.ModuleList(
@@ -210,59 +152,26 @@ class ControlGAN(Method):
                 conditions.sentence_width,
                 unconditional=settings.unconditional_loss,
                 normalize=normalize,
-                word_width=conditions.word_width if self.asks_words else None,
+                word_width=conditions.word_width if asks_words else None,
             )
             for side in self.sides
         )
-        self.generator.apply(orthogonal_initialization)
-        self.discriminators.apply(orthogonal_initialization if normalize else he_initialization)
-
-    def players(self) -> dict[str, Player]:
-        optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
-        judges = {
-            discriminator_name(side): Player(module=judge, optimizer=optimizer)
-            for side, judge in zip(self.sides, self.discriminators, strict=True)
-        }
-        return judges | {"generator": Player(module=self.generator, optimizer=optimizer, averaged=True)}
-
-    def phases(self) -> list[Phase]:
-        settings = self.settings
-        return [
-            Phase(
-                name="gan",
-                resolution=self.conditions.resolution,
-                batch_size=settings.batch_size,
-                epochs=settings.epochs,
-                counterfactual=settings.counterfactual > 0,
-                words=settings.reads_words or self.asks_words,
-            )
-        ]
+        self.begin_weights(normalized=normalize)
 
     def begin(self, phase: Phase) -> None:
         settings = self.settings
-        inert = settings.word_discriminator == "inert"
-        if inert and settings.matching is None:
+        if settings.word_discriminator == "inert" and settings.matching is None:
             raise SettingsError("the inert word loss is a matching model's: give --method.matching, or --method.word-discriminator none")
-        if settings.matching is not None and (settings.guidance or inert) and MATCHING not in self.guides:
-            self.guide(MATCHING, load_guide(settings.matching))
+        if settings.word_discriminator == "inert" and settings.matching is not None and GUIDE not in self.guides:
+            self.guide(GUIDE, load_guide(settings.matching))
+        super().begin(phase)
         if settings.perceptual and PERCEPTUAL not in self.guides:
             loss = PerceptualLoss(settings.perceptual_network, settings.perceptual_stage, plain=not settings.perceptual_share)
             self.guide(PERCEPTUAL, loss)
 
-    def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
-        """One turn of each discriminator and one of the generator, all with the same pictures."""
-        settings = self.settings
-        noise = self.noise(batch, "generator")
-        condition = self.generator.condition(batch.text.sentence)
-        fakes, _, _ = self.generator(noise, condition, batch.text)  # [B, 3, r, r] for each side r
-        due = progress.step % settings.penalty_every == 0
-        for judge, fake in zip(self.discriminators, fakes, strict=True):
-            assert isinstance(judge, WordScaleDiscriminator)
-            yield self.discriminator_update(judge, batch, fake, settings.gradient_penalty * settings.penalty_every if due else 0.0)
-        yield self._generator_update(batch, fakes, condition)
-
-    def discriminator_update(self, judge: WordScaleDiscriminator, batch: Batch, fake: Tensor, penalty: float = 0.0) -> Update:
+    def discriminator_update(self, judge: ScaleDiscriminator, batch: Batch, fake: Tensor, penalty: float = 0.0) -> Update:
         """One scale's turn against generated pictures [B, 3, r, r]: AttnGAN's losses, and if the words of captions are in real pictures."""
+        assert isinstance(judge, WordScaleDiscriminator)
         settings, pictures = self.settings, batch.image(fake.shape[-1])
         regions, painted = judge.look_at_regions(pictures, fake.detach())
         update = discriminator_update(
@@ -284,21 +193,21 @@ class ControlGAN(Method):
             return update
         loss = (bce(own, 1.0) + bce(wrong, 0.0)) / 2.0
         metrics = {"words_real": own.detach().sigmoid().mean(), "words_mismatched": wrong.detach().sigmoid().mean()}
-        return replace(update, loss=update.loss + settings.word_weight * loss, metrics={**update.metrics, **metrics})
+        return added(update, settings.word_weight * loss, metrics)
 
     @torch.no_grad()
     def _inert_verdicts(self, pictures: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """What the authors' code has in place of a word-level discriminator's verdicts: a frozen matching model's scores, as logits."""
-        guide = self.guides[MATCHING]
+        guide = self.guides[GUIDE]
         assert isinstance(guide, DAMSM)
         regions, _ = guide.picture_side(as_seen(guide, pictures))
         return word_verdicts(partial(paired_word_scores, gammas=guide.gammas), regions, batch, encoder=guide.encoder)
 
-    def _generator_update(self, batch: Batch, fakes: Sequence[Tensor], condition: GaussianCondition) -> Update:
-        """All scales' fooling losses by sentence and by words, the perceptual loss, a matching model's verdict, and the KL term."""
+    def fooling(self, batch: Batch, fakes: Sequence[Tensor]) -> Update:
+        """All scales' losses by sentence and by words."""
         settings, text = self.settings, batch.text
         fooling, by_words = [], []
-        for judge, fake in zip(self.discriminators, fakes, strict=True):
+        for judge, fake in zip(self.judges(), fakes, strict=True):
             assert isinstance(judge, WordScaleDiscriminator)
             (regions,) = judge.look_at_regions(fake)
             (code,) = judge.look_on(regions)
@@ -306,28 +215,24 @@ class ControlGAN(Method):
             if judge.words is not None and settings.word_fooling_weight:
                 assert text.words is not None and text.mask is not None
                 by_words.append(bce(judge.words(regions, text.words, text.mask), 1.0))
-        divergence = condition.divergence()
         loss = torch.stack(fooling).sum()
-        metrics = {"fooling": loss.detach(), "divergence": divergence.detach()}
-        loss = loss + settings.divergence_weight * divergence
-        if by_words:
-            words = torch.stack(by_words).sum()
-            loss, metrics["fooling_words"] = loss + settings.word_fooling_weight * words, words.detach()
-        if PERCEPTUAL in self.guides:
-            compare = self.guides[PERCEPTUAL]
-            difference = torch.stack([compare(fake, batch.image(fake.shape[-1])) for fake in fakes]).mean()
-            loss, metrics["perceptual"] = loss + settings.perceptual * difference, difference.detach()
-        if MATCHING in self.guides and settings.guidance:
-            guide = self.guides[MATCHING]
-            assert isinstance(guide, DAMSM)
-            terms, found = matching_terms(guide, fakes[-1], [own[0] for own in batch.captions], batch.classes)
-            loss = loss + settings.guidance * torch.stack(list(terms.values())).sum()
-            metrics |= {f"matching_{name}": value.detach() for name, value in terms.items()} | found
-        return Update("generator", loss, metrics)
+        update = Update("generator", loss, {"fooling": loss.detach()})
+        if not by_words:
+            return update
+        words = torch.stack(by_words).sum()
+        return added(update, settings.word_fooling_weight * words, {"fooling_words": words.detach()})
 
-    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> AttentiveNoise:
-        z = gaussian((self.settings.noise_width,), seed, samples, stream)
-        return AttentiveNoise(z, gaussian((self.settings.condition_width,), seed, samples, f"{stream} condition"))
+    def generator_update(self, batch: Batch, fakes: Sequence[Tensor], condition: GaussianCondition) -> Update:
+        """As in AttnGAN, and the perceptual loss of every scale against the real picture."""
+        update = super().generator_update(batch, fakes, condition)
+        if PERCEPTUAL not in self.guides:
+            return update
+        compare = self.guides[PERCEPTUAL]
+        difference = torch.stack([compare(fake, batch.image(fake.shape[-1])) for fake in fakes]).mean()
+        return added(update, self.settings.perceptual * difference, {"perceptual": difference.detach()})
+
+    def matched(self, update: Update, batch: Batch, pictures: Tensor) -> Update:
+        return super().matched(update, batch, pictures) if self.settings.guidance else update  # the inert word loss has a guide, too
 
     def paint(self, text: TextFeatures, noise: Noise) -> Painting:
         """With `extras` "attention-S", [B, T, S, S], how much each place of the map of side S looked at each word, to paint 2 S; and
@@ -337,12 +242,6 @@ class ControlGAN(Method):
         extras = {f"attention-{maps.shape[-1]}": maps for maps in attention}
         extras |= {f"channels-{side}": found for side, found in zip(self.sides, channels, strict=False)}
         return Painting(images, tuple(stages), extras)
-
-    def look(self, pictures: Tensor) -> Tensor:
-        """The last discriminator's 4x4 code, place by place: [B, 128 D]."""
-        judge = self.discriminators[-1]
-        assert isinstance(judge, WordScaleDiscriminator)
-        return judge.look(pictures).flatten(1)
 
 
 class Generator(nn.Module):
@@ -388,8 +287,3 @@ class Generator(nn.Module):
             hidden = stage(torch.cat(beside, dim=1), None if len(beside) > 1 else drawn)
             maps.append(hidden)
         return tuple(picture(hidden) for picture, hidden in zip(self.pictures, maps, strict=True)), places, channels
-
-
-def discriminator_name(side: int) -> str:
-    """The player that judges pictures of this side."""
-    return f"discriminator-{side}"

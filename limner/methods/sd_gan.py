@@ -32,32 +32,27 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Adam, Conditions, Method, Painting, Phase, Player, Progress, Update
+from limner.core.method import Conditions, Painting, Progress, Update
 from limner.core.noise import Noise, gaussian
-from limner.core.settings import Preset, above_zero, at_least
+from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
-from limner.matching.damsm import DAMSM
-from limner.matching.guidance import load_guide, matching_terms
-from limner.nn.initialization import he_initialization, orthogonal_initialization
-from limner.nn.joint_losses import Mismatch, discriminator_loss, fooling_loss, mismatched_pairs
+from limner.games.tree import NormalizedTreeSettings, TreeGame, discriminator_name
+from limner.nn.joint_losses import discriminator_loss, fooling_loss, mismatched_pairs
 from limner.nn.layout import for_convolutions
 from limner.nn.penalties import zero_centred_penalty
 from limner.nn.semantic_normalization import SemanticNormalization, SemanticUpsampling
 from limner.nn.stacked import FIRST_SIDE, Residual, doublings, to_picture
-from limner.nn.trees import SMALLEST, ScaleDiscriminator, scales
+from limner.nn.trees import SMALLEST, ScaleDiscriminator
 
 NAME = "sd-gan"
-GUIDE = "matching"
 STREAMS = ("generator", "generator second")
 """Of the noise of each branch."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SDGANSettings:
+class SDGANSettings(NormalizedTreeSettings):
     """Settings of SD-GAN; the defaults are the paper's where they are known, and else AttnGAN's for birds."""
 
-    branches: int = 3
-    """Scales that are painted, the last at the full resolution and each before it at half of the next."""
     contrastive_weight: float = 1.0
     """Weight of the contrastive loss of two captions; with 0 there is one caption a picture, as in the paper's ablation."""
     tolerance: float = 0.1
@@ -70,63 +65,18 @@ class SDGANSettings:
     """Let the sentence scale and shift the maps; without either level, batch normalisation is plain."""
     word_level: bool = True
     """Let the words scale and shift each place of the maps."""
-    noise_width: int = 100
-    """Numbers in the noise vector z."""
-    generator_channels: int = 32
-    """Channels of every branch's map."""
-    discriminator_channels: int = 64
-    """Channels of a discriminator's first map at 64 px and above; later ones double, down to 8 times as many at 4x4."""
-    residual_blocks: int = 2
-    """Residual blocks in each later branch."""
-    matching: str | None = None
-    """Run or model folder of a trained `damsm`, which judges by words and sentence if the final pictures fit their captions. Without one
-    that term is left out."""
-    matching_weight: float | None = None
-    """Weight of that term; by default AttnGAN's 5 with a matching model, and 0 without."""
-    mismatch: Mismatch = "shift"
-    """What a mismatched pair is: a picture with the sentence of the batch's next one, as in AttnGAN's code; or what is exchanged for one
-    of elsewhere, of another class where classes are known: the picture or the caption."""
-    counterfactual: float = 0.0
-    """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; 0 as published."""
-    gradient_penalty: float = 0.0
-    """Weight of R1, which keeps discriminators smooth around real pictures (Mescheder et al., ICML 2018); 0 as published."""
-    penalty_every: int = 8
-    """Steps between two gradient penalties, each that many times as heavy (Karras et al., CVPR 2020)."""
-    discriminator_normalization: bool = True
-    """Batch normalisation in discriminators; without it, their convolutions have biases and start as He et al. advise."""
-    learning_rate: float = 2e-4
-    """Learning rate of all players' Adam."""
-    beta1: float = 0.5
-    """First-moment decay of all players' Adam."""
-    epochs: float = 600.0
-    """Passes over the training pictures."""
     batch_size: int = 20
     """Pictures a step, over all processes; two captions of each are painted."""
 
     def __post_init__(self) -> None:
-        at_least(self, "method", 1, "branches", "feature_width", "noise_width", "generator_channels", "discriminator_channels")
-        at_least(self, "method", 1, "penalty_every")
-        at_least(self, "method", 2, "batch_size")
-        at_least(self, "method", 0, "contrastive_weight", "tolerance", "residual_blocks", "matching_weight", "gradient_penalty")
-        above_zero(self, "method", "learning_rate", "epochs")
+        super().__post_init__()
+        at_least(self, "method", 1, "feature_width")
+        at_least(self, "method", 0, "contrastive_weight", "tolerance")
         if not self.tolerance < self.margin <= 2.0:
             raise SettingsError(
                 f"method.margin is {self.margin}, but must lie above method.tolerance, {self.tolerance}, and be at most 2: "
                 "features lie on a sphere of radius 1"
             )
-        if not 0.0 <= self.counterfactual <= 1.0:
-            raise SettingsError(f"method.counterfactual is {self.counterfactual}, but must lie between 0 and 1")
-        if self.matching_weight and self.matching is None:
-            raise SettingsError(
-                f"method.matching-weight is {self.matching_weight} with no matching model: give --method.matching the run of a damsm"
-            )
-        if self.gradient_penalty and self.discriminator_normalization:
-            raise SettingsError("method.gradient-penalty wants each picture judged by itself: add --method.no-discriminator-normalization")
-
-    @property
-    def guidance(self) -> float:
-        """`matching_weight`, resolved."""
-        return (0.0 if self.matching is None else 5.0) if self.matching_weight is None else self.matching_weight
 
     @property
     def captions(self) -> int:
@@ -141,7 +91,7 @@ class SDGANNoise(Noise):
     z: Tensor
 
 
-class SDGAN(Method):
+class SDGAN(TreeGame):
     """The semantic tree and its Siamese discriminators, under the joint losses and the contrastive one."""
 
     Settings = SDGANSettings
@@ -176,47 +126,14 @@ class SDGAN(Method):
     settings: SDGANSettings
 
     def __init__(self, settings: SDGANSettings, conditions: Conditions) -> None:
-        super().__init__(settings, conditions)
-        self.sides = scales(conditions.resolution, settings.branches, NAME)
-        """Sides of the pictures that are painted, coarse to fine."""
-        if settings.word_level and conditions.word_width is None:
-            raise SettingsError(
-                f"{NAME} reads words, which this text encoder does not give: give --text.encoder a damsm run or another that does, "
-                "or --method.no-word-level"
-            )
+        super().__init__(settings, conditions, NAME, words=settings.word_level, without="--method.no-word-level")
+        self.captions = settings.captions
         self.generator = Generator(settings, conditions, self.sides)
         self.discriminators = nn.ModuleList(SiameseDiscriminator(settings, side, conditions.sentence_width) for side in self.sides)
-        self.generator.apply(orthogonal_initialization)
+        self.begin_weights(normalized=settings.discriminator_normalization)
         for layer in self.generator.modules():
             if isinstance(layer, SemanticNormalization):
                 layer.begin_plain()
-        self.discriminators.apply(orthogonal_initialization if settings.discriminator_normalization else he_initialization)
-
-    def players(self) -> dict[str, Player]:
-        optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
-        judges = {
-            discriminator_name(side): Player(module=judge, optimizer=optimizer)
-            for side, judge in zip(self.sides, self.discriminators, strict=True)
-        }
-        return judges | {"generator": Player(module=self.generator, optimizer=optimizer, averaged=True)}
-
-    def phases(self) -> list[Phase]:
-        settings = self.settings
-        return [
-            Phase(
-                name="gan",
-                resolution=self.conditions.resolution,
-                batch_size=settings.batch_size,
-                epochs=settings.epochs,
-                captions=settings.captions,
-                counterfactual=settings.counterfactual > 0,
-                words=settings.word_level,
-            )
-        ]
-
-    def begin(self, phase: Phase) -> None:
-        if self.settings.matching is not None and self.settings.guidance and GUIDE not in self.guides:
-            self.guide(GUIDE, load_guide(self.settings.matching))
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         """One turn of each discriminator and one of the generator, all with the same pictures: both branches of the Siamese pair at once,
@@ -225,17 +142,10 @@ class SDGAN(Method):
         text = TextFeatures.cat(batch.texts[: settings.captions])  # K B rows
         z = torch.cat([self.noise(batch, stream).z for stream in STREAMS[: settings.captions]])
         fakes, _ = self.generator(z, text)  # [K B, 3, r, r] for each side r
-        due = progress.step % settings.penalty_every == 0
-        penalty = settings.gradient_penalty * settings.penalty_every if due else 0.0
         for judge, fake in zip(self.judges(), fakes, strict=True):
-            yield self._discriminator_update(judge, batch, fake.detach(), text.sentence, penalty)
-        yield self._generator_update(batch, fakes, text.sentence)
-
-    def judges(self) -> Iterator[SiameseDiscriminator]:
-        """Each scale's discriminator, coarse to fine."""
-        for judge in self.discriminators:
             assert isinstance(judge, SiameseDiscriminator)
-            yield judge
+            yield self._discriminator_update(judge, batch, fake.detach(), text.sentence, self.penalty(progress))
+        yield self._generator_update(batch, fakes, text.sentence)
 
     def _discriminator_update(self, judge: SiameseDiscriminator, batch: Batch, fake: Tensor, sentence: Tensor, penalty: float) -> Update:
         """A real picture is looked at once, and matched with all its captions; mismatched pairs have the first captions alone.
@@ -290,6 +200,7 @@ class SDGAN(Method):
         fooling, contrasts = [], []
         metrics: dict[str, Tensor] = {}
         for judge, fake in zip(self.judges(), fakes, strict=True):
+            assert isinstance(judge, SiameseDiscriminator)
             code = judge.look(fake)
             fooling.append(fooling_loss(judge.match(code, sentence), judge.judge(code)))
             if settings.contrastive_weight:
@@ -299,22 +210,13 @@ class SDGAN(Method):
         metrics["fooling"] = loss.detach()
         if contrasts:
             loss = loss + settings.contrastive_weight * torch.stack(contrasts).sum()
-        if GUIDE in self.guides:
-            terms, found = self._matching_terms(batch, fakes[-1])
-            loss = loss + settings.guidance * torch.stack(list(terms.values())).sum()
-            metrics |= {f"matching_{name}": value.detach() for name, value in terms.items()} | found
-        return Update("generator", loss, metrics)
+        return self.matched(Update("generator", loss, metrics), batch, fakes[-1])
 
-    def _matching_terms(self, batch: Batch, pictures: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def matching_terms(self, batch: Batch, pictures: Tensor, caption: int = 0) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Means over the branches, which are judged one by one: a picture's second caption is no wrong answer for its first."""
-        guide, branches = self.guides[GUIDE], self.settings.captions
-        assert isinstance(guide, DAMSM)
-        both = [
-            matching_terms(guide, part, [own[branch] for own in batch.captions], batch.classes)
-            for branch, part in enumerate(pictures.chunk(branches))
-        ]
+        branches = [super(SDGAN, self).matching_terms(batch, part, place) for place, part in enumerate(pictures.chunk(self.captions))]
         terms, found = (
-            {name: torch.stack([value[name] for value in values]).mean(0) for name in values[0]} for values in zip(*both, strict=True)
+            {name: torch.stack([value[name] for value in values]).mean(0) for name in values[0]} for values in zip(*branches, strict=True)
         )
         return terms, found
 
@@ -326,12 +228,6 @@ class SDGAN(Method):
         assert isinstance(noise, SDGANNoise)
         (*stages, images), attention = self.generator(noise.z, text)
         return Painting(images, tuple(stages), {f"attention-{maps.shape[-1]}": maps for maps in attention})
-
-    def look(self, pictures: Tensor) -> Tensor:
-        """The last discriminator's 4x4 code, place by place: [B, 128 D]."""
-        judge = self.discriminators[-1]
-        assert isinstance(judge, ScaleDiscriminator)
-        return judge.look(pictures).flatten(1)
 
 
 class Generator(nn.Module):
@@ -392,8 +288,3 @@ def contrastive_loss(same: Tensor, different: Tensor, *, tolerance: float, margi
     same, different: distances d of such pairs, [B] each. tolerance: alpha. margin: epsilon.
     """
     return 0.5 * torch.cat([same.clamp_min(tolerance).square(), (margin - different).clamp_min(0.0).square()]).mean()
-
-
-def discriminator_name(side: int) -> str:
-    """The player that judges pictures of this side."""
-    return f"discriminator-{side}"

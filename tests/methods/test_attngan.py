@@ -18,10 +18,11 @@ from limner.core.method import Conditions, Progress
 from limner.core.recipes import from_preset
 from limner.core.settings import Recipe
 from limner.core.text import TextFeatures
+from limner.games.tree import GUIDE
 from limner.matching.damsm import DAMSM, TRAINED, DAMSMSettings
 from limner.matching.guidance import as_seen
 from limner.matching.saving import save_matching
-from limner.methods.attngan import GUIDE, AttnGAN, AttnGANSettings
+from limner.methods.attngan import AttnGAN, AttnGANSettings
 from limner.model import load
 from limner.nn.penalties import zero_centred_penalty
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary

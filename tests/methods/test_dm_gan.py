@@ -19,9 +19,10 @@ from limner.core.method import Conditions, Progress
 from limner.core.recipes import from_preset
 from limner.core.settings import Recipe
 from limner.core.text import TextFeatures
+from limner.games.tree import GUIDE
 from limner.matching.damsm import DAMSM, TRAINED, DAMSMSettings
 from limner.matching.saving import save_matching
-from limner.methods.dm_gan import DMGAN, GUIDE, DMGANSettings
+from limner.methods.dm_gan import DMGAN, DMGANSettings
 from limner.model import load
 from limner.nn.memory import after_response
 from limner.nn.spectral import SpectralConv2d

@@ -21,10 +21,11 @@ from limner.cli.main import main
 from limner.core.batch import Batch
 from limner.core.method import Conditions, Progress
 from limner.core.text import TextFeatures
+from limner.games.tree import GUIDE
 from limner.interop.attngan import import_attngan, read_attngan
 from limner.interop.networks import load_networks
 from limner.matching.damsm import DAMSM, TRAINED, DAMSMSettings
-from limner.methods.attngan import GUIDE, AttnGAN
+from limner.methods.attngan import AttnGAN
 from limner.model import load
 from limner.nn.attentive import AttentiveNoise
 from limner.nn.joint_losses import discriminator_update

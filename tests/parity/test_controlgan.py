@@ -20,10 +20,11 @@ from limner.core.batch import Batch
 from limner.core.method import Conditions, Progress
 from limner.core.text import TextFeatures
 from limner.features.perceptual import PerceptualLoss
+from limner.games.tree import GUIDE
 from limner.interop.controlgan import import_controlgan, read_controlgan
 from limner.interop.networks import load_networks
 from limner.matching.damsm import DAMSM, TRAINED, DAMSMSettings
-from limner.methods.controlgan import MATCHING, PERCEPTUAL, ControlGAN
+from limner.methods.controlgan import PERCEPTUAL, ControlGAN
 from limner.nn.attentive import AttentiveNoise
 from limner.nn.damsm import Gammas, attend, paired_word_scores, sentence_loss, words_loss
 from limner.nn.matching_aware import bce
@@ -241,7 +242,7 @@ def guided(method: ControlGAN, golden: Golden, batch: Batch) -> ControlGAN:
     guide.encoder, guide.picture_side = Reader(batch), Constant((golden["img_features"].flatten(2), golden["cnn_code"]))
     given = {"matching": "given", "matching_weight": config["LAMBDA"], "word_discriminator": "inert"}
     method.settings = type(method.settings)(**{**vars(method.settings), **given})
-    method.guide(MATCHING, guide)
+    method.guide(GUIDE, guide)
     perceptual = PerceptualLoss("garden", "layer2", plain=not method.settings.perceptual_share)
     perceptual.network = Pooled()  # type: ignore[assignment]
     method.guide(PERCEPTUAL, perceptual)

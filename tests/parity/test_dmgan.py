@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from limner.core.batch import Batch
 from limner.core.method import Conditions, Progress
 from limner.core.text import TextFeatures
+from limner.games.tree import GUIDE
 from limner.interop.dm_gan import import_dm_gan, read_dm_gan
 from limner.interop.networks import load_networks
 from limner.matching.damsm import DAMSM, TRAINED, DAMSMSettings
-from limner.methods.dm_gan import DMGAN, GUIDE
+from limner.methods.dm_gan import DMGAN
 from limner.nn.attentive import AttentiveNoise
 from limner.nn.damsm import Gammas, attend, sentence_loss, words_loss
 from limner.nn.joint_losses import discriminator_update
