@@ -155,9 +155,9 @@ class ACGAN(Method):
                 "dropout": 0.0,
                 "counterfactual": 0.75,
                 "gradient_penalty": 1.0,
-                "learning_rate": 8e-4,
-                "beta1": 0.0,
-                "batch_size": 16,
+                "learning_rate": 4e-4,
+                "steps": 25_000,
+                "batch_size": 32,
             },
         ),
     }
