@@ -9,6 +9,8 @@ file follows that code (github.com/taoxugit/AttnGAN, commit 0d000e6) where paper
 - the weights of the losses' terms, and a mismatched pair where the paper has none (`limner.nn.joint_losses`);
 - the KL term is a mean over numbers where the paper sums.
 
+Networks and settings are here; the step and its losses, which others play after it, in `limner.games.attentive`.
+
 Other than in the code: a place never sees the padding of its caption (theirs mixes the batch's masks: `mixed_padding`); the running
 average takes in the batch statistics too, which theirs leaves out; captions need no order by length. Never published: final sizes other
 than 256 px, mismatched pairs from elsewhere than the batch, discriminators without normalisation, and what later branches read where
