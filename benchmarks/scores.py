@@ -50,7 +50,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def speed(count: int) -> None:
-    model, network = limner.load("garden"), load_feature_network("garden")
+    model, network = limner.load("garden-fast"), load_feature_network("garden")
     pictures = GardenPictures(Garden("test", resolution=model.resolution))
     training = GardenPictures(Garden("train", length=TRAINING_PICTURES, resolution=model.resolution))
     for source in (pictures, training):
