@@ -203,7 +203,7 @@ def test_from_the_command_line_to_a_generator(tmp_path: Path, capsys: pytest.Cap
     assert model.embed_stored(pictures, np.arange(5)).shape == (5, 12)
 
     painted = f"train gan-cls --data garden --data.garden-pictures 64 --resolution 16 --steps 2 --text.encoder {run} --text.standardize"
-    small = "--method.generator-channels 4 --method.discriminator-channels 4 --device cpu --evaluation.every 0.5 --evaluation.count 20"
+    small = "--method.generator-channels 4 --method.discriminator-channels 4 --device cpu --evaluation.every 0.25 --evaluation.count 20"
     assert main([*painted.split(), *small.split(), "--out", str(tmp_path / "gan")]) == 0
     log = [json.loads(line) for line in (tmp_path / "gan/log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in log if "evaluation/fid" in line] == [1, 2]
