@@ -17,7 +17,10 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from tyro.conf import Positional
 
-from limner.report.curves import read_log
+from limner.report.entries import read_contender
+from limner.report.plots import AXES, course
+
+MINUTES = AXES[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +40,7 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     lines: dict[str, list[tuple[list[float], list[float]]]] = {}
     for run in arguments.runs:
-        points = course(run, f"evaluation/{arguments.figure}")
+        points = course(read_contender(run), f"evaluation/{arguments.figure}", MINUTES)
         if points:
             name = re.sub(r"-seed\d+$", "", run.name)
             lines.setdefault(name, []).append(([minutes for minutes, _ in points], [value for _, value in points]))
@@ -56,20 +59,6 @@ def main(arguments: Arguments) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         figure.legend(loc="outside right upper", frameon=False)
         figure.savefig(arguments.out, metadata={"Date": None} if arguments.out.suffix == ".svg" else None)
-
-
-def course(run: Path, figure: str) -> list[tuple[float, float]]:
-    """(minutes, value) along all phases of a run."""
-    points = []
-    before = last = 0.0
-    phase = None
-    for line in read_log(run / "log.jsonl"):
-        if line["phase"] != phase:
-            before, phase = before + last, line["phase"]
-        last = float(line["seconds"])
-        if figure in line:
-            points.append(((before + last) / 60, float(line[figure])))
-    return points
 
 
 if __name__ == "__main__":

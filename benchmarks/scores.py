@@ -1,6 +1,6 @@
 """What an evaluation costs beside the painting and looking that it cannot do without, and whether it tells good generators from bad ones.
 
-    python benchmarks/scores.py speed                  # every metric on 10,000 pictures of the shipped garden model
+    python benchmarks/scores.py speed                  # every metric on 10,000 pictures of the shipped `garden-fast`
     python benchmarks/scores.py speed --count 2000
     python benchmarks/scores.py known                  # the table of docs/scores.md: generators whose right scores are known
 

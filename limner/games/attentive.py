@@ -17,11 +17,11 @@ from limner.core.method import Painting, Progress, Update
 from limner.core.noise import Noise, gaussian
 from limner.core.settings import at_least
 from limner.core.text import TextFeatures
-from limner.games.tree import TreeGame, TreeSettings, added, discriminator_name
+from limner.games.tree import TreeGame, TreeSettings, added
 from limner.nn.attentive import AttentiveNoise
 from limner.nn.conditioning import GaussianCondition
 from limner.nn.joint_losses import discriminator_update, generator_loss
-from limner.nn.trees import ScaleDiscriminator
+from limner.nn.trees import ScaleDiscriminator, discriminator_name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from limner.matching.damsm import DAMSM
 from limner.matching.guidance import load_guide, matching_terms
 from limner.nn.initialization import he_initialization, orthogonal_initialization
 from limner.nn.joint_losses import Mismatch
-from limner.nn.trees import ScaleDiscriminator, scales
+from limner.nn.trees import ScaleDiscriminator, discriminator_name, scales
 
 GUIDE = "matching"
 """The matching model's name among a method's guides."""
@@ -183,8 +183,3 @@ class TreeGame(Method):
 def added(update: Update, loss: Tensor, metrics: dict[str, Tensor]) -> Update:
     """A turn with one more term in its loss, and more in the log."""
     return replace(update, loss=update.loss + loss, metrics={**update.metrics, **metrics})
-
-
-def discriminator_name(side: int) -> str:
-    """The player that judges pictures of this side."""
-    return f"discriminator-{side}"

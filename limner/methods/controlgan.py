@@ -34,7 +34,7 @@ from limner.core.settings import FAST, Preset, at_least
 from limner.core.text import TextFeatures
 from limner.features.perceptual import PerceptualLoss
 from limner.games.attentive import AttentiveGame, AttentiveSettings
-from limner.games.tree import GUIDE, NormalizedTreeSettings, added, discriminator_name
+from limner.games.tree import GUIDE, NormalizedTreeSettings, added
 from limner.matching.damsm import DAMSM
 from limner.matching.guidance import as_seen, load_guide
 from limner.nn.attention import WordAttention
@@ -45,7 +45,7 @@ from limner.nn.damsm import paired_word_scores
 from limner.nn.joint_losses import Mismatch, discriminator_update, fooling_loss
 from limner.nn.matching_aware import bce
 from limner.nn.stacked import to_picture
-from limner.nn.trees import FirstStage, NextStage, ScaleDiscriminator
+from limner.nn.trees import FirstStage, NextStage, ScaleDiscriminator, discriminator_name
 from limner.nn.word_discriminator import WordScaleDiscriminator, word_verdicts
 
 NAME = "controlgan"

@@ -36,13 +36,13 @@ from limner.core.method import Conditions, Painting, Progress, Update
 from limner.core.noise import Noise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
-from limner.games.tree import NormalizedTreeSettings, TreeGame, discriminator_name
+from limner.games.tree import NormalizedTreeSettings, TreeGame
 from limner.nn.joint_losses import discriminator_loss, fooling_loss, mismatched_pairs
 from limner.nn.layout import for_convolutions
 from limner.nn.penalties import zero_centred_penalty
 from limner.nn.semantic_normalization import SemanticNormalization, SemanticUpsampling
 from limner.nn.stacked import FIRST_SIDE, Residual, doublings, to_picture
-from limner.nn.trees import SMALLEST, ScaleDiscriminator
+from limner.nn.trees import SMALLEST, ScaleDiscriminator, discriminator_name
 
 NAME = "sd-gan"
 STREAMS = ("generator", "generator second")

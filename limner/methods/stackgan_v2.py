@@ -39,7 +39,7 @@ from limner.nn.initialization import he_initialization, orthogonal_initializatio
 from limner.nn.matching_aware import bce, mean_sentence, mismatched_sentences
 from limner.nn.penalties import zero_centred_penalty
 from limner.nn.stacked import to_picture
-from limner.nn.trees import FirstStage, NextStage, ScaleDiscriminator, scales
+from limner.nn.trees import FirstStage, NextStage, ScaleDiscriminator, discriminator_name, scales
 
 NAME = "stackgan-v2"
 COVARIANCE_WEIGHT = 5.0
@@ -351,11 +351,6 @@ class Generator(nn.Module):
             hidden = stage(hidden, beside)
             painted.append(picture(hidden))
         return tuple(painted)
-
-
-def discriminator_name(side: int) -> str:
-    """The player that judges pictures of this side."""
-    return f"discriminator-{side}"
 
 
 def discriminator_loss(matching: Logits, reality: Logits, weight: float) -> Tensor:

@@ -130,3 +130,8 @@ class ScaleDiscriminator(nn.Module):
         """[B, 8 base, 4, 4] -> [B] logits."""
         assert self.reality is not None
         return self.reality(code)
+
+
+def discriminator_name(side: int) -> str:
+    """The player that judges pictures of this side."""
+    return f"discriminator-{side}"

@@ -52,6 +52,5 @@ def test_the_penalty_comes_now_and_then_and_as_much_heavier(name: str) -> None:
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_what_none_of_them_takes(name: str, values: dict[str, Any], message: str) -> None:
-    with pytest.raises(SettingsError, match=message) as error:
+    with pytest.raises(SettingsError, match=message):
         build(name, **values)
-    assert name in str(error.value) or "method." in str(error.value)

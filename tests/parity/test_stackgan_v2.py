@@ -23,10 +23,9 @@ from limner.methods.stackgan_v2 import (
     colour_difference,
     colour_statistics,
     discriminator_loss,
-    discriminator_name,
     fooling_loss,
 )
-from limner.nn.trees import ScaleDiscriminator
+from limner.nn.trees import ScaleDiscriminator, discriminator_name
 
 FOLDER = Path(os.environ.get("LIMNER_GOLDEN", Path(__file__).parents[2].parent / "shared" / "golden")) / "stackgan_v2"
 EVALUATION, TRAINING, STATISTICS = 2e-5, 3e-4, 1e-6
