@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.nn.spectral import SpectralConv2d
+from limner.nn.upsampling import DoublingConvolution, summed
 
 PART = 1 << 17
 """Numbers that are added up at a time."""
@@ -43,6 +45,12 @@ class Layers(nn.Sequential):
         Batch normalisation sees each batch by itself and in this order, and so does a layer that changes with every pass.
         """
         return [self(*batches)] if len(batches) == 1 else self(*batches)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Layers:
+        """Where weights move or change their type, what was made of them is made anew."""
+        for layer in self:
+            _FOLDED.pop(layer, None)
+        return super()._apply(fn, recurse)
 
     def _side_by_side(self, batches: Sequence[Tensor]) -> list[Tensor]:
         sizes, x = [len(batch) for batch in batches], torch.cat(list(batches))
@@ -107,17 +115,45 @@ def _statistics(rows: Tensor) -> tuple[Tensor, Tensor]:
     return (mean + shift).to(rows.dtype), (square - mean.square()).clamp_min_(0.0).to(rows.dtype)
 
 
+class _Folded(NamedTuple):
+    """A convolution with its normalisation inside. stamp: of the tensors that it was made of, and for which maps."""
+
+    stamp: tuple[object, ...]
+    weight: Tensor
+    bias: Tensor
+
+
+_FOLDED: WeakKeyDictionary[nn.Module, _Folded] = WeakKeyDictionary()
+"""By convolution: who paints picture after picture with the same weights, folds them once."""
+
+
 def _normalized(layer: nn.Conv2d, normalization: nn.BatchNorm2d, x: Tensor) -> Tensor:
     """A convolution and the batch normalisation behind it in evaluation; one by one where the map is smaller than the weights."""
     mean, variance = normalization.running_mean, normalization.running_var
     if mean is None or variance is None or x.numel() < layer.weight.numel():
         normalized: Tensor = normalization(layer(x))
         return normalized
-    # Weights are rounded once, so that what is painted is as near to the exact sums as layer by layer.
+    sums = isinstance(layer, DoublingConvolution) and layer.sums(x)
+    made_of = [
+        tensor for tensor in (layer.weight, layer.bias, normalization.weight, normalization.bias, mean, variance) if tensor is not None
+    ]
+    if torch.compiler.is_compiling() or any(tensor.is_inference() for tensor in made_of):  # neither may be kept, or be known to be the same
+        return layer._conv_forward(x, *_folded(layer, normalization, mean, variance, sums))
+    # The count says what versions do not: that training has changed the statistics (see BatchNorm).
+    count = normalization.num_batches_tracked
+    stamp = (sums, *((tensor.data_ptr(), tensor._version) for tensor in (*made_of, *([] if count is None else [count]))))
+    folded = _FOLDED.get(layer)
+    if folded is None or folded.stamp != stamp:
+        folded = _FOLDED[layer] = _Folded(stamp, *_folded(layer, normalization, mean, variance, sums))
+    return layer._conv_forward(x, folded.weight, folded.bias)
+
+
+def _folded(layer: nn.Conv2d, normalization: nn.BatchNorm2d, mean: Tensor, variance: Tensor, sums: bool) -> tuple[Tensor, Tensor]:
+    """Weights and biases of both. They are rounded once, so that what is painted is as near to the exact sums as layer by layer."""
     scale = normalization.weight.double() * torch.rsqrt(variance.double() + normalization.eps)
-    weight = layer.weight * scale[:, None, None, None]
+    weight = (layer.weight * scale[:, None, None, None]).to(layer.weight.dtype)
     bias = normalization.bias - mean * scale if layer.bias is None else normalization.bias + (layer.bias - mean) * scale
-    return layer._conv_forward(x, weight.to(layer.weight.dtype), bias.to(layer.weight.dtype))
+    return summed(weight) if sums else weight, bias.to(layer.weight.dtype)
 
 
 class GatedUnit(nn.GLU):

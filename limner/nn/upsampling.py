@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.nn.convolution import as_product, is_small
+from limner.nn.convolution import FEW, as_product
 from limner.nn.layout import for_convolutions
 
 MANY = 256
@@ -31,14 +31,25 @@ class DoublingConvolution(nn.Conv2d):
     def __init__(self, wide: int, narrow: int, *, bias: bool = True) -> None:
         super().__init__(wide, narrow, 3, padding=1, bias=bias)
 
+    def sums(self, x: Tensor) -> bool:
+        """Whether maps [B, wide, H, W] are convolved by sums of weights; else these cost a CPU more than they save."""
+        few = x.device.type == "cpu" and len(x) * 4 * x.shape[2] * x.shape[3] <= FEW
+        return not few or self.weight.numel() < SUMMABLE
+
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002  # the base class's name
-        if weight.numel() >= SUMMABLE and is_small(twice := doubled(input), weight):
-            return as_product(twice, weight, bias)
-        with torch.autocast(input.device.type, enabled=False):  # sums of weights are taken before they are rounded
-            sums = weight.flatten(2) @ _summing().to(weight)  # [narrow, wide, 16]
+        """weight: [narrow, wide, 3, 3], or already their sums [narrow, wide, 4, 4]."""
+        if not self.sums(input):
+            return as_product(doubled(input), weight, bias)
+        sums = summed(weight) if weight.shape[2] == 3 else weight
         if input.shape[2] * input.shape[3] >= MANY:
             input = for_convolutions(input)
-        return F.conv_transpose2d(input, sums.unflatten(2, (4, 4)).transpose(0, 1), bias, stride=2, padding=1)
+        return F.conv_transpose2d(input, sums.transpose(0, 1), bias, stride=2, padding=1)
+
+
+def summed(weight: Tensor) -> Tensor:
+    """The 4x4 kernels [narrow, wide, 4, 4] that do to maps what 3x3 kernels do to doubled maps."""
+    with torch.autocast(weight.device.type, enabled=False):  # sums are taken before they are rounded
+        return (weight.flatten(2) @ _summing().to(weight)).unflatten(2, (4, 4))
 
 
 def _summing() -> Tensor:

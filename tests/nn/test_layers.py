@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from limner.nn import convolution
 from limner.nn.attention import WordAttention
 from limner.nn.convolution import Convolution
-from limner.nn.layers import BatchNorm, GatedUnit
+from limner.nn.layers import _FOLDED, BatchNorm, GatedUnit
 from limner.nn.memory import after_response
 from limner.nn.spectral import SpectralConv2d
 from limner.nn.stacked import Head, picture_code, upsampling
@@ -80,6 +80,41 @@ def test_normalisation_becomes_part_of_convolutions_where_nothing_is_trained(lay
     folded = len(calls)
     torch.testing.assert_close(painted, layers(x), rtol=1e-4, atol=1e-5)
     assert folded < len(calls) - folded
+
+
+@pytest.mark.parametrize("gated", [True, False])
+def test_what_was_folded_for_painting_follows_its_weights(gated: bool) -> None:
+    """Whatever changes them in between: optimisers, training's statistics, files, types, averages."""
+    torch.manual_seed(0)
+    layers, x = upsampling(6, 4, gated=gated), torch.randn(2, 6, 16, 16)
+    warmed(layers, 5, 6, 16, 16)
+    other = warmed(upsampling(6, 4, gated=gated), 5, 6, 16, 16)
+    weights, theirs = list(layers.parameters()), list(other.parameters())
+    changes = (
+        lambda: layers,
+        lambda: torch.optim.SGD([weights[0].requires_grad_()], lr=1.0).step(lambda: weights[0].square().sum().backward()),
+        lambda: torch._foreach_lerp_([weight.detach() for weight in weights], [weight.detach() for weight in theirs], 0.5),
+        lambda: layers.train()(5 * x) is layers.eval(),
+        lambda: layers.train()(7 * x.contiguous(memory_format=torch.channels_last)) is layers.eval(),
+        lambda: layers.bfloat16().float(),
+        lambda: layers.load_state_dict(other.state_dict()),
+    )
+    painted = [torch.zeros(())]
+    for change in changes:
+        change()
+        for _ in range(2):
+            with torch.inference_mode():
+                painted.append(layers(x))
+            torch.testing.assert_close(painted[-1], layers(x), rtol=1e-4, atol=1e-5)
+        assert torch.equal(painted[-1], painted[-2])
+        assert painted[-1].shape != painted[-3].shape or not torch.equal(painted[-1], painted[-3])
+    assert any(layer in _FOLDED for layer in layers)
+    assert not any(layer in _FOLDED for layer in layers.bfloat16())  # its tensors may stand where others stood
+    layers.float()
+    with torch.inference_mode():
+        painted.append(layers(x))
+        torch.testing.assert_close(copy.deepcopy(layers)(x), painted[-1])
+        torch.testing.assert_close(layers(x[:1]), painted[-1][:1], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", [True, False])
