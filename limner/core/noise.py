@@ -40,6 +40,21 @@ class Noise:
         return {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
 
 
+@dataclass(frozen=True)
+class VectorNoise(Noise):
+    """z: [B, Z], what nearly all methods paint from."""
+
+    z: Tensor
+
+
+@dataclass(frozen=True)
+class ConditionedNoise(Noise):
+    """z: [B, Z]. epsilon: [B, C], which of the conditions that fit a caption is painted (conditioning augmentation)."""
+
+    z: Tensor
+    epsilon: Tensor
+
+
 def gaussian(shape: tuple[int, ...], seed: int, samples: ArrayLike, stream: str) -> Tensor:
     """Standard normal noise [B, *shape] that depends on (seed, stream, sample number) alone."""
     return torch.from_numpy(random.normal(shape, seed, stream, np.asarray(samples)))

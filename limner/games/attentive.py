@@ -5,7 +5,7 @@ MirrorGAN, DM-GAN and ControlGAN have their own generators and further terms, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,13 @@ from torch import Tensor
 
 from limner.core.batch import Batch
 from limner.core.method import Painting, Progress, Update
-from limner.core.noise import Noise, gaussian
+from limner.core.noise import ConditionedNoise, Noise, gaussian
 from limner.core.settings import at_least
 from limner.core.text import TextFeatures
-from limner.games.tree import TreeGame, TreeSettings, added
-from limner.nn.attentive import AttentiveNoise
+from limner.games.adversarial import added, smoothed
+from limner.games.tree import TreeGame, TreeSettings
 from limner.nn.conditioning import GaussianCondition
-from limner.nn.joint_losses import discriminator_update, generator_loss
+from limner.nn.joint_losses import discriminator_loss, generator_loss, mismatched_pairs
 from limner.nn.trees import ScaleDiscriminator, discriminator_name
 
 
@@ -59,18 +59,31 @@ class AttentiveGame(TreeGame):
             yield self.discriminator_update(judge, batch, fake, self.penalty(progress))
         yield self.generator_update(batch, fakes, condition)
 
-    def discriminator_update(self, judge: ScaleDiscriminator, batch: Batch, fake: Tensor, penalty: float = 0.0) -> Update:
-        """One scale's turn against generated pictures [B, 3, r, r]; penalty: weight of R1."""
-        return discriminator_update(
-            discriminator_name(fake.shape[-1]),
-            judge,
-            batch,
-            fake,
-            batch.text.sentence,
-            mismatch=self.settings.mismatch,
-            counterfactual=self.settings.counterfactual,
-            penalty=penalty,
-        )
+    def discriminator_update(
+        self, judge: ScaleDiscriminator, batch: Batch, fake: Tensor, penalty: float = 0.0, codes: Mapping[str, Tensor] | None = None
+    ) -> Update:
+        """One scale's turn against generated pictures [B, 3, r, r], with the batch's sentences.
+
+        penalty: weight of R1 in this step; 0 leaves it out. codes: what the judge saw in "real" and "fake" pictures (detached ones), where
+        the caller has looked already.
+        """
+        settings, pictures, sentence = self.settings, batch.image(fake.shape[-1]), batch.text.sentence
+        if codes is None:
+            codes = dict(zip(("real", "fake"), judge.look_apart(pictures, fake.detach()), strict=True))
+        pairs = {name: (code, sentence) for name, code in codes.items()}
+        pairs["mismatched"] = mismatched_pairs(judge, batch, pictures, codes["real"], sentence, settings.mismatch, settings.counterfactual)
+        matching = dict(zip(pairs, judge.match_apart(*pairs.values()), strict=True))
+        reality = {} if judge.reality is None else {name: judge.judge(code) for name, code in codes.items()}
+        metrics = {name: logits.detach().sigmoid().mean() for name, logits in matching.items()}
+        metrics |= {f"{name}_unconditional": logits.detach().sigmoid().mean() for name, logits in reality.items()}
+
+        def verdict(seen: Tensor) -> Tensor:
+            code = judge.look(seen)
+            match = judge.match(code, sentence.float())
+            return match if judge.reality is None else (match + judge.judge(code)) / 2.0
+
+        turn = Update(discriminator_name(fake.shape[-1]), discriminator_loss(matching, reality), metrics)
+        return smoothed(turn, penalty, (verdict, pictures))
 
     def generator_update(self, batch: Batch, fakes: Sequence[Tensor], condition: GaussianCondition) -> Update:
         """All scales' fooling losses, the KL term, and the matching model's verdict on the last scale (Eq. 3, 4 and 13)."""
@@ -83,12 +96,12 @@ class AttentiveGame(TreeGame):
         loss = generator_loss(self.discriminators, fakes, batch.text.sentence)
         return Update("generator", loss, {"fooling": loss.detach()})
 
-    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> AttentiveNoise:
+    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> ConditionedNoise:
         z = gaussian((self.settings.noise_width,), seed, samples, stream)
-        return AttentiveNoise(z, gaussian((self.settings.condition_width,), seed, samples, f"{stream} condition"))
+        return ConditionedNoise(z, gaussian((self.settings.condition_width,), seed, samples, f"{stream} condition"))
 
     def paint(self, text: TextFeatures, noise: Noise) -> Painting:
         """With `extras` "attention-S", [B, T, S, S]: how much each place of the map of side S looked at each word, to paint 2 S."""
-        assert isinstance(noise, AttentiveNoise)
+        assert isinstance(noise, ConditionedNoise)
         (*stages, images), attention, *_ = self.generator(noise, self.generator.condition(text.sentence), text)
         return Painting(images, tuple(stages), {f"attention-{maps.shape[-1]}": maps for maps in attention})

@@ -6,15 +6,16 @@ What MirrorGAN, DM-GAN, ControlGAN and SD-GAN have from AttnGAN stands here once
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Adam, Conditions, Method, Phase, Player, Progress, Update
+from limner.core.method import Conditions, Phase, Player, Update
 from limner.core.settings import above_zero, at_least
+from limner.games.adversarial import AdversarialGame, AdversarialSettings, added
 from limner.matching.damsm import DAMSM
 from limner.matching.guidance import load_guide, matching_terms
 from limner.nn.initialization import he_initialization, orthogonal_initialization
@@ -26,13 +27,11 @@ GUIDE = "matching"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TreeSettings:
+class TreeSettings(AdversarialSettings):
     """What the methods of the family have in common; the defaults are those of AttnGAN's birds."""
 
     branches: int = 3
     """Scales that are painted, the last at the full resolution and each before it at half of the next."""
-    noise_width: int = 100
-    """Numbers in the noise vector z."""
     generator_channels: int = 32
     """Channels of every branch's map."""
     discriminator_channels: int = 64
@@ -47,28 +46,16 @@ class TreeSettings:
     mismatch: Mismatch = "shift"
     """What a mismatched pair is: a picture with the sentence of the batch's next one, as in AttnGAN's code; or what is exchanged for
     one of elsewhere, of another class where classes are known: the picture or the caption."""
-    counterfactual: float = 0.0
-    """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; 0 as published."""
-    gradient_penalty: float = 0.0
-    """Weight of R1, which keeps discriminators smooth around real pictures (Mescheder et al., ICML 2018); 0 as published."""
-    penalty_every: int = 8
-    """Steps between two gradient penalties, each that many times as heavy (Karras et al., CVPR 2020)."""
-    learning_rate: float = 2e-4
-    """Learning rate of the players' Adam."""
-    beta1: float = 0.5
-    """First-moment decay of the players' Adam."""
     epochs: float = 600.0
     """Passes over the training pictures in the game."""
     batch_size: int = 20
     """Pictures a step of the game, over all processes."""
 
     def __post_init__(self) -> None:
-        at_least(self, "method", 1, "branches", "noise_width", "generator_channels", "discriminator_channels", "penalty_every")
-        at_least(self, "method", 2, "batch_size")
-        at_least(self, "method", 0, "residual_blocks", "matching_weight", "gradient_penalty")
-        above_zero(self, "method", "learning_rate", "epochs")
-        if not 0.0 <= self.counterfactual <= 1.0:
-            raise SettingsError(f"method.counterfactual is {self.counterfactual}, but must lie between 0 and 1")
+        super().__post_init__()
+        at_least(self, "method", 1, "branches", "generator_channels", "discriminator_channels")
+        at_least(self, "method", 0, "residual_blocks", "matching_weight")
+        above_zero(self, "method", "epochs")
         if self.matching_weight and self.matching is None:
             raise SettingsError(
                 f"method.matching-weight is {self.matching_weight} with no matching model: give --method.matching the run of a damsm"
@@ -80,20 +67,7 @@ class TreeSettings:
         return (0.0 if self.matching is None else 5.0) if self.matching_weight is None else self.matching_weight
 
 
-@dataclass(frozen=True, kw_only=True)
-class NormalizedTreeSettings(TreeSettings):
-    """With discriminators that normalise batches, unless they are told not to."""
-
-    discriminator_normalization: bool = True
-    """Batch normalisation in discriminators, as published; without it, their convolutions have biases and start as He et al. advise."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.gradient_penalty and self.discriminator_normalization:
-            raise SettingsError("method.gradient-penalty wants each picture judged by itself: add --method.no-discriminator-normalization")
-
-
-class TreeGame(Method):
+class TreeGame(AdversarialGame):
     """Players and schedule of the family. Methods build `generator` and `discriminators`, one for each side, and call `begin_weights`.
 
     name: of the method, for errors. words: whether its networks read words. without: the options with which they do not.
@@ -124,26 +98,11 @@ class TreeGame(Method):
         self.discriminators.apply(orthogonal_initialization if normalized else he_initialization)
 
     def players(self) -> dict[str, Player]:
-        optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
-        players = {
-            discriminator_name(side): Player(module=judge, optimizer=optimizer)
-            for side, judge in zip(self.sides, self.discriminators, strict=True)
-        }
-        return players | {"generator": Player(module=self.generator, optimizer=optimizer, averaged=True)}
+        players = {discriminator_name(side): self.player(judge) for side, judge in zip(self.sides, self.discriminators, strict=True)}
+        return players | {"generator": self.player(self.generator, averaged=True)}
 
     def phases(self) -> list[Phase]:
-        settings = self.settings
-        return [
-            Phase(
-                name="gan",
-                resolution=self.conditions.resolution,
-                batch_size=settings.batch_size,
-                epochs=settings.epochs,
-                captions=self.captions,
-                counterfactual=settings.counterfactual > 0,
-                words=self.reads_words,
-            )
-        ]
+        return [self.phase(epochs=self.settings.epochs, captions=self.captions, words=self.reads_words)]
 
     def begin(self, phase: Phase) -> None:
         if self.settings.matching is not None and self.settings.guidance and GUIDE not in self.guides:
@@ -154,11 +113,6 @@ class TreeGame(Method):
         for judge in self.discriminators:
             assert isinstance(judge, ScaleDiscriminator)
             yield judge
-
-    def penalty(self, progress: Progress) -> float:
-        """Weight of R1 in this step, which is 0 in most."""
-        settings = self.settings
-        return settings.gradient_penalty * settings.penalty_every if progress.step % settings.penalty_every == 0 else 0.0
 
     def matched(self, update: Update, batch: Batch, pictures: Tensor) -> Update:
         """The generator's turn with the matching model's verdict on its last pictures [B, 3, R, R], where there is such a model."""
@@ -178,8 +132,3 @@ class TreeGame(Method):
         """The last discriminator's 4x4 code, place by place: [B, 128 D]."""
         *_, judge = self.judges()
         return judge.look(pictures).flatten(1)
-
-
-def added(update: Update, loss: Tensor, metrics: dict[str, Tensor]) -> Update:
-    """A turn with one more term in its loss, and more in the log."""
-    return replace(update, loss=update.loss + loss, metrics={**update.metrics, **metrics})

@@ -37,10 +37,11 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Adam, Conditions, Method, Painting, Phase, Player, Progress, Update
-from limner.core.noise import Noise, gaussian
-from limner.core.settings import Preset, above_zero, at_least
+from limner.core.method import Conditions, Painting, Phase, Progress, Update
+from limner.core.noise import Noise, VectorNoise, gaussian
+from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
+from limner.games.adversarial import AdversarialGame, NormalizedSettings, smoothed
 from limner.nn.auxiliary import (
     Verdict,
     VerdictHeads,
@@ -54,7 +55,6 @@ from limner.nn.auxiliary import (
 )
 from limner.nn.initialization import dcgan_initialization, he_initialization
 from limner.nn.matching_aware import bce, mean_sentence
-from limner.nn.penalties import zero_centred_penalty
 from limner.nn.stacked import FIRST_SIDE, doublings
 
 WIDTHS = (1, 3, 4, 6, 12)
@@ -64,7 +64,7 @@ ALTERNATING = (2, 1, 2, 1, 2, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ACGANSettings:
+class ACGANSettings(NormalizedSettings):
     """Settings of AC-GAN; the defaults are those of the paper's ImageNet models."""
 
     condition: Literal["class", "sentence"] = "class"
@@ -75,8 +75,6 @@ class ACGANSettings:
     """Weight of that term (L_C) in both players' losses; 0 trains without it."""
     auxiliary_of_generated: bool = True
     """Whether the discriminator learns that term from generated pictures too, as published; then both players may agree on a code."""
-    noise_width: int = 100
-    """Numbers in the noise vector z (with one for each of the ten classes of a model, the 110 that the paper counts)."""
     text_width: int = 128
     """Width to which the generator projects the sentence."""
     generator_channels: int = 64
@@ -85,35 +83,21 @@ class ACGANSettings:
     """Channels of the discriminator's first feature map; later ones double."""
     discriminator_layers: Literal["alternating", "strided"] = "alternating"
     """Six 3x3 convolutions of which every other one halves the map, as published, or 4x4 convolutions that all halve it, down to 4x4."""
-    discriminator_normalization: bool = True
-    """Batch normalisation in the discriminator, as published; without it, its convolutions have biases and start as He et al. advise."""
     dropout: float = 0.5
     """Share of the discriminator's activations that are dropped after every layer."""
     captions: int = 1
     """Captions of a picture whose mean embedding stands for it."""
     counterfactual: float = 0.0
     """With `auxiliary: caption`, the share of pictures whose own caption, made wrong in one attribute or word, is a choice too."""
-    gradient_penalty: float = 0.0
-    """Weight of R1, which keeps all its answers smooth around real pictures (Mescheder et al., ICML 2018); 0 as published."""
-    penalty_every: int = 8
-    """Steps between two gradient penalties, each that many times as heavy (Karras et al., CVPR 2020)."""
-    learning_rate: float = 2e-4
-    """Learning rate of both players' Adam."""
-    beta1: float = 0.5
-    """First-moment decay of both players' Adam."""
     steps: int = 50_000
     """Steps to train."""
     batch_size: int = 100
     """Pictures a step, over all processes."""
 
     def __post_init__(self) -> None:
-        at_least(self, "method", 1, "noise_width", "text_width", "generator_channels", "discriminator_channels", "captions")
-        at_least(self, "method", 1, "penalty_every", "steps")
-        at_least(self, "method", 2, "batch_size")
-        at_least(self, "method", 0, "auxiliary_weight", "gradient_penalty")
-        above_zero(self, "method", "learning_rate")
-        if not 0.0 <= self.counterfactual <= 1.0:
-            raise SettingsError(f"method.counterfactual is {self.counterfactual}, but must lie between 0 and 1")
+        super().__post_init__()
+        at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels", "captions", "steps")
+        at_least(self, "method", 0, "auxiliary_weight")
         if not 0.0 <= self.dropout < 1.0:
             raise SettingsError(f"method.dropout is {self.dropout}, but must be at least 0 and below 1")
         if self.auxiliary == "caption" and self.condition == "class":
@@ -122,14 +106,7 @@ class ACGANSettings:
             raise SettingsError("method.counterfactual has a use where captions are told apart: set method.auxiliary caption, or this to 0")
 
 
-@dataclass(frozen=True)
-class ACGANNoise(Noise):
-    """z: [B, noise_width], standard normal."""
-
-    z: Tensor
-
-
-class ACGAN(Method):
+class ACGAN(AdversarialGame):
     """The published game; with captions, what reads them beside it."""
 
     Settings = ACGANSettings
@@ -162,6 +139,8 @@ class ACGAN(Method):
         ),
     }
     settings: ACGANSettings
+    generator: Generator
+    discriminator: Discriminator
     class_sentences: Tensor
     class_captions: Tensor
 
@@ -178,25 +157,8 @@ class ACGAN(Method):
             self.register_buffer("class_sentences", torch.zeros(conditions.class_count, conditions.sentence_width))
             self.register_buffer("class_captions", torch.zeros(conditions.class_count))
 
-    def players(self) -> dict[str, Player]:
-        optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
-        return {
-            "discriminator": Player(module=self.discriminator, optimizer=optimizer),
-            "generator": Player(module=self.generator, optimizer=optimizer, averaged=True),
-        }
-
     def phases(self) -> list[Phase]:
-        settings = self.settings
-        return [
-            Phase(
-                name="gan",
-                resolution=self.conditions.resolution,
-                batch_size=settings.batch_size,
-                steps=settings.steps,
-                captions=settings.captions,
-                counterfactual=settings.counterfactual > 0,
-            )
-        ]
+        return [self.phase(steps=self.settings.steps, captions=self.settings.captions)]
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         sentence = mean_sentence(batch)  # [B, D]
@@ -206,14 +168,13 @@ class ACGAN(Method):
         else:
             condition = sentence
         fake = self.generator(self.noise(batch, "train").z, condition)  # [B, 3, R, R]
-        penalise = bool(self.settings.gradient_penalty) and progress.step % self.settings.penalty_every == 0
-        yield self._discriminator_update(batch, sentence, fake.detach(), penalise)
+        yield self._discriminator_update(batch, sentence, fake.detach(), self.penalty(progress))
         yield self._generator_update(batch, sentence, fake)
 
     def _one_hot(self, classes: Tensor, like: Tensor) -> Tensor:
         return F.one_hot(classes, self.conditions.class_count).to(like.dtype)
 
-    def _discriminator_update(self, batch: Batch, sentence: Tensor, fake: Tensor, penalise: bool) -> Update:
+    def _discriminator_update(self, batch: Batch, sentence: Tensor, fake: Tensor, penalty: float) -> Update:
         """- (L_S + L_C), each of whose two parts is a mean over as many pictures."""
         real, generated = self.discriminator(batch.pictures), self.discriminator(fake)
         loss = bce(real.source, 1.0) + bce(generated.source, 0.0)
@@ -224,11 +185,8 @@ class ACGAN(Method):
             if self.settings.auxiliary_of_generated:
                 loss = loss + self.settings.auxiliary_weight * self._auxiliary(generated, batch, sentence)[0]
             metrics |= {self._asked: of_real.detach(), f"{self._asked}_accuracy": accuracy}
-        if penalise:
-            penalty = zero_centred_penalty(lambda pictures: self._judged(pictures, batch, sentence), batch.pictures)
-            loss = loss + self.settings.gradient_penalty * self.settings.penalty_every * penalty
-            metrics["penalty"] = penalty.detach()
-        return Update("discriminator", loss, metrics)
+        turn = Update("discriminator", loss, metrics)
+        return smoothed(turn, penalty, (lambda pictures: self._judged(pictures, batch, sentence), batch.pictures))
 
     def _generator_update(self, batch: Batch, sentence: Tensor, fake: Tensor) -> Update:
         """- log D in place of L_S, and - L_C of its own pictures."""
@@ -265,11 +223,11 @@ class ACGAN(Method):
         logits, own = self._choices(verdict, batch, sentence)
         return verdict.source + self.settings.auxiliary_weight * logits.gather(1, own[:, None]).flatten()
 
-    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> ACGANNoise:
-        return ACGANNoise(gaussian((self.settings.noise_width,), seed, samples, stream))
+    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> VectorNoise:
+        return VectorNoise(gaussian((self.settings.noise_width,), seed, samples, stream))
 
     def paint(self, text: TextFeatures, noise: Noise) -> Painting:
-        assert isinstance(noise, ACGANNoise)
+        assert isinstance(noise, VectorNoise)
         if self.settings.condition == "sentence":
             return Painting(self.generator(noise.z, text.sentence))
         classes = self.classes_for(text.sentence)

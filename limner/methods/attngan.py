@@ -25,8 +25,8 @@ from torch import nn
 
 from limner.core.method import Conditions
 from limner.core.settings import FAST, Preset
+from limner.games.adversarial import NormalizedSettings
 from limner.games.attentive import AttentiveGame, AttentiveSettings
-from limner.games.tree import NormalizedTreeSettings
 from limner.nn.attentive import AttentiveGenerator
 from limner.nn.trees import ScaleDiscriminator
 
@@ -34,7 +34,7 @@ NAME = "attngan"
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttnGANSettings(AttentiveSettings, NormalizedTreeSettings):
+class AttnGANSettings(AttentiveSettings, NormalizedSettings):
     """Settings of AttnGAN; the defaults are those of the authors' birds model."""
 
     last_picture_only: bool = False

@@ -18,7 +18,7 @@ All else, and what was never published, as in `limner.methods.attngan`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -29,23 +29,23 @@ from torch import Tensor, nn
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Conditions, Painting, Phase, Update
-from limner.core.noise import Noise
+from limner.core.noise import ConditionedNoise, Noise
 from limner.core.settings import FAST, Preset, at_least
 from limner.core.text import TextFeatures
 from limner.features.perceptual import PerceptualLoss
+from limner.games.adversarial import NormalizedSettings, added
 from limner.games.attentive import AttentiveGame, AttentiveSettings
-from limner.games.tree import GUIDE, NormalizedTreeSettings, added
+from limner.games.tree import GUIDE
 from limner.matching.damsm import DAMSM
 from limner.matching.guidance import as_seen, load_guide
 from limner.nn.attention import WordAttention
-from limner.nn.attentive import AttentiveNoise
 from limner.nn.channel_attention import ChannelAttention
 from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.nn.damsm import paired_word_scores
-from limner.nn.joint_losses import Mismatch, discriminator_update, fooling_loss
+from limner.nn.joint_losses import Mismatch, fooling_loss
 from limner.nn.matching_aware import bce
 from limner.nn.stacked import to_picture
-from limner.nn.trees import FirstStage, NextStage, ScaleDiscriminator, discriminator_name
+from limner.nn.trees import FirstStage, NextStage, ScaleDiscriminator
 from limner.nn.word_discriminator import WordScaleDiscriminator, word_verdicts
 
 NAME = "controlgan"
@@ -53,7 +53,7 @@ PERCEPTUAL = "perceptual"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ControlGANSettings(AttentiveSettings, NormalizedTreeSettings):
+class ControlGANSettings(AttentiveSettings, NormalizedSettings):
     """Settings of ControlGAN; the defaults are those of the authors' birds model, with the paper's word-level discriminator."""
 
     spatial_attention: bool = True
@@ -169,22 +169,18 @@ class ControlGAN(AttentiveGame):
             loss = PerceptualLoss(settings.perceptual_network, settings.perceptual_stage, plain=not settings.perceptual_share)
             self.guide(PERCEPTUAL, loss)
 
-    def discriminator_update(self, judge: ScaleDiscriminator, batch: Batch, fake: Tensor, penalty: float = 0.0) -> Update:
-        """One scale's turn against generated pictures [B, 3, r, r]: AttnGAN's losses, and if the words of captions are in real pictures."""
+    def discriminator_update(
+        self, judge: ScaleDiscriminator, batch: Batch, fake: Tensor, penalty: float = 0.0, codes: Mapping[str, Tensor] | None = None
+    ) -> Update:
+        """One scale's turn against generated pictures [B, 3, r, r]: AttnGAN's losses, and if the words of captions are in real pictures.
+
+        Places are looked at here first, for the words; `codes` are made of them.
+        """
         assert isinstance(judge, WordScaleDiscriminator)
         settings, pictures = self.settings, batch.image(fake.shape[-1])
         regions, painted = judge.look_at_regions(pictures, fake.detach())
-        update = discriminator_update(
-            discriminator_name(fake.shape[-1]),
-            judge,
-            batch,
-            fake,
-            batch.text.sentence,
-            mismatch=settings.mismatch,
-            counterfactual=settings.counterfactual,
-            penalty=penalty,
-            codes=dict(zip(("real", "fake"), judge.look_on(regions, painted), strict=True)),
-        )
+        codes = codes or dict(zip(("real", "fake"), judge.look_on(regions, painted), strict=True))
+        update = super().discriminator_update(judge, batch, fake, penalty, codes)
         if judge.words is not None:
             own, wrong = word_verdicts(judge.words, regions, batch, settings.counterfactual)
         elif settings.word_discriminator == "inert":
@@ -237,7 +233,7 @@ class ControlGAN(AttentiveGame):
     def paint(self, text: TextFeatures, noise: Noise) -> Painting:
         """With `extras` "attention-S", [B, T, S, S], how much each place of the map of side S looked at each word, to paint 2 S; and
         "channels-S", [B, T, C], how much each channel did."""
-        assert isinstance(noise, AttentiveNoise)
+        assert isinstance(noise, ConditionedNoise)
         (*stages, images), attention, channels = self.generator(noise, self.generator.condition(text.sentence), text)
         extras = {f"attention-{maps.shape[-1]}": maps for maps in attention}
         extras |= {f"channels-{side}": found for side, found in zip(self.sides, channels, strict=False)}
@@ -269,7 +265,7 @@ class Generator(nn.Module):
         return found
 
     def forward(
-        self, noise: AttentiveNoise, condition: GaussianCondition, text: TextFeatures
+        self, noise: ConditionedNoise, condition: GaussianCondition, text: TextFeatures
     ) -> tuple[tuple[Tensor, ...], list[Tensor], list[Tensor]]:
         """Pictures [B, 3, r, r] in [-1, 1], coarse to fine, and the attention of every later branch's places [B, T, h, w] and channels
         [B, T, C]."""

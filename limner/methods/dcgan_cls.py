@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Adam, Conditions, Method, Painting, Phase, Player, Progress, Update
-from limner.core.noise import Noise, gaussian
+from limner.core.noise import Noise, VectorNoise, gaussian
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
 from limner.nn.initialization import dcgan_initialization
@@ -95,13 +95,6 @@ class DCGANCLSSettings:
                 raise SettingsError(f"method.{name.replace('_', '-')} is {getattr(self, name)}, but must lie between 0 and 1")
         if self.counterfactual and self.mismatch == "none":
             raise SettingsError("method.counterfactual needs mismatched pairs: set method.mismatch to caption or picture, or this to 0")
-
-
-@dataclass(frozen=True)
-class DCGANCLSNoise(Noise):
-    """z: [B, noise_width], standard normal."""
-
-    z: Tensor
 
 
 class DCGANCLS(Method):
@@ -209,11 +202,11 @@ class DCGANCLS(Method):
         """The weighted sum of `generator_terms`."""
         return terms["fooling"] + self.settings.feature_matching * terms["features"] + self.settings.picture_distance * terms["pictures"]
 
-    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> DCGANCLSNoise:
-        return DCGANCLSNoise(gaussian((self.settings.noise_width,), seed, samples, stream))
+    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> VectorNoise:
+        return VectorNoise(gaussian((self.settings.noise_width,), seed, samples, stream))
 
     def paint(self, text: TextFeatures, noise: Noise) -> Painting:
-        assert isinstance(noise, DCGANCLSNoise)
+        assert isinstance(noise, VectorNoise)
         return Painting(self.generator(noise.z, text.sentence))
 
     def look(self, pictures: Tensor) -> Tensor:

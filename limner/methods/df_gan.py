@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Adam, Conditions, Method, Painting, Phase, Player, Progress, Update
-from limner.core.noise import Noise, gaussian, squeezed
+from limner.core.noise import Noise, VectorNoise, gaussian, squeezed
 from limner.core.settings import FAST, Preset, above_zero, at_least
 from limner.core.text import TextFeatures
 from limner.nn.fusion import Fusion
@@ -98,13 +98,6 @@ class DFGANSettings:
                 raise SettingsError(f"method.{name} is {getattr(self, name)}, but must be at least 0 and below 1")
         if self.counterfactual and not self.mismatch_weight:
             raise SettingsError("method.counterfactual needs mismatched pairs: set method.mismatch-weight above 0 or this to 0")
-
-
-@dataclass(frozen=True)
-class DFGANNoise(Noise):
-    """z: [B, noise_width]."""
-
-    z: Tensor
 
 
 class DFGAN(Method):
@@ -226,17 +219,17 @@ class DFGAN(Method):
             loss = loss + generator_loss(self.discriminator.alone(features))
         return Update("generator", loss)
 
-    def noise(self, batch: Batch, stream: str) -> DFGANNoise:
+    def noise(self, batch: Batch, stream: str) -> VectorNoise:
         """Noise of training, which is not truncated."""
-        return DFGANNoise(gaussian((self.settings.noise_width,), batch.seed, batch.samples, stream)).to(batch.pictures.device)
+        return VectorNoise(gaussian((self.settings.noise_width,), batch.seed, batch.samples, stream)).to(batch.pictures.device)
 
-    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> DFGANNoise:
+    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> VectorNoise:
         """Noise of painting, truncated as the settings say: what is drawn is the same, and drawn in to the middle."""
         z = gaussian((self.settings.noise_width,), seed, samples, stream)
-        return DFGANNoise(self.settings.truncation * squeezed(z, CUT) if self.settings.truncation else z)
+        return VectorNoise(self.settings.truncation * squeezed(z, CUT) if self.settings.truncation else z)
 
     def paint(self, text: TextFeatures, noise: Noise) -> Painting:
-        assert isinstance(noise, DFGANNoise)
+        assert isinstance(noise, VectorNoise)
         return Painting(self.generator(noise.z, text.sentence))
 
     def look(self, pictures: Tensor) -> Tensor:

@@ -23,10 +23,10 @@ from functools import partial
 from torch import Tensor, nn
 
 from limner.core.method import Conditions
+from limner.core.noise import ConditionedNoise
 from limner.core.settings import FAST, Preset
 from limner.core.text import TextFeatures
 from limner.games.attentive import AttentiveGame, AttentiveSettings
-from limner.nn.attentive import AttentiveNoise
 from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.nn.layout import for_convolutions
 from limner.nn.memory import DynamicMemory, after_response
@@ -142,7 +142,7 @@ class Generator(nn.Module):
         found: GaussianCondition = self.augmentation(sentence)
         return found
 
-    def forward(self, noise: AttentiveNoise, condition: GaussianCondition, text: TextFeatures) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+    def forward(self, noise: ConditionedNoise, condition: GaussianCondition, text: TextFeatures) -> tuple[tuple[Tensor, ...], list[Tensor]]:
         """Pictures [B, 3, r, r] in [-1, 1], coarse to fine, and what was read of words, [B, T, h, w], before every later branch."""
         drawn = condition.sample(noise.epsilon)
         hidden = for_convolutions(self.first(drawn, noise.z))  # the condition first, as in the authors' code

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from numpy.typing import ArrayLike
@@ -27,15 +26,15 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Adam, Conditions, Method, Painting, Phase, Player, Progress, Update
-from limner.core.noise import Noise, gaussian
-from limner.core.settings import Preset, above_zero, at_least
+from limner.core.method import Conditions, Painting, Player, Progress, Update
+from limner.core.noise import ConditionedNoise, Noise, gaussian
+from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
+from limner.games.adversarial import PairGame, WeightedPairSettings, smoothed
 from limner.nn.conditioning import ConditioningAugmentation
 from limner.nn.initialization import dcgan_initialization, he_initialization
 from limner.nn.matching_aware import bce, mean_sentence, mismatched_logits
 from limner.nn.pair_head import PairHead
-from limner.nn.penalties import zero_centred_penalty
 from limner.nn.stacked import FIRST_SIDE, Head, Residual, convolution, doubling, doublings, picture_code
 
 NARROWEST = 8
@@ -43,7 +42,7 @@ NARROWEST = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class FusedGANSettings:
+class FusedGANSettings(WeightedPairSettings):
     """Settings of FusedGAN; the defaults are what is on record, and StackGAN's where nothing is."""
 
     noise_width: int = 128
@@ -64,24 +63,6 @@ class FusedGANSettings:
     """Show the unconditional discriminator all pictures of the split, captioned or not, as published; without it, the batch's own."""
     divergence_weight: float = 2.0
     """Weight of the augmentation's KL divergence from the standard normal."""
-    captions: int = 1
-    """Captions of a picture whose mean embedding is the condition."""
-    mismatch_weight: float = 0.5
-    """Weight w of the mismatched pair in the conditional discriminator's loss, 1 - w for the generated pair."""
-    mismatch: Literal["picture", "caption"] = "picture"
-    """What is exchanged in a mismatched pair: the picture, or the caption, which saves a pass over pictures."""
-    counterfactual: float = 0.0
-    """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; 0 as published."""
-    gradient_penalty: float = 0.0
-    """Weight of R1 in both discriminators' losses (Mescheder et al., ICML 2018); 0 as published."""
-    penalty_every: int = 8
-    """Steps between two gradient penalties, each that many times as heavy (Karras et al., CVPR 2020)."""
-    discriminator_normalization: bool = True
-    """Batch normalisation in the discriminators; without it, their convolutions have biases and start as He et al. advise."""
-    learning_rate: float = 2e-4
-    """Learning rate of all players' Adam."""
-    beta1: float = 0.5
-    """First-moment decay of all players' Adam."""
     halve_every: float = 100.0
     """Epochs after which the learning rate halves, again and again; 0 keeps it."""
     epochs: float = 600.0
@@ -90,28 +71,12 @@ class FusedGANSettings:
     """Pictures of each branch a step, over all processes."""
 
     def __post_init__(self) -> None:
-        at_least(self, "method", 0, "residual_blocks", "divergence_weight", "gradient_penalty", "halve_every")
-        at_least(
-            self, "method", 1, "noise_width", "text_width", "generator_channels", "discriminator_channels", "captions", "penalty_every"
-        )
-        at_least(self, "method", 2, "batch_size")
-        above_zero(self, "method", "learning_rate", "epochs")
-        for name in ("mismatch_weight", "counterfactual"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise SettingsError(f"method.{name} is {getattr(self, name)}, but must lie between 0 and 1")
-        if self.counterfactual and not self.mismatch_weight:
-            raise SettingsError("method.counterfactual needs mismatched pairs: set method.mismatch-weight above 0 or this to 0")
+        super().__post_init__()
+        at_least(self, "method", 0, "residual_blocks", "divergence_weight")
+        at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels")
 
 
-@dataclass(frozen=True)
-class FusedGANNoise(Noise):
-    """z: [B, noise_width], the structure. epsilon: [B, text_width], which of the conditions that fit a caption: the details."""
-
-    z: Tensor
-    epsilon: Tensor
-
-
-class FusedGAN(Method):
+class FusedGAN(PairGame):
     """A trunk, two branches that render its structure prior, and a discriminator for each."""
 
     Settings = FusedGANSettings
@@ -142,6 +107,8 @@ class FusedGAN(Method):
         ),
     }
     settings: FusedGANSettings
+    generator: Generator
+    discriminator: Discriminator
 
     def __init__(self, settings: FusedGANSettings, conditions: Conditions) -> None:
         super().__init__(settings, conditions)
@@ -153,62 +120,38 @@ class FusedGAN(Method):
             discriminator.apply(dcgan_initialization if settings.discriminator_normalization else he_initialization)
 
     def players(self) -> dict[str, Player]:
-        optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
-
-        def player(module: nn.Module, averaged: bool = False) -> Player:
-            return Player(module=module, optimizer=optimizer, learning_rate_factor=self._halving, averaged=averaged)
-
-        players = {"discriminator": player(self.discriminator), "generator": player(self.generator, averaged=True)}
-        if self.settings.unconditional:
-            players["unconditional"] = player(self.unconditional)
-        return players
-
-    def phases(self) -> list[Phase]:
-        settings = self.settings
-        return [
-            Phase(
-                name="gan",
-                resolution=self.conditions.resolution,
-                batch_size=settings.batch_size,
-                epochs=settings.epochs,
-                captions=settings.captions,
-                counterfactual=settings.counterfactual > 0,
-            )
-        ]
+        players = super().players()
+        return players | {"unconditional": self.player(self.unconditional)} if self.settings.unconditional else players
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
-        settings = self.settings
-        penalise = bool(settings.gradient_penalty) and progress.step % settings.penalty_every == 0
-        if settings.unconditional:
-            yield from self._unconditional_turn(batch, penalise)
-        yield from self._conditional_turn(batch, penalise)
+        if self.settings.unconditional:
+            yield from self._unconditional_turn(batch, self.penalty(progress))
+        yield from self._conditional_turn(batch, self.penalty(progress))
 
-    def _unconditional_turn(self, batch: Batch, penalise: bool) -> Iterator[Update]:
+    def _unconditional_turn(self, batch: Batch, penalty: float) -> Iterator[Update]:
         """BCE(D_u(x), 1) + BCE(D_u(G_u(M_s)), 0), then BCE(D_u(G_u(M_s)), 1) for trunk and branch."""
         real_pictures = batch.unpaired.pictures if self.settings.unpaired else batch.pictures
-        noise: FusedGANNoise = self.noise(batch, "unconditional")
+        noise: ConditionedNoise = self.noise(batch, "unconditional")
         fake_pictures = self.generator.unconditional(self.generator.structure(noise.z))
         real, fake = self.unconditional(real_pictures), self.unconditional(fake_pictures.detach())
         loss = bce(real, 1.0) + bce(fake, 0.0)
         metrics = {"real": real.detach().sigmoid().mean(), "fake": fake.detach().sigmoid().mean()}
-        if penalise:
-            loss = loss + self._penalty(zero_centred_penalty(self.unconditional, real_pictures), metrics)
-        yield Update("unconditional", loss, metrics)
+        yield smoothed(Update("unconditional", loss, metrics), penalty, (self.unconditional, real_pictures))
         loss = bce(self.unconditional(fake_pictures), 1.0)
         yield Update("generator", loss, {"unconditional": loss.detach()})
 
-    def _conditional_turn(self, batch: Batch, penalise: bool) -> Iterator[Update]:
+    def _conditional_turn(self, batch: Batch, penalty: float) -> Iterator[Update]:
         """The matching-aware game of D_c with trunk, augmentation and branch, whose loss has the divergence beside it."""
         sentence = mean_sentence(batch)  # [B, D]
-        noise: FusedGANNoise = self.noise(batch, "conditional")
+        noise: ConditionedNoise = self.noise(batch, "conditional")
         condition = self.generator.augmentation(sentence)
         fake = self.generator.conditional(self.generator.structure(noise.z), condition.sample(noise.epsilon))
-        yield self._discriminator_update(batch, sentence, fake.detach(), penalise)
+        yield self._discriminator_update(batch, sentence, fake.detach(), penalty)
         fooling, divergence = bce(self.discriminator(fake, sentence), 1.0), condition.divergence()
         metrics = {"conditional": fooling.detach(), "divergence": divergence.detach()}
         yield Update("generator", fooling + self.settings.divergence_weight * divergence, metrics)
 
-    def _discriminator_update(self, batch: Batch, sentence: Tensor, fake: Tensor, penalise: bool) -> Update:
+    def _discriminator_update(self, batch: Batch, sentence: Tensor, fake: Tensor, penalty: float) -> Update:
         """BCE(real, 1) + w BCE(mismatched, 0) + (1 - w) BCE(fake, 0), pairs of a picture and a sentence."""
         settings, weight = self.settings, self.settings.mismatch_weight
         code = self.discriminator.look(batch.pictures)  # [B, C, 4, 4]
@@ -219,26 +162,16 @@ class FusedGAN(Method):
             mismatched = mismatched_logits(self.discriminator, batch, code, sentence, settings.mismatch, settings.counterfactual)
             loss = loss + weight * bce(mismatched, 0.0)
             metrics["mismatched"] = mismatched.detach().sigmoid().mean()
-        if penalise:
-            penalty = zero_centred_penalty(lambda pictures: self.discriminator(pictures, sentence.float()), batch.pictures)
-            loss = loss + self._penalty(penalty, metrics)
-        return Update("discriminator", loss, metrics)
+        turn = Update("discriminator", loss, metrics)
+        return smoothed(turn, penalty, (lambda pictures: self.discriminator(pictures, sentence.float()), batch.pictures))
 
-    def _penalty(self, penalty: Tensor, metrics: dict[str, Tensor]) -> Tensor:
-        metrics["penalty"] = penalty.detach()
-        return self.settings.gradient_penalty * self.settings.penalty_every * penalty
-
-    def _halving(self, progress: Progress) -> float:
-        every = self.settings.halve_every
-        return 0.5 ** (progress.epoch // every) if every else 1.0
-
-    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> FusedGANNoise:
+    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> ConditionedNoise:
         widths = {"z": self.settings.noise_width, "epsilon": self.settings.text_width}
-        return FusedGANNoise(**{name: gaussian((width,), seed, samples, f"{stream} {name}") for name, width in widths.items()})
+        return ConditionedNoise(**{name: gaussian((width,), seed, samples, f"{stream} {name}") for name, width in widths.items()})
 
     def paint(self, text: TextFeatures, noise: Noise) -> Painting:
         """The conditional picture; `extras["unconditional"]` has what the other branch makes of the same structure, [B, 3, R, R]."""
-        assert isinstance(noise, FusedGANNoise)
+        assert isinstance(noise, ConditionedNoise)
         structure = self.generator.structure(noise.z)
         condition = self.generator.augmentation(text.sentence).sample(noise.epsilon)
         images = self.generator.conditional(structure, condition)

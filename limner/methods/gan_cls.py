@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -24,22 +23,19 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from limner.core.batch import Batch
-from limner.core.errors import SettingsError
-from limner.core.method import Adam, Conditions, Method, Painting, Phase, Player, Progress, Update
-from limner.core.noise import Noise, gaussian
-from limner.core.settings import Preset, above_zero, at_least
+from limner.core.method import Conditions, Painting, Progress, Update
+from limner.core.noise import Noise, VectorNoise, gaussian
+from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
+from limner.games.adversarial import PairGame, WeightedPairSettings, smoothed
 from limner.nn.initialization import dcgan_initialization, he_initialization
 from limner.nn.matching_aware import bce, channels, mean_sentence, mismatched_logits
-from limner.nn.penalties import zero_centred_penalty
 
 
 @dataclass(frozen=True, kw_only=True)
-class GANCLSSettings:
+class GANCLSSettings(WeightedPairSettings):
     """Settings of GAN-CLS; the defaults are those of the authors' flowers and birds models."""
 
-    noise_width: int = 100
-    """Numbers in the noise vector z."""
     text_width: int = 128
     """Width to which the sentence embedding is projected in both networks."""
     generator_channels: int = 128
@@ -54,54 +50,19 @@ class GANCLSSettings:
     """LeakyReLU after the discriminator's last-but-one convolution, as main_cls.lua has it and main_cls_int.lua has not."""
     captions: int = 4
     """Captions of a picture whose mean embedding is the condition."""
-    mismatch_weight: float = 0.5
-    """Weight w of the mismatched pair in the discriminator's loss, 1 - w for the generated pair; 0 trains without it (no CLS)."""
-    mismatch: Literal["picture", "caption"] = "picture"
-    """What is exchanged in a mismatched pair: the picture, as in the authors' code, or the caption, which saves a pass over pictures."""
-    counterfactual: float = 0.0
-    """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; 0 as published."""
     interpolation: float = 0.0
     """Weight of the generator's loss on conditions half-way between two captions (GAN-INT); the authors' models use 1."""
-    gradient_penalty: float = 0.0
-    """Weight of R1, which keeps the discriminator smooth around real pictures (Mescheder et al., ICML 2018); 0 as published."""
-    penalty_every: int = 8
-    """Steps between two gradient penalties, each that many times as heavy (Karras et al., CVPR 2020)."""
-    discriminator_normalization: bool = True
-    """Batch normalisation in the discriminator, as published; without it, its convolutions have biases and start as He et al. advise."""
-    learning_rate: float = 2e-4
-    """Learning rate of both players' Adam."""
-    beta1: float = 0.5
-    """First-moment decay of both players' Adam."""
+
     halve_every: float = 100.0
     """Epochs after which the learning rate halves, again and again; 0 keeps it."""
-    epochs: float = 600.0
-    """Passes over the training pictures."""
-    batch_size: int = 64
-    """Pictures a step, over all processes."""
 
     def __post_init__(self) -> None:
-        at_least(self, "method", 0, "gradient_penalty")
-        at_least(
-            self, "method", 1, "penalty_every", "noise_width", "text_width", "generator_channels", "discriminator_channels", "captions"
-        )
-        at_least(self, "method", 2, "batch_size")
-        at_least(self, "method", 0, "interpolation", "halve_every")
-        above_zero(self, "method", "learning_rate", "epochs")
-        for name in ("mismatch_weight", "counterfactual"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise SettingsError(f"method.{name} is {getattr(self, name)}, but must lie between 0 and 1")
-        if self.counterfactual and not self.mismatch_weight:
-            raise SettingsError("method.counterfactual needs mismatched pairs: set method.mismatch-weight above 0 or this to 0")
+        super().__post_init__()
+        at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels")
+        at_least(self, "method", 0, "interpolation")
 
 
-@dataclass(frozen=True)
-class GANCLSNoise(Noise):
-    """z: [B, noise_width], standard normal."""
-
-    z: Tensor
-
-
-class GANCLS(Method):
+class GANCLS(PairGame):
     """Reed's generator and matching-aware discriminator under their published losses."""
 
     Settings = GANCLSSettings
@@ -134,6 +95,8 @@ class GANCLS(Method):
         ),
     }
     settings: GANCLSSettings
+    generator: Generator
+    discriminator: Discriminator
 
     def __init__(self, settings: GANCLSSettings, conditions: Conditions) -> None:
         super().__init__(settings, conditions)
@@ -142,32 +105,11 @@ class GANCLS(Method):
         self.generator.apply(dcgan_initialization)
         self.discriminator.apply(dcgan_initialization if settings.discriminator_normalization else he_initialization)
 
-    def players(self) -> dict[str, Player]:
-        optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
-        return {
-            "discriminator": Player(module=self.discriminator, optimizer=optimizer, learning_rate_factor=self._halving),
-            "generator": Player(module=self.generator, optimizer=optimizer, learning_rate_factor=self._halving, averaged=True),
-        }
-
-    def phases(self) -> list[Phase]:
-        settings = self.settings
-        return [
-            Phase(
-                name="gan",
-                resolution=self.conditions.resolution,
-                batch_size=settings.batch_size,
-                epochs=settings.epochs,
-                captions=settings.captions,
-                counterfactual=settings.counterfactual > 0,
-            )
-        ]
-
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         condition = mean_sentence(batch)  # [B, D]
-        noise: GANCLSNoise = self.noise(batch, "discriminator")
+        noise: VectorNoise = self.noise(batch, "discriminator")
         fake = self.generator(noise.z, condition)  # [B, 3, R, R]
-        penalise = bool(self.settings.gradient_penalty) and progress.step % self.settings.penalty_every == 0
-        yield self._discriminator_update(batch, condition, fake.detach(), penalise)
+        yield self._discriminator_update(batch, condition, fake.detach(), self.penalty(progress))
         if self.settings.interpolation:
             # The authors' code draws new noise for the generator's turn, and adds a condition for every two of the batch.
             condition = with_midpoints(condition)  # [1.5 B, D]
@@ -175,7 +117,7 @@ class GANCLS(Method):
             fake = self.generator(z, condition)
         yield self._generator_update(fake, condition, len(batch))
 
-    def _discriminator_update(self, batch: Batch, condition: Tensor, fake: Tensor, penalise: bool) -> Update:
+    def _discriminator_update(self, batch: Batch, condition: Tensor, fake: Tensor, penalty: float) -> Update:
         """BCE(real, 1) + w BCE(mismatched, 0) + (1 - w) BCE(fake, 0); the paper's Algorithm 1, lines 6 to 10, at w = 1/2."""
         weight = self.settings.mismatch_weight
         features = self.discriminator.look(batch.pictures)  # [B, 8 C, 4, 4]
@@ -187,11 +129,8 @@ class GANCLS(Method):
             mismatched = self._mismatched(batch, features, condition)
             loss = loss + weight * bce(mismatched, 0.0)
             metrics["mismatched"] = mismatched.detach().sigmoid().mean()
-        if penalise:
-            penalty = zero_centred_penalty(lambda pictures: self.discriminator(pictures, condition.float()), batch.pictures)
-            loss = loss + self.settings.gradient_penalty * self.settings.penalty_every * penalty
-            metrics["penalty"] = penalty.detach()
-        return Update("discriminator", loss, metrics)
+        turn = Update("discriminator", loss, metrics)
+        return smoothed(turn, penalty, (lambda pictures: self.discriminator(pictures, condition.float()), batch.pictures))
 
     def _mismatched(self, batch: Batch, features: Tensor, condition: Tensor) -> Tensor:
         """Logits of real pictures with captions that do not describe them: [B]."""
@@ -205,15 +144,11 @@ class GANCLS(Method):
         weight[batch_size:] = self.settings.interpolation
         return Update("generator", F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits), weight))
 
-    def _halving(self, progress: Progress) -> float:
-        every = self.settings.halve_every
-        return 0.5 ** (progress.epoch // every) if every else 1.0
-
-    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> GANCLSNoise:
-        return GANCLSNoise(gaussian((self.settings.noise_width,), seed, samples, stream))
+    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> VectorNoise:
+        return VectorNoise(gaussian((self.settings.noise_width,), seed, samples, stream))
 
     def paint(self, text: TextFeatures, noise: Noise) -> Painting:
-        assert isinstance(noise, GANCLSNoise)
+        assert isinstance(noise, VectorNoise)
         return Painting(self.generator(noise.z, text.sentence))
 
     def look(self, pictures: Tensor) -> Tensor:

@@ -20,9 +20,8 @@ Sizes below 256 px, for which nothing was published, end earlier.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from numpy.typing import ArrayLike
@@ -30,16 +29,16 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Adam, Conditions, Method, Painting, Phase, Player, Progress, Update
-from limner.core.noise import Noise, gaussian
-from limner.core.settings import Preset, above_zero, at_least
+from limner.core.method import Conditions, Painting, Progress, Update
+from limner.core.noise import ConditionedNoise, Noise, gaussian
+from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
+from limner.games.adversarial import PairGame, WeightedPairSettings, smoothed
 from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.nn.hierarchical import Residual, leaky, reflected
 from limner.nn.initialization import dcgan_initialization, he_initialization
 from limner.nn.layout import for_convolutions
 from limner.nn.matching_aware import mean_sentence, mismatched_pictures, mismatched_sentences
-from limner.nn.penalties import zero_centred_penalty
 from limner.nn.stacked import FIRST_SIDE, doublings
 
 CODE_SIDE = 8
@@ -47,11 +46,9 @@ CODE_SIDE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class HDGANSettings:
+class HDGANSettings(WeightedPairSettings):
     """Settings of HDGAN; the defaults are those of the authors' birds and flowers models."""
 
-    noise_width: int = 100
-    """Numbers in the noise vector z."""
     condition_width: int = 128
     """Numbers in the conditions that conditioning augmentation draws."""
     text_width: int = 128
@@ -77,54 +74,24 @@ class HDGANSettings:
     """Smallest side at which the local verdict is a map of 5x5, one number for each patch; below, it is one for the picture."""
     captions: int = 4
     """Captions of a picture whose mean embedding is the condition."""
-    mismatch_weight: float = 0.5
-    """Weight w of the mismatched pair in the discriminators' pair loss, 1 - w for the generated pair; 0 trains without it."""
-    mismatch: Literal["picture", "caption"] = "picture"
-    """What is exchanged in a mismatched pair: the picture, as in the authors' code, or the caption, which saves a pass over pictures."""
-    counterfactual: float = 0.0
-    """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; 0 as published."""
-    gradient_penalty: float = 0.0
-    """Weight of R1, which keeps every discriminator smooth around real pictures (Mescheder et al., ICML 2018); 0 as published."""
-    penalty_every: int = 8
-    """Steps between two gradient penalties, each that many times as heavy (Karras et al., CVPR 2020)."""
-    discriminator_normalization: bool = True
-    """Batch normalisation in the discriminators, as published; without it, their convolutions have biases and start as He et al. advise."""
-    learning_rate: float = 2e-4
-    """Learning rate of both players' Adam."""
-    beta1: float = 0.5
-    """First-moment decay of both players' Adam."""
     halve_every: float = 100.0
     """Epochs after which the learning rate halves, again and again (50 in the authors' COCO models); 0 keeps it."""
-    epochs: float = 600.0
-    """Passes over the training pictures."""
     batch_size: int = 10
     """Pictures a step, over all processes."""
 
     def __post_init__(self) -> None:
-        at_least(self, "method", 0, "divergence_weight", "residual_blocks", "local_weight", "gradient_penalty", "halve_every")
-        at_least(self, "method", 1, "noise_width", "condition_width", "text_width", "generator_channels", "discriminator_channels")
-        at_least(self, "method", 1, "code_channels", "captions", "penalty_every")
-        at_least(self, "method", 2, "batch_size")
-        above_zero(self, "method", "learning_rate", "epochs")
-        for name in ("mismatch_weight", "counterfactual"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise SettingsError(f"method.{name.replace('_', '-')} is {getattr(self, name)}, but must lie between 0 and 1")
-        if self.counterfactual and not self.mismatch_weight:
-            raise SettingsError("method.counterfactual needs mismatched pairs: set method.mismatch-weight above 0 or this to 0")
+        super().__post_init__()
+        at_least(self, "method", 0, "divergence_weight", "residual_blocks", "local_weight")
+        at_least(self, "method", 1, "condition_width", "text_width", "generator_channels", "discriminator_channels", "code_channels")
         if list(self.nested) != sorted(set(self.nested)) or any(side < 16 or side & (side - 1) for side in self.nested):
             raise SettingsError(f"method.nested is {self.nested}, but must be rising powers of two from 16: 64 128 256 as published")
 
 
-@dataclass(frozen=True)
-class HDGANNoise(Noise):
-    """z: [B, noise_width]; epsilon, which picks from the condition's Gaussian: [B, condition_width]. Both standard normal."""
+class HDGAN(PairGame):
+    """Zhang, Xie and Yang's generator, with a discriminator at each of several sides, trained together.
 
-    z: Tensor
-    epsilon: Tensor
-
-
-class HDGAN(Method):
-    """Zhang, Xie and Yang's generator, with a discriminator at each of several sides, trained together."""
+    All discriminators are one player, as in the authors' code: one loss, one optimiser.
+    """
 
     Settings = HDGANSettings
     title = "HDGAN"
@@ -164,6 +131,8 @@ class HDGAN(Method):
         ),
     }
     settings: HDGANSettings
+    generator: Generator
+    discriminator: nn.ModuleDict
 
     def __init__(self, settings: HDGANSettings, conditions: Conditions) -> None:
         super().__init__(settings, conditions)
@@ -180,36 +149,14 @@ class HDGAN(Method):
         assert isinstance(judge, Discriminator)
         return judge
 
-    def players(self) -> dict[str, Player]:
-        """All discriminators are one player, as in the authors' code: one loss, one optimiser."""
-        optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
-        return {
-            "discriminator": Player(module=self.discriminator, optimizer=optimizer, learning_rate_factor=self._halving),
-            "generator": Player(module=self.generator, optimizer=optimizer, learning_rate_factor=self._halving, averaged=True),
-        }
-
-    def phases(self) -> list[Phase]:
-        settings = self.settings
-        return [
-            Phase(
-                name="gan",
-                resolution=self.conditions.resolution,
-                batch_size=settings.batch_size,
-                epochs=settings.epochs,
-                captions=settings.captions,
-                counterfactual=settings.counterfactual > 0,
-            )
-        ]
-
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         sentence = mean_sentence(batch)  # [B, D]
-        noise: HDGANNoise = self.noise(batch, "generator")
+        noise: ConditionedNoise = self.noise(batch, "generator")
         fakes, condition = self.generator(sentence, noise.z, noise.epsilon)
-        penalise = bool(self.settings.gradient_penalty) and progress.step % self.settings.penalty_every == 0
-        yield self._discriminator_update(batch, sentence, [fake.detach() for fake in fakes], penalise)
+        yield self._discriminator_update(batch, sentence, [fake.detach() for fake in fakes], self.penalty(progress))
         yield self._generator_update(fakes, sentence, condition)
 
-    def _discriminator_update(self, batch: Batch, sentence: Tensor, fakes: Sequence[Tensor], penalise: bool) -> Update:
+    def _discriminator_update(self, batch: Batch, sentence: Tensor, fakes: Sequence[Tensor], penalty: float = 0.0) -> Update:
         """The sum over sides of pair loss and local loss."""
         settings = self.settings
         wrong = mismatched_sentences(batch, sentence, settings.mismatch, settings.counterfactual) if settings.mismatch_weight else None
@@ -232,14 +179,11 @@ class HDGAN(Method):
                 metrics[f"local_{side}"] = local.detach()
         loss = torch.stack(losses).sum()
         metrics |= dict(zip(("real", "fake", "mismatched"), torch.stack(means).mean(0), strict=False))
-        if penalise:
-            penalty = torch.stack([self._penalty(side, batch.image(side), sentence) for side in self.sides]).sum()
-            loss = loss + settings.gradient_penalty * settings.penalty_every * penalty
-            metrics["penalty"] = penalty.detach()
-        return Update("discriminator", loss, metrics)
+        turn = Update("discriminator", loss, metrics)
+        return smoothed(turn, penalty, *((self._verdict(side, sentence), batch.image(side)) for side in self.sides))
 
-    def _penalty(self, side: int, pictures: Tensor, sentence: Tensor) -> Tensor:
-        """R1 of all that a discriminator says of a picture: its pair score and the mean of its local map."""
+    def _verdict(self, side: int, sentence: Tensor) -> Callable[[Tensor], Tensor]:
+        """Pictures to all that a discriminator says of them: the pair score and the mean of the local map, [B]."""
         judge = self.judge(side)
 
         def verdict(pictures: Tensor) -> Tensor:
@@ -247,7 +191,7 @@ class HDGAN(Method):
             score = judge.match(seen, sentence.float())
             return score if judge.local is None else score + self.settings.local_weight * judge.local(seen.code).flatten(1).mean(1)
 
-        return zero_centred_penalty(verdict, pictures)
+        return verdict
 
     def _generator_update(self, fakes: Sequence[Tensor], sentence: Tensor, condition: GaussianCondition) -> Update:
         """What the generator pays at each side for being told apart, and the divergence of its conditions."""
@@ -264,19 +208,15 @@ class HDGAN(Method):
                 metrics[f"local_{side}"] = local.detach()
         return Update("generator", torch.stack(losses).sum(), metrics)
 
-    def _halving(self, progress: Progress) -> float:
-        every = self.settings.halve_every
-        return 0.5 ** (progress.epoch // every) if every else 1.0
-
-    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> HDGANNoise:
+    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> ConditionedNoise:
         settings = self.settings
-        return HDGANNoise(
+        return ConditionedNoise(
             z=gaussian((settings.noise_width,), seed, samples, stream),
             epsilon=gaussian((settings.condition_width,), seed, samples, f"{stream} epsilon"),
         )
 
     def paint(self, text: TextFeatures, noise: Noise) -> Painting:
-        assert isinstance(noise, HDGANNoise)
+        assert isinstance(noise, ConditionedNoise)
         pictures, _ = self.generator(text.sentence, noise.z, noise.epsilon)
         return Painting(pictures[-1], stages=tuple(pictures[:-1]))
 

@@ -32,8 +32,8 @@ from limner.core.settings import FAST, Preset, above_zero, at_least
 from limner.features.inception import TorchvisionInception
 from limner.features.network import FeatureNetwork
 from limner.features.registry import load_feature_network
+from limner.games.adversarial import NormalizedSettings, added, share
 from limner.games.attentive import AttentiveGame, AttentiveSettings
-from limner.games.tree import NormalizedTreeSettings, added
 from limner.nn.attentive import AttentiveGenerator
 from limner.nn.captioner import Captioner, caption_loss
 from limner.nn.conditioning import GaussianCondition
@@ -49,7 +49,7 @@ LONGEST = 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class MirrorGANSettings(AttentiveSettings, NormalizedTreeSettings):
+class MirrorGANSettings(AttentiveSettings, NormalizedSettings):
     """Settings of MirrorGAN; the defaults are those of the authors' birds model, but for what reads its pictures."""
 
     sentence_attention: bool = True
@@ -84,8 +84,7 @@ class MirrorGANSettings(AttentiveSettings, NormalizedTreeSettings):
         at_least(self, "method", 2, "caption_batch_size")
         at_least(self, "method", 0, "caption_weight")
         above_zero(self, "method", "caption_learning_rate", "caption_epochs")
-        if not 0.0 <= self.caption_share <= 1.0:
-            raise SettingsError(f"method.caption-share is {self.caption_share}, but must lie between 0 and 1")
+        share(self, "caption_share")
 
     @property
     def reads_words(self) -> bool:

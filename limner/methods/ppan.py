@@ -30,17 +30,17 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Adam, Conditions, Method, Painting, Phase, Player, Progress, Update
-from limner.core.noise import Noise, gaussian
-from limner.core.settings import Preset, above_zero, at_least
+from limner.core.method import Conditions, Painting, Phase, Player, Progress, Update
+from limner.core.noise import ConditionedNoise, Noise, gaussian
+from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
 from limner.features.perceptual import PerceptualLoss
+from limner.games.adversarial import PairGame, WeightedPairSettings, smoothed
 from limner.nn.auxiliary import class_loss, classes_of, require_classes
 from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.nn.initialization import dcgan_initialization, he_initialization
 from limner.nn.matching_aware import bce, mean_sentence, mismatched_logits
 from limner.nn.pair_head import PairHead
-from limner.nn.penalties import zero_centred_penalty
 from limner.nn.stacked import FIRST_SIDE, doubling, doublings, picture_code, to_picture
 
 SMALLEST_PICTURE = 16
@@ -49,11 +49,9 @@ NARROWEST = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class PPANSettings:
+class PPANSettings(WeightedPairSettings):
     """Settings of PPAN; the defaults are what is on record, and StackGAN++'s where nothing is."""
 
-    noise_width: int = 100
-    """Numbers in the noise vector z."""
     text_width: int = 128
     """Numbers of a condition that the augmentation samples, and width of the sentence in the discriminators."""
     scales: int = 3
@@ -80,53 +78,18 @@ class PPANSettings:
     """Weight of the class loss in both networks; 0 trains without, as pictures without classes need."""
     divergence_weight: float = 2.0
     """Weight of the augmentation's KL divergence from the standard normal."""
-    captions: int = 1
-    """Captions of a picture whose mean embedding is the condition."""
-    mismatch_weight: float = 0.5
-    """Weight w of the mismatched pair in the discriminators' loss, 1 - w for the generated pair."""
-    mismatch: Literal["picture", "caption"] = "picture"
-    """What is exchanged in a mismatched pair: the picture, or the caption, which saves a pass over pictures."""
-    counterfactual: float = 0.0
-    """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; 0 as published."""
-    gradient_penalty: float = 0.0
-    """Weight of R1 in the discriminators' loss (Mescheder et al., ICML 2018); 0 as published."""
-    penalty_every: int = 8
-    """Steps between two gradient penalties, each that many times as heavy (Karras et al., CVPR 2020)."""
-    discriminator_normalization: bool = True
-    """Batch normalisation in the discriminators; without it, their convolutions have biases and start as He et al. advise."""
-    learning_rate: float = 2e-4
-    """Learning rate of both players' Adam."""
-    beta1: float = 0.5
-    """First-moment decay of both players' Adam."""
     halve_every: float = 100.0
     """Epochs after which the learning rate halves, again and again; 0 keeps it."""
-    epochs: float = 600.0
-    """Passes over the training pictures."""
     batch_size: int = 24
     """Pictures a step, over all processes."""
 
     def __post_init__(self) -> None:
-        at_least(self, "method", 0, "perceptual", "local_weight", "class_weight", "divergence_weight", "gradient_penalty", "halve_every")
-        at_least(self, "method", 1, "noise_width", "text_width", "scales", "generator_channels", "pyramid_channels")
-        at_least(self, "method", 1, "discriminator_channels", "captions", "penalty_every")
-        at_least(self, "method", 2, "batch_size")
-        above_zero(self, "method", "learning_rate", "epochs")
-        for name in ("mismatch_weight", "counterfactual"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise SettingsError(f"method.{name} is {getattr(self, name)}, but must lie between 0 and 1")
-        if self.counterfactual and not self.mismatch_weight:
-            raise SettingsError("method.counterfactual needs mismatched pairs: set method.mismatch-weight above 0 or this to 0")
+        super().__post_init__()
+        at_least(self, "method", 0, "perceptual", "local_weight", "class_weight", "divergence_weight")
+        at_least(self, "method", 1, "text_width", "scales", "generator_channels", "pyramid_channels", "discriminator_channels")
 
 
-@dataclass(frozen=True)
-class PPANNoise(Noise):
-    """z: [B, noise_width]. epsilon: [B, text_width], which of the conditions that fit a caption."""
-
-    z: Tensor
-    epsilon: Tensor
-
-
-class PPAN(Method):
+class PPAN(PairGame):
     """The pyramid generator, a discriminator for each size, and a frozen network that compares pictures."""
 
     Settings = PPANSettings
@@ -162,6 +125,7 @@ class PPAN(Method):
         ),
     }
     settings: PPANSettings
+    generator: Generator
 
     def __init__(self, settings: PPANSettings, conditions: Conditions) -> None:
         super().__init__(settings, conditions)
@@ -183,39 +147,20 @@ class PPAN(Method):
         self.discriminators.apply(dcgan_initialization if settings.discriminator_normalization else he_initialization)
 
     def players(self) -> dict[str, Player]:
-        optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
-        return {
-            "discriminator": Player(module=self.discriminators, optimizer=optimizer, learning_rate_factor=self._halving),
-            "generator": Player(module=self.generator, optimizer=optimizer, learning_rate_factor=self._halving, averaged=True),
-        }
-
-    def phases(self) -> list[Phase]:
-        settings = self.settings
-        return [
-            Phase(
-                name="gan",
-                resolution=self.conditions.resolution,
-                batch_size=settings.batch_size,
-                epochs=settings.epochs,
-                captions=settings.captions,
-                counterfactual=settings.counterfactual > 0,
-            )
-        ]
+        return {"discriminator": self.player(self.discriminators), "generator": self.player(self.generator, averaged=True)}
 
     def begin(self, phase: Phase) -> None:
         if self.settings.perceptual and "perceptual" not in self.guides:
             self.guide("perceptual", PerceptualLoss(self.settings.perceptual_network, self.settings.perceptual_stage))
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
-        settings = self.settings
         sentence = mean_sentence(batch)  # [B, D]
-        noise: PPANNoise = self.noise(batch, "train")
+        noise: ConditionedNoise = self.noise(batch, "train")
         fakes, condition = self.generator(noise, sentence)
-        penalise = bool(settings.gradient_penalty) and progress.step % settings.penalty_every == 0
-        yield self._discriminator_update(batch, sentence, [fake.detach() for fake in fakes], penalise)
+        yield self._discriminator_update(batch, sentence, [fake.detach() for fake in fakes], self.penalty(progress))
         yield self._generator_update(batch, sentence, fakes, condition)
 
-    def _discriminator_update(self, batch: Batch, sentence: Tensor, fakes: list[Tensor], penalise: bool) -> Update:
+    def _discriminator_update(self, batch: Batch, sentence: Tensor, fakes: list[Tensor], penalty: float) -> Update:
         """The sum over the sizes; the metrics of pairs are the largest's."""
         settings, weight = self.settings, self.settings.mismatch_weight
         loss, metrics = sentence.new_zeros(()), dict[str, Tensor]()
@@ -234,11 +179,9 @@ class PPAN(Method):
                 told = class_loss(real.classes, classes_of(batch), "softmax")
                 loss = loss + settings.class_weight * (told + class_loss(generated.classes, classes_of(batch), "softmax"))
                 metrics["classes"] = told.detach()
-            if penalise:
-                penalty = zero_centred_penalty(partial(judge.realism, sentence=sentence.float()), view.pictures)
-                loss = loss + settings.gradient_penalty * settings.penalty_every * penalty
-                metrics["penalty"] = penalty.detach() + metrics.get("penalty", 0.0)
-        return Update("discriminator", loss, metrics)
+        realism = [partial(judge.realism, sentence=sentence.float()) for judge in self._judges()]
+        seen = zip(realism, map(batch.image, self.sides), strict=True)
+        return smoothed(Update("discriminator", loss, metrics), penalty, *seen)
 
     def _generator_update(self, batch: Batch, sentence: Tensor, fakes: list[Tensor], condition: GaussianCondition) -> Update:
         settings, divergence = self.settings, condition.divergence()
@@ -265,16 +208,12 @@ class PPAN(Method):
     def _judges(self) -> list[Discriminator]:
         return [judge for judge in self.discriminators if isinstance(judge, Discriminator)]
 
-    def _halving(self, progress: Progress) -> float:
-        every = self.settings.halve_every
-        return 0.5 ** (progress.epoch // every) if every else 1.0
-
-    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> PPANNoise:
+    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> ConditionedNoise:
         widths = {"z": self.settings.noise_width, "epsilon": self.settings.text_width}
-        return PPANNoise(**{name: gaussian((width,), seed, samples, f"{stream} {name}") for name, width in widths.items()})
+        return ConditionedNoise(**{name: gaussian((width,), seed, samples, f"{stream} {name}") for name, width in widths.items()})
 
     def paint(self, text: TextFeatures, noise: Noise) -> Painting:
-        assert isinstance(noise, PPANNoise)
+        assert isinstance(noise, ConditionedNoise)
         *rough, images = self.generator(noise, text.sentence)[0]
         return Painting(images, stages=tuple(rough))
 
@@ -307,7 +246,7 @@ class Generator(nn.Module):
         painted = [level] * len(sides) if settings.lateral else widths[-len(sides) :]
         self.pictures = nn.ModuleList(to_picture(width) for width in painted)
 
-    def forward(self, noise: PPANNoise, sentence: Tensor) -> tuple[list[Tensor], GaussianCondition]:
+    def forward(self, noise: ConditionedNoise, sentence: Tensor) -> tuple[list[Tensor], GaussianCondition]:
         """noise and [B, D] -> pictures from rough to fine, [B, 3, r, r] each in [-1, 1], and the Gaussian that the sentence stands for."""
         condition: GaussianCondition = self.augmentation(sentence)
         maps = [self.start(torch.cat([condition.sample(noise.epsilon), noise.z], dim=1))]

@@ -33,13 +33,13 @@ from torch import Tensor, nn
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Conditions, Painting, Progress, Update
-from limner.core.noise import Noise, gaussian
+from limner.core.noise import Noise, VectorNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
-from limner.games.tree import NormalizedTreeSettings, TreeGame
+from limner.games.adversarial import NormalizedSettings, smoothed
+from limner.games.tree import TreeGame, TreeSettings
 from limner.nn.joint_losses import discriminator_loss, fooling_loss, mismatched_pairs
 from limner.nn.layout import for_convolutions
-from limner.nn.penalties import zero_centred_penalty
 from limner.nn.semantic_normalization import SemanticNormalization, SemanticUpsampling
 from limner.nn.stacked import FIRST_SIDE, Residual, doublings, to_picture
 from limner.nn.trees import SMALLEST, ScaleDiscriminator, discriminator_name
@@ -50,7 +50,7 @@ STREAMS = ("generator", "generator second")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SDGANSettings(NormalizedTreeSettings):
+class SDGANSettings(TreeSettings, NormalizedSettings):
     """Settings of SD-GAN; the defaults are the paper's where they are known, and else AttnGAN's for birds."""
 
     contrastive_weight: float = 1.0
@@ -82,13 +82,6 @@ class SDGANSettings(NormalizedTreeSettings):
     def captions(self) -> int:
         """Captions of a picture that are painted, one a branch of the Siamese pair."""
         return len(STREAMS) if self.contrastive_weight else 1
-
-
-@dataclass(frozen=True)
-class SDGANNoise(Noise):
-    """z: [B, noise_width]."""
-
-    z: Tensor
 
 
 class SDGAN(TreeGame):
@@ -170,16 +163,12 @@ class SDGAN(TreeGame):
         if settings.contrastive_weight:
             contrast, found = self.contrast(judge, fake_code)
             loss, metrics = loss + settings.contrastive_weight * contrast, metrics | found
-        if penalty:
 
-            def verdict(seen: Tensor) -> Tensor:
-                code = judge.look(seen)
-                return (judge.match(code, first.float()) + judge.judge(code)) / 2.0
+        def verdict(seen: Tensor) -> Tensor:
+            code = judge.look(seen)
+            return (judge.match(code, first.float()) + judge.judge(code)) / 2.0
 
-            smoothness = zero_centred_penalty(verdict, pictures)
-            loss = loss + penalty * smoothness
-            metrics["penalty"] = smoothness.detach()
-        return Update(discriminator_name(fake.shape[-1]), loss, metrics)
+        return smoothed(Update(discriminator_name(fake.shape[-1]), loss, metrics), penalty, (verdict, pictures))
 
     def contrast(self, judge: SiameseDiscriminator, code: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The contrastive loss of one scale's pictures, seen as [2 B, 8 D, 4, 4], and what is worth a curve.
@@ -220,12 +209,12 @@ class SDGAN(TreeGame):
         )
         return terms, found
 
-    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> SDGANNoise:
-        return SDGANNoise(gaussian((self.settings.noise_width,), seed, samples, stream))
+    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> VectorNoise:
+        return VectorNoise(gaussian((self.settings.noise_width,), seed, samples, stream))
 
     def paint(self, text: TextFeatures, noise: Noise) -> Painting:
         """With `extras` "attention-S", [B, T, S, S]: how much each place of the map of side S read of each word."""
-        assert isinstance(noise, SDGANNoise)
+        assert isinstance(noise, VectorNoise)
         (*stages, images), attention = self.generator(noise.z, text)
         return Painting(images, tuple(stages), {f"attention-{maps.shape[-1]}": maps for maps in attention})
 

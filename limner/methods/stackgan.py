@@ -26,28 +26,25 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Adam, Conditions, Method, Painting, Phase, Player, Progress, Update
+from limner.core.method import Conditions, Painting, Phase, Player, Progress, Update
 from limner.core.noise import Noise, gaussian
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
+from limner.games.adversarial import AdversarialGame, NormalizedSettings, added, smoothed
 from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.nn.initialization import he_initialization, normal_initialization
 from limner.nn.matching_aware import bce, mean_sentence, mismatched_logits
-from limner.nn.penalties import zero_centred_penalty
 from limner.nn.stacked import FIRST_SIDE, Head, Residual, convolution, doublings, picture_code, to_picture, upsampling
 
 STAGE_1, STAGE_2 = "stage-1", "stage-2"
-LossAndMetrics = tuple[Tensor, dict[str, Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class StackGANSettings:
+class StackGANSettings(NormalizedSettings):
     """Settings of StackGAN; the defaults are those of the authors' PyTorch program."""
 
     factor: int = 4
     """How many times larger the final picture is than Stage-I's, a power of two."""
-    noise_width: int = 100
-    """Numbers in the noise vector z."""
     condition_width: int = 128
     """Numbers in the condition that is drawn from a sentence, and in the sentence as the discriminators read it."""
     generator_channels: int = 192
@@ -72,22 +69,10 @@ class StackGANSettings:
     """Which discriminators also judge pictures without their text: none in the TensorFlow program."""
     mismatch: Literal["shift", "caption", "picture"] = "shift"
     """The mismatched pair: the next picture's caption, a caption of another class, or (TensorFlow) a picture of another class."""
-    counterfactual: float = 0.0
-    """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; 0 as published."""
     captions: int = 1
     """Captions of a picture whose mean embedding is the condition: 4 in the TensorFlow program."""
     moving_statistics: bool = True
     """Whether Stage-I, while it stands still for Stage-II, normalises by each batch as in training, as published, or as in painting."""
-    gradient_penalty: float = 0.0
-    """Weight of R1, which keeps the discriminators smooth around real pictures (Mescheder et al., ICML 2018); 0 as published."""
-    penalty_every: int = 8
-    """Steps between two gradient penalties, each that many times as heavy (Karras et al., CVPR 2020)."""
-    discriminator_normalization: bool = True
-    """Batch normalisation in the discriminators, as published; without it, convolutions have biases and start as He et al. advise."""
-    learning_rate: float = 2e-4
-    """Learning rate of every player's Adam."""
-    beta1: float = 0.5
-    """First-moment decay of every player's Adam."""
     halve_every: float = 20.0
     """Epochs of a stage after which the learning rate halves, again and again; 0 keeps it."""
     stage_1_epochs: float = 120.0
@@ -104,12 +89,11 @@ class StackGANSettings:
     def __post_init__(self) -> None:
         if self.factor < 2 or self.factor & (self.factor - 1):
             raise SettingsError(f"method.factor is {self.factor}, but must be a power of two from 2 (4 as published)")
-        at_least(self, "method", 0, "residual_blocks", "divergence_weight", "gradient_penalty", "halve_every")
-        at_least(self, "method", 1, "noise_width", "condition_width", "generator_channels", "discriminator_channels", "penalty_every")
-        at_least(self, "method", 2, "batch_size", "stage_2_batch_size")
-        above_zero(self, "method", "captions", "learning_rate", "stage_1_epochs", "stage_2_epochs")
-        if not 0.0 <= self.counterfactual <= 1.0:
-            raise SettingsError(f"method.counterfactual is {self.counterfactual}, but must lie between 0 and 1")
+        super().__post_init__()
+        at_least(self, "method", 0, "residual_blocks", "divergence_weight")
+        at_least(self, "method", 1, "condition_width", "generator_channels", "discriminator_channels", "captions")
+        at_least(self, "method", 2, "stage_2_batch_size")
+        above_zero(self, "method", "stage_1_epochs", "stage_2_epochs")
         if not 0.0 < self.stage_1_share < 1.0:
             raise SettingsError(f"method.stage-1-share is {self.stage_1_share}, but each stage needs a part: choose it between 0 and 1")
         if self.counterfactual and self.mismatch == "shift":
@@ -125,7 +109,7 @@ class StackGANNoise(Noise):
     epsilon_2: Tensor
 
 
-class StackGAN(Method):
+class StackGAN(AdversarialGame):
     """Two conditional GANs, one upon the other, under their published losses."""
 
     Settings = StackGANSettings
@@ -185,16 +169,11 @@ class StackGAN(Method):
         return self.conditions.resolution // (1 if int(self.stage) == 2 else self.settings.factor)
 
     def players(self) -> dict[str, Player]:
-        optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
-
-        def player(module: nn.Module, averaged: bool = False) -> Player:
-            return Player(module=module, optimizer=optimizer, learning_rate_factor=self._halving, averaged=averaged)
-
         return {
-            "discriminator-1": player(self.discriminator_1),
-            "generator-1": player(self.generator_1, averaged=True),
-            "discriminator-2": player(self.discriminator_2),
-            "generator-2": player(self.generator_2, averaged=int(self.stage) == 2),  # before, it paints nothing
+            "discriminator-1": self.player(self.discriminator_1),
+            "generator-1": self.player(self.generator_1, averaged=True),
+            "discriminator-2": self.player(self.discriminator_2),
+            "generator-2": self.player(self.generator_2, averaged=int(self.stage) == 2),  # before, it paints nothing
         }
 
     def phases(self) -> list[Phase]:
@@ -235,19 +214,18 @@ class StackGAN(Method):
                 rough, _ = self.generator_1(noise.z, noise.epsilon_1, sentence)
             fake, found = self.generator_2(rough, noise.epsilon_2, sentence)  # [B, 3, R, R]
         # The same pictures serve both players, as in the authors' program.
-        penalise = bool(self.settings.gradient_penalty) and progress.step % self.settings.penalty_every == 0
-        yield Update(f"discriminator-{stage}", *self._discriminator_turn(judge, batch, sentence, fake.detach(), penalise))
-        yield Update(f"generator-{stage}", *self._generator_turn(judge, sentence, fake, found))
+        yield self._discriminator_turn(judge, batch, sentence, fake.detach(), self.penalty(progress))
+        yield self._generator_turn(judge, sentence, fake, found)
 
     def judge(self, stage: int) -> Judge:
         """A stage's discriminator, and how it reads sentences."""
         discriminator = self.discriminator_1 if stage == 1 else self.discriminator_2
         if discriminator.text is not None:
-            return Judge(discriminator, discriminator.text)
+            return Judge(stage, discriminator, discriminator.text)
         augmentation = (stage == 2 and self.generator_2.text) or self.generator_1.text
-        return Judge(discriminator, lambda sentence: augmentation(sentence).mean.detach())
+        return Judge(stage, discriminator, lambda sentence: augmentation(sentence).mean.detach())
 
-    def _discriminator_turn(self, judge: Judge, batch: Batch, sentence: Tensor, fake: Tensor, penalise: bool) -> LossAndMetrics:
+    def _discriminator_turn(self, judge: Judge, batch: Batch, sentence: Tensor, fake: Tensor, penalty: float) -> Update:
         settings, condition = self.settings, judge.read(sentence)  # [B, C]
         features = judge.look(batch.pictures)  # [B, F, 4, 4]
         real, generated = judge.verdicts(features, condition), judge.verdicts(judge.look(fake), condition)
@@ -259,22 +237,17 @@ class StackGAN(Method):
         logits = {"real": real[0], "fake": generated[0], "mismatched": mismatched}
         logits |= {"real_alone": real[1], "fake_alone": generated[1]} if len(real) > 1 else {}  # without the text
         metrics = {name: value.detach().sigmoid().mean() for name, value in logits.items()}
-        if penalise:
-            reading = condition.detach().float()
-            penalty = zero_centred_penalty(lambda shown: torch.stack(judge.verdicts(judge.look(shown), reading)).mean(0), batch.pictures)
-            loss = loss + settings.gradient_penalty * settings.penalty_every * penalty
-            metrics["penalty"] = penalty.detach()
-        return loss, metrics
+        turn, reading = Update(f"discriminator-{judge.stage}", loss, metrics), condition.detach().float()
+        return smoothed(turn, penalty, (lambda shown: torch.stack(judge.verdicts(judge.look(shown), reading)).mean(0), batch.pictures))
 
-    def _generator_turn(self, judge: Judge, sentence: Tensor, fake: Tensor, found: GaussianCondition | None) -> LossAndMetrics:
+    def _generator_turn(self, judge: Judge, sentence: Tensor, fake: Tensor, found: GaussianCondition | None) -> Update:
         fooling = fooling_loss(judge.verdicts(judge.look(fake), judge.read(sentence)))
+        turn = Update(f"generator-{judge.stage}", fooling)
         if found is None or not self.settings.augmentation:
-            return fooling, {}
+            return turn
         divergence = found.divergence()
-        return fooling + self.settings.divergence_weight * divergence, {"fooling": fooling.detach(), "divergence": divergence.detach()}
-
-    def _halving(self, progress: Progress) -> float:
-        return 0.5 ** (progress.epoch // self.settings.halve_every) if self.settings.halve_every else 1.0
+        metrics = {"fooling": fooling.detach(), "divergence": divergence.detach()}
+        return added(turn, self.settings.divergence_weight * divergence, metrics)
 
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> StackGANNoise:
         width = (self.settings.condition_width,)
@@ -368,8 +341,9 @@ class Discriminator(nn.Module):
 
 @dataclass(frozen=True)
 class Judge:
-    """A discriminator, and what makes of sentences [B, D] the conditions [B, C] that it reads."""
+    """A stage's discriminator, and what makes of sentences [B, D] the conditions [B, C] that it reads."""
 
+    stage: int
     discriminator: Discriminator
     read: Callable[[Tensor], Tensor]
 

@@ -29,15 +29,14 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from limner.core.batch import Batch
-from limner.core.errors import SettingsError
-from limner.core.method import Adam, Conditions, Method, Painting, Phase, Player, Progress, Update
-from limner.core.noise import Noise, gaussian
-from limner.core.settings import Preset, above_zero, at_least
+from limner.core.method import Conditions, Painting, Phase, Player, Progress, Update
+from limner.core.noise import ConditionedNoise, Noise, VectorNoise, gaussian
+from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
+from limner.games.adversarial import PairGame, PairSettings, smoothed
 from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.nn.initialization import he_initialization, orthogonal_initialization
 from limner.nn.matching_aware import bce, mean_sentence, mismatched_sentences
-from limner.nn.penalties import zero_centred_penalty
 from limner.nn.stacked import to_picture
 from limner.nn.trees import FirstStage, NextStage, ScaleDiscriminator, discriminator_name, scales
 
@@ -49,15 +48,13 @@ Logits = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class StackGANv2Settings:
+class StackGANv2Settings(PairSettings):
     """Settings of StackGAN++; the defaults are those of the authors' birds model."""
 
     branches: int = 3
     """Scales that are painted, the last at the full resolution and each before it at half of the next."""
     unconditional: bool = False
     """Learn from pictures alone and read no text, as the authors' models of dogs, cats, bedrooms and churches do."""
-    noise_width: int = 100
-    """Numbers in the noise vector z."""
     condition_width: int = 128
     """Numbers in the condition that is drawn for a sentence."""
     generator_channels: int = 64
@@ -74,35 +71,14 @@ class StackGANv2Settings:
     """Weight of the term that keeps the colours of consecutive scales alike; by default 50 where unconditional, else 0."""
     discriminator_text: Literal["mean", "sentence"] = "mean"
     """What the discriminators read: the mean of the condition, as published, or the sentence itself, which stands still from the start."""
-    captions: int = 1
-    """Captions of a picture whose mean embedding is read."""
-    mismatch: Literal["picture", "caption"] = "picture"
-    """What is exchanged in a mismatched pair: the picture, as in the authors' code, or the caption, which saves a pass over pictures."""
-    counterfactual: float = 0.0
-    """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; 0 as published."""
-    gradient_penalty: float = 0.0
-    """Weight of R1, which keeps discriminators smooth around real pictures (Mescheder et al., ICML 2018); 0 as published."""
-    penalty_every: int = 8
-    """Steps between two gradient penalties, each that many times as heavy (Karras et al., CVPR 2020)."""
-    discriminator_normalization: bool = True
-    """Batch normalisation in discriminators, as published; without it, their convolutions have biases and start as He et al. advise."""
-    learning_rate: float = 2e-4
-    """Learning rate of all players' Adam."""
-    beta1: float = 0.5
-    """First-moment decay of all players' Adam."""
-    epochs: float = 600.0
-    """Passes over the training pictures."""
     batch_size: int = 24
     """Pictures a step, over all processes."""
 
     def __post_init__(self) -> None:
-        at_least(self, "method", 1, "branches", "noise_width", "condition_width", "discriminator_channels", "captions", "penalty_every")
-        at_least(self, "method", 2, "batch_size")
-        at_least(self, "method", 0, "residual_blocks", "unconditional_weight", "divergence_weight", "colour_weight", "gradient_penalty")
-        above_zero(self, "method", "learning_rate", "epochs")
+        super().__post_init__()
+        at_least(self, "method", 1, "branches", "condition_width", "discriminator_channels")
+        at_least(self, "method", 0, "residual_blocks", "unconditional_weight", "divergence_weight", "colour_weight")
         at_least(self, "method", 2 ** (self.branches - 1), "generator_channels")
-        if not 0.0 <= self.counterfactual <= 1.0:
-            raise SettingsError(f"method.counterfactual is {self.counterfactual}, but must lie between 0 and 1")
 
     @property
     def colour(self) -> float:
@@ -110,22 +86,7 @@ class StackGANv2Settings:
         return (50.0 if self.unconditional else 0.0) if self.colour_weight is None else self.colour_weight
 
 
-@dataclass(frozen=True)
-class StackGANv2Noise(Noise):
-    """z: [B, noise_width]; epsilon: [B, condition_width], which picks the condition. Standard normal."""
-
-    z: Tensor
-    epsilon: Tensor
-
-
-@dataclass(frozen=True)
-class UnconditionalNoise(Noise):
-    """z: [B, noise_width], standard normal: all there is without text."""
-
-    z: Tensor
-
-
-class StackGANv2(Method):
+class StackGANv2(PairGame):
     """The tree and its discriminators under the joint conditional and unconditional losses."""
 
     Settings = StackGANv2Settings
@@ -160,6 +121,7 @@ class StackGANv2(Method):
         ),
     }
     settings: StackGANv2Settings
+    generator: Generator
 
     def __init__(self, settings: StackGANv2Settings, conditions: Conditions) -> None:
         super().__init__(settings, conditions)
@@ -192,25 +154,13 @@ class StackGANv2(Method):
         return not settings.unconditional
 
     def players(self) -> dict[str, Player]:
-        optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
-        judges = {
-            discriminator_name(side): Player(module=judge, optimizer=optimizer)
-            for side, judge in zip(self.sides, self.discriminators, strict=True)
-        }
-        return judges | {"generator": Player(module=self.generator, optimizer=optimizer, averaged=True)}
+        judges = {discriminator_name(side): self.player(judge) for side, judge in zip(self.sides, self.discriminators, strict=True)}
+        return judges | {"generator": self.player(self.generator, averaged=True)}
 
     def phases(self) -> list[Phase]:
-        settings = self.settings
-        return [
-            Phase(
-                name="gan",
-                resolution=self.conditions.resolution,
-                batch_size=settings.batch_size,
-                epochs=settings.epochs,
-                captions=0 if settings.unconditional else settings.captions,
-                counterfactual=settings.counterfactual > 0 and not settings.unconditional,
-            )
-        ]
+        if self.settings.unconditional:
+            return [self.phase(epochs=self.settings.epochs, captions=0, counterfactual=False)]
+        return super().phases()
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         """One turn of each discriminator and one of the generator, all with the same pictures."""
@@ -221,17 +171,13 @@ class StackGANv2(Method):
         told = condition.mean if condition is not None and self.settings.discriminator_text == "mean" else sentence
         mean = None if told is None else told.detach()
         wrong = None if sentence is None else self._as_told(mismatched_sentences(batch, sentence, *self._mismatch))
-        penalise = bool(self.settings.gradient_penalty) and progress.step % self.settings.penalty_every == 0
         for side, judge, fake in zip(self.sides, self.discriminators, fakes, strict=True):
             assert isinstance(judge, ScaleDiscriminator)
             matching, reality = self._verdicts(judge, batch, side, fake.detach(), mean, wrong)
             loss = discriminator_loss(matching, reality, self.settings.unconditional_weight)
             metrics = {name: value.detach().sigmoid().mean() for name, value in (matching or reality).items()}
-            if penalise:
-                penalty = zero_centred_penalty(self._both_verdicts(judge, mean), batch.image(side))
-                loss = loss + self.settings.gradient_penalty * self.settings.penalty_every * penalty
-                metrics["penalty"] = penalty.detach()
-            yield Update(discriminator_name(side), loss, metrics)
+            turn = Update(discriminator_name(side), loss, metrics)
+            yield smoothed(turn, self.penalty(progress), (self._both_verdicts(judge, mean), batch.image(side)))
         yield self._generator_update(fakes, condition, told)
 
     @property
@@ -299,8 +245,8 @@ class StackGANv2(Method):
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> Noise:
         z = gaussian((self.settings.noise_width,), seed, samples, stream)
         if self.settings.unconditional:
-            return UnconditionalNoise(z)
-        return StackGANv2Noise(z, gaussian((self.settings.condition_width,), seed, samples, f"{stream} condition"))
+            return VectorNoise(z)
+        return ConditionedNoise(z, gaussian((self.settings.condition_width,), seed, samples, f"{stream} condition"))
 
     def paint(self, text: TextFeatures, noise: Noise) -> Painting:
         condition = None if self.settings.unconditional else self.generator.condition(text.sentence)
@@ -339,11 +285,11 @@ class Generator(nn.Module):
     def forward(self, noise: Noise, condition: GaussianCondition | None = None) -> tuple[Tensor, ...]:
         """Pictures [B, 3, r, r] in [-1, 1] of every branch, coarse to fine."""
         if condition is None:
-            assert isinstance(noise, UnconditionalNoise)
+            assert isinstance(noise, VectorNoise)
             beside = noise.z
             hidden = self.first(noise.z)
         else:
-            assert isinstance(noise, StackGANv2Noise)
+            assert isinstance(noise, ConditionedNoise)
             beside = condition.sample(noise.epsilon)
             hidden = self.first(beside, noise.z)  # the condition first, as in the authors' code
         painted = [self.pictures[0](hidden)]

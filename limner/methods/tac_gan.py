@@ -33,25 +33,23 @@ from torch import Tensor, nn
 from limner.core import random
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Adam, Conditions, Method, Painting, Phase, Player, Progress, Update
-from limner.core.noise import Noise, gaussian
-from limner.core.settings import Preset, above_zero, at_least
+from limner.core.method import Conditions, Painting, Progress, Update
+from limner.core.noise import Noise, VectorNoise, gaussian
+from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
+from limner.games.adversarial import PairGame, PairSettings, share, smoothed
 from limner.nn.auxiliary import ClassLoss, Verdict, VerdictHeads, class_accuracy, class_loss, classes_of, require_classes
 from limner.nn.initialization import he_initialization
 from limner.nn.matching_aware import bce, mean_sentence, mismatched_pairs
-from limner.nn.penalties import zero_centred_penalty
 
 LEVELS = 4
 """How often the generator doubles and the discriminator halves."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TACGANSettings:
+class TACGANSettings(PairSettings):
     """Settings of TAC-GAN; the defaults are those of the authors' flowers model."""
 
-    noise_width: int = 100
-    """Numbers in the noise vector z."""
     noise: Literal["uniform", "normal"] = "uniform"
     """What z is drawn from: evenly between -1 and 1, as in the authors' code, or a standard normal, which the style encoder needs."""
     text_width: int = 100
@@ -60,56 +58,29 @@ class TACGANSettings:
     """Channels of the generator's last hidden feature map; earlier ones double."""
     discriminator_channels: int = 64
     """Channels of the discriminator's first feature map; later ones double."""
-    captions: int = 1
-    """Captions of a picture whose mean embedding is the condition."""
     class_loss: ClassLoss = "sigmoid"
     """How classes are told: a question for each, as in the authors' code, or one choice among all."""
     class_weight: float = 1.0
     """Weight of every class term; 0 trains without classes."""
     class_of_generated: bool = True
     """Whether the discriminator learns classes from generated pictures too, as published; then both players may agree on a code."""
-    mismatch: Literal["picture", "caption"] = "picture"
-    """What is exchanged in a mismatched pair: the picture, as in the authors' code, or the caption, which saves a pass over pictures."""
-    counterfactual: float = 0.0
-    """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; 0 as published."""
     generator_steps: int = 2
     """Steps of the generator, on the same captions and noise, for each of the discriminator's."""
-    gradient_penalty: float = 0.0
-    """Weight of R1, which keeps the discriminator smooth around real pictures (Mescheder et al., ICML 2018); 0 as published."""
-    penalty_every: int = 8
-    """Steps between two gradient penalties, each that many times as heavy (Karras et al., CVPR 2020)."""
-    discriminator_normalization: bool = True
-    """Batch normalisation in the discriminator, as published; without it, its convolutions start as He et al. advise."""
     statistics_decay: float = 0.999
     """How much of the old the running statistics of batch normalisation keep at each step; they paint."""
-    learning_rate: float = 2e-4
-    """Learning rate of both players' Adam."""
-    beta1: float = 0.5
-    """First-moment decay of both players' Adam."""
     epochs: float = 400.0
     """Passes over the training pictures."""
     batch_size: int = 128
     """Pictures a step, over all processes."""
 
     def __post_init__(self) -> None:
-        at_least(self, "method", 1, "noise_width", "text_width", "generator_channels", "discriminator_channels", "captions")
-        at_least(self, "method", 1, "generator_steps", "penalty_every")
-        at_least(self, "method", 2, "batch_size")
-        at_least(self, "method", 0, "class_weight", "gradient_penalty")
-        above_zero(self, "method", "learning_rate", "epochs")
-        for name in ("counterfactual", "statistics_decay"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise SettingsError(f"method.{name.replace('_', '-')} is {getattr(self, name)}, but must lie between 0 and 1")
+        super().__post_init__()
+        at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels", "generator_steps")
+        at_least(self, "method", 0, "class_weight")
+        share(self, "statistics_decay")
 
 
-@dataclass(frozen=True)
-class TACGANNoise(Noise):
-    """z: [B, noise_width], uniform in [-1, 1) or standard normal."""
-
-    z: Tensor
-
-
-class TACGAN(Method):
+class TACGAN(PairGame):
     """The authors' networks and losses."""
 
     Settings = TACGANSettings
@@ -143,6 +114,8 @@ class TACGAN(Method):
         ),
     }
     settings: TACGANSettings
+    generator: Generator
+    discriminator: Discriminator
 
     def __init__(self, settings: TACGANSettings, conditions: Conditions) -> None:
         super().__init__(settings, conditions)
@@ -154,38 +127,17 @@ class TACGAN(Method):
         if not settings.discriminator_normalization:
             self.discriminator.apply(he_initialization)
 
-    def players(self) -> dict[str, Player]:
-        optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
-        return {
-            "discriminator": Player(module=self.discriminator, optimizer=optimizer),
-            "generator": Player(module=self.generator, optimizer=optimizer, averaged=True),
-        }
-
-    def phases(self) -> list[Phase]:
-        settings = self.settings
-        return [
-            Phase(
-                name="gan",
-                resolution=self.conditions.resolution,
-                batch_size=settings.batch_size,
-                epochs=settings.epochs,
-                captions=settings.captions,
-                counterfactual=settings.counterfactual > 0,
-            )
-        ]
-
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         condition = mean_sentence(batch)  # [B, D]
         z = self.noise(batch, "train").z
         fake = self.generator(z, condition)  # [B, 3, R, R]
-        penalise = bool(self.settings.gradient_penalty) and progress.step % self.settings.penalty_every == 0
-        yield self._discriminator_update(batch, condition, fake.detach(), penalise)
+        yield self._discriminator_update(batch, condition, fake.detach(), self.penalty(progress))
         for turn in range(self.settings.generator_steps):
             if turn:
                 fake = self.generator(z, condition)  # again: the generator has changed
             yield self._generator_update(batch, condition, fake)
 
-    def _discriminator_update(self, batch: Batch, condition: Tensor, fake: Tensor, penalise: bool) -> Update:
+    def _discriminator_update(self, batch: Batch, condition: Tensor, fake: Tensor, penalty: float) -> Update:
         settings = self.settings
         features = self.discriminator.look(batch.pictures)  # [B, 8 C, R / 16, R / 16]
         other, wrong = mismatched_pairs(self.discriminator.look, batch, features, condition, settings.mismatch, settings.counterfactual)
@@ -206,11 +158,8 @@ class TACGAN(Method):
             metrics["class"] = terms["real_class"].detach()
             metrics["class_accuracy"] = class_accuracy(verdicts["real"].classes, own)
         loss = torch.stack(list(terms.values())).sum()
-        if penalise:
-            penalty = zero_centred_penalty(lambda pictures: self.discriminator(pictures, condition.float()).source, batch.pictures)
-            loss = loss + settings.gradient_penalty * settings.penalty_every * penalty
-            metrics["penalty"] = penalty.detach()
-        return Update("discriminator", loss, metrics)
+        turn = Update("discriminator", loss, metrics)
+        return smoothed(turn, penalty, (lambda pictures: self.discriminator(pictures, condition.float()).source, batch.pictures))
 
     def _classes_of_mismatched(self, batch: Batch) -> Tensor:
         """What the pictures of the mismatched pairs are, whatever their captions say: [B]."""
@@ -230,12 +179,12 @@ class TACGAN(Method):
         metrics = {"class": of_class.detach(), "class_accuracy": class_accuracy(verdict.classes, classes_of(batch))}
         return Update("generator", loss + of_class, metrics)
 
-    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> TACGANNoise:
+    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> VectorNoise:
         draw = uniform if self.settings.noise == "uniform" else gaussian
-        return TACGANNoise(draw((self.settings.noise_width,), seed, samples, stream))
+        return VectorNoise(draw((self.settings.noise_width,), seed, samples, stream))
 
     def paint(self, text: TextFeatures, noise: Noise) -> Painting:
-        assert isinstance(noise, TACGANNoise)
+        assert isinstance(noise, VectorNoise)
         return Painting(self.generator(noise.z, text.sentence))
 
     def look(self, pictures: Tensor) -> Tensor:

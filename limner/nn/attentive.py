@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from limner.core.method import Conditions
-from limner.core.noise import Noise
+from limner.core.noise import ConditionedNoise
 from limner.core.text import TextFeatures
 from limner.nn.attention import WordAttention
 from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.nn.stacked import to_picture
 from limner.nn.trees import FirstStage, NextStage
-
-
-@dataclass(frozen=True)
-class AttentiveNoise(Noise):
-    """z: [B, noise_width]; epsilon: [B, condition_width], which picks the condition. Standard normal."""
-
-    z: Tensor
-    epsilon: Tensor
 
 
 class SentenceAttention(nn.Module):
@@ -90,7 +81,7 @@ class AttentiveGenerator(nn.Module):
         found: GaussianCondition = self.augmentation(sentence)
         return found
 
-    def forward(self, noise: AttentiveNoise, condition: GaussianCondition, text: TextFeatures) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+    def forward(self, noise: ConditionedNoise, condition: GaussianCondition, text: TextFeatures) -> tuple[tuple[Tensor, ...], list[Tensor]]:
         """Pictures [B, 3, r, r] in [-1, 1], coarse to fine, and the attention to words [B, T, h, w] of every later stage."""
         drawn = condition.sample(noise.epsilon)
         hidden = self.first(drawn, noise.z)  # the condition first, as in the authors' code

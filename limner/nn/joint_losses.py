@@ -14,9 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from limner.core.batch import Batch
-from limner.core.method import Update
 from limner.nn.matching_aware import bce
-from limner.nn.penalties import zero_centred_penalty
 from limner.nn.trees import ScaleDiscriminator
 
 Mismatch = Literal["shift", "picture", "caption"]
@@ -47,46 +45,6 @@ def generator_loss(judges: Iterable[nn.Module], fakes: Sequence[Tensor], sentenc
         code = judge.look(fake)
         losses.append(fooling_loss(judge.match(code, sentence), None if judge.reality is None else judge.judge(code)))
     return torch.stack(losses).sum()
-
-
-def discriminator_update(
-    player: str,
-    judge: ScaleDiscriminator,
-    batch: Batch,
-    fake: Tensor,
-    sentence: Tensor,
-    *,
-    mismatch: Mismatch,
-    counterfactual: float = 0.0,
-    penalty: float = 0.0,
-    codes: Mapping[str, Tensor] | None = None,
-) -> Update:
-    """One scale's turn against generated pictures [B, 3, r, r], which pass no gradient on; sentence: the batch's, [B, D].
-
-    mismatch, counterfactual: as in `mismatched_pairs`. penalty: weight of R1 in this step; 0 leaves it out. codes: what the judge saw in
-    "real" and "fake" pictures (detached ones), where the caller has looked already.
-    """
-    pictures = batch.image(fake.shape[-1])
-    if codes is None:
-        codes = dict(zip(("real", "fake"), judge.look_apart(pictures, fake.detach()), strict=True))
-    pairs = {name: (code, sentence) for name, code in codes.items()}
-    pairs["mismatched"] = mismatched_pairs(judge, batch, pictures, codes["real"], sentence, mismatch, counterfactual)
-    matching = dict(zip(pairs, judge.match_apart(*pairs.values()), strict=True))
-    reality = {} if judge.reality is None else {name: judge.judge(code) for name, code in codes.items()}
-    loss = discriminator_loss(matching, reality)
-    metrics = {name: logits.detach().sigmoid().mean() for name, logits in matching.items()}
-    metrics |= {f"{name}_unconditional": logits.detach().sigmoid().mean() for name, logits in reality.items()}
-    if penalty:
-
-        def verdict(seen: Tensor) -> Tensor:
-            code = judge.look(seen)
-            match = judge.match(code, sentence.float())
-            return match if judge.reality is None else (match + judge.judge(code)) / 2.0
-
-        smoothness = zero_centred_penalty(verdict, pictures)
-        loss = loss + penalty * smoothness
-        metrics["penalty"] = smoothness.detach()
-    return Update(player, loss, metrics)
 
 
 def mismatched_pairs(

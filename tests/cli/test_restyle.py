@@ -14,10 +14,9 @@ from PIL import Image
 from limner.cli.explore import restyle as command
 from limner.cli.main import main
 from limner.core.errors import CheckpointError, DataError, SettingsError
-from limner.core.noise import Noise
+from limner.core.noise import Noise, VectorNoise
 from limner.core.recipes import from_preset, save_recipe
 from limner.explore.restyle import inversion, page, read_picture, restyle
-from limner.methods.gan_cls import GANCLSNoise
 from limner.model import Model, load, save_model
 from limner.model.style import StyleEncoder, noise_fields
 
@@ -69,17 +68,17 @@ def test_a_row_a_picture_and_a_column_a_caption(styled: Model) -> None:
 def test_how_well_it_inverts(styled: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """1 for who knows z, 0 for who says 0, 3/4 for who says half of it."""
     captions = ["a red flower", "the blue bird"]
-    drawn: list[GANCLSNoise] = []
+    drawn: list[VectorNoise] = []
     honest = styled.method.draw_noise
 
     def kept(seed: int, samples: ArrayLike) -> Noise:
-        drawn.append(GANCLSNoise(**noise_fields(honest(seed, samples))))
+        drawn.append(VectorNoise(**noise_fields(honest(seed, samples))))
         return drawn[-1]
 
     monkeypatch.setattr(styled, "noise", kept)
     off = []
     for factor, share in ((1.0, 1.0), (0.0, 0.0), (0.5, 0.75)):
-        monkeypatch.setattr(styled, "invert", lambda pictures, factor=factor: GANCLSNoise(drawn[-2].z * factor))  # drawn before another
+        monkeypatch.setattr(styled, "invert", lambda pictures, factor=factor: VectorNoise(drawn[-2].z * factor))  # drawn before another
         found = inversion(styled, captions, count=70)
         assert found.noise == pytest.approx(share)
         off.append(found.picture)

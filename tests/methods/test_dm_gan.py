@@ -4,7 +4,6 @@ tests/parity."""
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,71 +11,36 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from shared.attentive_family import (
+    CONDITIONS,
+    LONGEST,
+    PROGRESS,
+    SENTENCE,
+    goes_on_exactly_and_paints_without_its_guide,
+    make_batch,
+    make_text,
+    save_damsm,
+    turns_of_a_step,
+)
 
-from limner.core.batch import Batch
 from limner.core.errors import CheckpointError, SettingsError
-from limner.core.method import Conditions, Progress
-from limner.core.recipes import from_preset
-from limner.core.settings import Recipe
+from limner.core.method import Conditions
 from limner.core.text import TextFeatures
 from limner.games.tree import GUIDE
-from limner.matching.damsm import DAMSM, TRAINED, DAMSMSettings
-from limner.matching.saving import save_matching
 from limner.methods.dm_gan import DMGAN, DMGANSettings
-from limner.model import load
 from limner.nn.memory import after_response
 from limner.nn.spectral import SpectralConv2d
 from limner.nn.trees import NextStage
-from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
-from limner.training.checkpoints import Checkpoints
-from limner.training.run import train
 
-SENTENCE, WORD, LONGEST = 6, 5, 4
-PROGRESS = Progress(phase="gan", step=0, steps=10, images=0, epoch=0.0)
 SMALL = DMGANSettings(
     branches=2, noise_width=3, condition_width=4, generator_channels=2, discriminator_channels=2, residual_blocks=1, batch_size=4
 )
-CAPTIONS = ["a red bird", "a blue bird", "a bird", "a small bird"]
 
 
 def build(resolution: int = 32, **values: Any) -> DMGAN:
     torch.manual_seed(0)
     settings = dataclasses.replace(SMALL, **values)
-    return DMGAN(settings, Conditions(resolution=resolution, sentence_width=SENTENCE, word_width=WORD))
-
-
-def make_text(size: int, generator: torch.Generator) -> TextFeatures:
-    mask = torch.arange(LONGEST) < torch.randint(1, LONGEST + 1, (size, 1), generator=generator)
-    words = torch.randn(size, LONGEST, WORD, generator=generator) * mask[..., None]
-    return TextFeatures(torch.randn(size, SENTENCE, generator=generator), words, mask)
-
-
-def make_batch(size: int = 4, resolution: int = 32) -> Batch:
-    generator = torch.Generator().manual_seed(1)
-
-    def one() -> Batch:
-        return Batch(
-            pictures=torch.rand(size, 3, resolution, resolution, generator=generator) * 2 - 1,
-            captions=[[caption] for caption in CAPTIONS],
-            texts=(make_text(size, generator),),
-            indices=np.arange(size),
-            samples=np.arange(size),
-            seed=0,
-            counterfactual=make_text(size, generator),
-        )
-
-    batch, other = one(), one()
-    batch.make_mismatched = lambda: other
-    return batch
-
-
-def save_damsm(folder: Path, resolution: int = 16) -> Path:
-    torch.manual_seed(3)
-    settings = DAMSMSettings(pictures=TRAINED, width=8, picture_channels=2, word_embedding=3)
-    encoder = LSTMEncoder(Vocabulary(["a", "bird", "red", "blue", "small"]), LSTMSettings(width=8, word_embedding=3))
-    model = DAMSM(settings, Conditions(resolution=resolution, sentence_width=8, word_width=8), encoder)
-    save_matching(folder, "damsm", model, {}, "a card")
-    return folder
+    return DMGAN(settings, Conditions(resolution=resolution, **CONDITIONS))
 
 
 @pytest.mark.parametrize(
@@ -93,22 +57,11 @@ def save_damsm(folder: Path, resolution: int = 16) -> Path:
     ],
 )
 def test_every_setting_takes_a_step_that_moves_its_player_alone(resolution: int, values: dict[str, Any]) -> None:
-    method, batch = build(resolution, **values), make_batch(resolution=resolution)
-    players, turns = method.players(), []
-    for update in method.training_step(batch, PROGRESS):
-        own = list(players[update.player].module.parameters())
-        gradients = torch.autograd.grad(update.loss, own)
-        assert update.loss.isfinite() and all(gradient.isfinite().all() for gradient in gradients)
-        others = [value for name, player in players.items() if name != update.player for value in player.module.parameters()]
-        before = [value.clone() for value in others]
-        with torch.no_grad():
-            for value, gradient in zip(own, gradients, strict=True):
-                value -= 0.01 * gradient
-        assert all(map(torch.equal, before, others))
-        turns.append(update.player)
+    method, batch = build(resolution, **values), make_batch(resolution)
+    turns = turns_of_a_step(method, batch)
     branches = method.settings.branches
     sides = [resolution // 2**level for level in range(branches)][::-1]
-    assert turns == [*(f"discriminator-{side}" for side in sides), "generator"]
+    assert [turn.player for turn in turns] == [*(f"discriminator-{side}" for side in sides), "generator"]
     painting = method.eval().paint(batch.text, method.draw_noise(0, np.arange(4)))
     assert [picture.shape[-1] for picture in (*painting.stages, painting.images)] == sides
     attended = [f"attention-{resolution // 2**level}" for level in range(branches - 1, 0, -1)] if method.settings.memory else []
@@ -229,27 +182,5 @@ def test_what_is_refused(tmp_path: Path) -> None:
         build(matching=str(tmp_path)).begin(build().phases()[0])
 
 
-def tiny(steps: int, matching: Path) -> Recipe:
-    recipe = from_preset("dm-gan", "cpu", "garden", 16)
-    small = {"generator_channels": 2, "discriminator_channels": 2, "condition_width": 4, "batch_size": 8, "penalty_every": 3}
-    small["spectral_normalization"] = True
-    return dataclasses.replace(
-        recipe,
-        method_settings=dataclasses.replace(recipe.method_settings, **small, matching=str(matching)),
-        training=dataclasses.replace(recipe.training, steps=steps, log_every=4, checkpoint_every=4, sample_every=1000, device="cpu"),
-        data_settings=dataclasses.replace(recipe.data_settings, garden_pictures=60),
-    )
-
-
 def test_a_run_goes_on_exactly_and_paints_without_its_guide(tmp_path: Path) -> None:
-    matching = save_damsm(tmp_path / "damsm")
-    train(tiny(8, matching), tmp_path / "straight")
-    train(tiny(4, matching), tmp_path / "halted")
-    train(tiny(8, matching), tmp_path / "halted", resume=True)
-    one, other = (Checkpoints(tmp_path / name).load() for name in ("straight", "halted"))
-    assert one is not None and other is not None
-    assert all(torch.equal(value, other["modules"]["method"][name]) for name, value in one["modules"]["method"].items())
-    assert not any("guide" in name or "picture_side" in name for name in one["modules"]["method"])
-    shutil.rmtree(matching)
-    pictures = load(tmp_path / "straight").stages(["a red flower with five petals"], [0])
-    assert [picture.shape for picture in pictures] == [(1, 8, 8, 3), (1, 16, 16, 3)]
+    goes_on_exactly_and_paints_without_its_guide("dm-gan", tmp_path, condition_width=4, spectral_normalization=True)

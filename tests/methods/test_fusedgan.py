@@ -18,12 +18,13 @@ from torch import Tensor
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Conditions, Progress
+from limner.core.noise import ConditionedNoise
 from limner.core.recipes import from_preset
 from limner.core.settings import Recipe
 from limner.core.text import TextFeatures
 from limner.data.prepare import prepare
 from limner.methods import fusedgan
-from limner.methods.fusedgan import FusedGAN, FusedGANNoise, FusedGANSettings
+from limner.methods.fusedgan import FusedGAN, FusedGANSettings
 from limner.model import load
 from limner.training.checkpoints import Checkpoints
 from limner.training.players import Statistics, Turn
@@ -137,8 +138,8 @@ def test_one_noise_is_held_while_the_other_is_drawn_anew() -> None:
     noise, other = method.draw_noise(0, np.arange(3)), method.draw_noise(1, np.arange(3))
     assert not torch.equal(noise.z, noise.epsilon[:, :6])
     first = method.paint(text, noise)
-    details = method.paint(text, FusedGANNoise(noise.z, other.epsilon))
-    posture = method.paint(text, FusedGANNoise(other.z, noise.epsilon))
+    details = method.paint(text, ConditionedNoise(noise.z, other.epsilon))
+    posture = method.paint(text, ConditionedNoise(other.z, noise.epsilon))
     caption = method.paint(TextFeatures(text.sentence.flip(0)), noise)
     for held in (details, caption):
         assert torch.equal(held.extras["unconditional"], first.extras["unconditional"]) and not torch.allclose(held.images, first.images)

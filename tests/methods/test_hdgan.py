@@ -14,9 +14,10 @@ from torch import Tensor
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Conditions, Progress
+from limner.core.noise import ConditionedNoise
 from limner.core.recipes import from_preset
 from limner.core.text import TextFeatures
-from limner.methods.hdgan import HDGAN, HDGANNoise, HDGANSettings
+from limner.methods.hdgan import HDGAN, HDGANSettings
 from limner.training import checkpoints
 from limner.training.run import train
 
@@ -175,7 +176,7 @@ def test_pictures_of_every_side() -> None:
     assert [stage.shape for stage in (*painting.stages, painting.images)] == [(5, 3, side, side) for side in (16, 32, 64)]
     alone = method.paint(text[2:3], method.draw_noise(3, np.array([2]))).images
     torch.testing.assert_close(painting.images[2:3], alone, rtol=0, atol=1e-5)
-    for other in (HDGANNoise(-noise.z, noise.epsilon), HDGANNoise(noise.z, -noise.epsilon)):
+    for other in (ConditionedNoise(-noise.z, noise.epsilon), ConditionedNoise(noise.z, -noise.epsilon)):
         assert not torch.allclose(painting.images, method.paint(text, other).images)
     assert method.look(painting.images).shape == (5, 16 * 6)
 

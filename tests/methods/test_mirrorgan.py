@@ -10,21 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from shared.attentive_family import CAPTIONS, CONDITIONS, SENTENCE, make_batch, make_text, tiny
 from torch import Tensor
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Conditions, Progress
-from limner.core.recipes import from_preset
-from limner.core.settings import Recipe
-from limner.core.text import TextFeatures
 from limner.methods.mirrorgan import CAPTIONER, GAME, MirrorGAN, MirrorGANSettings
 from limner.model import load
 from limner.nn.captioner import Captioner
 from limner.training.checkpoints import Checkpoints
 from limner.training.run import train
 
-SENTENCE, WORD, LONGEST = 6, 5, 4
 PROGRESS = Progress(phase=GAME, step=0, steps=10, images=0, epoch=0.0)
 SMALL = MirrorGANSettings(
     branches=2,
@@ -40,40 +37,17 @@ SMALL = MirrorGANSettings(
     residual_blocks=1,
     batch_size=4,
 )
-CAPTIONS = ["a red bird", "a blue bird", "a bird", "a small bird"]
+
+
+SMALLER = {"condition_width": 4, "caption_channels": 2, "caption_width": 8, "caption_hidden": 8, "caption_batch_size": 8}
 
 
 def build(resolution: int = 32, **values: Any) -> MirrorGAN:
     torch.manual_seed(0)
     settings = dataclasses.replace(SMALL, **values)
-    method = MirrorGAN(settings, Conditions(resolution=resolution, sentence_width=SENTENCE, word_width=WORD))
+    method = MirrorGAN(settings, Conditions(resolution=resolution, **CONDITIONS))
     method.read_captions(iter(CAPTIONS))
     return method
-
-
-def make_text(size: int, generator: torch.Generator) -> TextFeatures:
-    mask = torch.arange(LONGEST) < torch.randint(1, LONGEST + 1, (size, 1), generator=generator)
-    words = torch.randn(size, LONGEST, WORD, generator=generator) * mask[..., None]
-    return TextFeatures(torch.randn(size, SENTENCE, generator=generator), words, mask)
-
-
-def make_batch(size: int = 4, resolution: int = 32) -> Batch:
-    generator = torch.Generator().manual_seed(1)
-
-    def one() -> Batch:
-        return Batch(
-            pictures=torch.rand(size, 3, resolution, resolution, generator=generator) * 2 - 1,
-            captions=[[caption] for caption in CAPTIONS],
-            texts=(make_text(size, generator),),
-            indices=np.arange(size),
-            samples=np.arange(size),
-            seed=0,
-            counterfactual=make_text(size, generator),
-        )
-
-    batch, other = one(), one()
-    batch.make_mismatched = lambda: other
-    return batch
 
 
 def in_phase(method: MirrorGAN, number: int) -> MirrorGAN:
@@ -207,7 +181,7 @@ def test_a_captioner_takes_its_words_along() -> None:
 def test_a_feature_network_reads_pictures() -> None:
     method = in_phase(build(caption_features="garden", resolution=64), 0)
     assert method.captioner is not None and method.captioner.reader is None
-    batch = make_batch(resolution=64)
+    batch = make_batch(64)
     assert list(step(method, batch, dataclasses.replace(PROGRESS, phase=CAPTIONER))) == [CAPTIONER]
     in_phase(method, 1)
     assert step(method, batch)["generator"]["caption"] > 0
@@ -232,20 +206,8 @@ def test_what_is_refused() -> None:
     MirrorGAN(dataclasses.replace(SMALL, branches=1), Conditions(resolution=32, sentence_width=SENTENCE))
 
 
-def tiny(steps: int) -> Recipe:
-    recipe = from_preset("mirrorgan", "cpu", "garden", 16)
-    small = {"generator_channels": 2, "discriminator_channels": 2, "condition_width": 4, "batch_size": 8, "penalty_every": 3}
-    small |= {"caption_channels": 2, "caption_width": 8, "caption_hidden": 8, "caption_batch_size": 8}
-    return dataclasses.replace(
-        recipe,
-        method_settings=dataclasses.replace(recipe.method_settings, **small),
-        training=dataclasses.replace(recipe.training, steps=steps, log_every=4, checkpoint_every=4, sample_every=1000, device="cpu"),
-        data_settings=dataclasses.replace(recipe.data_settings, garden_pictures=60),
-    )
-
-
 def test_a_run_goes_on_exactly_across_the_border(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train(tiny(6), tmp_path / "straight")
+    train(tiny("mirrorgan", 6, **SMALLER), tmp_path / "straight")
     captioners = []
     take = MirrorGAN.training_step
 
@@ -257,8 +219,8 @@ def test_a_run_goes_on_exactly_across_the_border(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(MirrorGAN, "training_step", halting)
     with pytest.raises(KeyboardInterrupt):
-        train(tiny(6), tmp_path / "halted")
-    train(tiny(6), tmp_path / "halted", resume=True)
+        train(tiny("mirrorgan", 6, **SMALLER), tmp_path / "halted")
+    train(tiny("mirrorgan", 6, **SMALLER), tmp_path / "halted", resume=True)
     one, other = (Checkpoints(tmp_path / name).load() for name in ("straight", "halted"))
     assert one is not None and other is not None and captioners
     assert all(torch.equal(value, other["modules"]["method"][name]) for name, value in one["modules"]["method"].items())

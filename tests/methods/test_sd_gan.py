@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,75 +10,41 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from shared.attentive_family import (
+    CAPTIONS,
+    CONDITIONS,
+    PROGRESS,
+    SENTENCE,
+    WORD,
+    goes_on_exactly_and_paints_without_its_guide,
+    make_batch,
+    make_text,
+    save_damsm,
+    turns_of_a_step,
+)
 
-from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Conditions, Progress
-from limner.core.recipes import from_preset
-from limner.core.settings import Recipe
+from limner.core.method import Conditions
 from limner.core.text import TextFeatures
-from limner.matching.damsm import DAMSM, TRAINED, DAMSMSettings
-from limner.matching.saving import save_matching
 from limner.methods.sd_gan import SDGAN, SDGANSettings, contrastive_loss
-from limner.model import load
 from limner.nn.penalties import zero_centred_penalty
 from limner.nn.semantic_normalization import SemanticNormalization
-from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
-from limner.training.checkpoints import Checkpoints
-from limner.training.run import train
 
-SENTENCE, WORD = 6, 5
-PROGRESS = Progress(phase="gan", step=0, steps=10, images=0, epoch=0.0)
 SMALL = SDGANSettings(
     branches=2, feature_width=3, noise_width=3, generator_channels=2, discriminator_channels=2, residual_blocks=1, batch_size=4
 )
-CAPTIONS = [["a red bird", "red"], ["a blue bird", "blue"], ["a bird", "bird"], ["a small bird", "small"]]
 
 
 def build(resolution: int = 32, **values: Any) -> SDGAN:
     """A method whose words and sentences change its maps already, as after some training."""
     torch.manual_seed(0)
-    method = SDGAN(dataclasses.replace(SMALL, **values), Conditions(resolution=resolution, sentence_width=SENTENCE, word_width=WORD))
+    method = SDGAN(dataclasses.replace(SMALL, **values), Conditions(resolution=resolution, **CONDITIONS))
     for layer in method.modules():
         if isinstance(layer, SemanticNormalization):
             for last in (layer.words, layer.sentence[-1] if layer.sentence is not None else None):
                 if last is not None:
                     torch.nn.init.normal_(last.weight, 0.0, 0.3)
     return method
-
-
-def make_text(size: int, longest: int, generator: torch.Generator) -> TextFeatures:
-    mask = torch.arange(longest) < torch.randint(1, longest + 1, (size, 1), generator=generator)
-    words = torch.randn(size, longest, WORD, generator=generator) * mask[..., None]
-    return TextFeatures(torch.randn(size, SENTENCE, generator=generator), words, mask)
-
-
-def make_batch(resolution: int = 32, size: int = 4) -> Batch:
-    generator = torch.Generator().manual_seed(1)
-
-    def one() -> Batch:
-        return Batch(
-            pictures=torch.rand(size, 3, resolution, resolution, generator=generator) * 2 - 1,
-            captions=CAPTIONS,
-            texts=(make_text(size, 4, generator), make_text(size, 3, generator)),
-            indices=np.arange(size),
-            samples=np.arange(size),
-            seed=0,
-            counterfactual=make_text(size, 4, generator),
-        )
-
-    batch, other = one(), one()
-    batch.make_mismatched = lambda: other
-    return batch
-
-
-def save_damsm(folder: Path, resolution: int = 16) -> Path:
-    torch.manual_seed(3)
-    settings = DAMSMSettings(pictures=TRAINED, width=8, picture_channels=2, word_embedding=3)
-    encoder = LSTMEncoder(Vocabulary(["a", "bird", "red", "blue", "small"]), LSTMSettings(width=8, word_embedding=3))
-    model = DAMSM(settings, Conditions(resolution=resolution, sentence_width=8, word_width=8), encoder)
-    save_matching(folder, "damsm", model, {}, "a card")
-    return folder
 
 
 @pytest.mark.parametrize(
@@ -95,22 +60,11 @@ def save_damsm(folder: Path, resolution: int = 16) -> Path:
     ],
 )
 def test_every_setting_takes_a_step_that_moves_its_player_alone(resolution: int, values: dict[str, Any]) -> None:
-    method, batch = build(resolution, **values), make_batch(resolution)
-    players, turns, settings = method.players(), [], method.settings
-    for update in method.training_step(batch, PROGRESS):
-        own = list(players[update.player].module.parameters())
-        gradients = torch.autograd.grad(update.loss, own)
-        assert update.loss.isfinite() and all(gradient.isfinite().all() for gradient in gradients)
-        assert ("contrast" in update.metrics) == (settings.contrastive_weight > 0)
-        others = [value for name, player in players.items() if name != update.player for value in player.module.parameters()]
-        before = [value.clone() for value in others]
-        with torch.no_grad():
-            for value, gradient in zip(own, gradients, strict=True):
-                value -= 0.01 * gradient
-        assert all(map(torch.equal, before, others))
-        turns.append(update.player)
+    method, batch = build(resolution, **values), make_batch(resolution, second=True)
+    turns, settings = turns_of_a_step(method, batch), method.settings
+    assert all(("contrast" in turn.metrics) == (settings.contrastive_weight > 0) for turn in turns)
     sides = [resolution // 2**level for level in range(settings.branches)][::-1]
-    assert turns == [*(f"discriminator-{side}" for side in sides), "generator"]
+    assert [turn.player for turn in turns] == [*(f"discriminator-{side}" for side in sides), "generator"]
     painting = method.eval().paint(batch.text, method.draw_noise(0, np.arange(4)))
     assert [picture.shape[-1] for picture in (*painting.stages, painting.images)] == sides
     assert list(painting.extras) == (
@@ -129,7 +83,7 @@ def test_the_contrastive_loss() -> None:
 
 def test_pairs_are_of_one_picture_or_of_two() -> None:
     """Row b of the first branch belongs with row b of the second, and not with row b + 1; both players have the loss, of each scale."""
-    method, batch = build(contrastive_weight=3.0).eval(), make_batch()
+    method, batch = build(contrastive_weight=3.0).eval(), make_batch(second=True)
     text = TextFeatures.cat(batch.texts)
     z = torch.cat([method.noise(batch, stream).z for stream in ("generator", "generator second")])
     assert not torch.equal(z[:4], z[4:])
@@ -158,7 +112,7 @@ def test_pairs_are_of_one_picture_or_of_two() -> None:
 def test_normalisation_place_by_place() -> None:
     """(gamma + sentence's + words') x + (beta + sentence's + words'), with the words' numbers from a mean by softmax, as in the paper."""
     torch.manual_seed(0)
-    layer, text = SemanticNormalization(3, sentence_width=SENTENCE, word_width=WORD), make_text(2, 4, torch.Generator().manual_seed(2))
+    layer, text = SemanticNormalization(3, sentence_width=SENTENCE, word_width=WORD), make_text(2, torch.Generator().manual_seed(2))
     x = torch.randn(2, 3, 4, 4) * 3 + 1
     plain, _ = layer(x, text)
     torch.testing.assert_close(plain, F.batch_norm(x, None, None, training=True))  # at first
@@ -177,7 +131,7 @@ def test_normalisation_place_by_place() -> None:
 
 
 def test_the_penalty_is_of_the_first_caption() -> None:
-    method, batch = build(gradient_penalty=2.0, penalty_every=3, discriminator_normalization=False), make_batch()
+    method, batch = build(gradient_penalty=2.0, penalty_every=3, discriminator_normalization=False), make_batch(second=True)
     plain = build(discriminator_normalization=False)
     penalised, without = (next(one.training_step(batch, PROGRESS)).loss for one in (method, plain))
     judge, sentence = method.discriminators[0], batch.text.sentence
@@ -190,7 +144,7 @@ def test_the_penalty_is_of_the_first_caption() -> None:
 
 
 def test_words_matter_at_every_stage_and_padding_does_not() -> None:
-    method, text = build().eval(), make_text(3, 4, torch.Generator().manual_seed(5))
+    method, text = build().eval(), make_text(3, torch.Generator().manual_seed(5))
     noise = method.draw_noise(0, np.arange(3))
     painting = method.paint(text, noise)
     longer = TextFeatures(text.sentence, F.pad(text.words, (0, 0, 0, 2), value=9.0), F.pad(text.mask, (0, 2)))  # type: ignore[arg-type]
@@ -201,13 +155,13 @@ def test_words_matter_at_every_stage_and_padding_does_not() -> None:
 
 
 def test_the_matching_term_judges_the_branches_one_by_one(tmp_path: Path) -> None:
-    method, batch = build(matching=str(save_damsm(tmp_path / "damsm")), matching_weight=2.0), make_batch()
+    method, batch = build(matching=str(save_damsm(tmp_path / "damsm")), matching_weight=2.0), make_batch(second=True)
     method.begin(method.phases()[0])
     *_, guided = method.training_step(batch, PROGRESS)
     *_, plain = build().training_step(batch, PROGRESS)
     added = 2.0 * (guided.metrics["matching_words"] + guided.metrics["matching_sentences"])
     torch.testing.assert_close(guided.loss, plain.loss + added)
-    swapped = dataclasses.replace(batch, captions=[[first, first] for first, _ in CAPTIONS])
+    swapped = dataclasses.replace(batch, captions=[[caption, caption] for caption in CAPTIONS])
     swapped.make_mismatched = batch.make_mismatched
     *_, other = build_again(method).training_step(swapped, PROGRESS)
     assert not torch.allclose(other.metrics["matching_words"], guided.metrics["matching_words"])  # the second captions are read
@@ -237,25 +191,5 @@ def test_what_is_refused() -> None:
     SDGAN(dataclasses.replace(SMALL, word_level=False), Conditions(resolution=32, sentence_width=SENTENCE))
 
 
-def tiny(steps: int, matching: Path) -> Recipe:
-    recipe = from_preset("sd-gan", "cpu", "garden", 16)
-    small = {"generator_channels": 2, "discriminator_channels": 2, "feature_width": 4, "batch_size": 8, "penalty_every": 3}
-    return dataclasses.replace(
-        recipe,
-        method_settings=dataclasses.replace(recipe.method_settings, **small, matching=str(matching)),
-        training=dataclasses.replace(recipe.training, steps=steps, log_every=4, checkpoint_every=4, sample_every=1000, device="cpu"),
-        data_settings=dataclasses.replace(recipe.data_settings, garden_pictures=60),
-    )
-
-
 def test_a_run_goes_on_exactly_and_paints_without_its_guide(tmp_path: Path) -> None:
-    matching = save_damsm(tmp_path / "damsm")
-    train(tiny(8, matching), tmp_path / "straight")
-    train(tiny(4, matching), tmp_path / "halted")
-    train(tiny(8, matching), tmp_path / "halted", resume=True)
-    one, other = (Checkpoints(tmp_path / name).load() for name in ("straight", "halted"))
-    assert one is not None and other is not None
-    assert all(torch.equal(value, other["modules"]["method"][name]) for name, value in one["modules"]["method"].items())
-    shutil.rmtree(matching)
-    pictures = load(tmp_path / "straight").stages(["a red flower with five petals"], [0])
-    assert [picture.shape for picture in pictures] == [(1, 8, 8, 3), (1, 16, 16, 3)]
+    goes_on_exactly_and_paints_without_its_guide("sd-gan", tmp_path, feature_width=4)

@@ -17,10 +17,11 @@ from limner.cli.main import main
 from limner.core.batch import Batch
 from limner.core.errors import LimnerError, SettingsError
 from limner.core.method import Conditions, Progress
+from limner.core.noise import ConditionedNoise
 from limner.core.recipes import from_preset
 from limner.core.settings import Recipe
 from limner.core.text import TextFeatures
-from limner.methods.stackgan_v2 import StackGANv2, StackGANv2Noise, StackGANv2Settings, colour_difference
+from limner.methods.stackgan_v2 import StackGANv2, StackGANv2Settings, colour_difference
 from limner.metrics.protocol import read_scores
 from limner.model import load
 from limner.nn.trees import NextStage
@@ -80,9 +81,9 @@ def test_a_sentence_stands_for_many_conditions() -> None:
     """z and epsilon are two inputs: either held, the other still changes the picture."""
     method = build().eval()
     text, first, second = TextFeatures(torch.ones(1, WIDTH)), *(method.draw_noise(seed, [0]) for seed in (1, 2))
-    assert isinstance(first, StackGANv2Noise) and isinstance(second, StackGANv2Noise)
+    assert isinstance(first, ConditionedNoise) and isinstance(second, ConditionedNoise)
     pictures = [
-        method.paint(text, StackGANv2Noise(z, epsilon)).images for z in (first.z, second.z) for epsilon in (first.epsilon, second.epsilon)
+        method.paint(text, ConditionedNoise(z, epsilon)).images for z in (first.z, second.z) for epsilon in (first.epsilon, second.epsilon)
     ]
     assert not any(torch.allclose(pictures[i], pictures[j], atol=1e-4) for i in range(4) for j in range(i))
 

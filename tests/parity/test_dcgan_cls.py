@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from limner.core.noise import VectorNoise
 from limner.core.text import TextFeatures
 from limner.interop.dcgan_cls import import_dcgan_cls
 from limner.interop.networks import load_networks
-from limner.methods.dcgan_cls import DCGANCLS, DCGANCLSNoise, DCGANCLSSettings, generator_terms
+from limner.methods.dcgan_cls import DCGANCLS, DCGANCLSSettings, generator_terms
 from limner.model import load
 from limner.nn.minibatch import MinibatchDiscrimination
 from limner.text.recurrent import RecurrentEncoder, RecurrentSettings
@@ -53,7 +54,7 @@ def scores(method: DCGANCLS, logits: torch.Tensor) -> torch.Tensor:
 def answers(method: DCGANCLS, arrays, prefix: str):
     """Every array of a model's one mode, computed here."""
     sentence, z = arrays["embed"], arrays["z"].flatten(1)
-    fake = method.paint(TextFeatures(sentence), DCGANCLSNoise(z)).images
+    fake = method.paint(TextFeatures(sentence), VectorNoise(z)).images
     pictures = {"real": arrays["real"], "wrong": arrays["wrong"], "fake": fake}
     results = {f"{prefix}_fake": fake}
     for name, value in pictures.items():
@@ -140,6 +141,6 @@ def test_with_its_text_encoder_it_paints(golden, tmp_path: Path) -> None:
         encoder = RecurrentEncoder(WordTokenizer.build(["a red flower"]), RecurrentSettings(sentence_width=entry["config"]["embed_dim"]))
         import_dcgan_cls([FOLDER / entry["generator_file"]], tmp_path / name, encoder.eval())
         model = load(tmp_path / name)
-        images = model.method.paint(TextFeatures(arrays["embed"]), DCGANCLSNoise(arrays["z"].flatten(1))).images
+        images = model.method.paint(TextFeatures(arrays["embed"]), VectorNoise(arrays["z"].flatten(1))).images
         torch.testing.assert_close(images, arrays[f"{name}_fake"], rtol=0, atol=EVALUATION)
         assert model.generate("a red flower", n=1, seed=1)[0].size == (entry["config"]["image"],) * 2

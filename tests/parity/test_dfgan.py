@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from limner.core.batch import Batch
+from limner.core.noise import VectorNoise
 from limner.core.text import TextFeatures
 from limner.interop.df_gan import import_df_gan, limner_name, without_use
 from limner.interop.networks import load_networks
-from limner.methods.df_gan import DFGAN, DFGANNoise, generator_loss, hinge
+from limner.methods.df_gan import DFGAN, generator_loss, hinge
 from limner.nn.matching_aware import mismatched_logits
 
 FOLDER = Path(os.environ.get("LIMNER_GOLDEN", Path(__file__).parents[2].parent / "shared" / "golden")) / "dfgan"
@@ -39,7 +40,7 @@ class Golden:
         side = self.facts["config"]["imsize"]
         self.sentence, judge = self.arrays["sent_emb"], method.discriminator
         self.pictures = self.arrays[f"real{side}_u8"].float() / 127.5 - 1
-        self.fake = method.paint(TextFeatures(self.sentence), DFGANNoise(self.arrays["noise"])).images
+        self.fake = method.paint(TextFeatures(self.sentence), VectorNoise(self.arrays["noise"])).images
         self.features, self.real, self.penalty = method.penalised(self.pictures, self.sentence)
         count = np.arange(len(self.pictures))
         batch = Batch(self.pictures, [["a"]] * len(count), (TextFeatures(self.sentence),), count, count, 0)

@@ -2,295 +2,64 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from shared.attentive_golden import (
+    Golden,
+    all_arrays,
+    guided,
+    imported,
+    matching_arrays,
+    same_arrays,
+    same_at_published_width,
+    same_discriminator_turns,
+    same_generator_turn,
+    same_matching_losses,
+)
 
-from limner.core.batch import Batch
-from limner.core.method import Conditions, Progress
-from limner.core.text import TextFeatures
-from limner.games.tree import GUIDE
 from limner.interop.dm_gan import import_dm_gan, read_dm_gan
-from limner.interop.networks import load_networks
-from limner.matching.damsm import DAMSM, TRAINED, DAMSMSettings
 from limner.methods.dm_gan import DMGAN
-from limner.nn.attentive import AttentiveNoise
-from limner.nn.damsm import Gammas, attend, sentence_loss, words_loss
-from limner.nn.joint_losses import discriminator_update
-from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
-
-FOLDER = Path(os.environ.get("LIMNER_GOLDEN", Path(__file__).parents[2].parent / "shared" / "golden")) / "dmgan"
-EVALUATION, TRAINING, LOSS, SUM, NORM = 2e-5, 3e-4, 1e-5, 1e-6, 1e-3
-"""Absolute tolerances of arrays in either mode, relative ones of losses, of sums and of gradient norms."""
-
-
-class Golden:
-    def __init__(self, name: str = "golden.json") -> None:
-        self.facts = json.loads((FOLDER / name).read_text())
-        with np.load(FOLDER / self.facts["arrays_file"], allow_pickle=False) as arrays:
-            self.arrays = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-        self.text = TextFeatures(self["sent_emb"], self["word_embs"].transpose(1, 2), ~self["mask"])
-        self.noise = AttentiveNoise(self["z"], self["eps"])
-        if isinstance(config := self.facts["config"], dict):
-            self.gammas = Gammas(attention=config["GAMMA1"], words=config["GAMMA2"], pairs=config["GAMMA3"])
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self.arrays[name]
-
-    def files(self, pattern: str) -> list[Path]:
-        found = sorted(FOLDER / name for name in self.facts["checkpoints"] if re.fullmatch(pattern, name))
-        assert found
-        return found
-
-    def pictures(self, kind: str, side: int) -> Tensor:
-        return self[f"{kind}{side}_u8"] / 127.5 - 1
-
-    @property
-    def sides(self) -> list[int]:
-        return sorted(int(name[4:-3]) for name in self.arrays if re.fullmatch(r"real\d+_u8", name))
-
-    def outputs(self) -> set[str]:
-        return {name for name, facts in self.facts["arrays"].items() if facts["role"] == "output"}
-
-    def compare(self, computed: dict[str, Tensor]) -> int:
-        largest = 0.0
-        for name, value in computed.items():
-            expected = self[name]
-            assert list(value.shape) == self.facts["arrays"][name]["shape"] == list(expected.shape), name
-            difference = (value - expected).abs()
-            if name.endswith("_stats"):
-                # Means and deviations are numbers up to 1 that may be near 0; the sum of magnitudes is compared relative to itself.
-                assert float(difference[..., :2].max()) <= (TRAINING if name.startswith("train") else EVALUATION), name
-                if expected.shape[-1] == 3:
-                    assert float((difference / expected)[..., 2].max()) <= (TRAINING if name.startswith("train") else SUM), name
-            else:
-                assert float(difference.max()) <= (TRAINING if name.startswith("train") else EVALUATION), name
-                largest = max(largest, float(difference.max()))
-        print(f"\n{len(computed)} arrays, largest difference {largest:.1e}")
-        return len(computed)
 
 
 @pytest.fixture(scope="module")
 def golden() -> Golden:
-    if not (FOLDER / "golden.json").exists():
-        pytest.skip(f"no golden files at {FOLDER}: set LIMNER_GOLDEN to their folder")
-    return Golden()
+    return Golden("dmgan")
 
 
 @pytest.fixture
 def method(golden: Golden, tmp_path: Path) -> DMGAN:
-    """All networks, from the authors' files to a folder and back."""
-    import_dm_gan(golden.files(r"netG.*|netD\d\.pth"), tmp_path / "networks", mixed_padding=True)
-    found, players = load_networks(tmp_path / "networks")
-    assert isinstance(found, DMGAN) and players == ["generator", *(f"discriminator-{side}" for side in golden.sides)]
+    found = imported(golden, import_dm_gan, tmp_path / "networks")
+    assert isinstance(found, DMGAN)
     return found
-
-
-def views(golden: Golden, prefix: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What is stored of pictures and attention maps by name ("img64", "att1"): whole, every n-th pixel, a crop, or figures."""
-    found = {}
-    for name in golden.facts["arrays"]:
-        parts = re.fullmatch(rf"{prefix}_?((?:img|att)\d+)(?:_(stride(\d+)|crop|stats))?", name)
-        if parts is None:
-            continue
-        value = values[parts[1]]
-        if parts[3]:
-            value = value[..., :: int(parts[3]), :: int(parts[3])]
-        elif parts[2] == "crop":
-            size = golden.facts["arrays"][name]["shape"][-1]
-            start = (value.shape[-1] - size) // 2
-            value = value[..., start : start + size, start : start + size]
-        elif parts[2] == "stats":
-            wide = value.double()
-            figures = [wide.mean((2, 3)), wide.std((2, 3), unbiased=False), wide.abs().sum((2, 3))]
-            value = torch.stack(figures[: golden.facts["arrays"][name]["shape"][-1]], dim=2)
-        found[name] = value
-    return found
-
-
-def painted(method: DMGAN, text: TextFeatures, noise: AttentiveNoise) -> dict[str, Tensor]:
-    painting = method.paint(text, noise)
-    pictures = {f"img{value.shape[-1]}": value for value in (*painting.stages, painting.images)}
-    return pictures | {f"att{number}": value for number, value in enumerate(painting.extras.values(), start=1)}
-
-
-def one_by_one(method: DMGAN, golden: Golden) -> dict[str, Tensor]:
-    rows = [painted(method, golden.text[row : row + 1], golden.noise[row : row + 1]) for row in range(len(golden.text))]
-    return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
 
 
 @torch.no_grad()
 def test_every_array(golden: Golden, method: DMGAN) -> None:
     right, _ = read_dm_gan(golden.files(r"netG.*"))  # which hides padding rightly
-    assert not right.settings.mixed_padding
-    condition = method.generator.condition(golden.text.sentence)
-    computed = {"eval_mu": condition.mean, "eval_logvar": condition.log_variance, "eval_c_code": condition.sample(golden.noise.epsilon)}
-    computed |= {"train_mu": condition.mean, "train_logvar": condition.log_variance}
-    computed |= views(golden, "eval_batch", painted(method, golden.text, golden.noise))
-    computed |= views(golden, "eval_single", painted(right, golden.text, golden.noise))  # a batch, and yet as if each were alone
-    alone = views(golden, "eval_single", one_by_one(method, golden))  # one caption has nobody's padding to mix in
-    assert golden.compare(alone) == sum(name.startswith("eval_single") for name in golden.outputs()) > 0
-    everything = TextFeatures(golden.text.sentence, golden.text.words, torch.ones_like(golden["mask"]))
-    computed |= views(golden, "eval_nomask", painted(right, everything, golden.noise))
-    computed |= matching_arrays(golden)
-    computed |= verdicts(golden, method, "eval")
-    again = verdicts(golden, method, "eval")  # theirs would have moved on
-    assert again and all(torch.equal(value, computed[name]) for name, value in again.items())
-    method.train()
-    computed |= views(golden, "train_batch", painted(method, golden.text, golden.noise))
-    computed |= {name: value for name, value in verdicts(golden, method, "train").items() if not name.endswith("features")}
-    assert golden.outputs() and golden.outputs() == set(computed)
-    assert golden.compare(computed) == len(golden.outputs())
-
-
-def verdicts(golden: Golden, method: DMGAN, mode: str) -> dict[str, Tensor]:
-    found = {}
-    for side, judge in zip(golden.sides, method.discriminators, strict=True):
-        code = judge.look(golden.pictures("real", side))
-        found[f"{mode}_D{side}_features"] = code
-        found[f"{mode}_D{side}_cond"] = judge.match(code, golden.text.sentence).sigmoid()
-        found[f"{mode}_D{side}_uncond"] = judge.judge(code).sigmoid()
-    return found
-
-
-def matching_arrays(golden: Golden) -> dict[str, Tensor]:
-    """What each word attends to in the stored regions, alone and among the words of a caption."""
-    words, regions, mask = golden.text.words, golden["img_features"].flatten(2), golden.text.mask
-    assert words is not None and mask is not None
-    side, length = golden["img_features"].shape[2:], golden["func_attention_ctx"].shape[-1]
-    seen, attention = attend(regions, words[:, :length], torch.ones(len(words), length, dtype=torch.bool), golden.gammas.attention)
-    found = {"func_attention_ctx": seen.transpose(1, 2), "func_attention_map": attention.unflatten(2, side)}
-    attention = attend(regions, words, mask, golden.gammas.attention)[1].unflatten(2, side)
-    return found | {f"damsm_att{row}": attention[row : row + 1, mask[row]] for row in range(len(words))}
+    same_arrays(golden, matching_arrays(golden) | all_arrays(golden, method, right))
 
 
 def test_matching_losses(golden: Golden) -> None:
-    stored = {name: value for name, value in golden.facts["loss_values"].items() if name.startswith(("words_loss", "sent_loss"))}
-    assert len(stored) == 4
-    regions, picture = golden["img_features"].flatten(2), golden["cnn_code"]
-    assert golden.text.words is not None and golden.text.mask is not None
-    for name, expected in stored.items():
-        classes = golden["class_ids"] if name.endswith("with_class_ids") else None
-        if name.startswith("words"):
-            losses = words_loss(regions, golden.text.words, golden.text.mask, golden.gammas, classes)
-        else:
-            losses = sentence_loss(picture, golden.text.sentence, golden.gammas, classes)
-        assert [value.item() for value in losses] == pytest.approx(expected, rel=LOSS), name
-
-
-def make_batch(golden: Golden, side: int) -> Batch:
-    numbers = np.arange(len(golden.text))
-    return Batch(
-        pictures=golden.pictures("real", side),
-        captions=[["a caption"]] * len(numbers),
-        texts=(golden.text,),
-        indices=numbers,
-        samples=numbers,
-        seed=0,
-        classes=golden["class_ids"],
-    )
+    same_matching_losses(golden)
 
 
 def test_discriminators_learn_alike(golden: Golden, method: DMGAN) -> None:
     """Each discriminator's turn, by the method's own function, on stored pictures in place of generated ones: loss and gradient norms."""
-    compared = 0
-    for number, (side, judge) in enumerate(zip(golden.sides, method.train().discriminators, strict=True)):
-        batch, fake = make_batch(golden, side), golden.pictures("fake", side)
-        update = discriminator_update(f"discriminator-{side}", judge, batch, fake, golden.text.sentence, mismatch=method.settings.mismatch)
-        assert update.loss.item() == pytest.approx(golden.facts["loss_values"][f"discriminator_loss_{side}"], rel=LOSS)
-        (file,) = golden.files(f"netD{number}.pth")
-        compared += same_norms(golden.facts["grad_l2_norms"][f"netD{number}"], file, judge, update.loss)
-    assert compared == sum(
-        norm is not None for name, norms in golden.facts["grad_l2_norms"].items() if name.startswith("netD") for norm in norms.values()
+    method.train()
+    same_discriminator_turns(
+        golden, lambda side, judge: method.discriminator_update(judge, golden.batch(side), golden.pictures("fake", side)), method
     )
-    assert compared > 0
-
-
-class Constant(nn.Module):
-    """A network that answers alike, whatever it is given."""
-
-    def __init__(self, answer: object) -> None:
-        super().__init__()
-        self.answer = answer
-
-    def forward(self, *given: object) -> object:
-        return self.answer
 
 
 def test_the_generator_learns_alike(
     golden: Golden, method: DMGAN, monkeypatch: pytest.MonkeyPatch, authors_upsampling: None, authors_order: None
 ) -> None:
     """The last turn of a whole training step, with stored noise and a matching model that gives the stored regions."""
-    config, stored = golden.facts["config"], golden.facts["loss_values"]
-    gammas = {"gamma_attention": config["GAMMA1"], "gamma_words": config["GAMMA2"], "gamma_pairs": config["GAMMA3"]}
-    settings = DAMSMSettings(pictures=TRAINED, width=config["EMBEDDING_DIM"], picture_channels=1, **gammas)
-    widths = {"sentence_width": settings.width, "word_width": settings.width}
-    encoder = LSTMEncoder(Vocabulary(["bird"]), LSTMSettings(width=settings.width))
-    guide = DAMSM(settings, Conditions(resolution=8, **widths), encoder)
-    guide.encoder, guide.picture_side = Constant(golden.text), Constant((golden["img_features"].flatten(2), golden["cnn_code"]))
-    method.settings = type(method.settings)(**{**vars(method.settings), "matching": "given", "matching_weight": config["LAMBDA"]})
-    method.guide(GUIDE, guide)
-    monkeypatch.setattr(method, "noise", lambda batch, stream: golden.noise)
-    batch = make_batch(golden, max(golden.sides))
-    *_, update = method.train().training_step(batch, Progress(phase="gan", step=0, steps=1, images=0, epoch=0.0))
-    assert update.player == "generator"
-    divergence = float(update.metrics["divergence"])
-    assert divergence == pytest.approx(stored["kl_loss"], rel=LOSS)
-    assert update.loss.item() == pytest.approx(stored["generator_loss_total"], rel=LOSS)
-    assert update.loss.item() - divergence == pytest.approx(stored["generator_loss_without_kl"], rel=LOSS)
-    (file,) = golden.files(r"netG.*")
-    assert same_norms(golden.facts["grad_l2_norms"]["netG"], file, method.generator, update.loss) > 0
-
-
-def same_norms(stored: dict[str, float | None], file: Path, module: nn.Module, loss: Tensor) -> int:
-    """Compare the norm of the loss's gradient by every parameter, which its values in the file tell apart; u and v have none."""
-    names, parameters = zip(*module.named_parameters(), strict=True)
-    computed = {name: float(value.norm()) for name, value in zip(names, torch.autograd.grad(loss, parameters), strict=True)}
-    norms = {name: norm for name, norm in stored.items() if norm is not None}
-    assert all(name.endswith(("weight_u", "weight_v")) for name in set(stored) - set(norms))
-    values = torch.load(file, weights_only=True)
-    theirs = {
-        own: name for own, value in module.named_parameters() for name in norms if torch.equal(values[name].flatten(), value.flatten())
-    }
-    assert len(theirs) == len(set(theirs.values())) == len(norms) and min(norms.values()) > 1e-5
-    assert {theirs[name]: norm for name, norm in computed.items()} == pytest.approx(norms, rel=NORM)
-    return len(norms)
-
-
-def by_recipe(key: str, shape: list[int]) -> Tensor:
-    """A tensor as the stored recipe makes it from its name."""
-    draw = np.random.RandomState(zlib.crc32(key.encode()) & 0x7FFFFFFF)
-    if key.endswith("num_batches_tracked"):
-        return torch.zeros(shape, dtype=torch.int64)
-    if key.endswith("running_var"):
-        value = draw.uniform(0.5, 1.5, shape)
-    elif len(shape) < 2:
-        value = (1 if key.endswith("weight") else 0) + 0.1 * draw.standard_normal(shape)
-    else:
-        value = draw.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
-    return torch.from_numpy(np.asarray(value, dtype=np.float32))
+    same_generator_turn(golden, guided(golden, method), golden.batch(max(golden.sides)), monkeypatch)
 
 
 @torch.no_grad()
 def test_published_width(golden: Golden, tmp_path: Path) -> None:
-    """The whole generator of the birds model, its weights by the recipe, and the discriminators' sizes."""
-    whole = Golden("published_width.json")
-    shapes = whole.facts["G_state_dict"]["keys_and_shapes"]
-    torch.save({key: by_recipe(key, shape) for key, shape in shapes}, tmp_path / "netG.pth")
-    method, _ = read_dm_gan([tmp_path / "netG.pth"])
-    condition = method.generator.condition(whole.text.sentence)
-    computed = {"mu": condition.mean, "logvar": condition.log_variance} | views(whole, "", painted(method, whole.text, whole.noise))
-    assert whole.outputs() == set(computed)
-    assert whole.compare(computed) == len(whole.outputs()) > 0
-    assert sum(value.numel() for value in method.generator.parameters()) == whole.facts["params"]["netG"]
-    for number, (judge, count) in enumerate(zip(method.discriminators, whole.facts["params"]["netD"], strict=True)):
-        assert sum(value.numel() for value in judge.parameters()) == count  # theirs that are trained
-        theirs = sorted(shape for _, shape in whole.facts["D_keys_and_shapes"][f"netD{number}"])
-        assert sorted(list(value.shape) for value in judge.state_dict().values()) == theirs
+    same_at_published_width(golden, tmp_path, read_dm_gan)

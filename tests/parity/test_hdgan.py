@@ -14,10 +14,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from limner.core.noise import ConditionedNoise
 from limner.core.text import TextFeatures
 from limner.interop.hdgan import NAMES, import_hdgan, limner_name
 from limner.interop.networks import load_networks
-from limner.methods.hdgan import HDGAN, HDGANNoise, local_loss, pair_loss
+from limner.methods.hdgan import HDGAN, local_loss, pair_loss
 from limner.model import load
 from limner.text.recurrent import RecurrentEncoder, RecurrentSettings
 from limner.text.tokenizers import WordTokenizer
@@ -180,7 +181,7 @@ def test_the_step_s_own_loss(golden, method: HDGAN) -> None:
     method.train()
     fakes, _ = method.generator(sentence, arrays["z"], arrays["eps"])
     batch = GoldenBatch(arrays, "real")
-    update = method._discriminator_update(batch, sentence, [fake.detach() for fake in fakes], penalise=False)
+    update = method._discriminator_update(batch, sentence, [fake.detach() for fake in fakes])
     assert batch.image(largest).shape[-1] == largest
     assert update.loss.item() == pytest.approx(facts["loss_values"]["D_total"], rel=1e-5)
 
@@ -220,7 +221,7 @@ def test_with_its_text_encoder_it_paints(golden, checkpoints: list[Path], tmp_pa
     encoder = RecurrentEncoder(WordTokenizer.build(["a red bird"]), RecurrentSettings(sentence_width=facts["config"]["sent_dim"]))
     import_hdgan(checkpoints[:1], tmp_path / "model", encoder.eval())
     model = load(tmp_path / "model")
-    painting = model.method.paint(TextFeatures(arrays["sent_embeddings"]), HDGANNoise(arrays["z"], arrays["eps"]))
+    painting = model.method.paint(TextFeatures(arrays["sent_embeddings"]), ConditionedNoise(arrays["z"], arrays["eps"]))
     compared = 0
     for pictures in (*painting.stages, painting.images):
         for kind in ("", "_crop"):

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
+from limner.core.noise import ConditionedNoise
 from limner.core.text import TextFeatures
 from limner.interop import stackgan_v2 as interop
 from limner.interop.networks import load_networks
 from limner.interop.state_dicts import read_state_dict
 from limner.methods.stackgan_v2 import (
     StackGANv2,
-    StackGANv2Noise,
     StackGANv2Settings,
     colour_difference,
     colour_statistics,
@@ -99,7 +99,7 @@ def compare(facts, arrays, computed, modes) -> float:
 
 def paint(facts, method: StackGANv2, arrays, sentence: str, prefix: str) -> dict[str, torch.Tensor]:
     """Pictures of every scale, mean and log variance."""
-    text, noise = TextFeatures(arrays[sentence]), StackGANv2Noise(arrays["z"], arrays["eps"])
+    text, noise = TextFeatures(arrays[sentence]), ConditionedNoise(arrays["z"], arrays["eps"])
     with torch.no_grad():
         painting = method.paint(text, noise)
         condition = method.generator.condition(text.sentence)
@@ -131,7 +131,7 @@ def test_every_loss_and_gradient(golden, method: StackGANv2) -> None:
     facts, arrays = golden
     weight, wanted = facts["config"]["UNCOND_LOSS"], facts["loss_values"]
     condition = method.train().generator.condition(arrays["text_embedding"])
-    fakes = method.generator(StackGANv2Noise(arrays["z"], arrays["eps"]), condition)
+    fakes = method.generator(ConditionedNoise(arrays["z"], arrays["eps"]), condition)
     losses, norms = {}, {}
     for branch, ((side, judge), fake) in enumerate(zip(judges(method).items(), fakes, strict=True)):
         codes = {
