@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
-
-from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
-from limner.cli.import_ import refuse_existing
-from limner.core.errors import SettingsError
+from limner.cli.import_.attngan import AttnGANArguments, run
 
 DESCRIPTION = """Turn networks of ControlGAN's authors (mrlibw/ControlGAN) into Limner's controlgan.
 With their text encoder and the captions.pickle that its words are numbered by, this makes a model that paints captions.
@@ -22,35 +17,12 @@ examples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ControlGANArguments:
-    files: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE ...")]
-    """The authors' generator, and any of its discriminators: netG_epoch_N.pth, netD0.pth, netD1.pth, netD2.pth."""
-    out: Annotated[Path, arg(metavar="DIR")]
-    """The folder to write; it must not exist yet."""
-    text: Annotated[Path | None, arg(metavar="FILE")] = None
-    """The text_encoderN.pth that the generator was trained with: makes a model. Without it the networks alone are kept."""
-    words: Annotated[Path | None, arg(metavar="FILE")] = None
-    """The vocabulary of that text encoder: its captions.pickle, or a text of one word a line, that of id 1 first."""
-    maximum_words: Annotated[int, arg(metavar="N")] = 25
-    """Words of a caption that are read: as published 25 for birds and 20 for COCO when painting."""
+class ControlGANArguments(AttnGANArguments):
     mixed_padding: bool = False
     """Treat padding as the authors' code does, which mixes the captions of a batch and shows it to channels: pictures depend on it."""
 
 
 def main(argv: Sequence[str]) -> int:
-    arguments = parse(ControlGANArguments, argv, prog="limner import controlgan", description=DESCRIPTION)
-    refuse_existing(arguments.out)
-    if (arguments.text is None) != (arguments.words is None):
-        raise SettingsError("a text encoder and its vocabulary belong together: give --text and --words, or neither")
     from limner.interop.controlgan import import_controlgan
-    from limner.interop.damsm import read_text_encoder, read_words
 
-    encoder = None
-    if arguments.text is not None and arguments.words is not None:
-        encoder = read_text_encoder(arguments.text, read_words(arguments.words), arguments.maximum_words)
-    import_controlgan(arguments.files, arguments.out, encoder, mixed_padding=arguments.mixed_padding)
-    if encoder is None:
-        print(f"{arguments.out}: the networks, without a text encoder; a model that paints captions needs --text and --words")
-    else:
-        print(f'{arguments.out}: a model; use it: limner generate {arguments.out} "..." --out pictures')
-    return 0
+    return run(parse(ControlGANArguments, argv, prog="limner import controlgan", description=DESCRIPTION), import_controlgan)
