@@ -24,6 +24,7 @@ import tyro
 from torch import Tensor, nn
 from tyro.conf import Positional
 
+from limner.core.method import Method
 from limner.core.recipes import from_preset
 from limner.training import trainer
 from limner.training.players import Turn
@@ -52,12 +53,12 @@ class Call:
 
 
 class Recorder:
-    """Listens to every layer of a method."""
+    """Listens to every layer of a method, and of the frozen networks that its losses look through."""
 
-    def __init__(self, method: nn.Module) -> None:
+    def __init__(self, method: Method) -> None:
         self.calls: list[Call] = []
         self.listening = False
-        for layer in method.modules():
+        for layer in (layer for network in (method, *method.guides.values()) for layer in network.modules()):
             if not any(True for _ in layer.children()):
                 layer.register_forward_hook(self._hear)
 

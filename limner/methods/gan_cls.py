@@ -52,7 +52,6 @@ class GANCLSSettings(WeightedPairSettings):
     """Captions of a picture whose mean embedding is the condition."""
     interpolation: float = 0.0
     """Weight of the generator's loss on conditions half-way between two captions (GAN-INT); the authors' models use 1."""
-
     halve_every: float = 100.0
     """Epochs after which the learning rate halves, again and again; 0 keeps it."""
 
