@@ -132,9 +132,9 @@ class ACGAN(AdversarialGame):
                 "dropout": 0.0,
                 "counterfactual": 0.75,
                 "gradient_penalty": 1.0,
-                "learning_rate": 4e-4,
-                "steps": 25_000,
-                "batch_size": 32,
+                "learning_rate": 8e-4,
+                "beta1": 0.0,
+                "batch_size": 16,
             },
         ),
     }
