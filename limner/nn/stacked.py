@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from limner.core.errors import SettingsError
-from limner.nn.convolution import Convolution
+from limner.nn.convolution import Convolution, PictureConvolution
 from limner.nn.layers import BatchNorm, GatedUnit, Layers
 from limner.nn.upsampling import DoublingConvolution
 
@@ -69,7 +69,7 @@ class Residual(nn.Module):
 
 def to_picture(channels: int) -> nn.Sequential:
     """[B, C, H, W] -> [B, 3, H, W] in [-1, 1]."""
-    return nn.Sequential(nn.Conv2d(channels, 3, 3, padding=1, bias=False), nn.Tanh())
+    return nn.Sequential(PictureConvolution(channels), nn.Tanh())
 
 
 def picture_code(base: int, resolution: int, *, normalize: bool = True, deepest: int = 3) -> Layers:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from limner.nn import convolution
 from limner.nn.attention import WordAttention
-from limner.nn.convolution import Convolution
+from limner.nn.convolution import Convolution, PictureConvolution
 from limner.nn.layers import _FOLDED, BatchNorm, GatedUnit
 from limner.nn.memory import after_response
 from limner.nn.spectral import SpectralConv2d
@@ -33,6 +33,19 @@ def test_a_matrix_product_is_a_convolution(kernel: int, stride: int, padding: in
     assert found[0][0].shape == found[1][0].shape
     for mine, theirs in zip(*found, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_picture_s_convolution_is_nine_products(size: int, layout: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    layer, x = PictureConvolution(7), torch.randn(size, 7, 9, 12).contiguous(memory_format=layout)
+    expected = F.conv2d(x, layer.weight, padding=1)
+    with torch.inference_mode():
+        painted = layer(x)
+    assert painted.shape == expected.shape == (size, 3, 9, 12)
+    torch.testing.assert_close(painted, expected, rtol=1e-5, atol=1e-5)
+    assert layer(x).requires_grad and torch.equal(layer(x), expected)
 
 
 def test_few_places_and_many_weights_make_a_matrix_product() -> None:
