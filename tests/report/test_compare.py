@@ -96,7 +96,7 @@ def test_an_interval_holds_the_truth_as_often_as_it_says() -> None:
 def test_runs_that_differ_in_their_seed_alone_are_one_entry(make: Make) -> None:
     runs = [make("b", seed=1), make("other", captions=4), make("a", seed=0)]
     entries = read_entries(runs)
-    assert [entry.name for entry in entries] == ["gan-cls, generator-channels 4", "gan-cls, generator-channels 4, captions 4"]
+    assert [entry.name for entry in entries] == ["gan-cls, generator-channels 4", "gan-cls, captions 4, generator-channels 4"]
     assert [run.path.name for run in entries[0].runs] == ["a", "b"]
 
 
@@ -184,7 +184,7 @@ def test_the_page_holds_everything_and_needs_nothing(make: Make, tmp_path: Path)
     page = write_comparison(runs, tmp_path / "out", count=2, resume_note="1 of 4 runs is to do").read_text(encoding="utf-8")
     assert (tmp_path / "out" / "compare.png").stat().st_size > 1000
     shown = (
-        "gan-cls, generator-channels 4, captions 4",
+        "gan-cls, captions 4, generator-channels 4",
         "70.0 %",
         "93.2 %",
         "1 of 4 runs is to do",
