@@ -31,8 +31,8 @@ from limner.core import random
 from limner.core.batch import Batch
 from limner.core.method import Conditions, Progress
 from limner.core.recipes import from_preset
-from limner.games.tree import GUIDE
-from limner.matching.damsm import DAMSM, INSIDE, DAMSMSettings
+from limner.families.attentive.method import GUIDE
+from limner.matching.models.damsm import DAMSM, INSIDE, DAMSMSettings
 from limner.methods.attngan import AttnGAN
 from limner.nn.initialization import weights_loaded_next
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary

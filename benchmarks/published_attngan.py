@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.features.inception import TorchvisionInception
-from limner.matching.damsm import DAMSM
+from limner.matching.models.damsm import DAMSM
 from limner.methods.attngan import AttnGAN
 
 

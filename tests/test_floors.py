@@ -13,10 +13,11 @@ import limner
 HOUSE = Path(limner.__file__).parent
 FLOORS = [
     {"core"},
-    {"text", "nn", "features"},
-    {"data"},  # beside the three, but it may encode captions
+    {"nn"},
+    {"text", "features"},
+    {"data"},
     {"matching"},
-    {"games"},
+    {"families"},
     {"methods"},
     {"model"},
     {"metrics"},

@@ -66,9 +66,9 @@ def measured(model: Any, data: str, arguments: EvaluateMatchingArguments) -> dic
     """Every figure, with what it was taken on."""
     import limner
     from limner.data.catalog import GardenPictures, open_data
-    from limner.matching.distractors import distractor_retrieval
-    from limner.matching.retrieval import r_precision, retrieval
-    from limner.matching.zero_shot import zero_shot
+    from limner.matching.scores.distractors import distractor_retrieval
+    from limner.matching.scores.retrieval import r_precision, retrieval
+    from limner.matching.scores.zero_shot import zero_shot
 
     pictures = open_data(data, arguments.split, model.resolution)
     captioned = int((pictures.caption_counts > 0).sum())

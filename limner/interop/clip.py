@@ -21,7 +21,7 @@ from limner.core.files import sha256
 from limner.core.method import Conditions
 from limner.interop.state_dicts import read_state_dict
 from limner.interop.torchscript import is_torchscript, read_torchscript
-from limner.matching.clip import CLIP, CLIPSettings, text_settings
+from limner.matching.models.clip import CLIP, CLIPSettings, text_settings
 from limner.matching.saving import save_matching
 from limner.text.byte_pairs import FEWEST, BytePairTokenizer
 from limner.text.clip_text import ClipText

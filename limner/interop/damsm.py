@@ -12,7 +12,7 @@ from limner.core.files import sha256
 from limner.core.method import Conditions
 from limner.interop.captions_pickle import read_captions_pickle
 from limner.interop.state_dicts import read_state_dict
-from limner.matching.damsm import DAMSM, INSIDE, DAMSMSettings
+from limner.matching.models.damsm import DAMSM, INSIDE, DAMSMSettings
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
 
 _HEADS = {"emb_features.": "to_regions.", "emb_cnn_code.": "to_picture."}

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from limner.core.errors import CheckpointError
 from limner.core.method import Conditions
+from limner.families.stacked import FIRST_SIDE
 from limner.interop.networks import keep_imported
 from limner.interop.state_dicts import read_state_dict
 from limner.methods.df_gan import DFGAN, DFGANSettings
-from limner.nn.stacked import FIRST_SIDE
 from limner.text.encoder import TextEncoder
 
 NAME = "df-gan"

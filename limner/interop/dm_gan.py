@@ -9,12 +9,12 @@ from torch import Tensor
 
 from limner.core.errors import CheckpointError
 from limner.core.method import Conditions
+from limner.families.tree import discriminator_name
 from limner.interop import trees
 from limner.interop.networks import keep_imported
 from limner.interop.state_dicts import read_state_dict
 from limner.interop.trees import count
 from limner.methods.dm_gan import DMGAN, NAME, DMGANSettings
-from limner.nn.trees import discriminator_name
 from limner.text.encoder import TextEncoder
 
 SOURCE = "github.com/MinfengZhu/DM-GAN"

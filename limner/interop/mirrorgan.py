@@ -16,8 +16,7 @@ from limner.core.method import Conditions
 from limner.interop import attngan, trees
 from limner.interop.networks import keep_imported
 from limner.interop.state_dicts import read_state_dict
-from limner.methods.mirrorgan import NAME, MirrorGAN, MirrorGANSettings
-from limner.nn.captioner import CaptionDecoder
+from limner.methods.mirrorgan import NAME, CaptionDecoder, MirrorGAN, MirrorGANSettings
 from limner.text.encoder import TextEncoder
 
 SOURCE = "github.com/qiaott/MirrorGAN"

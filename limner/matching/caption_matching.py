@@ -27,7 +27,7 @@ from limner.core.method import Adam, Conditions, Phase, Player, Progress, Update
 from limner.core.settings import Preset
 from limner.data.pictures import CaptionedPictures
 from limner.matching.model import MatchingModel
-from limner.matching.networks import PictureEncoder
+from limner.matching.towers.compact import PictureEncoder
 from limner.text.encoder import TextEncoder
 from limner.text.recurrent import RecurrentEncoder, RecurrentSettings
 from limner.text.tokenizers import WordTokenizer

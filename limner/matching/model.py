@@ -70,7 +70,7 @@ class MatchingModel(Method):
     @torch.no_grad()
     def validate(self, pictures: CaptionedPictures) -> dict[str, float]:
         """How well it does on pictures it is not trained on; "score", the figure by which the best is chosen, is among them."""
-        from limner.matching.retrieval import retrieval
+        from limner.matching.scores.retrieval import retrieval
 
         captioned = int((pictures.caption_counts > 0).sum())
         found = retrieval(self, pictures, pool=min(100, captioned))

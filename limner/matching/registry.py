@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from limner.matching.model import MatchingModel
 
 MODELS: Mapping[str, tuple[str, str]] = {
-    "clip": ("limner.matching.clip", "CLIP"),
-    "damsm": ("limner.matching.damsm", "DAMSM"),
-    "sje": ("limner.matching.sje", "SJE"),
-    "vs-similarity": ("limner.matching.vs_similarity", "VSSimilarity"),
+    "clip": ("limner.matching.models.clip", "CLIP"),
+    "damsm": ("limner.matching.models.damsm", "DAMSM"),
+    "sje": ("limner.matching.models.sje", "SJE"),
+    "vs-similarity": ("limner.matching.models.vs_similarity", "VSSimilarity"),
 }
 """For each name, as `limner train` takes it, the module and the class."""
 

@@ -41,8 +41,8 @@ from limner.core.method import Conditions, Painting, Phase, Progress, Update
 from limner.core.noise import Noise, VectorNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
-from limner.games.adversarial import AdversarialGame, NormalizedSettings, smoothed
-from limner.nn.auxiliary import (
+from limner.families.adversarial import AdversarialMethod, NormalizedSettings, smoothed
+from limner.families.auxiliary import (
     Verdict,
     VerdictHeads,
     add_sentences,
@@ -53,9 +53,9 @@ from limner.nn.auxiliary import (
     require_classes,
     sentence_logits,
 )
+from limner.families.matching_aware import bce, mean_sentence
+from limner.families.stacked import FIRST_SIDE, doublings
 from limner.nn.initialization import dcgan_initialization, he_initialization
-from limner.nn.matching_aware import bce, mean_sentence
-from limner.nn.stacked import FIRST_SIDE, doublings
 
 WIDTHS = (1, 3, 4, 6, 12)
 """The generator's channels from its last hidden map to the 4x4 map of 128 px, in units of the last."""
@@ -106,7 +106,7 @@ class ACGANSettings(NormalizedSettings):
             raise SettingsError("method.counterfactual has a use where captions are told apart: set method.auxiliary caption, or this to 0")
 
 
-class ACGAN(AdversarialGame):
+class ACGAN(AdversarialMethod):
     """The published game; with captions, what reads them beside it."""
 
     Settings = ACGANSettings

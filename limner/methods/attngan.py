@@ -6,10 +6,10 @@ file follows that code (github.com/taoxugit/AttnGAN, commit 0d000e6) where paper
 
 - the noise comes after the condition at the first stage, and the condition is read nowhere else;
 - the discriminators read the sentence embedding itself, not the condition;
-- the weights of the losses' terms, and a mismatched pair where the paper has none (`limner.nn.joint_losses`);
+- the weights of the losses' terms, and a mismatched pair where the paper has none (`limner.families.attentive.losses`);
 - the KL term is a mean over numbers where the paper sums.
 
-Networks and settings are here; the step and its losses, which others play after it, in `limner.games.attentive`.
+Networks and settings are here; the step and its losses, which others play after it, in `limner.families.attentive.method`.
 
 Other than in the code: a place never sees the padding of its caption (theirs mixes the batch's masks: `mixed_padding`); the running
 average takes in the batch statistics too, which theirs leaves out; captions need no order by length. Never published: final sizes other
@@ -25,10 +25,10 @@ from torch import nn
 
 from limner.core.method import Conditions
 from limner.core.settings import FAST, Preset
-from limner.games.adversarial import NormalizedSettings
-from limner.games.attentive import AttentiveGame, AttentiveSettings
-from limner.nn.attentive import AttentiveGenerator
-from limner.nn.trees import ScaleDiscriminator
+from limner.families.adversarial import NormalizedSettings
+from limner.families.attentive.generator import AttentiveGenerator
+from limner.families.attentive.method import AttentiveMethod, AttentiveSettings
+from limner.families.tree import ScaleDiscriminator
 
 NAME = "attngan"
 
@@ -50,7 +50,7 @@ class AttnGANSettings(AttentiveSettings, NormalizedSettings):
         return self.attention and self.branches > 1
 
 
-class AttnGAN(AttentiveGame):
+class AttnGAN(AttentiveMethod):
     """The attentive tree and its discriminators, under the joint losses and those of a matching model."""
 
     Settings = AttnGANSettings

@@ -6,7 +6,7 @@ where paper and code differ, but for the first point:
 
 - their word-level discriminator learns nothing: a number, made of a frozen image encoder's regions of the real pictures, is added to the
   loss (`word_discriminator="inert"`). The paper trains one, and the generator against it; so does this, by default
-  (`limner.nn.word_discriminator` says what is reconstructed);
+  (`limner.families.attentive.word_discriminator` says what is reconstructed);
 - the channels that look at words are those of the spatial attention's result, not of the map before it;
 - channels look at padding as well (`padded_channels`), and places at the padding of other captions (`mixed_padding`): neither by default;
 - the perceptual network, VGG-16 up to relu2_2, sees pictures in [-1, 1], as nobody trained it; its loss is a mean over the scales;
@@ -32,21 +32,18 @@ from limner.core.method import Conditions, Painting, Phase, Update
 from limner.core.noise import ConditionedNoise, Noise
 from limner.core.settings import FAST, Preset, at_least
 from limner.core.text import TextFeatures
+from limner.families.adversarial import NormalizedSettings, added
+from limner.families.attentive.attention import WordAttention
+from limner.families.attentive.losses import Mismatch, as_seen, fooling_loss, load_guide
+from limner.families.attentive.method import GUIDE, AttentiveMethod, AttentiveSettings
+from limner.families.attentive.word_discriminator import WordScaleDiscriminator, word_verdicts
+from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
+from limner.families.matching_aware import bce
+from limner.families.stacked import to_picture
+from limner.families.tree import FirstStage, NextStage, ScaleDiscriminator
 from limner.features.perceptual import PerceptualLoss
-from limner.games.adversarial import NormalizedSettings, added
-from limner.games.attentive import AttentiveGame, AttentiveSettings
-from limner.games.tree import GUIDE
-from limner.matching.damsm import DAMSM
-from limner.matching.guidance import as_seen, load_guide
-from limner.nn.attention import WordAttention
-from limner.nn.channel_attention import ChannelAttention
-from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
-from limner.nn.damsm import paired_word_scores
-from limner.nn.joint_losses import Mismatch, fooling_loss
-from limner.nn.matching_aware import bce
-from limner.nn.stacked import to_picture
-from limner.nn.trees import FirstStage, NextStage, ScaleDiscriminator
-from limner.nn.word_discriminator import WordScaleDiscriminator, word_verdicts
+from limner.matching.losses.words import paired_word_scores
+from limner.matching.models.damsm import DAMSM
 
 NAME = "controlgan"
 PERCEPTUAL = "perceptual"
@@ -96,7 +93,7 @@ class ControlGANSettings(AttentiveSettings, NormalizedSettings):
         return (self.spatial_attention or self.channel_attention) and self.branches > 1
 
 
-class ControlGAN(AttentiveGame):
+class ControlGAN(AttentiveMethod):
     """The tree that attends by places and channels, and discriminators that are asked by sentence and by words."""
 
     Settings = ControlGANSettings
@@ -283,3 +280,26 @@ class Generator(nn.Module):
             hidden = stage(torch.cat(beside, dim=1), None if len(beside) > 1 else drawn)
             maps.append(hidden)
         return tuple(picture(hidden) for picture, hidden in zip(self.pictures, maps, strict=True)), places, channels
+
+
+class ChannelAttention(nn.Module):
+    """What each channel of a map sees in the words: a word is projected to `side` x `side` places and weighted by a softmax of products.
+
+    sees_padding: let channels look at padding too, as the authors' code does, which has no mask here; padding is a pattern of zeros,
+    so that the pictures of a short caption depend on how long its neighbours are. Weights that were published have been trained so.
+    """
+
+    def __init__(self, word_width: int, side: int, *, sees_padding: bool = False) -> None:
+        super().__init__()
+        self.sees_padding = sees_padding
+        self.project = nn.Linear(word_width, side * side, bias=False)
+
+    def forward(self, maps: Tensor, words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps [B, C, S, S], words [B, T, D], mask [B, T] (True where there is a word, one at least) -> context [B, C, S, S] and the
+        attention [B, T, C], which sums to 1 over the words."""
+        projected = self.project(words)  # [B, T, SS]
+        products = projected @ maps.flatten(2).transpose(1, 2)  # [B, T, C]
+        if not self.sees_padding:
+            products = products.masked_fill(~mask[:, :, None], -torch.inf)
+        attention = products.softmax(1)
+        return (attention.transpose(1, 2) @ projected).view_as(maps), attention

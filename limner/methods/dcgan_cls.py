@@ -31,9 +31,8 @@ from limner.core.method import Adam, Conditions, Method, Painting, Phase, Player
 from limner.core.noise import Noise, VectorNoise, gaussian
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
+from limner.families.matching_aware import bce, channels, mean_sentence, mismatched_logits
 from limner.nn.initialization import dcgan_initialization
-from limner.nn.matching_aware import bce, channels, mean_sentence, mismatched_logits
-from limner.nn.minibatch import MinibatchDiscrimination
 
 FIRST_TURNS, LONG_EVERY = 25, 500
 """The generator's first turns, and every so many later ones, come after a long run of critic steps."""
@@ -300,3 +299,23 @@ def is_generator_turn(step: int, short: int, long: int) -> bool:
         return done % short == 0
     place = (done - first_short) % (long + (LONG_EVERY - 1) * short)  # of a cycle of one long run and 499 short ones; 0 is its end
     return place == 0 or (place >= long and (place - long) % short == 0)
+
+
+class MinibatchDiscrimination(nn.Module):
+    """How alike the pictures of a batch are: a generator that paints one picture again and again gives itself away.
+
+    Every picture's features are projected to `kernels` vectors of `width` numbers; each kernel's answer for a picture is the sum over the
+    batch, itself included, of exp(-L1 distance) between the vectors.
+    """
+
+    def __init__(self, features: int, kernels: int, width: int = 16) -> None:
+        super().__init__()
+        self.kernels, self.width = kernels, width
+        self.projection = nn.Parameter(torch.empty(features, kernels * width))
+        nn.init.normal_(self.projection, 0.0, 0.1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, features] -> [B, kernels], each between 1 and B."""
+        vectors = (features @ self.projection).view(-1, self.kernels, self.width)  # [B, K, W]
+        distances = (vectors[:, None] - vectors[None]).abs().sum(3)  # [B, B, K]
+        return torch.exp(-distances).sum(1)

@@ -30,12 +30,12 @@ from limner.core.method import Conditions, Painting, Player, Progress, Update
 from limner.core.noise import ConditionedNoise, Noise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
-from limner.games.adversarial import PairGame, WeightedPairSettings, smoothed
-from limner.nn.conditioning import ConditioningAugmentation
+from limner.families.adversarial import PairMethod, WeightedPairSettings, smoothed
+from limner.families.conditioning import ConditioningAugmentation
+from limner.families.matching_aware import bce, mean_sentence, mismatched_logits
+from limner.families.pair_head import PairHead
+from limner.families.stacked import FIRST_SIDE, Head, Residual, convolution, doubling, doublings, picture_code
 from limner.nn.initialization import dcgan_initialization, he_initialization
-from limner.nn.matching_aware import bce, mean_sentence, mismatched_logits
-from limner.nn.pair_head import PairHead
-from limner.nn.stacked import FIRST_SIDE, Head, Residual, convolution, doubling, doublings, picture_code
 
 NARROWEST = 8
 """Channels that no feature map of the generator goes below."""
@@ -76,7 +76,7 @@ class FusedGANSettings(WeightedPairSettings):
         at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels")
 
 
-class FusedGAN(PairGame):
+class FusedGAN(PairMethod):
     """A trunk, two branches that render its structure prior, and a discriminator for each."""
 
     Settings = FusedGANSettings

@@ -27,9 +27,9 @@ from limner.core.method import Conditions, Painting, Progress, Update
 from limner.core.noise import Noise, VectorNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
-from limner.games.adversarial import PairGame, WeightedPairSettings, smoothed
+from limner.families.adversarial import PairMethod, WeightedPairSettings, smoothed
+from limner.families.matching_aware import bce, channels, mean_sentence, mismatched_logits
 from limner.nn.initialization import dcgan_initialization, he_initialization
-from limner.nn.matching_aware import bce, channels, mean_sentence, mismatched_logits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class GANCLSSettings(WeightedPairSettings):
         at_least(self, "method", 0, "interpolation")
 
 
-class GANCLS(PairGame):
+class GANCLS(PairMethod):
     """Reed's generator and matching-aware discriminator under their published losses."""
 
     Settings = GANCLSSettings

@@ -33,13 +33,12 @@ from limner.core.method import Conditions, Painting, Progress, Update
 from limner.core.noise import ConditionedNoise, Noise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
-from limner.games.adversarial import PairGame, WeightedPairSettings, smoothed
-from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
-from limner.nn.hierarchical import Residual, leaky, reflected
+from limner.families.adversarial import PairMethod, WeightedPairSettings, smoothed
+from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
+from limner.families.matching_aware import mean_sentence, mismatched_pictures, mismatched_sentences
+from limner.families.stacked import FIRST_SIDE, doublings
+from limner.nn.fast.layout import for_convolutions
 from limner.nn.initialization import dcgan_initialization, he_initialization
-from limner.nn.layout import for_convolutions
-from limner.nn.matching_aware import mean_sentence, mismatched_pictures, mismatched_sentences
-from limner.nn.stacked import FIRST_SIDE, doublings
 
 CODE_SIDE = 8
 """Side of the maps to which the discriminators' strided convolutions go down."""
@@ -87,7 +86,7 @@ class HDGANSettings(WeightedPairSettings):
             raise SettingsError(f"method.nested is {self.nested}, but must be rising powers of two from 16: 64 128 256 as published")
 
 
-class HDGAN(PairGame):
+class HDGAN(PairMethod):
     """Zhang, Xie and Yang's generator, with a discriminator at each of several sides, trained together.
 
     All discriminators are one player, as in the authors' code: one loss, one optimiser.
@@ -324,3 +323,25 @@ def pair_loss(real: Tensor, fake: Tensor, mismatched: Tensor | None = None, *, w
 def local_loss(real: Sequence[Tensor], fake: Tensor) -> Tensor:
     """A discriminator's loss on pictures alone, from maps [B, 1, h, w]: one or two sets of real pictures, which share a weight of 1."""
     return away_from(fake, 0.0) + torch.stack([away_from(score, 1.0) for score in real]).mean()
+
+
+def reflected(narrow: int, wide: int, *after: nn.Module) -> nn.Sequential:
+    """3x3 convolution of a map padded by reflection, batch normalisation, and what comes after."""
+    return nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(narrow, wide, 3, bias=False), nn.BatchNorm2d(wide), *after)
+
+
+class Residual(nn.Module):
+    """x + BN(conv(ReLU(BN(conv(x))))), [B, C, H, W] -> [B, C, H, W], padded by reflection, with nothing after the sum."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(reflected(channels, channels, nn.ReLU(inplace=True)), reflected(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
+
+
+def leaky(convolution: nn.Conv2d, normalize: bool) -> nn.Sequential:
+    """A convolution, batch normalisation or none, LeakyReLU."""
+    norm = [nn.BatchNorm2d(convolution.out_channels)] if normalize else []
+    return nn.Sequential(convolution, *norm, nn.LeakyReLU(0.2, inplace=True))

@@ -34,14 +34,14 @@ from limner.core.method import Conditions, Painting, Phase, Player, Progress, Up
 from limner.core.noise import ConditionedNoise, Noise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
+from limner.families.adversarial import PairMethod, WeightedPairSettings, smoothed
+from limner.families.auxiliary import class_loss, classes_of, require_classes
+from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
+from limner.families.matching_aware import bce, mean_sentence, mismatched_logits
+from limner.families.pair_head import PairHead
+from limner.families.stacked import FIRST_SIDE, doubling, doublings, picture_code, to_picture
 from limner.features.perceptual import PerceptualLoss
-from limner.games.adversarial import PairGame, WeightedPairSettings, smoothed
-from limner.nn.auxiliary import class_loss, classes_of, require_classes
-from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.nn.initialization import dcgan_initialization, he_initialization
-from limner.nn.matching_aware import bce, mean_sentence, mismatched_logits
-from limner.nn.pair_head import PairHead
-from limner.nn.stacked import FIRST_SIDE, doubling, doublings, picture_code, to_picture
 
 SMALLEST_PICTURE = 16
 NARROWEST = 8
@@ -89,7 +89,7 @@ class PPANSettings(WeightedPairSettings):
         at_least(self, "method", 1, "text_width", "scales", "generator_channels", "pyramid_channels", "discriminator_channels")
 
 
-class PPAN(PairGame):
+class PPAN(PairMethod):
     """The pyramid generator, a discriminator for each size, and a frozen network that compares pictures."""
 
     Settings = PPANSettings

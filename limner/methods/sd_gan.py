@@ -14,10 +14,10 @@ beta_c; each scale's discriminator is asked if a picture looks real and if it ma
 Inception are AttnGAN's, and frozen. It is not certain that the generator has DAMSM's term: it is left out unless `matching` is given.
 
 Reconstructed, where nothing was found: widths, gated units, residual blocks, optimiser, schedule, mismatched pairs and the terms' weights
-(`limner.nn.joint_losses`) are those of AttnGAN's birds; gamma_c and beta_c of both levels are added, at every upsampling of every stage,
-and are 0 at first; a convolution of the discriminator's 4x4 code gives the features, whose length is 1, so that distances of 0.1 and 1
-mean something; discriminators and generator minimise the contrastive loss of every scale, of weight 1, with both kinds of pairs in each
-step (`SDGAN.contrast`).
+(`limner.families.attentive.losses`) are those of AttnGAN's birds; gamma_c and beta_c of both levels are added, at every upsampling of
+every stage, and are 0 at first; a convolution of the discriminator's 4x4 code gives the features, whose length is 1, so that distances of
+0.1 and 1 mean something; discriminators and generator minimise the contrastive loss of every scale, of weight 1, with both kinds of pairs
+in each step (`SDGAN.contrast`).
 """
 
 from __future__ import annotations
@@ -36,13 +36,14 @@ from limner.core.method import Conditions, Painting, Progress, Update
 from limner.core.noise import Noise, VectorNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
-from limner.games.adversarial import NormalizedSettings, smoothed
-from limner.games.tree import TreeGame, TreeSettings
-from limner.nn.joint_losses import discriminator_loss, fooling_loss, mismatched_pairs
-from limner.nn.layout import for_convolutions
-from limner.nn.semantic_normalization import SemanticNormalization, SemanticUpsampling
-from limner.nn.stacked import FIRST_SIDE, Residual, doublings, to_picture
-from limner.nn.trees import SMALLEST, ScaleDiscriminator, discriminator_name
+from limner.families.adversarial import NormalizedSettings, smoothed
+from limner.families.attentive.attention import attention_to
+from limner.families.attentive.losses import discriminator_loss, fooling_loss, mismatched_pairs
+from limner.families.attentive.method import TreeMethod, TreeSettings
+from limner.families.stacked import FIRST_SIDE, Residual, doublings, to_picture
+from limner.families.tree import SMALLEST, ScaleDiscriminator, discriminator_name
+from limner.nn.fast.layout import for_convolutions
+from limner.nn.fast.upsampling import DoublingConvolution
 
 NAME = "sd-gan"
 STREAMS = ("generator", "generator second")
@@ -84,7 +85,7 @@ class SDGANSettings(TreeSettings, NormalizedSettings):
         return len(STREAMS) if self.contrastive_weight else 1
 
 
-class SDGAN(TreeGame):
+class SDGAN(TreeMethod):
     """The semantic tree and its Siamese discriminators, under the joint losses and the contrastive one."""
 
     Settings = SDGANSettings
@@ -277,3 +278,69 @@ def contrastive_loss(same: Tensor, different: Tensor, *, tolerance: float, margi
     same, different: distances d of such pairs, [B] each. tolerance: alpha. margin: epsilon.
     """
     return 0.5 * torch.cat([same.clamp_min(tolerance).square(), (margin - different).clamp_min(0.0).square()]).mean()
+
+
+class SemanticNormalization(nn.Module):
+    """(gamma + gamma_c) x + (beta + beta_c) of maps x that are normalised over the batch, channel by channel.
+
+    sentence_width: gamma_c and beta_c of a whole map come from the sentence by a network of one hidden layer; 0 leaves them out.
+    word_width: those of each place come from the words that concern it, and are added. The words are brought to the map's channels and
+    weighted by a softmax of their products with the map there, which is normalised already; a 1x1 convolution of that mean gives the
+    numbers. Here every word has its numbers first and a place the mean of them, which is the same, for weights sum to 1. 0 leaves them out.
+
+    With neither it is plain batch normalisation.
+    """
+
+    def __init__(self, channels: int, *, sentence_width: int = 0, word_width: int = 0) -> None:
+        super().__init__()
+        self.normalize = nn.BatchNorm2d(channels, affine=False)
+        self.gamma = nn.Parameter(torch.ones(channels))
+        self.beta = nn.Parameter(torch.zeros(channels))
+        self.sentence = (
+            nn.Sequential(nn.Linear(sentence_width, channels), nn.ReLU(inplace=True), nn.Linear(channels, 2 * channels))
+            if sentence_width
+            else None
+        )
+        self.project = nn.Linear(word_width, channels, bias=False) if word_width else None
+        self.words = nn.Linear(channels, 2 * channels) if word_width else None
+        self.begin_plain()
+
+    def begin_plain(self) -> None:
+        """Let gamma_c and beta_c be 0 for all captions, as they are at first."""
+        for layer in (self.words, None if self.sentence is None else self.sentence[-1]):
+            if layer is not None:
+                assert isinstance(layer, nn.Linear)
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor, text: TextFeatures) -> tuple[Tensor, Tensor | None]:
+        """Maps [B, C, H, W] and their captions -> maps [B, C, H, W], and how much each place read of each word, [B, T, H, W], or None."""
+        x = self.normalize(x)
+        numbers = torch.cat([self.gamma, self.beta])  # [2 C]
+        if self.sentence is not None:
+            numbers = numbers + self.sentence(text.sentence)  # [B, 2 C]
+        if self.project is None or self.words is None:
+            gamma, beta = numbers.expand(len(x), -1)[:, :, None, None].chunk(2, dim=1)
+            return x * gamma + beta, None
+        assert text.words is not None and text.mask is not None
+        keys = self.project(text.words)  # [B, T, C]
+        gammas, betas = (self.words(keys) + (numbers if numbers.ndim == 1 else numbers[:, None])).chunk(2, dim=2)  # [B, T, C] each
+        attention = attention_to(x, keys, text.mask)
+        places = attention.flatten(2).transpose(1, 2)  # [B, HW, T], so that the numbers' channels lie last, as a CPU's maps do
+        gamma, beta = ((places @ numbers).transpose(1, 2).unflatten(2, x.shape[2:]) for numbers in (gammas, betas))
+        return x * gamma + beta, attention
+
+
+class SemanticUpsampling(nn.Module):
+    """[B, wide, H, W] -> [B, narrow, 2 H, 2 W]: nearest neighbours, a 3x3 convolution, `SemanticNormalization`, a gated linear unit."""
+
+    def __init__(self, wide: int, narrow: int, *, sentence_width: int = 0, word_width: int = 0) -> None:
+        super().__init__()
+        self.convolution = DoublingConvolution(wide, 2 * narrow, bias=False)
+        self.normalization = SemanticNormalization(2 * narrow, sentence_width=sentence_width, word_width=word_width)
+        self.gate = nn.GLU(dim=1)
+
+    def forward(self, x: Tensor, text: TextFeatures) -> tuple[Tensor, Tensor | None]:
+        """Maps and their captions -> maps, and how much each new place read of each word, [B, T, 2 H, 2 W], or None."""
+        x, attention = self.normalization(self.convolution(x), text)
+        return self.gate(x), attention

@@ -30,11 +30,11 @@ from limner.core.method import Conditions, Painting, Phase, Player, Progress, Up
 from limner.core.noise import Noise, gaussian
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
-from limner.games.adversarial import AdversarialGame, NormalizedSettings, added, smoothed
-from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
+from limner.families.adversarial import AdversarialMethod, NormalizedSettings, added, smoothed
+from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
+from limner.families.matching_aware import bce, mean_sentence, mismatched_logits
+from limner.families.stacked import FIRST_SIDE, Head, Residual, convolution, doublings, picture_code, to_picture, upsampling
 from limner.nn.initialization import he_initialization, normal_initialization
-from limner.nn.matching_aware import bce, mean_sentence, mismatched_logits
-from limner.nn.stacked import FIRST_SIDE, Head, Residual, convolution, doublings, picture_code, to_picture, upsampling
 
 STAGE_1, STAGE_2 = "stage-1", "stage-2"
 
@@ -109,7 +109,7 @@ class StackGANNoise(Noise):
     epsilon_2: Tensor
 
 
-class StackGAN(AdversarialGame):
+class StackGAN(AdversarialMethod):
     """Two conditional GANs, one upon the other, under their published losses."""
 
     Settings = StackGANSettings

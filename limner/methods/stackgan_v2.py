@@ -33,12 +33,12 @@ from limner.core.method import Conditions, Painting, Phase, Player, Progress, Up
 from limner.core.noise import ConditionedNoise, Noise, VectorNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
-from limner.games.adversarial import PairGame, PairSettings, smoothed
-from limner.nn.conditioning import ConditioningAugmentation, GaussianCondition
+from limner.families.adversarial import PairMethod, PairSettings, smoothed
+from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
+from limner.families.matching_aware import bce, mean_sentence, mismatched_sentences
+from limner.families.stacked import to_picture
+from limner.families.tree import FirstStage, NextStage, ScaleDiscriminator, discriminator_name, scales
 from limner.nn.initialization import he_initialization, orthogonal_initialization
-from limner.nn.matching_aware import bce, mean_sentence, mismatched_sentences
-from limner.nn.stacked import to_picture
-from limner.nn.trees import FirstStage, NextStage, ScaleDiscriminator, discriminator_name, scales
 
 NAME = "stackgan-v2"
 COVARIANCE_WEIGHT = 5.0
@@ -86,7 +86,7 @@ class StackGANv2Settings(PairSettings):
         return (50.0 if self.unconditional else 0.0) if self.colour_weight is None else self.colour_weight
 
 
-class StackGANv2(PairGame):
+class StackGANv2(PairMethod):
     """The tree and its discriminators under the joint conditional and unconditional losses."""
 
     Settings = StackGANv2Settings

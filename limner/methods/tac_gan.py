@@ -37,10 +37,10 @@ from limner.core.method import Conditions, Painting, Progress, Update
 from limner.core.noise import Noise, VectorNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
-from limner.games.adversarial import PairGame, PairSettings, share, smoothed
-from limner.nn.auxiliary import ClassLoss, Verdict, VerdictHeads, class_accuracy, class_loss, classes_of, require_classes
+from limner.families.adversarial import PairMethod, PairSettings, share, smoothed
+from limner.families.auxiliary import ClassLoss, Verdict, VerdictHeads, class_accuracy, class_loss, classes_of, require_classes
+from limner.families.matching_aware import bce, mean_sentence, mismatched_pairs
 from limner.nn.initialization import he_initialization
-from limner.nn.matching_aware import bce, mean_sentence, mismatched_pairs
 
 LEVELS = 4
 """How often the generator doubles and the discriminator halves."""
@@ -80,7 +80,7 @@ class TACGANSettings(PairSettings):
         share(self, "statistics_decay")
 
 
-class TACGAN(PairGame):
+class TACGAN(PairMethod):
     """The authors' networks and losses."""
 
     Settings = TACGANSettings

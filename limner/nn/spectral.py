@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.nn.convolution import Convolution
+from limner.nn.fast.convolution import Convolution
 
 EPSILON = 1e-12
 

@@ -16,7 +16,7 @@ from limner.core.errors import CheckpointError
 from limner.core.method import Conditions
 from limner.interop.clip import their_name
 from limner.interop.torchscript import is_torchscript, read_torchscript
-from limner.matching.clip import CLIP, CLIPSettings, text_settings
+from limner.matching.models.clip import CLIP, CLIPSettings, text_settings
 from limner.matching.saving import load_matching
 from limner.text.byte_pairs import BytePairTokenizer
 from limner.text.clip_text import ClipText

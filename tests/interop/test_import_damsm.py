@@ -8,7 +8,7 @@ import torch
 from limner.cli.import_ import main
 from limner.core.errors import CheckpointError, DataError
 from limner.features.inception import TorchvisionInception
-from limner.matching.damsm import DAMSM
+from limner.matching.models.damsm import DAMSM
 from limner.matching.saving import load_matching
 from limner.text.saving import load_encoder
 

@@ -12,9 +12,8 @@ from limner.cli.import_ import main
 from limner.core.errors import CheckpointError, LimnerError
 from limner.core.method import Conditions
 from limner.interop.mirrorgan import read_decoder, read_mirrorgan
-from limner.methods.mirrorgan import MirrorGAN, MirrorGANSettings
+from limner.methods.mirrorgan import CaptionDecoder, MirrorGAN, MirrorGANSettings
 from limner.model import load
-from limner.nn.captioner import CaptionDecoder
 
 WORDS = ["a", "bird", "sings"]
 SENTENCE = 4

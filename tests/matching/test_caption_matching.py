@@ -12,7 +12,7 @@ from limner.data.garden.garden import Garden
 from limner.data.pictures import CaptionedPictures
 from limner.matching.caption_matching import CaptionMatching, CaptionMatchingSettings
 from limner.matching.garden_text import garden_tokenizer
-from limner.matching.retrieval import retrieval
+from limner.matching.scores.retrieval import retrieval
 from limner.text.recurrent import RecurrentEncoder, RecurrentSettings
 
 START = Progress(phase="text", step=0, steps=100, images=0, epoch=0.0)

@@ -25,9 +25,9 @@ from shared.attentive_family import (
 from limner.core.errors import CheckpointError, SettingsError
 from limner.core.method import Conditions
 from limner.core.text import TextFeatures
-from limner.games.tree import GUIDE
-from limner.matching.damsm import DAMSM, TRAINED, DAMSMSettings
-from limner.matching.guidance import as_seen
+from limner.families.attentive.losses import as_seen
+from limner.families.attentive.method import GUIDE
+from limner.matching.models.damsm import DAMSM, TRAINED, DAMSMSettings
 from limner.methods.attngan import AttnGAN, AttnGANSettings
 from limner.nn.penalties import zero_centred_penalty
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary

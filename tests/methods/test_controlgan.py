@@ -27,11 +27,10 @@ from torch import Tensor
 from limner.core.errors import CheckpointError, SettingsError
 from limner.core.method import Conditions
 from limner.core.text import TextFeatures
+from limner.families.attentive.word_discriminator import WordDiscriminator, WordScaleDiscriminator
 from limner.features.garden_judge import load_judge
-from limner.methods.controlgan import ControlGAN, ControlGANSettings
-from limner.nn.channel_attention import ChannelAttention
-from limner.nn.damsm import Gammas
-from limner.nn.word_discriminator import WordDiscriminator, WordScaleDiscriminator
+from limner.matching.losses.words import Gammas
+from limner.methods.controlgan import ChannelAttention, ControlGAN, ControlGANSettings
 
 SMALL = ControlGANSettings(
     branches=2,

@@ -13,8 +13,7 @@ from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Conditions, Progress
 from limner.core.text import TextFeatures
-from limner.methods.dcgan_cls import DCGANCLS, DCGANCLSSettings, is_generator_turn
-from limner.nn.minibatch import MinibatchDiscrimination
+from limner.methods.dcgan_cls import DCGANCLS, DCGANCLSSettings, MinibatchDiscrimination, is_generator_turn
 from limner.training.players import Statistics, Turn
 
 WIDTH = 12

@@ -16,9 +16,8 @@ from limner.core.method import Conditions, Progress
 from limner.core.noise import squeezed
 from limner.core.recipes import from_preset
 from limner.core.text import TextFeatures
-from limner.methods.df_gan import DFGAN, DFGANSettings, HalvingBlock
-from limner.nn.fusion import ConditionalAffine
-from limner.nn.upsampling import DoublingConvolution, doubled
+from limner.methods.df_gan import DFGAN, ConditionalAffine, DFGANSettings, HalvingBlock
+from limner.nn.fast.upsampling import DoublingConvolution, doubled
 from limner.training import checkpoints
 from limner.training.run import train
 

@@ -26,11 +26,10 @@ from shared.attentive_family import (
 from limner.core.errors import CheckpointError, SettingsError
 from limner.core.method import Conditions
 from limner.core.text import TextFeatures
-from limner.games.tree import GUIDE
-from limner.methods.dm_gan import DMGAN, DMGANSettings
-from limner.nn.memory import after_response
+from limner.families.attentive.method import GUIDE
+from limner.families.tree import NextStage
+from limner.methods.dm_gan import DMGAN, DMGANSettings, after_response
 from limner.nn.spectral import SpectralConv2d
-from limner.nn.trees import NextStage
 
 SMALL = DMGANSettings(
     branches=2, noise_width=3, condition_width=4, generator_channels=2, discriminator_channels=2, residual_blocks=1, batch_size=4

@@ -16,9 +16,8 @@ from torch import Tensor
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Conditions, Progress
-from limner.methods.mirrorgan import CAPTIONER, GAME, MirrorGAN, MirrorGANSettings
+from limner.methods.mirrorgan import CAPTIONER, GAME, Captioner, MirrorGAN, MirrorGANSettings
 from limner.model import load
-from limner.nn.captioner import Captioner
 from limner.training.checkpoints import Checkpoints
 from limner.training.run import train
 

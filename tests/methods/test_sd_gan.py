@@ -26,9 +26,8 @@ from shared.attentive_family import (
 from limner.core.errors import SettingsError
 from limner.core.method import Conditions
 from limner.core.text import TextFeatures
-from limner.methods.sd_gan import SDGAN, SDGANSettings, contrastive_loss
+from limner.methods.sd_gan import SDGAN, SDGANSettings, SemanticNormalization, contrastive_loss
 from limner.nn.penalties import zero_centred_penalty
-from limner.nn.semantic_normalization import SemanticNormalization
 
 SMALL = SDGANSettings(
     branches=2, feature_width=3, noise_width=3, generator_channels=2, discriminator_channels=2, residual_blocks=1, batch_size=4

@@ -21,10 +21,10 @@ from limner.core.noise import ConditionedNoise
 from limner.core.recipes import from_preset
 from limner.core.settings import Recipe
 from limner.core.text import TextFeatures
+from limner.families.tree import NextStage
 from limner.methods.stackgan_v2 import StackGANv2, StackGANv2Settings, colour_difference
 from limner.metrics.protocol import read_scores
 from limner.model import load
-from limner.nn.trees import NextStage
 from limner.training.checkpoints import Checkpoints
 from limner.training.run import train
 

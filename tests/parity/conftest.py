@@ -3,11 +3,11 @@
 import pytest
 import torch.nn.functional as F
 
+import limner.families.tree
 import limner.methods.dm_gan
-import limner.nn.layers
-import limner.nn.trees
-import limner.nn.upsampling
-from limner.nn.upsampling import DoublingConvolution, doubled
+import limner.nn.fast.layers
+import limner.nn.fast.upsampling
+from limner.nn.fast.upsampling import DoublingConvolution, doubled
 
 
 @pytest.fixture
@@ -26,6 +26,6 @@ def authors_order(monkeypatch: pytest.MonkeyPatch) -> None:
     With channels last oneDNN adds a convolution's products one after the other, and 5e-7 of a map goes astray in place of 2e-7, which some
     golden sets do not bear. That layers compute the same either way is for tests/nn/test_layers.py.
     """
-    for module in (limner.methods.dm_gan, limner.nn.trees, limner.nn.upsampling):
+    for module in (limner.methods.dm_gan, limner.families.tree, limner.nn.fast.upsampling):
         monkeypatch.setattr(module, "for_convolutions", lambda x: x)
-    monkeypatch.setattr(limner.nn.layers, "_normalized", lambda layer, normalization, x: normalization(layer(x)))
+    monkeypatch.setattr(limner.nn.fast.layers, "_normalized", lambda layer, normalization, x: normalization(layer(x)))

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from limner.interop.damsm import read_text_encoder
-from limner.nn.damsm import Gammas, attend, sentence_loss, words_loss
+from limner.matching.losses.words import Gammas, attend, sentence_loss, words_loss
 from limner.text.lstm import LSTMEncoder
 
 FOLDER = Path(os.environ.get("LIMNER_GOLDEN", Path(__file__).parents[2].parent / "shared" / "golden")) / "attngan"

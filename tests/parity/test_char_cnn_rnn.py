@@ -15,7 +15,7 @@ import torch
 from limner.cli.main import main
 from limner.core.errors import DataError
 from limner.interop.char_cnn_rnn import port_name
-from limner.nn.joint_embedding import joint_embedding_loss, partners_found, symmetric_joint_embedding_loss
+from limner.matching.losses.joint_embedding import joint_embedding_loss, partners_found, symmetric_joint_embedding_loss
 from limner.text.char_cnn_rnn import VARIANTS, CharCnnRnn
 from limner.text.saving import load_encoder
 

@@ -17,9 +17,9 @@ import torch
 from limner.cli.main import main
 from limner.core.method import Conditions
 from limner.interop.clip import their_name
-from limner.matching.clip import CLIP, CLIPSettings, contrastive_loss, text_settings
-from limner.matching.clip_towers import DEVIATION, MEAN
+from limner.matching.models.clip import CLIP, CLIPSettings, contrastive_loss, text_settings
 from limner.matching.saving import load_matching
+from limner.matching.towers.clip import DEVIATION, MEAN
 from limner.text.byte_pairs import BytePairTokenizer
 from limner.text.clip_text import ClipText
 

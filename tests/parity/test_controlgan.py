@@ -27,12 +27,12 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.text import TextFeatures
+from limner.families.attentive.word_discriminator import word_verdicts
+from limner.families.matching_aware import bce
 from limner.features.perceptual import PerceptualLoss
 from limner.interop.controlgan import import_controlgan, read_controlgan
+from limner.matching.losses.words import paired_word_scores
 from limner.methods.controlgan import PERCEPTUAL, ControlGAN
-from limner.nn.damsm import paired_word_scores
-from limner.nn.matching_aware import bce
-from limner.nn.word_discriminator import word_verdicts
 
 UNCALLED = r"\d\.att\.conv_context[23]|h_net2\.channel_att\.conv_context3|h_net3\.channel_att\.conv_context2"
 """Weights of the authors' generator that it never calls."""

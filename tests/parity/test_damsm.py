@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from limner.interop.damsm import read_damsm
-from limner.matching.damsm import DAMSM
+from limner.matching.models.damsm import DAMSM
 from limner.matching.saving import load_matching, save_matching
 
 FOLDER = Path(os.environ.get("LIMNER_GOLDEN", Path(__file__).parents[2].parent / "shared" / "golden")) / "damsm"

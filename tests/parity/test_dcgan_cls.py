@@ -15,9 +15,8 @@ from limner.core.noise import VectorNoise
 from limner.core.text import TextFeatures
 from limner.interop.dcgan_cls import import_dcgan_cls
 from limner.interop.networks import load_networks
-from limner.methods.dcgan_cls import DCGANCLS, DCGANCLSSettings, generator_terms
+from limner.methods.dcgan_cls import DCGANCLS, DCGANCLSSettings, MinibatchDiscrimination, generator_terms
 from limner.model import load
-from limner.nn.minibatch import MinibatchDiscrimination
 from limner.text.recurrent import RecurrentEncoder, RecurrentSettings
 from limner.text.tokenizers import WordTokenizer
 

@@ -14,10 +14,10 @@ import torch
 from limner.core.batch import Batch
 from limner.core.noise import VectorNoise
 from limner.core.text import TextFeatures
+from limner.families.matching_aware import mismatched_logits
 from limner.interop.df_gan import import_df_gan, limner_name, without_use
 from limner.interop.networks import load_networks
 from limner.methods.df_gan import DFGAN, generator_loss, hinge
-from limner.nn.matching_aware import mismatched_logits
 
 FOLDER = Path(os.environ.get("LIMNER_GOLDEN", Path(__file__).parents[2].parent / "shared" / "golden")) / "dfgan"
 EVALUATION, STATISTICS, LOSS, NORM = 2e-5, 1e-6, 1e-5, 1e-3

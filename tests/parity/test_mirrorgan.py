@@ -23,8 +23,7 @@ from shared.attentive_golden import (
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from limner.interop.mirrorgan import import_mirrorgan, read_decoder, read_mirrorgan
-from limner.methods.mirrorgan import MirrorGAN
-from limner.nn.captioner import Captioner, caption_loss
+from limner.methods.mirrorgan import Captioner, MirrorGAN, caption_loss
 
 
 @pytest.fixture(scope="module")

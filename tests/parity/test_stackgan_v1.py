@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from limner.core.text import TextFeatures
+from limner.families.matching_aware import bce
 from limner.interop.networks import load_networks
 from limner.interop.stackgan import STAGE_1_PREFIX, import_stackgan, renamed_keys
 from limner.methods.stackgan import StackGAN, StackGANNoise, discriminator_loss, fooling_loss
 from limner.model import load
-from limner.nn.matching_aware import bce
 from limner.text.recurrent import RecurrentEncoder, RecurrentSettings
 from limner.text.tokenizers import WordTokenizer
 

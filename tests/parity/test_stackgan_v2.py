@@ -14,6 +14,7 @@ import torch
 
 from limner.core.noise import ConditionedNoise
 from limner.core.text import TextFeatures
+from limner.families.tree import ScaleDiscriminator, discriminator_name
 from limner.interop import stackgan_v2 as interop
 from limner.interop.networks import load_networks
 from limner.interop.state_dicts import read_state_dict
@@ -25,7 +26,6 @@ from limner.methods.stackgan_v2 import (
     discriminator_loss,
     fooling_loss,
 )
-from limner.nn.trees import ScaleDiscriminator, discriminator_name
 
 FOLDER = Path(os.environ.get("LIMNER_GOLDEN", Path(__file__).parents[2].parent / "shared" / "golden")) / "stackgan_v2"
 EVALUATION, TRAINING, STATISTICS = 2e-5, 3e-4, 1e-6

@@ -15,7 +15,7 @@ from limner.core.method import Conditions, Method, Progress, Update
 from limner.core.recipes import from_preset
 from limner.core.settings import Recipe
 from limner.core.text import TextFeatures
-from limner.matching.damsm import DAMSM, TRAINED, DAMSMSettings
+from limner.matching.models.damsm import DAMSM, TRAINED, DAMSMSettings
 from limner.matching.saving import save_matching
 from limner.model import load
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary

@@ -19,10 +19,10 @@ from limner.core.batch import Batch
 from limner.core.method import Conditions, Progress, Update
 from limner.core.noise import ConditionedNoise
 from limner.core.text import TextFeatures
-from limner.games.tree import GUIDE, TreeGame
+from limner.families.attentive.method import GUIDE, TreeMethod
 from limner.interop.networks import load_networks
-from limner.matching.damsm import DAMSM, TRAINED, DAMSMSettings
-from limner.nn.damsm import Gammas, attend, sentence_loss, words_loss
+from limner.matching.losses.words import Gammas, attend, sentence_loss, words_loss
+from limner.matching.models.damsm import DAMSM, TRAINED, DAMSMSettings
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
 
 ROOT = Path(os.environ.get("LIMNER_GOLDEN", Path(__file__).parents[2].parent / "shared" / "golden"))
@@ -143,13 +143,13 @@ def views(golden: Golden, prefix: str, values: dict[str, Tensor]) -> dict[str, T
     return found
 
 
-def painted(method: TreeGame, text: TextFeatures, noise: ConditionedNoise) -> dict[str, Tensor]:
+def painted(method: TreeMethod, text: TextFeatures, noise: ConditionedNoise) -> dict[str, Tensor]:
     painting = method.paint(text, noise)
     pictures = {f"img{value.shape[-1]}": value for value in (*painting.stages, painting.images)}
     return pictures | {f"att{number}": value for number, value in enumerate(painting.extras.values(), start=1)}
 
 
-def verdicts(golden: Golden, method: TreeGame, mode: str) -> dict[str, Tensor]:
+def verdicts(golden: Golden, method: TreeMethod, mode: str) -> dict[str, Tensor]:
     """What every discriminator sees in the stored real pictures, and says of them."""
     found = {}
     for side, judge in zip(golden.sides, method.judges(), strict=True):
@@ -215,7 +215,7 @@ def same_matching_losses(golden: Golden) -> None:
         assert [value.item() for value in by_sentence] == pytest.approx(golden.losses[f"sent_loss_{ending}"], rel=LOSS)
 
 
-def same_discriminator_turns(golden: Golden, turn: Callable[[int, nn.Module], Update], method: TreeGame) -> None:
+def same_discriminator_turns(golden: Golden, turn: Callable[[int, nn.Module], Update], method: TreeMethod) -> None:
     """Loss and gradient norms of each discriminator's turn, which `turn(side, judge)` takes on stored pictures."""
     compared = 0
     for number, (side, judge) in enumerate(zip(golden.sides, method.judges(), strict=True)):

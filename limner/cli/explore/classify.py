@@ -56,8 +56,8 @@ def main(argv: Sequence[str]) -> int:
         raise SettingsError("give PICTURE files with --labels, or a set with --data, one of the two")
     if arguments.pictures and len(arguments.labels) < 2:
         raise SettingsError('--labels: give at least two, such as --labels "a cat" "a dog"')
-    from limner.matching.classification import PHOTO
     from limner.matching.saving import load_matching
+    from limner.matching.scores.classification import PHOTO
 
     model = load_matching(arguments.model, chosen_device(arguments.device))
     templates = arguments.templates or (PHOTO if "imported" in model.about else ("{}",))
@@ -70,7 +70,7 @@ def of_pictures(model: MatchingModel, arguments: ClassifyArguments, templates: S
     """Each picture's labels, the likeliest first."""
     import torch
 
-    from limner.matching.classification import classify
+    from limner.matching.scores.classification import classify
 
     shown = torch.stack([read_picture(path, model.resolution) for path in arguments.pictures])
     probabilities = classify(model, shown.to(next(model.parameters()).device), arguments.labels, templates).cpu()
@@ -84,7 +84,7 @@ def of_pictures(model: MatchingModel, arguments: ClassifyArguments, templates: S
 def of_set(model: MatchingModel, arguments: ClassifyArguments, templates: Sequence[str]) -> list[str]:
     """How often a split's pictures get their own class's name and, if asked for, what a linear probe makes of them."""
     from limner.data.catalog import open_data
-    from limner.matching.classification import linear_probe, zero_shot_by_name
+    from limner.matching.scores.classification import linear_probe, zero_shot_by_name
 
     assert arguments.data is not None
     pictures = open_data(arguments.data, arguments.split, model.resolution)

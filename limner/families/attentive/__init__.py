@@ -1,0 +1,1 @@
+"""AttnGAN and the methods after it: the generator, attention to words, losses, and the training step."""

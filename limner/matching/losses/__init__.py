@@ -1,0 +1,1 @@
+"""Losses that matching models are trained by."""

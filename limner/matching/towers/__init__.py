@@ -1,0 +1,1 @@
+"""The picture sides of matching models."""
