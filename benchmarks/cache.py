@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from limner.core import random
-from limner.core.method import Phase
+from limner.core.trainable import Phase
 from limner.data.cache import FORMAT, CacheCard, SplitWriter, join, write_card
 from limner.data.loader import Loader
 from limner.data.prepared import open_prepared

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from limner import methods
     from limner.core.batch import Batch
     from limner.core.errors import CheckpointError, DataError, LimnerError, SettingsError
-    from limner.core.method import Conditions, Method, Painting, Phase, Player, Update
+    from limner.core.method import Method, Painting
     from limner.core.noise import Noise
     from limner.core.text import TextFeatures
+    from limner.core.trainable import Conditions, Phase, Player, Update
     from limner.model import load
 
 __version__ = "0.1.0"
@@ -27,17 +28,17 @@ __version__ = "0.1.0"
 _HOMES = {
     "Batch": "limner.core.batch",
     "CheckpointError": "limner.core.errors",
-    "Conditions": "limner.core.method",
+    "Conditions": "limner.core.trainable",
     "DataError": "limner.core.errors",
     "LimnerError": "limner.core.errors",
     "Method": "limner.core.method",
     "Noise": "limner.core.noise",
     "Painting": "limner.core.method",
-    "Phase": "limner.core.method",
-    "Player": "limner.core.method",
+    "Phase": "limner.core.trainable",
+    "Player": "limner.core.trainable",
     "SettingsError": "limner.core.errors",
     "TextFeatures": "limner.core.text",
-    "Update": "limner.core.method",
+    "Update": "limner.core.trainable",
     "load": "limner.model",
 }
 
@@ -93,8 +94,8 @@ def create(
     import torch
 
     from limner import methods
-    from limner.core.method import Conditions
     from limner.core.recipes import chosen_preset, laid_over
+    from limner.core.trainable import Conditions
 
     made = methods.get(method)
     values = chosen_preset(method, preset)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from limner.data.pictures import CaptionedPictures
+    from limner.core.pictures import CaptionedPictures
     from limner.metrics.evaluate import Painter, Stored, Unprompted
     from limner.metrics.matching import MatchingModel
     from limner.metrics.protocol import Score

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limner.core.files import cache_folder, keep_array
+from limner.core.pictures import CaptionedPictures
 from limner.core.text import TextFeatures
-from limner.data.pictures import CaptionedPictures
 from limner.text.encoder import TextEncoder
 from limner.text.encoding import encode_all
 from limner.text.registry import encoder_config

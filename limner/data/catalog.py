@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limner.core.errors import DataError, unknown_name
+from limner.core.pictures import CaptionedPictures
 from limner.core.settings import DataSettings
 from limner.data.garden import CLASS_NAMES, Garden
-from limner.data.pictures import CaptionedPictures
 from limner.data.prepared import open_prepared
 
 BUILT_IN = ("garden",)

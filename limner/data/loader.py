@@ -14,9 +14,9 @@ from torch import Tensor
 from limner.core import random
 from limner.core.batch import Batch
 from limner.core.errors import DataError
-from limner.core.method import Phase
+from limner.core.pictures import CaptionedPictures
+from limner.core.trainable import Phase
 from limner.data.captions import CaptionFeatures
-from limner.data.pictures import CaptionedPictures
 
 
 class Loader:

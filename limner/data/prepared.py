@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from limner.core import random
 from limner.core.errors import DataError
+from limner.core.pictures import CaptionedPictures
 from limner.data.cache import SPLITS, read_card
 from limner.data.counterfactual import substitute
-from limner.data.pictures import CaptionedPictures
 
 
 def open_prepared(path: Path | str, split: str, resolution: int | None = None) -> PreparedPictures:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from limner.core.pictures import CaptionedPictures
 from limner.data.loader import to_network
-from limner.data.pictures import CaptionedPictures
 
 
 def at_resolution(pictures: CaptionedPictures, resolution: int) -> CaptionedPictures:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from limner.core import random
 from limner.core.errors import DataError
-from limner.data.pictures import CaptionedPictures
+from limner.core.pictures import CaptionedPictures
 
 
 def drawn_captions(pictures: CaptionedPictures, count: int, seed: int) -> list[str]:

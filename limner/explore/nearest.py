@@ -16,7 +16,7 @@ from torch import Tensor
 
 from limner.core.errors import DataError, SettingsError, unknown_name
 from limner.core.method import Method
-from limner.data.pictures import CaptionedPictures
+from limner.core.pictures import CaptionedPictures
 from limner.data.reduced import ReducedPictures
 from limner.data.sheet import caption_grid
 from limner.explore.captions import drawn_captions, drawn_pictures

@@ -19,7 +19,7 @@ from limner.data.decoding import Rejected, decode
 from limner.data.sheet import column_grid
 from limner.data.sources import PictureFile
 from limner.metrics.judge import to_tensor
-from limner.model.style import flat_noise, noise_fields
+from limner.parts.style import flat_noise, noise_fields
 
 if TYPE_CHECKING:
     from limner.model import Model

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from limner.core.errors import SettingsError
+from limner.core.pictures import CaptionedPictures
 from limner.data.garden import ATTRIBUTES
-from limner.data.pictures import CaptionedPictures
 from limner.data.sheet import contact_sheet
 from limner.explore.captions import drawn_captions
 from limner.features.garden_judge import AttributeJudge, load_judge

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from limner.core.errors import SettingsError
-from limner.core.method import Adam, Method, Phase, Player, Progress, Update
+from limner.core.method import Method
+from limner.core.optimizers import Adam
 from limner.core.settings import above_zero, at_least
+from limner.core.trainable import Phase, Player, Progress, Update
 from limner.nn.penalties import zero_centred_penalty
 
 

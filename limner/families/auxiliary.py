@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.errors import DataError
-from limner.core.method import Conditions
+from limner.core.trainable import Conditions
 
 ClassLoss = Literal["softmax", "sigmoid"]
 

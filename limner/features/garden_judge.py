@@ -1,26 +1,20 @@
 """The judge: a compact network that reads the attributes of a garden picture. Its pooled features are the garden's feature network.
 
-It is made and trained by `limner.metrics.train_judge`; its weights ship with Limner.
+It is made and trained by `limner.parts.garden_judge`; its weights ship with Limner.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from limner.core.errors import CheckpointError
-from limner.core.files import sha256
+from limner.core import folder
 from limner.features.network import Stage, StagedNetwork, resized, to_float
 
-SHIPPED = Path(__file__).parent.parent / "shipped" / "garden-judge"
-FORMAT = 1
 SIDE = 64
 _CHANNELS = (24, 24, 48, 48, 64, 64, 96)
 _STRIDES = (2, 1, 2, 1, 2, 1, 2)
@@ -100,33 +94,19 @@ class AttributeJudge(StagedNetwork):
         return reading.features, self.class_logits(reading)
 
 
-def save_judge(judge: AttributeJudge, folder: Path) -> None:
-    """Write `model.safetensors` (floats in half precision) and `config.json`."""
-    folder.mkdir(parents=True, exist_ok=True)
+def save_judge(judge: AttributeJudge, path: Path, card: str | None = None) -> None:
+    """Write a judge's folder, its weights in half precision."""
     halved = {name: value.half() if value.is_floating_point() else value for name, value in judge.state_dict().items()}
-    save_file({name: value.contiguous() for name, value in halved.items()}, folder / "model.safetensors")
-    config = {
-        "format": FORMAT,
-        "kind": "attribute-judge",
-        "attributes": judge.attributes,
-        "classes": judge.classes,
-        "weights_sha256": sha256(folder / "model.safetensors"),
-    }
-    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    config = {"name": "garden-judge", "attributes": judge.attributes, "classes": judge.classes}
+    folder.write(path, "judge", config, {"judge": halved}, card)
 
 
-def load_judge(folder: Path | None = None) -> AttributeJudge:
-    """The judge that ships with Limner, or one that `save_judge` wrote; raises CheckpointError where it cannot be read."""
-    folder = SHIPPED if folder is None else folder
-    try:
-        config = json.loads((folder / "config.json").read_text())
-        if config["format"] != FORMAT:
-            raise CheckpointError(f"{folder} holds a judge of format {config['format']} and {FORMAT} can be read: train it again")
-        judge = AttributeJudge(config["attributes"], tuple(config["classes"]))
-        judge.load_state_dict(load_file(folder / "model.safetensors"))
-    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
-        cause = str(error).splitlines()[0]
-        fix = "make one with python -m limner.metrics.train_judge"
-        raise CheckpointError(f"no judge can be read from {folder} ({cause}): {fix}") from error
+def load_judge(path: Path | None = None) -> AttributeJudge:
+    """The judge that ships with Limner, or one of a run or folder; raises CheckpointError where it cannot be read."""
+    with folder.located("garden-judge" if path is None else path, "judge") as found:
+        saved = folder.read(found, "judge")
+    with saved.being_read():
+        judge = AttributeJudge(saved.config["attributes"], tuple(saved.config["classes"]))
+        judge.load_state_dict(saved.part("judge"))
     judge.freeze()
     return judge

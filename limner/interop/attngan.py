@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from limner.core.errors import CheckpointError
-from limner.core.method import Conditions
+from limner.core.trainable import Conditions
 from limner.families.tree import discriminator_name
 from limner.interop import trees
 from limner.interop.networks import keep_imported

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from limner.core.errors import CheckpointError, SettingsError
 from limner.core.files import sha256
-from limner.core.method import Conditions
+from limner.core.trainable import Conditions
 from limner.interop.state_dicts import read_state_dict
 from limner.interop.torchscript import is_torchscript, read_torchscript
 from limner.matching.models.clip import CLIP, CLIPSettings, text_settings

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from limner.core.errors import CheckpointError, DataError
 from limner.core.files import sha256
-from limner.core.method import Conditions
+from limner.core.trainable import Conditions
 from limner.interop.captions_pickle import read_captions_pickle
 from limner.interop.state_dicts import read_state_dict
 from limner.matching.models.damsm import DAMSM, INSIDE, DAMSMSettings

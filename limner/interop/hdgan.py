@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.core.method import Conditions
+from limner.core.trainable import Conditions
 from limner.interop.networks import keep_imported
 from limner.interop.state_dicts import read_state_dict
 from limner.methods.hdgan import HDGAN, HDGANSettings

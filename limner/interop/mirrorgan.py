@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import Tensor
 
 from limner.core.errors import CheckpointError
-from limner.core.method import Conditions
+from limner.core.trainable import Conditions
 from limner.interop import attngan, trees
 from limner.interop.networks import keep_imported
 from limner.interop.state_dicts import read_state_dict

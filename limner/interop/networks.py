@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import msgspec
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-
-from limner import methods
-from limner.core.errors import CheckpointError, LimnerError, SettingsError
-from limner.core.files import sha256, whole_folder
-from limner.core.method import Conditions, Method
+from limner.core import folder
+from limner.core.errors import CheckpointError, SettingsError
+from limner.core.files import sha256
+from limner.core.method import Method
 from limner.model import save_model
-from limner.nn.initialization import weights_loaded_next
 from limner.text.encoder import TextEncoder
 from limner.text.no_text import NoText
-
-FORMAT, VERSION, WEIGHTS = "limner-networks", 1, "networks.safetensors"
 
 
 def keep_imported(
@@ -78,53 +70,30 @@ Terms: those of that project, and of the pictures and captions it was trained on
 """
 
 
-def save_networks(folder: Path, name: str, method: Method, players: Collection[str]) -> None:
+def save_networks(out: Path, name: str, method: Method, players: Collection[str]) -> None:
     """Write the networks of some players of a method, whole or not at all. `name` is the method's."""
-    modules = {player: method.players()[player].module for player in players}
-    tensors = {f"{player}.{key}": value for player, module in modules.items() for key, value in module.state_dict().items()}
-    tensors |= {key: value for key, value in method.state_dict().items() if "." not in key}  # what the method itself remembers
+    modules = {id(module): player for player in players for module in method.players()[player].module.modules()}
+    kept = [path for path, module in method.named_modules() if id(module) in modules]
+    state = method.state_dict()
+    tensors = {key: value for key, value in state.items() if "." not in key or any(key.startswith(f"{path}.") for path in kept)}
     config = {
-        "format": FORMAT,
-        "version": VERSION,
-        "method": name,
+        "name": name,
         "settings": dataclasses.asdict(method.settings),
         "conditions": dataclasses.asdict(method.conditions),
-        "players": list(modules),
+        "players": list(players),
     }
-    try:
-        with whole_folder(folder) as fresh:
-            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, fresh / WEIGHTS)
-            config["weights_sha256"] = sha256(fresh / WEIGHTS)
-            (fresh / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot write the networks to {folder}: {error.strerror or error}; free some space or choose another folder"
-        ) from error
+    folder.write(out, "networks", config, {"method": tensors})
 
 
-def load_networks(folder: Path) -> tuple[Method, list[str]]:
+def load_networks(path: Path) -> tuple[Method, list[str]]:
     """The method of a folder that `save_networks` wrote, on the CPU in evaluation mode, and the players whose weights it holds.
 
     Other players' networks are fresh. Raises CheckpointError where the folder cannot be read.
     """
+    saved = folder.read(path, "networks")
     try:
-        config: Any = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if not isinstance(config, dict) or (config.get("format"), config.get("version")) != (FORMAT, VERSION):
-            raise CheckpointError(f"{folder} holds no networks of this version: give a folder that `limner import` wrote")
-        if sha256(folder / WEIGHTS) != config["weights_sha256"]:
-            raise CheckpointError(f"{folder / WEIGHTS} is not the file its config.json speaks of: copy or import the folder again")
-        method_class = methods.get(config["method"])
-        settings: Any = msgspec.convert(config["settings"], method_class.Settings)
-        conditions = msgspec.convert(config["conditions"], Conditions)
-        with weights_loaded_next():
-            method = method_class(settings, conditions)
-        tensors, players = load_file(folder / WEIGHTS), config["players"]
-        for player in players:
-            part = {key.removeprefix(f"{player}."): value for key, value in tensors.items() if key.startswith(f"{player}.")}
-            method.players()[player].module.load_state_dict(part)
-        method.load_state_dict({key: value for key, value in tensors.items() if "." not in key}, strict=False)
-    except LimnerError as error:
+        with saved.being_read():
+            method = cast("Method", folder.restored(saved, "method"))
+    except SettingsError as error:
         raise CheckpointError(str(error)) from error
-    except (OSError, ValueError, SafetensorError, msgspec.ValidationError, RuntimeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"cannot read the networks in {folder} ({str(error).splitlines()[0]}): copy or import it again") from error
-    return method.eval(), players
+    return method.eval(), saved.config["players"]

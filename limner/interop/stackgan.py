@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.core.method import Conditions
+from limner.core.trainable import Conditions
 from limner.interop.networks import keep_imported
 from limner.interop.state_dicts import read_state_dict
 from limner.methods.stackgan import StackGAN, StackGANSettings

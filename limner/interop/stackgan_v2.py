@@ -10,12 +10,12 @@ from typing import Any
 from torch import Tensor
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.core.method import Conditions
+from limner.core.trainable import Conditions
+from limner.core.weights import weights_loaded_next
 from limner.families.tree import discriminator_name
 from limner.interop.networks import keep_imported
 from limner.interop.state_dicts import read_state_dict
 from limner.methods.stackgan_v2 import NAME, StackGANv2, StackGANv2Settings
-from limner.nn.initialization import weights_loaded_next
 from limner.text.encoder import TextEncoder
 
 SOURCE = "github.com/hanzhanggit/StackGAN-v2"

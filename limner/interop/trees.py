@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.core.method import Conditions, Method
+from limner.core.method import Method
+from limner.core.trainable import Conditions
 from limner.text.encoder import TextEncoder
 
 Names = list[tuple[str, str]]

@@ -4,52 +4,39 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from limner.core.method import Method
+from limner.core.pictures import CaptionedPictures
+from limner.core.trainable import Conditions, Trainable
 from limner.data.loader import to_network
-from limner.data.pictures import CaptionedPictures
 from limner.text.encoder import TextEncoder
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+EVALUATIONS = 20
+"""How often a matching model is evaluated as it trains, unless the recipe says otherwise; the best state is kept."""
 
 
-class MatchingModel(Method):
-    """A model that says how well a caption fits a picture. It trains like a method, by the same loop, and owns its text encoder.
+class MatchingModel(Trainable):
+    """A model that says how well a caption fits a picture. It owns its text encoder, which others can take with `--text.encoder RUN`.
 
-    encoder: the text encoder, which other methods can take with `--text.encoder RUN`.
     resolution: `conditions.resolution`, the side of the pictures that `embed_pictures` wants.
     looks_with: what fixed network it sees pictures through, name and weights' hash, or "" where it trains its own.
     about: what is known of its making; content_hash: changes with any weight; both are set where a saved model is loaded.
     """
 
+    kind = "matching"
     encoder: TextEncoder
     looks_with: str = ""
     about: dict[str, Any] = {}
     content_hash: str = ""
 
-    @classmethod
-    @abstractmethod
-    def for_data(cls, settings: Any, pictures: CaptionedPictures, resolution: int) -> Self:
-        """A model with fresh weights for these training pictures: its vocabulary is theirs."""
-
-    @classmethod
-    @abstractmethod
-    def from_saved(cls, settings: Any, conditions: Any, encoder: TextEncoder) -> Self:
-        """A model of these settings around a text encoder, as reading one from disk wants it."""
-
-    @property
-    def resolution(self) -> int:
-        return self.conditions.resolution
-
-    def prepare(self, pictures: CaptionedPictures) -> None:
-        """Compute once what training reads of these pictures again and again. Called before the first step, the model on its device."""
+    def __init__(self, settings: Any, conditions: Conditions, encoder: TextEncoder) -> None:
+        super().__init__(settings, conditions)
+        self.encoder = encoder
 
     @abstractmethod
     def embed_captions(self, captions: Sequence[str]) -> Tensor:
@@ -69,7 +56,7 @@ class MatchingModel(Method):
 
     @torch.no_grad()
     def validate(self, pictures: CaptionedPictures) -> dict[str, float]:
-        """How well it does on pictures it is not trained on; "score", the figure by which the best is chosen, is among them."""
+        """Retrieval among pictures that it is not trained on; "score" is the mean of its figures."""
         from limner.matching.scores.retrieval import retrieval
 
         captioned = int((pictures.caption_counts > 0).sum())
@@ -77,10 +64,13 @@ class MatchingModel(Method):
         count = found.pop("count")
         return {"score": sum(found.values()) / len(found), **found, "count": count}
 
-    def trained(self) -> dict[str, Tensor]:
-        """What is saved of the model beside its text encoder: all tensors that training changes."""
+    def kept(self) -> dict[str, Tensor]:
+        """All tensors that training changes, but for the text encoder's."""
         own = {id(value) for value in self.encoder.state_dict(keep_vars=True).values()}
         return {name: value.detach() for name, value in self.state_dict(keep_vars=True).items() if id(value) not in own}
+
+    def description(self) -> dict[str, Any]:
+        return {"looks_with": self.looks_with}
 
 
 def middle(pictures: CaptionedPictures, indices: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -1,51 +1,32 @@
-"""Matching models on disk: a folder with `model.safetensors`, `config.json` and `README.md`, as models that paint have."""
+"""Matching models on disk: their text encoder, and what training changes of the rest."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
-from limner.core.errors import CheckpointError, LimnerError
-from limner.core.files import sha256, whole_folder
-from limner.core.method import Conditions
+from limner.core import folder, registry
+from limner.core.errors import CheckpointError
+from limner.core.trainable import Conditions
 from limner.matching.model import MatchingModel
-from limner.matching.registry import FORMAT, get, model_folder
-from limner.text.encoder import TextEncoder
-from limner.text.registry import encoder_config, encoder_from_config
-
-VERSION = 1
+from limner.text.registry import encoder_config
+from limner.text.saving import encoder_of
 
 
-def save_matching(folder: Path, name: str, model: MatchingModel, about: dict[str, Any], card: str) -> None:
+def save_matching(path: Path, name: str, model: MatchingModel, about: dict[str, Any], card: str) -> None:
     """Write a model folder, whole or not at all. `name` is the model's, as `limner train` takes it; what it does not train is left out."""
     config = {
-        "format": FORMAT,
-        "version": VERSION,
-        "model": name,
+        "name": name,
         "settings": dataclasses.asdict(model.settings),
         "conditions": dataclasses.asdict(model.conditions),
         "text": encoder_config(model.encoder),
-        "looks_with": model.looks_with,
+        **model.description(),
         "about": about,
     }
-    tensors = {f"text.{key}": value for key, value in model.encoder.state_dict().items()}
-    tensors |= {f"matching.{key}": value for key, value in model.trained().items()}
-    try:
-        with whole_folder(folder) as fresh:
-            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, fresh / "model.safetensors")
-            (fresh / "model.safetensors").chmod(0o644)  # safetensors leaves it to its owner alone, and it is made to be shared
-            config["weights_sha256"] = sha256(fresh / "model.safetensors")
-            (fresh / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-            (fresh / "README.md").write_text(card, encoding="utf-8")
-    except OSError as error:
-        raise CheckpointError(f"cannot write the model to {folder} ({error.strerror or error}): free some space") from error
+    folder.write(path, "matching", config, {"text": model.encoder.state_dict(), "matching": model.kept()}, card)
 
 
 def load_matching(path: Path | str, device: str = "cpu") -> MatchingModel:
@@ -53,57 +34,22 @@ def load_matching(path: Path | str, device: str = "cpu") -> MatchingModel:
 
     Raises CheckpointError where there is none or it cannot be read, SettingsError where the network it looks with is not at hand.
     """
-    folder = model_folder(Path(path))
-    config, tensors = _read(folder)
-    try:
-        made = get(config["model"])
+    with folder.located(path) as found:
+        saved = folder.read(found, "matching")
+    config = saved.config
+    with saved.being_read():
+        made = cast("type[MatchingModel]", registry.get(config["name"], "matching"))
         settings: Any = msgspec.convert(config["settings"], made.Settings)
-        model = made.from_saved(settings, msgspec.convert(config["conditions"], Conditions), encoder_from_config(config["text"]))
-        model.encoder.load_state_dict(_part(tensors, "text."))
-        own = _part(tensors, "matching.")
-        if own.keys() != model.trained().keys():
-            raise CheckpointError(f"the weights in {folder} do not fit {config['model']}: use the Limner that wrote them")
+        model = made(settings, msgspec.convert(config["conditions"], Conditions), encoder_of(saved))
+        own = saved.part("matching")
+        if own.keys() != model.kept().keys():
+            raise CheckpointError(f"the weights in {saved.folder} do not fit {config['name']}: use the Limner that wrote them")
         model.load_state_dict(own, strict=False)
-    except (RuntimeError, KeyError, TypeError, msgspec.ValidationError) as error:
-        raise CheckpointError(f"cannot read the model in {folder} ({str(error).splitlines()[0]}): copy the folder again") from error
     if model.looks_with != config["looks_with"]:
-        raise CheckpointError(f"{folder} was trained on features of {config['looks_with']}, not of {model.looks_with}: give that network")
+        raise CheckpointError(
+            f"{saved.folder} was trained on features of {config['looks_with']}, not of {model.looks_with}: give that network"
+        )
     model.about = config["about"]
-    model.content_hash = str(config["weights_sha256"])[:12]
+    model.content_hash = saved.content_hash
     model.eval().requires_grad_(False)
     return model.to(device)
-
-
-def load_matching_encoder(path: Path | str) -> TextEncoder:
-    """The text encoder of a matching model; what the model looks at pictures with is not needed."""
-    folder = model_folder(Path(path))
-    config, tensors = _read(folder)
-    try:
-        encoder = encoder_from_config(config["text"])
-        encoder.load_state_dict(_part(tensors, "text."))
-    except (LimnerError, RuntimeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"cannot read the text encoder in {folder} ({str(error).splitlines()[0]}): copy the folder again") from error
-    return encoder.eval()
-
-
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    weights = folder / "model.safetensors"
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if not isinstance(config, dict) or config.get("format") != FORMAT:
-            raise CheckpointError(f"{folder} is no matching model: give a folder that `limner train sje`, or another matching model, wrote")
-        if config.get("version") != VERSION:
-            raise CheckpointError(
-                f"{folder} is of version {config.get('version')}, this Limner reads version {VERSION}: use the Limner that wrote it"
-            )
-        if sha256(weights) != config["weights_sha256"]:
-            raise CheckpointError(f"{weights} is not the file its config.json speaks of (cut short or changed): copy the folder again")
-        return config, load_file(weights)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{folder} holds no matching model (no {Path(error.filename or 'config.json').name}): train one") from error
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise CheckpointError(f"cannot read the matching model in {folder} ({error}): copy the folder again") from error
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

@@ -37,10 +37,11 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Conditions, Painting, Phase, Progress, Update
+from limner.core.method import Painting
 from limner.core.noise import Noise, VectorNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Phase, Progress, Update
 from limner.families.adversarial import AdversarialMethod, NormalizedSettings, smoothed
 from limner.families.auxiliary import (
     Verdict,

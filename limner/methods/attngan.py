@@ -23,8 +23,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from limner.core.method import Conditions
 from limner.core.settings import FAST, Preset
+from limner.core.trainable import Conditions
 from limner.families.adversarial import NormalizedSettings
 from limner.families.attentive.generator import AttentiveGenerator
 from limner.families.attentive.method import AttentiveMethod, AttentiveSettings

@@ -28,10 +28,11 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Conditions, Painting, Phase, Update
+from limner.core.method import Painting
 from limner.core.noise import ConditionedNoise, Noise
 from limner.core.settings import FAST, Preset, at_least
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Phase, Update
 from limner.families.adversarial import NormalizedSettings, added
 from limner.families.attentive.attention import WordAttention
 from limner.families.attentive.losses import Mismatch, as_seen, fooling_loss, load_guide

@@ -27,10 +27,12 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Adam, Conditions, Method, Painting, Phase, Player, Progress, Update
+from limner.core.method import Method, Painting
 from limner.core.noise import Noise, VectorNoise, gaussian
+from limner.core.optimizers import Adam
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.families.matching_aware import bce, channels, mean_sentence, mismatched_logits
 from limner.nn.initialization import dcgan_initialization
 

@@ -27,10 +27,12 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Adam, Conditions, Method, Painting, Phase, Player, Progress, Update
+from limner.core.method import Method, Painting
 from limner.core.noise import Noise, VectorNoise, gaussian, squeezed
+from limner.core.optimizers import Adam
 from limner.core.settings import FAST, Preset, above_zero, at_least
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.families.matching_aware import mean_sentence, mismatched_logits
 from limner.families.stacked import FIRST_SIDE, doublings
 from limner.nn.fast.upsampling import DoublingConvolution, doubled

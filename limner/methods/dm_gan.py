@@ -23,10 +23,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from limner.core.method import Conditions
 from limner.core.noise import ConditionedNoise
 from limner.core.settings import FAST, Preset
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions
 from limner.families.attentive.attention import attend
 from limner.families.attentive.method import AttentiveMethod, AttentiveSettings
 from limner.families.conditioning import ConditioningAugmentation, GaussianCondition

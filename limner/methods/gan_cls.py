@@ -23,10 +23,11 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from limner.core.batch import Batch
-from limner.core.method import Conditions, Painting, Progress, Update
+from limner.core.method import Painting
 from limner.core.noise import Noise, VectorNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Progress, Update
 from limner.families.adversarial import PairMethod, WeightedPairSettings, smoothed
 from limner.families.matching_aware import bce, channels, mean_sentence, mismatched_logits
 from limner.nn.initialization import dcgan_initialization, he_initialization

@@ -29,10 +29,11 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Conditions, Painting, Progress, Update
+from limner.core.method import Painting
 from limner.core.noise import ConditionedNoise, Noise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Progress, Update
 from limner.families.adversarial import PairMethod, WeightedPairSettings, smoothed
 from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.families.matching_aware import mean_sentence, mismatched_pictures, mismatched_sentences

@@ -19,7 +19,7 @@ among Limner's, which are named by `caption_features`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -29,8 +29,10 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Adam, Conditions, Phase, Player, Progress, Update
+from limner.core.optimizers import Adam
+from limner.core.pictures import CaptionedPictures
 from limner.core.settings import FAST, Preset, above_zero, at_least
+from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.families.adversarial import NormalizedSettings, added, share
 from limner.families.attentive.generator import AttentiveGenerator
 from limner.families.attentive.method import AttentiveMethod, AttentiveSettings
@@ -187,15 +189,17 @@ class MirrorGAN(AttentiveMethod):
             epochs=settings.caption_epochs,
             players=(CAPTIONER,),
             share=settings.caption_share,
+            paints=False,
             encoded=False,
         )
         return [captioner, replace(game, share=1.0 - settings.caption_share)]
 
-    def read_captions(self, captions: Iterable[str]) -> None:
+    def prepare(self, phase: Phase, pictures: CaptionedPictures) -> None:
         """The captioner's words are all that the training captions hold."""
-        if self.captioner is None:
+        if self.captioner is None or self.captioner.words:
             return
         eyes = self._eyes()
+        captions = (caption for index in range(len(pictures)) for caption in pictures.captions(index))
         self.captioner.learn(Vocabulary.build(captions).words, None if eyes is None else eyes.width)
 
     def begin(self, phase: Phase) -> None:

@@ -30,10 +30,11 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Conditions, Painting, Phase, Player, Progress, Update
+from limner.core.method import Painting
 from limner.core.noise import ConditionedNoise, Noise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.families.adversarial import PairMethod, WeightedPairSettings, smoothed
 from limner.families.auxiliary import class_loss, classes_of, require_classes
 from limner.families.conditioning import ConditioningAugmentation, GaussianCondition

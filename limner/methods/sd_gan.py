@@ -32,10 +32,11 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Conditions, Painting, Progress, Update
+from limner.core.method import Painting
 from limner.core.noise import Noise, VectorNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Progress, Update
 from limner.families.adversarial import NormalizedSettings, smoothed
 from limner.families.attentive.attention import attention_to
 from limner.families.attentive.losses import discriminator_loss, fooling_loss, mismatched_pairs

@@ -26,10 +26,11 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Conditions, Painting, Phase, Player, Progress, Update
+from limner.core.method import Painting
 from limner.core.noise import Noise, gaussian
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.families.adversarial import AdversarialMethod, NormalizedSettings, added, smoothed
 from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.families.matching_aware import bce, mean_sentence, mismatched_logits
@@ -148,7 +149,7 @@ class StackGAN(AdversarialMethod):
         ),
     }
     settings: StackGANSettings
-    stage: Tensor
+    stage: int
 
     def __init__(self, settings: StackGANSettings, conditions: Conditions) -> None:
         super().__init__(settings, conditions)
@@ -162,18 +163,18 @@ class StackGAN(AdversarialMethod):
             generator.apply(normal_initialization)
         for discriminator in (self.discriminator_1, self.discriminator_2):
             discriminator.apply(normal_initialization if settings.discriminator_normalization else he_initialization)
-        self.register_buffer("stage", torch.tensor(2))  # which stage's pictures are painted, 1 or 2
+        self.register_state("stage", 2)  # which stage's pictures are painted, 1 or 2
 
     @property
     def resolution(self) -> int:
-        return self.conditions.resolution // (1 if int(self.stage) == 2 else self.settings.factor)
+        return self.conditions.resolution // (1 if self.stage == 2 else self.settings.factor)
 
     def players(self) -> dict[str, Player]:
         return {
             "discriminator-1": self.player(self.discriminator_1),
             "generator-1": self.player(self.generator_1, averaged=True),
             "discriminator-2": self.player(self.discriminator_2),
-            "generator-2": self.player(self.generator_2, averaged=int(self.stage) == 2),  # before, it paints nothing
+            "generator-2": self.player(self.generator_2, averaged=self.stage == 2),  # before, it paints nothing
         }
 
     def phases(self) -> list[Phase]:
@@ -198,7 +199,7 @@ class StackGAN(AdversarialMethod):
 
     def begin(self, phase: Phase) -> None:
         first = phase.name == STAGE_1
-        self.stage.fill_(1 if first else 2)
+        self.stage = 1 if first else 2
         self.generator_1.requires_grad_(first)
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
@@ -260,14 +261,14 @@ class StackGAN(AdversarialMethod):
     def paint(self, text: TextFeatures, noise: Noise) -> Painting:
         assert isinstance(noise, StackGANNoise)
         rough, _ = self.generator_1(noise.z, noise.epsilon_1, text.sentence)
-        if int(self.stage) == 1:
+        if self.stage == 1:
             return Painting(rough)
         fine, _ = self.generator_2(rough, noise.epsilon_2, text.sentence)
         return Painting(fine, stages=(rough,))
 
     def look(self, pictures: Tensor) -> Tensor:
         """The map of the discriminator whose stage paints, before it reads the text, place by place: [B, 16 F]."""
-        return self.judge(int(self.stage)).look(pictures).flatten(1)
+        return self.judge(self.stage).look(pictures).flatten(1)
 
 
 class StageOne(nn.Module):

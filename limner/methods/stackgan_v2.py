@@ -29,10 +29,11 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from limner.core.batch import Batch
-from limner.core.method import Conditions, Painting, Phase, Player, Progress, Update
+from limner.core.method import Painting
 from limner.core.noise import ConditionedNoise, Noise, VectorNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.families.adversarial import PairMethod, PairSettings, smoothed
 from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.families.matching_aware import bce, mean_sentence, mismatched_sentences

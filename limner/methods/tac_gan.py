@@ -33,10 +33,11 @@ from torch import Tensor, nn
 from limner.core import random
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Conditions, Painting, Progress, Update
+from limner.core.method import Painting
 from limner.core.noise import Noise, VectorNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Progress, Update
 from limner.families.adversarial import PairMethod, PairSettings, share, smoothed
 from limner.families.auxiliary import ClassLoss, Verdict, VerdictHeads, class_accuracy, class_loss, classes_of, require_classes
 from limner.families.matching_aware import bce, mean_sentence, mismatched_pairs

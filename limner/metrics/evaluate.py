@@ -9,7 +9,7 @@ import torch
 
 import limner
 from limner.core.errors import LimnerError, SettingsError
-from limner.data.pictures import CaptionedPictures
+from limner.core.pictures import CaptionedPictures
 from limner.features.network import FeatureNetwork
 from limner.features.registry import load_feature_network
 from limner.metrics.eyes import Eyes

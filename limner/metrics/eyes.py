@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limner.data.pictures import CaptionedPictures
+from limner.core.pictures import CaptionedPictures
 from limner.features.garden_judge import AttributeJudge, Reading, load_judge
 from limner.features.network import FeatureNetwork, to_float
 from limner.metrics.metric import Metric, Scene, Shown

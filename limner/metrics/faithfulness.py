@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limner.core import random
+from limner.core.pictures import CaptionedPictures
 from limner.data.garden import ATTRIBUTES, SPLIT_CLASSES, Scenes, codes_of_class, parse
-from limner.data.pictures import CaptionedPictures
 from limner.features.garden_judge import Reading
 from limner.features.network import resized, to_float
 from limner.metrics.metric import NOISES, Figure, Found, Group, Metric, Scene, Shown

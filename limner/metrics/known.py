@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limner.core import random
+from limner.core.pictures import CaptionedPictures
 from limner.data.garden import Garden, Scenes, paint
-from limner.data.pictures import CaptionedPictures
 from limner.features.garden_judge import AttributeJudge, load_judge
 from limner.metrics.faithfulness import NAMES, UNNAMED, fitting_scenes, named_codes
 from limner.metrics.judge import to_tensor

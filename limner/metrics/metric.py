@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limner.data.pictures import CaptionedPictures
+from limner.core.pictures import CaptionedPictures
 from limner.features.garden_judge import AttributeJudge, Reading
 from limner.features.network import FeatureNetwork
 from limner.metrics.matching import MatchingModel

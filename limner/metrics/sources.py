@@ -16,8 +16,8 @@ from torch import Tensor
 
 from limner.core import random
 from limner.core.errors import DataError, SettingsError
+from limner.core.pictures import CaptionedPictures
 from limner.data.decoding import Rejected, decode
-from limner.data.pictures import CaptionedPictures
 from limner.data.sources import Sample, read_sources
 from limner.metrics.judge import to_tensor
 

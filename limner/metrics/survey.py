@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limner.core import random
+from limner.core.pictures import CaptionedPictures
 from limner.data.garden import paint
-from limner.data.pictures import CaptionedPictures
 from limner.metrics import reference
 from limner.metrics.eyes import Eyes
 from limner.metrics.faithfulness import fitting_scenes, named_codes

@@ -1,41 +1,23 @@
-"""Models on disk: what is shared, and what ships with Limner.
-
-A model folder holds `model.safetensors` (the text encoder, the networks that paint, their running average, and the style encoder where
-there is one), `config.json` (method, settings, vocabulary, where it comes from) and `README.md` (its card).
-"""
+"""Models that paint on disk: the text encoder, the networks that paint, their running average, and the style encoder where there is one."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import msgspec
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
-
-from limner import methods
-from limner.core.errors import CheckpointError, LimnerError, unknown_name
-from limner.core.files import recover, sha256, whole_folder
-from limner.core.method import Conditions, Method
-from limner.core.plugins import how_to_give
+from limner.core import folder, registry
+from limner.core.errors import CheckpointError, LimnerError
+from limner.core.method import Method
 from limner.model.model import Model
-from limner.model.style import StyleEncoder
-from limner.nn.initialization import weights_loaded_next
+from limner.parts.style import StyleEncoder
 from limner.text.encoder import TextEncoder
-from limner.text.registry import encoder_config, encoder_from_config
-
-FORMAT, VERSION = "limner-model", 1
+from limner.text.registry import encoder_config
+from limner.text.saving import encoder_of
 
 
 def save_model(
-    folder: Path,
+    path: Path,
     name: str,
     method: Method,
     encoder: TextEncoder,
@@ -47,39 +29,19 @@ def save_model(
     """Write a model folder, whole or not at all. `name` is the method's; the method's present weights are saved, of those players that
     paint. style: a style encoder that goes with them."""
     config: dict[str, Any] = {
-        "format": FORMAT,
-        "version": VERSION,
-        "method": name,
-        **({"method_source": source} if (source := methods.source(name)) else {}),
+        "name": name,
+        **({"source": source} if (source := registry.source(name)) else {}),
         "settings": dataclasses.asdict(method.settings),
         "conditions": dataclasses.asdict(method.conditions),
         "text": encoder_config(encoder),
+        **method.description(),
         "about": about,
     }
-    tensors = {f"text.{key}": value for key, value in encoder.state_dict().items()}
-    tensors |= {f"method.{key}": value for key, value in painting_state(method).items()}
+    parts = {"text": encoder.state_dict(), "method": method.kept()}
     if style is not None:
         config["style"] = {"widths": style.widths, "channels": style.channels}
-        tensors |= {f"style.{key}": value for key, value in style.state_dict().items()}
-    try:
-        with whole_folder(folder) as fresh:
-            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, fresh / "model.safetensors")
-            (fresh / "model.safetensors").chmod(0o644)  # safetensors leaves it to its owner alone, and it is made to be shared
-            config["weights_sha256"] = sha256(fresh / "model.safetensors")
-            (fresh / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-            (fresh / "README.md").write_text(card, encoding="utf-8")
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot write the model to {folder}: {error.strerror or error}; free some space or choose another folder"
-        ) from error
-
-
-def painting_state(method: Method) -> dict[str, Tensor]:
-    """The tensors of the players that paint or are kept, and the method's own buffers, under their names in the method."""
-    kept = [player.module for player in method.players().values() if player.averaged or player.kept]
-    painters = {id(module) for part in kept for module in part.modules()}
-    names = [name for name, module in method.named_modules() if id(module) in painters]
-    return {key: value for key, value in method.state_dict().items() if "." not in key or any(key.startswith(f"{name}.") for name in names)}
+        parts["style"] = style.state_dict()
+    folder.write(path, method.kind, config, parts, card)
 
 
 def load(name_or_path: str | Path, device: str = "cpu") -> Model:
@@ -87,103 +49,27 @@ def load(name_or_path: str | Path, device: str = "cpu") -> Model:
 
     Raises CheckpointError where there is none or it cannot be read, SettingsError for a name that does not exist.
     """
-    with folder_of(name_or_path) as folder:
-        return load_folder(folder).to(device)
-
-
-@contextmanager
-def folder_of(name_or_path: str | Path) -> Iterator[Path]:
-    """The model folder of a shipped model, a run folder, or the folder itself.
-
-    Raises CheckpointError where there is none, SettingsError for a name that does not exist.
-    """
-    folder = Path(name_or_path)
-    if not folder.exists() and str(name_or_path) in shipped_models():
-        with resources.as_file(resources.files("limner") / "shipped" / str(name_or_path)) as shipped:
-            yield shipped
-    elif (folder / "recipe.yaml").exists():
-        recover(folder / "model")
-        if not (folder / "model").exists():
-            raise CheckpointError(
-                f"the run {folder} has no model yet: it writes one with its first checkpoint; go on with `limner train --resume`"
-            )
-        yield folder / "model"
-    elif folder.exists():
-        yield folder
-    elif len(folder.parts) == 1:
-        raise unknown_name("shipped model or folder", str(name_or_path), shipped_models())
-    else:
-        raise CheckpointError(
-            f"there is no folder {folder}: give a run folder, a model folder or a shipped name ({', '.join(shipped_models())})"
-        )
+    with folder.located(name_or_path, "method") as found:
+        return load_folder(found).to(device)
 
 
 def shipped_models() -> list[str]:
     """Names of the models that come with Limner."""
-    shipped = resources.files("limner") / "shipped"
-    return sorted(entry.name for entry in shipped.iterdir() if (entry / "config.json").is_file() and _describes_model(entry))
+    return folder.shipped("method")
 
 
-def _describes_model(entry: Any) -> bool:
-    return bool(json.loads((entry / "config.json").read_text(encoding="utf-8")).get("format") == FORMAT)
-
-
-def load_folder(folder: Path) -> Model:
-    """Load a model folder onto the CPU."""
-    config = read_config(folder)
-    weights = folder / "model.safetensors"
+def load_folder(path: Path) -> Model:
+    """Load a model folder onto the CPU. Raises CheckpointError where it cannot be read."""
+    saved = folder.read(path, "method")
     try:
-        if sha256(weights) != config["weights_sha256"]:
-            raise CheckpointError(f"{weights} is not the file its config.json speaks of (cut short or changed): copy the folder again")
-        method_class = _method_class(config, folder)
-        settings: Any = msgspec.convert(config["settings"], method_class.Settings)
-        with weights_loaded_next():
-            method = method_class(settings, msgspec.convert(config["conditions"], Conditions))
-        encoder = encoder_from_config(config["text"])
-        tensors = load_file(weights)
-        encoder.load_state_dict(_part(tensors, "text."))
-        style = None
-        if "style" in config:
-            style = StyleEncoder(config["style"]["widths"], config["style"]["channels"], method.conditions.resolution)
-            style.load_state_dict(_part(tensors, "style."))
-        missing, unexpected = method.load_state_dict(_part(tensors, "method."), strict=False)
-        if unexpected or set(missing) & painting_state(method).keys():
-            raise CheckpointError(f"the weights in {folder} do not fit {config['method']}: use the Limner that wrote them")
+        with saved.being_read():
+            method, encoder = cast("Method", folder.restored(saved, "method")), encoder_of(saved)
+            style = None
+            if "style" in saved.config:
+                style = StyleEncoder(saved.config["style"]["widths"], saved.config["style"]["channels"], method.conditions.resolution)
+                style.load_state_dict(saved.part("style"))
+    except CheckpointError:
+        raise
     except LimnerError as error:
         raise CheckpointError(str(error)) from error
-    except (OSError, SafetensorError, msgspec.ValidationError, RuntimeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"cannot read the model in {folder} ({str(error).splitlines()[0]}): copy the folder again") from error
-    return Model(method, encoder, config["about"], style)
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The config.json of a model folder, checked to be of this version."""
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"{folder} is no model or run folder (no config.json, no recipe.yaml): give one that `limner train` wrote"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"cannot read {path} ({error}): copy the folder again") from error
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise CheckpointError(f"{path} does not describe a Limner model: give a folder that `limner train` wrote")
-    if config.get("version") != VERSION:
-        raise CheckpointError(
-            f"{folder} is a model of version {config.get('version')}, this Limner reads version {VERSION}: "
-            "use the Limner that wrote it, or train it again"
-        )
-    return config
-
-
-def _method_class(config: dict[str, Any], folder: Path) -> type[Method]:
-    """The class that a model folder names. Nothing in the folder is executed: a method from outside must have been given or installed."""
-    name, source = config["method"], config.get("method_source")
-    if isinstance(source, str) and name not in methods.names():
-        raise CheckpointError(f"{folder} needs the method '{name}', which is no part of Limner: {how_to_give(source)}")
-    return methods.get(name)
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    return Model(method, encoder, saved.config["about"], style)

@@ -16,7 +16,7 @@ from limner.core.method import Method
 from limner.core.noise import Noise
 from limner.core.text import TextFeatures
 from limner.features.network import to_float
-from limner.model.style import StyleEncoder
+from limner.parts.style import StyleEncoder
 from limner.text.encoder import TextEncoder
 
 LONGEST_CAPTION = 2_000

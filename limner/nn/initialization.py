@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-
 from torch import nn
 
-_LOADED_NEXT: ContextVar[bool] = ContextVar("weights are loaded next", default=False)
-
-
-@contextmanager
-def weights_loaded_next() -> Iterator[None]:
-    """Within the block, `orthogonal_initialization` leaves PyTorch's own weights: others are loaded next, and it takes its time."""
-    token = _LOADED_NEXT.set(True)
-    try:
-        yield
-    finally:
-        _LOADED_NEXT.reset(token)
+from limner.core.weights import are_loaded_next
 
 
 def dcgan_initialization(module: nn.Module) -> None:
@@ -51,7 +37,7 @@ def he_initialization(module: nn.Module) -> None:
 
 def orthogonal_initialization(module: nn.Module) -> None:
     """Saxe et al. (ICLR 2014) as StackGAN++ has it: orthogonal matrices, biases of linear layers 0, batch-norm scales N(1, 0.02)."""
-    if _LOADED_NEXT.get():
+    if are_loaded_next():
         return
     if isinstance(module, (nn.Conv2d, nn.Linear)):
         nn.init.orthogonal_(module.weight)

@@ -11,8 +11,8 @@ from PIL import Image
 
 from limner.core import random
 from limner.core.errors import DataError, SettingsError
+from limner.core.pictures import CaptionedPictures
 from limner.data.catalog import BUILT_IN, open_data
-from limner.data.pictures import CaptionedPictures
 from limner.data.reduced import at_resolution
 from limner.data.sheet import column_grid
 from limner.model import load

@@ -11,9 +11,9 @@ from torch import Tensor
 from limner.core.errors import DataError, SettingsError
 from limner.core.files import cache_folder
 from limner.core.method import Method
+from limner.core.pictures import CaptionedPictures
 from limner.core.settings import EvaluationSettings, Recipe
 from limner.data.catalog import open_data
-from limner.data.pictures import CaptionedPictures
 from limner.data.reduced import at_resolution
 from limner.features.network import FeatureNetwork
 from limner.features.registry import load_feature_network

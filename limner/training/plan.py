@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from typing import cast
 
 from limner.core.errors import SettingsError
-from limner.core.method import Conditions, Method, Phase
+from limner.core.method import Method
+from limner.core.pictures import CaptionedPictures
 from limner.core.recipes import trainable
 from limner.core.settings import Recipe
+from limner.core.trainable import Conditions, Phase
 from limner.data.catalog import open_data
 from limner.data.loader import Loader
-from limner.data.pictures import CaptionedPictures
-from limner.matching.caption_matching import CaptionMatching, CaptionMatchingSettings
 from limner.matching.model import MatchingModel
+from limner.parts.style import StyleInversion
+from limner.parts.text import CaptionMatching, CaptionMatchingSettings
 from limner.text.encoder import TextEncoder
-from limner.training.style import StyleInversion
 from limner.training.text import choose_encoder, no_encoder, standardized
 from limner.training.trainer import Stage
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limner.core.method import Adam, Player, Progress
+from limner.core.optimizers import Adam
+from limner.core.trainable import Player, Progress
 
 AllReduce = Callable[[Tensor], Tensor]
 

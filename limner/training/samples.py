@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from limner.core import random
 from limner.core.errors import LimnerError
+from limner.core.pictures import CaptionedPictures
 from limner.core.settings import Recipe
 from limner.data.catalog import open_data
-from limner.data.pictures import CaptionedPictures
 from limner.data.reduced import at_resolution
 from limner.data.sheet import caption_grid
 from limner.model import Model

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from limner.core.errors import DataError, SettingsError
+from limner.core.pictures import CaptionedPictures
 from limner.core.settings import Recipe
-from limner.data.pictures import CaptionedPictures
-from limner.matching.caption_matching import CaptionMatching, CaptionMatchingSettings
 from limner.matching.registry import is_matching
 from limner.matching.saving import load_matching_encoder
 from limner.model import load
+from limner.parts.text import CaptionMatching, CaptionMatchingSettings
 from limner.text.encoder import TextEncoder
 from limner.text.no_text import NoText
 from limner.text.saving import load_encoder, load_shipped_encoder, shipped_encoders

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from limner.core import random
 from limner.core.errors import TrainingError
-from limner.core.method import Method, Phase, Player, Progress
+from limner.core.method import Method
 from limner.core.settings import TrainingSettings
+from limner.core.trainable import Phase, Player, Progress
 from limner.data.loader import Loader
 from limner.training.health import CollapseWatch
 from limner.training.log import Means, RunLog

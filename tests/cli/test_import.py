@@ -13,7 +13,7 @@ from torch import Tensor
 from limner.cli.arguments import options
 from limner.cli.import_.char_cnn_rnn import CharCnnRnnArguments
 from limner.cli.main import main
-from limner.core.method import Conditions
+from limner.core.trainable import Conditions
 from limner.interop.char_cnn_rnn import port_name
 from limner.interop.dcgan_cls import PREFIXES
 from limner.methods.dcgan_cls import DCGANCLS, DCGANCLSSettings

@@ -18,7 +18,7 @@ from limner.core.noise import Noise, VectorNoise
 from limner.core.recipes import from_preset, save_recipe
 from limner.explore.restyle import inversion, page, read_picture, restyle
 from limner.model import Model, load, save_model
-from limner.model.style import StyleEncoder, noise_fields
+from limner.parts.style import StyleEncoder, noise_fields
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from limner.core.method import Conditions, Method
+from limner.core.method import Method
+from limner.core.trainable import Conditions
 
 
 class Guided(Method):

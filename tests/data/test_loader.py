@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from limner.core.errors import DataError, SettingsError
-from limner.core.method import Phase
+from limner.core.pictures import CaptionedPictures
 from limner.core.settings import DataSettings
+from limner.core.trainable import Phase
 from limner.data.captions import CaptionFeatures
 from limner.data.catalog import open_data
 from limner.data.loader import Loader
-from limner.data.pictures import CaptionedPictures
 from limner.data.reduced import at_resolution
 from limner.text.recurrent import RecurrentEncoder, RecurrentSettings
 from limner.text.tokenizers import WordTokenizer

@@ -8,11 +8,11 @@ import torch
 
 from limner.core import random
 from limner.core.errors import DataError, SettingsError
-from limner.core.method import Conditions
-from limner.data.pictures import CaptionedPictures
+from limner.core.pictures import CaptionedPictures
+from limner.core.trainable import Conditions
 from limner.explore.nearest import Scale, feature_space, look_at_pixels, look_with_method, nearest, remembered_or_made, strip
-from limner.matching.caption_matching import CaptionMatching, CaptionMatchingSettings
 from limner.metrics.judge import to_tensor
+from limner.parts.text import CaptionMatching, CaptionMatchingSettings
 
 
 class Album(CaptionedPictures):

@@ -10,8 +10,8 @@ import torch
 
 from limner import methods
 from limner.core.errors import SettingsError
-from limner.core.method import Conditions, Progress, Update
 from limner.core.recipes import from_preset
+from limner.core.trainable import Conditions, Progress, Update
 from limner.families.adversarial import AdversarialMethod, AdversarialSettings, added, smoothed
 
 NAMES = tuple(name for name in methods.names() if issubclass(methods.get(name).Settings, AdversarialSettings))

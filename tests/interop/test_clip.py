@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from limner.cli.main import main
 from limner.core.errors import CheckpointError
-from limner.core.method import Conditions
+from limner.core.trainable import Conditions
 from limner.interop.clip import their_name
 from limner.interop.torchscript import is_torchscript, read_torchscript
 from limner.matching.models.clip import CLIP, CLIPSettings, text_settings

@@ -10,7 +10,7 @@ import torch
 
 from limner.cli.import_ import main
 from limner.core.errors import CheckpointError, DataError, LimnerError
-from limner.core.method import Conditions
+from limner.core.trainable import Conditions
 from limner.interop.attngan import read_attngan
 from limner.interop.captions_pickle import read_captions_pickle
 from limner.methods.attngan import AttnGAN, AttnGANSettings

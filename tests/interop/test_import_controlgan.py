@@ -10,7 +10,7 @@ import torch
 
 from limner.cli.import_ import main
 from limner.core.errors import CheckpointError, LimnerError
-from limner.core.method import Conditions
+from limner.core.trainable import Conditions
 from limner.interop.attngan import read_attngan
 from limner.interop.controlgan import read_controlgan
 from limner.methods.controlgan import ControlGAN, ControlGANSettings

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from limner.core.errors import LimnerError
-from limner.core.method import Conditions
+from limner.core.trainable import Conditions
 from limner.interop.dcgan_cls import PREFIXES, import_dcgan_cls
 from limner.interop.networks import load_networks
 from limner.methods.dcgan_cls import DCGANCLS, DCGANCLSSettings

@@ -12,7 +12,7 @@ import torch
 from limner import load
 from limner.cli.main import main
 from limner.core.errors import LimnerError
-from limner.core.method import Conditions
+from limner.core.trainable import Conditions
 from limner.interop.df_gan import NAMES, import_df_gan, limner_name
 from limner.interop.networks import load_networks
 from limner.methods.df_gan import DFGAN, DFGANSettings

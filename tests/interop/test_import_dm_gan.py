@@ -9,7 +9,7 @@ import torch
 
 from limner.cli.import_ import main
 from limner.core.errors import CheckpointError, LimnerError
-from limner.core.method import Conditions
+from limner.core.trainable import Conditions
 from limner.interop.dm_gan import read_dm_gan
 from limner.methods.dm_gan import DMGAN, DMGANSettings
 from limner.model import load

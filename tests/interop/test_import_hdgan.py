@@ -9,7 +9,7 @@ import torch
 
 from limner.cli.main import main
 from limner.core.errors import LimnerError
-from limner.core.method import Conditions
+from limner.core.trainable import Conditions
 from limner.interop.hdgan import import_hdgan
 from limner.interop.networks import load_networks
 from limner.methods.hdgan import HDGAN, HDGANSettings

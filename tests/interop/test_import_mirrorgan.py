@@ -10,7 +10,7 @@ import torch
 
 from limner.cli.import_ import main
 from limner.core.errors import CheckpointError, LimnerError
-from limner.core.method import Conditions
+from limner.core.trainable import Conditions
 from limner.interop.mirrorgan import read_decoder, read_mirrorgan
 from limner.methods.mirrorgan import CaptionDecoder, MirrorGAN, MirrorGANSettings
 from limner.model import load

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from limner.core.errors import LimnerError
-from limner.core.method import Conditions
+from limner.core.trainable import Conditions
 from limner.interop.networks import load_networks
 from limner.interop.stackgan import import_stackgan
 from limner.methods.stackgan import StackGAN, StackGANSettings

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from limner.core.errors import LimnerError
-from limner.core.method import Conditions
+from limner.core.trainable import Conditions
 from limner.interop.networks import load_networks
 from limner.interop.stackgan_v2 import import_stackgan_v2, read_stackgan_v2
 from limner.methods.stackgan_v2 import StackGANv2, StackGANv2Settings

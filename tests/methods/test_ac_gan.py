@@ -14,9 +14,9 @@ from torch import nn
 
 from limner.core.batch import Batch
 from limner.core.errors import DataError, SettingsError
-from limner.core.method import Conditions, Progress
 from limner.core.recipes import from_preset
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Progress
 from limner.methods.ac_gan import ACGAN, ACGANSettings
 from limner.model import load
 from limner.training import checkpoints

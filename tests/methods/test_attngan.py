@@ -23,8 +23,8 @@ from shared.attentive_family import (
 )
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.core.method import Conditions
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions
 from limner.families.attentive.losses import as_seen
 from limner.families.attentive.method import GUIDE
 from limner.matching.models.damsm import DAMSM, TRAINED, DAMSMSettings

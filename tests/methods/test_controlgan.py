@@ -25,8 +25,8 @@ from shared.attentive_family import (
 from torch import Tensor
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.core.method import Conditions
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions
 from limner.families.attentive.word_discriminator import WordDiscriminator, WordScaleDiscriminator
 from limner.features.garden_judge import load_judge
 from limner.matching.losses.words import Gammas

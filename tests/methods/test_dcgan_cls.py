@@ -11,8 +11,8 @@ import torch.nn.functional as F
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Conditions, Progress
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Progress
 from limner.methods.dcgan_cls import DCGANCLS, DCGANCLSSettings, MinibatchDiscrimination, is_generator_turn
 from limner.training.players import Statistics, Turn
 

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Conditions, Progress
 from limner.core.noise import squeezed
 from limner.core.recipes import from_preset
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Progress
 from limner.methods.df_gan import DFGAN, ConditionalAffine, DFGANSettings, HalvingBlock
 from limner.nn.fast.upsampling import DoublingConvolution, doubled
 from limner.training import checkpoints

@@ -24,8 +24,8 @@ from shared.attentive_family import (
 )
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.core.method import Conditions
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions
 from limner.families.attentive.method import GUIDE
 from limner.families.tree import NextStage
 from limner.methods.dm_gan import DMGAN, DMGANSettings, after_response

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Conditions, Progress
 from limner.core.noise import ConditionedNoise
 from limner.core.recipes import from_preset
 from limner.core.settings import Recipe
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Progress
 from limner.data.prepare import prepare
 from limner.methods import fusedgan
 from limner.methods.fusedgan import FusedGAN, FusedGANSettings

@@ -12,8 +12,8 @@ from torch import nn
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Conditions, Progress
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Progress
 from limner.methods.gan_cls import GANCLS, GANCLSSettings, with_midpoints
 
 WIDTH = 12

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Conditions, Progress
 from limner.core.noise import ConditionedNoise
 from limner.core.recipes import from_preset
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Progress
 from limner.methods.hdgan import HDGAN, HDGANSettings
 from limner.training import checkpoints
 from limner.training.run import train

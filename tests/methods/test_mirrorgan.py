@@ -15,7 +15,7 @@ from torch import Tensor
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Conditions, Progress
+from limner.core.trainable import Conditions, Progress
 from limner.methods.mirrorgan import CAPTIONER, GAME, Captioner, MirrorGAN, MirrorGANSettings
 from limner.model import load
 from limner.training.checkpoints import Checkpoints

@@ -16,10 +16,10 @@ from torch import nn
 
 from limner.core.batch import Batch
 from limner.core.errors import DataError, SettingsError
-from limner.core.method import Conditions, Progress
 from limner.core.recipes import from_preset
 from limner.core.settings import Recipe
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Progress
 from limner.features.garden_judge import load_judge
 from limner.methods.ppan import PPAN, PPANSettings
 from limner.model import load

@@ -24,8 +24,8 @@ from shared.attentive_family import (
 )
 
 from limner.core.errors import SettingsError
-from limner.core.method import Conditions
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions
 from limner.methods.sd_gan import SDGAN, SDGANSettings, SemanticNormalization, contrastive_loss
 from limner.nn.penalties import zero_centred_penalty
 

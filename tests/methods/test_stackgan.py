@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Conditions, Phase, Progress
 from limner.core.recipes import from_preset
 from limner.core.settings import Recipe
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Phase, Progress
 from limner.methods.stackgan import STAGE_1, STAGE_2, StackGAN, StackGANSettings
 from limner.model import load
 from limner.training import checkpoints

@@ -16,11 +16,11 @@ from PIL import Image
 from limner.cli.main import main
 from limner.core.batch import Batch
 from limner.core.errors import LimnerError, SettingsError
-from limner.core.method import Conditions, Progress
 from limner.core.noise import ConditionedNoise
 from limner.core.recipes import from_preset
 from limner.core.settings import Recipe
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Progress
 from limner.families.tree import NextStage
 from limner.methods.stackgan_v2 import StackGANv2, StackGANv2Settings, colour_difference
 from limner.metrics.protocol import read_scores

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 
 from limner.core.batch import Batch
 from limner.core.errors import DataError, SettingsError
-from limner.core.method import Conditions, Progress
 from limner.core.recipes import from_preset
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Progress
 from limner.methods.tac_gan import TACGAN, ShiftedBatchNorm, TACGANSettings
 from limner.training import checkpoints
 from limner.training.run import train

@@ -10,7 +10,7 @@ from limner.data.garden import ATTRIBUTES, Garden
 from limner.features.garden_judge import SHIPPED
 from limner.features.network import to_float
 from limner.metrics.judge import accuracies, confusions, load_judge, to_tensor
-from limner.metrics.train_judge import Artefacts, JudgeTraining, train_judge
+from limner.parts.garden_judge import Artefacts, JudgeTraining, train_judge
 
 
 @pytest.fixture(scope="module")

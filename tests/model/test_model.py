@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.core.method import Conditions
+from limner.core.trainable import Conditions
 from limner.methods.gan_cls import GANCLS, GANCLSSettings
 from limner.model import Model, load, save_model, shipped_models
 from limner.text.recurrent import RecurrentEncoder, RecurrentSettings

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from limner.cli.main import main
-from limner.core.method import Conditions
+from limner.core.trainable import Conditions
 from limner.interop.clip import their_name
 from limner.matching.models.clip import CLIP, CLIPSettings, contrastive_loss, text_settings
 from limner.matching.saving import load_matching

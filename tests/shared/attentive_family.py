@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 from limner.core.batch import Batch
-from limner.core.method import Conditions, Method, Progress, Update
+from limner.core.method import Method
 from limner.core.recipes import from_preset
 from limner.core.settings import Recipe
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Progress, Update
 from limner.matching.models.damsm import DAMSM, TRAINED, DAMSMSettings
 from limner.matching.saving import save_matching
 from limner.model import load

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from limner.core.batch import Batch
-from limner.core.method import Conditions, Progress, Update
 from limner.core.noise import ConditionedNoise
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Progress, Update
 from limner.families.attentive.method import GUIDE, TreeMethod
 from limner.interop.networks import load_networks
 from limner.matching.losses.words import Gammas, attend, sentence_loss, words_loss

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import nn
 
-from limner.core.method import Player, Progress
 from limner.core.recipes import from_preset
 from limner.core.settings import Recipe
+from limner.core.trainable import Player, Progress
 from limner.methods.gan_cls import GANCLS
 from limner.training import health
 from limner.training.health import CAPTIONS, NOISES, CollapseWatch, diversity, mean_distance

@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from limner.core.errors import CheckpointError, SettingsError, TrainingError
-from limner.core.method import Update
 from limner.core.recipes import from_preset
 from limner.core.settings import Recipe
+from limner.core.trainable import Update
 from limner.data.loader import Loader
 from limner.methods.gan_cls import GANCLS
 from limner.training import checkpoints

@@ -19,15 +19,16 @@ from limner.cli.main import main
 from limner.core import random
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Conditions, Method, Painting, Progress
+from limner.core.method import Method, Painting
 from limner.core.noise import Noise, gaussian
 from limner.core.recipes import load_recipe
 from limner.core.settings import StyleSettings
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Progress
 from limner.methods.gan_cls import GANCLS, GANCLSSettings
 from limner.model import load
+from limner.parts.style import StyleInversion
 from limner.training.checkpoints import Checkpoints
-from limner.training.style import StyleInversion
 from limner.training.trained import trained_method
 
 BASE = """--data garden --preset cpu --resolution 16 --device cpu --method.generator-channels 4 --method.discriminator-channels 4

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from limner import methods
 from limner.core.batch import Batch
-from limner.core.method import Adam, Method, Painting, Phase, Player, Progress, Update
+from limner.core.method import Method, Painting
 from limner.core.noise import Noise, gaussian
+from limner.core.optimizers import Adam
 from limner.core.settings import DataSettings, Recipe, StyleSettings, TrainingSettings
 from limner.core.text import TextFeatures
+from limner.core.trainable import Phase, Player, Progress, Update
 from limner.training import run
 
 

@@ -9,7 +9,7 @@ from limner.core.errors import DataError, SettingsError
 from limner.core.settings import DataSettings
 
 if TYPE_CHECKING:
-    from limner.data.pictures import CaptionedPictures
+    from limner.core.pictures import CaptionedPictures
     from limner.model import Model
 
 HELD_OUT = ("test", "val")

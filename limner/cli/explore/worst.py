@@ -16,7 +16,7 @@ from limner.cli.models import Device, open_model
 from limner.core.errors import SettingsError, unknown_name
 
 if TYPE_CHECKING:
-    from limner.data.pictures import CaptionedPictures
+    from limner.core.pictures import CaptionedPictures
     from limner.explore.worst import Remark, Scorer
     from limner.model import Model
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from limner.core.method import Conditions
 from limner.core.noise import ConditionedNoise
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions
 from limner.families.attentive.attention import WordAttention
 from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.families.stacked import to_picture

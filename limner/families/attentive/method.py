@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Conditions, Painting, Phase, Player, Progress, Update
+from limner.core.method import Painting
 from limner.core.noise import ConditionedNoise, Noise, gaussian
 from limner.core.settings import above_zero, at_least
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.families.adversarial import AdversarialMethod, AdversarialSettings, added, smoothed
 from limner.families.attentive.losses import Mismatch, discriminator_loss, generator_loss, load_guide, matching_terms, mismatched_pairs
 from limner.families.conditioning import GaussianCondition

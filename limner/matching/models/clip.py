@@ -13,7 +13,7 @@ can be added, captions with one attribute or word changed; a picture can bring s
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -23,12 +23,12 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Adam, Conditions, Phase, Player, Progress, Update
+from limner.core.optimizers import Adam
 from limner.core.settings import Preset, above_zero, at_least
-from limner.data.pictures import CaptionedPictures
+from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.matching.losses.contrast import caption_losses, same_captions
 from limner.matching.losses.gathering import gathered, own_rows
-from limner.matching.model import MatchingModel
+from limner.matching.model import EVALUATIONS, MatchingModel
 from limner.matching.towers.clip import ModifiedResNet, VisionTransformer, normalized
 from limner.matching.towers.colourless import some_colourless
 from limner.matching.towers.compact import PictureEncoder
@@ -38,7 +38,7 @@ from limner.text.encoder import TextEncoder
 from limner.text.transformer import Activation
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    pass
 
 HIGHEST_SCALE = 100.0
 
@@ -147,11 +147,12 @@ class CLIP(MatchingModel):
     settings: CLIPSettings
     encoder: ClipText
 
-    def __init__(self, settings: CLIPSettings, conditions: Conditions, encoder: ClipText) -> None:
-        super().__init__(settings, conditions)
+    def __init__(self, settings: CLIPSettings, conditions: Conditions, encoder: TextEncoder) -> None:
+        if not isinstance(encoder, ClipText):
+            raise SettingsError(f"CLIP reads with a text encoder of its own kind, not with {encoder.kind}")
+        super().__init__(settings, conditions, encoder)
         if encoder.sentence_width != settings.width:
             raise SettingsError(f"sentences have {encoder.sentence_width} numbers and pictures {settings.width}: make them equal")
-        self.encoder = encoder
         self.picture_side: nn.Module
         if settings.tower == "vit":
             self.picture_side = VisionTransformer(
@@ -172,17 +173,9 @@ class CLIP(MatchingModel):
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / settings.temperature)))
 
     @classmethod
-    def for_data(cls, settings: CLIPSettings, pictures: CaptionedPictures, resolution: int) -> Self:
-        captions = (text for index in range(len(pictures)) for text in pictures.captions(index))
+    def own_encoder(cls, settings: CLIPSettings, captions: Iterable[str]) -> TextEncoder:
         tokenizer = BytePairTokenizer.train(captions, settings.merges, settings.context_length)
-        encoder = ClipText(tokenizer, text_settings(settings, len(tokenizer)))
-        return cls.from_saved(settings, Conditions(resolution=resolution, sentence_width=settings.width), encoder)
-
-    @classmethod
-    def from_saved(cls, settings: CLIPSettings, conditions: Conditions, encoder: TextEncoder) -> Self:
-        if not isinstance(encoder, ClipText):
-            raise SettingsError(f"CLIP reads with a text encoder of its own kind, not with {encoder.kind}")
-        return cls(settings, conditions, encoder)
+        return ClipText(tokenizer, text_settings(settings, len(tokenizer)))
 
     @property
     def scale(self) -> Tensor:
@@ -206,6 +199,7 @@ class CLIP(MatchingModel):
         return [
             Phase(
                 name="clip",
+                evaluations=EVALUATIONS,
                 resolution=self.resolution,
                 batch_size=settings.batch_size,
                 epochs=settings.epochs,

@@ -15,7 +15,7 @@ Adam keeps its moments from one pass to the next (the authors make it anew each)
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -28,21 +28,21 @@ from torch import Tensor, nn
 from limner.core import random
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Adam, Conditions, Phase, Player, Progress, Update
+from limner.core.optimizers import Adam
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
-from limner.data.pictures import CaptionedPictures
+from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.features.inception import TorchvisionInception
 from limner.matching.losses.contrast import caption_losses, same_captions
 from limner.matching.losses.words import Gammas, matching_losses, paired_word_scores, same_class, sentence_scores, word_scores
-from limner.matching.model import MatchingModel
+from limner.matching.model import EVALUATIONS, MatchingModel
 from limner.matching.towers.colourless import some_colourless
 from limner.matching.towers.regions import CompactRegions, FrozenRegions, load_regions_network
 from limner.text.encoder import TextEncoder
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    pass
 
 HIGHEST_SHARPNESS = 100.0
 TRAINED, INSIDE = "trained", "inside"
@@ -146,13 +146,12 @@ class DAMSM(MatchingModel):
     settings: DAMSMSettings
 
     def __init__(self, settings: DAMSMSettings, conditions: Conditions, encoder: TextEncoder) -> None:
-        super().__init__(settings, conditions)
+        super().__init__(settings, conditions, encoder)
         if not conditions.sentence_width == encoder.sentence_width == encoder.word_width == settings.width:
             raise SettingsError(
                 f"widths differ: {settings.width} in the settings of DAMSM; in the text encoder {encoder.sentence_width} a sentence and "
                 f"{encoder.word_width} a word: make them equal"
             )
-        self.encoder = encoder
         self.gammas = Gammas(attention=settings.gamma_attention, words=settings.gamma_words, pairs=settings.gamma_pairs)
         sharpness = settings.gamma_pairs if settings.gamma_sentences is None else settings.gamma_sentences
         self.sharpness = sharpness
@@ -168,19 +167,11 @@ class DAMSM(MatchingModel):
             self.picture_side = FrozenRegions(settings.width, network)
 
     @classmethod
-    def for_data(cls, settings: DAMSMSettings, pictures: CaptionedPictures, resolution: int) -> Self:
+    def own_encoder(cls, settings: DAMSMSettings, captions: Iterable[str]) -> TextEncoder:
         if settings.pictures == INSIDE:
             raise SettingsError("method.pictures is 'inside', as imported models alone are: give a feature network, NAME=FILE or trained")
-        captions = (caption for index in range(len(pictures)) for caption in pictures.captions(index))
         widths = LSTMSettings(word_embedding=settings.word_embedding, width=settings.width, dropout=settings.dropout)
-        encoder = LSTMEncoder(Vocabulary.build(captions, settings.maximum_words), widths)
-        return cls.from_saved(
-            settings, Conditions(resolution=resolution, sentence_width=settings.width, word_width=settings.width), encoder
-        )
-
-    @classmethod
-    def from_saved(cls, settings: DAMSMSettings, conditions: Conditions, encoder: TextEncoder) -> Self:
-        return cls(settings, conditions, encoder)
+        return LSTMEncoder(Vocabulary.build(captions, settings.maximum_words), widths)
 
     def players(self) -> dict[str, Player]:
         settings = self.settings
@@ -200,6 +191,7 @@ class DAMSM(MatchingModel):
         return [
             Phase(
                 name="damsm",
+                evaluations=EVALUATIONS,
                 resolution=self.resolution,
                 batch_size=settings.batch_size,
                 epochs=settings.epochs,
@@ -331,10 +323,10 @@ class DAMSM(MatchingModel):
         assert text.words is not None and text.mask is not None
         return word_scores(self.picture_side(pictures)[0], text.words, text.mask, self.gammas)
 
-    def trained(self) -> dict[str, Tensor]:
+    def kept(self) -> dict[str, Tensor]:
         """All that is saved beside the text encoder: without Inception, unless no file but this one holds it."""
         inside = self.settings.pictures == INSIDE
-        return {name: value for name, value in super().trained().items() if inside or not name.startswith("picture_side.network.")}
+        return {name: value for name, value in super().kept().items() if inside or not name.startswith("picture_side.network.")}
 
     def _decay(self, progress: Progress) -> float:
         return float(max(self.settings.decay ** int(progress.epoch), self.settings.lowest_rate))

@@ -14,7 +14,7 @@ second moment's start is the one difference left, and spares the tenfold first s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -26,11 +26,12 @@ from torch import Tensor, nn
 from limner.core import random
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Adam, Conditions, Phase, Player, Progress, Update
+from limner.core.optimizers import Adam
+from limner.core.pictures import CaptionedPictures
 from limner.core.settings import Preset, above_zero, at_least
-from limner.data.pictures import CaptionedPictures
+from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.matching.losses.joint_embedding import joint_embedding_loss, partners_found, symmetric_joint_embedding_loss
-from limner.matching.model import MatchingModel, device_of
+from limner.matching.model import EVALUATIONS, MatchingModel, device_of
 from limner.matching.scores.zero_shot import zero_shot
 from limner.matching.towers.compact import PictureEncoder
 from limner.matching.towers.views import CROPS, FixedFeatures, fixed_features
@@ -41,7 +42,7 @@ from limner.text.recurrent import RecurrentEncoder, RecurrentSettings
 from limner.text.tokenizers import WordTokenizer
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    pass
 
 TRAINED_PICTURES = "trained"
 
@@ -105,8 +106,7 @@ class SJE(MatchingModel):
     """Classes with captions among the training pictures, where these have classes."""
 
     def __init__(self, settings: SJESettings, conditions: Conditions, encoder: TextEncoder) -> None:
-        super().__init__(settings, conditions)
-        self.encoder = encoder
+        super().__init__(settings, conditions, encoder)
         self.fixed: FixedFeatures | None = None
         self.table: Tensor | None = None
         self.picture_side: nn.Module = nn.Identity()
@@ -125,18 +125,9 @@ class SJE(MatchingModel):
             )
 
     @classmethod
-    def for_data(cls, settings: SJESettings, pictures: CaptionedPictures, resolution: int) -> Self:
+    def own_encoder(cls, settings: SJESettings, captions: Iterable[str]) -> TextEncoder:
         raw = settings.pictures != TRAINED_PICTURES and not settings.projected
-        width = fixed_features(settings.pictures).width if raw else settings.width
-        encoder = new_encoder(settings.encoder, width, pictures)
-        model = cls.from_saved(settings, Conditions(resolution=resolution, sentence_width=width), encoder)
-        if pictures.class_ids is not None:
-            model.classes = len(np.unique(pictures.class_ids[pictures.caption_counts > 0]))
-        return model
-
-    @classmethod
-    def from_saved(cls, settings: SJESettings, conditions: Conditions, encoder: TextEncoder) -> Self:
-        return cls(settings, conditions, encoder)
+        return new_encoder(settings.encoder, fixed_features(settings.pictures).width if raw else settings.width, captions)
 
     def players(self) -> dict[str, Player]:
         optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(0.0, 0.99))
@@ -147,6 +138,7 @@ class SJE(MatchingModel):
         return [
             Phase(
                 name="sje",
+                evaluations=EVALUATIONS,
                 resolution=self.resolution,
                 batch_size=min(settings.batch_size, self.classes or settings.batch_size),
                 steps=settings.steps,
@@ -155,7 +147,9 @@ class SJE(MatchingModel):
             )
         ]
 
-    def prepare(self, pictures: CaptionedPictures) -> None:
+    def prepare(self, phase: Phase, pictures: CaptionedPictures) -> None:
+        if pictures.class_ids is not None:
+            self.classes = len(np.unique(pictures.class_ids[pictures.caption_counts > 0]))
         if self.fixed is not None:
             table = self.fixed.views(pictures, self.settings.views)
             self.scale.fill_(self.fixed.width**0.5 / float(table.norm(dim=-1).mean()))
@@ -175,7 +169,7 @@ class SJE(MatchingModel):
     def _drawn(self, batch: Batch) -> Tensor:
         """One view's features of each of the batch's pictures: [B, width of the features]."""
         if self.table is None:
-            raise RuntimeError("prepare(pictures) comes before training")
+            raise RuntimeError("prepare(phase, pictures) comes before training")
         views = random.integers(self.table.shape[1], batch.seed, "view", batch.samples)
         return self.table[torch.from_numpy(batch.indices).to(self.table.device), torch.from_numpy(views).to(self.table.device)]
 
@@ -213,11 +207,11 @@ def _pictures_alone(text: Tensor, pictures: Tensor, margin: float) -> Tensor:
     return joint_embedding_loss(pictures, text, margin)
 
 
-def new_encoder(kind: str, width: int, pictures: CaptionedPictures) -> TextEncoder:
+def new_encoder(kind: str, width: int, captions: Iterable[str]) -> TextEncoder:
     """A text encoder with fresh weights; those that read words know the words of these captions."""
     if kind in VARIANTS:
         return CharCnnRnn(VARIANTS[kind].with_width(width))
-    tokenizer = WordTokenizer.build(caption for index in range(len(pictures)) for caption in pictures.captions(index))
+    tokenizer = WordTokenizer.build(captions)
     if kind == "bag-of-words":
         return BagOfWords(tokenizer, BagOfWordsSettings(sentence_width=width))
     return RecurrentEncoder(tokenizer, RecurrentSettings(word_embedding=128, hidden=128, sentence_width=width))

@@ -12,7 +12,7 @@ batches from the training and the test pictures, training sees the training pict
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -26,13 +26,13 @@ from torch import Tensor, nn
 from limner.core import random
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Adam, Conditions, Phase, Player, Progress, Update
+from limner.core.optimizers import Adam
+from limner.core.pictures import CaptionedPictures
 from limner.core.settings import Preset, above_zero, at_least
-from limner.data.pictures import CaptionedPictures
+from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.matching.losses.joint_embedding import partners_found, symmetric_joint_embedding_loss
-from limner.matching.model import MatchingModel, device_of
+from limner.matching.model import EVALUATIONS, MatchingModel, device_of
 from limner.matching.models.sje import new_encoder
-from limner.matching.registry import is_matching
 from limner.matching.towers.views import CROPS, fixed_features
 from limner.text.char_cnn_rnn import VARIANTS
 from limner.text.encoder import TextEncoder
@@ -101,8 +101,7 @@ class VSSimilarity(MatchingModel):
     settings: VSSimilaritySettings
 
     def __init__(self, settings: VSSimilaritySettings, conditions: Conditions, encoder: TextEncoder) -> None:
-        super().__init__(settings, conditions)
-        self.encoder = encoder
+        super().__init__(settings, conditions, encoder)
         self.fixed = fixed_features(settings.pictures)
         self.looks_with = f"{settings.pictures.partition('=')[0]} {self.fixed.content_hash}"
         self.to_pictures = nn.Linear(self.fixed.width, settings.width)
@@ -115,13 +114,8 @@ class VSSimilarity(MatchingModel):
         self.table: Tensor | None = None
 
     @classmethod
-    def for_data(cls, settings: VSSimilaritySettings, pictures: CaptionedPictures, resolution: int) -> Self:
-        encoder = _trained_encoder(settings, pictures) if settings.encoder in TRAINED_KINDS else _frozen_encoder(settings.encoder)
-        return cls.from_saved(settings, Conditions(resolution=resolution, sentence_width=encoder.sentence_width), encoder)
-
-    @classmethod
-    def from_saved(cls, settings: VSSimilaritySettings, conditions: Conditions, encoder: TextEncoder) -> Self:
-        return cls(settings, conditions, encoder)
+    def own_encoder(cls, settings: VSSimilaritySettings, captions: Iterable[str]) -> TextEncoder:
+        return _trained_encoder(settings, captions) if settings.encoder in TRAINED_KINDS else _frozen_encoder(settings.encoder)
 
     def players(self) -> dict[str, Player]:
         parts: list[nn.Module] = [self.to_pictures, self.to_captions]
@@ -135,6 +129,7 @@ class VSSimilarity(MatchingModel):
         return [
             Phase(
                 name="ranking",
+                evaluations=EVALUATIONS,
                 resolution=self.resolution,
                 batch_size=settings.batch_size,
                 epochs=settings.epochs,
@@ -143,7 +138,7 @@ class VSSimilarity(MatchingModel):
             )
         ]
 
-    def prepare(self, pictures: CaptionedPictures) -> None:
+    def prepare(self, phase: Phase, pictures: CaptionedPictures) -> None:
         self.table = self.fixed.views(pictures, self.settings.views).to(device_of(self))
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
@@ -160,7 +155,7 @@ class VSSimilarity(MatchingModel):
     def _drawn(self, batch: Batch) -> Tensor:
         """One view's features of each of the batch's pictures: [B, width of the features]."""
         if self.table is None:
-            raise RuntimeError("prepare(pictures) comes before training")
+            raise RuntimeError("prepare(phase, pictures) comes before training")
         views = random.integers(self.table.shape[1], batch.seed, "view", batch.samples)
         return self.table[torch.from_numpy(batch.indices).to(self.table.device), torch.from_numpy(views).to(self.table.device)]
 
@@ -189,10 +184,9 @@ class VSSimilarity(MatchingModel):
         return float(0.5 ** int(progress.epoch / self.settings.halve_every))
 
 
-def _trained_encoder(settings: VSSimilaritySettings, pictures: CaptionedPictures) -> TextEncoder:
+def _trained_encoder(settings: VSSimilaritySettings, captions: Iterable[str]) -> TextEncoder:
     if settings.encoder != "attngan":
-        return new_encoder(settings.encoder, settings.text_width, pictures)
-    captions = (caption for index in range(len(pictures)) for caption in pictures.captions(index))
+        return new_encoder(settings.encoder, settings.text_width, captions)
     return LSTMEncoder(Vocabulary.build(captions, maximum_words=48), LSTMSettings(width=settings.text_width))
 
 
@@ -202,11 +196,5 @@ def _frozen_encoder(name: str) -> TextEncoder:
         if name not in shipped_encoders():
             known = ", ".join((*TRAINED_KINDS, *shipped_encoders()))
             raise SettingsError(f"method.encoder is '{name}': give the folder of a text encoder, or one of {known}")
-        encoder = load_shipped_encoder(name)
-    elif is_matching(name):
-        from limner.matching.saving import load_matching_encoder
-
-        encoder = load_matching_encoder(name)
-    else:
-        encoder = load_encoder(name)
-    return encoder.requires_grad_(False)
+        return load_shipped_encoder(name).requires_grad_(False)
+    return load_encoder(name).requires_grad_(False)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from limner.core import random
 from limner.core.errors import DataError, SettingsError
-from limner.data.pictures import CaptionedPictures
+from limner.core.pictures import CaptionedPictures
 from limner.matching.model import MatchingModel
 from limner.matching.scores.zero_shot import figures
 

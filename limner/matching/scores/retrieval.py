@@ -9,7 +9,7 @@ from torch import Tensor
 
 from limner.core import random
 from limner.core.errors import DataError
-from limner.data.pictures import CaptionedPictures
+from limner.core.pictures import CaptionedPictures
 from limner.matching.model import MatchingModel
 
 WRONG = 99

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limner.core.errors import DataError
-from limner.data.pictures import CaptionedPictures
+from limner.core.pictures import CaptionedPictures
 from limner.matching.model import MatchingModel
 
 DEPTHS = (1, 5, 10, 50)

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from limner.core.errors import DataError, SettingsError
 from limner.core.files import cache_folder, keep_array
+from limner.core.pictures import CaptionedPictures
 from limner.data.loader import to_network
-from limner.data.pictures import CaptionedPictures
 from limner.features.network import FeatureNetwork
 from limner.features.registry import load_feature_network
 from limner.matching.model import device_of

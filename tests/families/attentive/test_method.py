@@ -9,8 +9,8 @@ import pytest
 
 from limner import methods
 from limner.core.errors import SettingsError
-from limner.core.method import Conditions
 from limner.core.recipes import from_preset
+from limner.core.trainable import Conditions
 from limner.families.attentive.method import TreeMethod
 
 FAMILY = ("attngan", "dm-gan", "controlgan", "mirrorgan", "sd-gan")

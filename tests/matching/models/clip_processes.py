@@ -10,7 +10,7 @@ import torch
 import torch.distributed as distributed
 
 from limner.core.batch import Batch
-from limner.core.method import Conditions
+from limner.core.trainable import Conditions
 from limner.matching.models.clip import CLIP, CLIPSettings, text_settings
 from limner.text.byte_pairs import BytePairTokenizer
 from limner.text.clip_text import ClipText

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 
 from limner.cli.main import main
 from limner.core.errors import SettingsError
-from limner.core.method import Adam, Conditions, Progress
+from limner.core.optimizers import Adam
 from limner.core.recipes import from_preset, laid_over
+from limner.core.trainable import Conditions, Progress
 from limner.data.catalog import GardenPictures
 from limner.data.garden import Garden
 from limner.data.loader import Loader

@@ -9,8 +9,8 @@ import torch
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Progress, Update
 from limner.core.settings import DataSettings
+from limner.core.trainable import Progress, Update
 from limner.data.catalog import GardenPictures, open_data
 from limner.data.loader import Loader
 from limner.features.inception import TorchvisionInception

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from limner.core.errors import SettingsError
-from limner.core.method import Progress, Update
 from limner.core.settings import DataSettings
+from limner.core.trainable import Progress, Update
 from limner.data.catalog import GardenPictures, open_data
 from limner.data.loader import Loader
 from limner.matching.models.vs_similarity import VSSimilarity, VSSimilaritySettings

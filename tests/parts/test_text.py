@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 from limner.core.batch import Batch
 from limner.core.errors import DataError, SettingsError
-from limner.core.method import Conditions, Progress, Update
+from limner.core.pictures import CaptionedPictures
+from limner.core.trainable import Conditions, Progress, Update
 from limner.data.garden.garden import Garden
-from limner.data.pictures import CaptionedPictures
-from limner.matching.caption_matching import CaptionMatching, CaptionMatchingSettings
-from limner.matching.garden_text import garden_tokenizer
+from limner.data.garden.words import garden_tokenizer
 from limner.matching.scores.retrieval import retrieval
+from limner.parts.text import CaptionMatching, CaptionMatchingSettings
 from limner.text.recurrent import RecurrentEncoder, RecurrentSettings
 
 START = Progress(phase="text", step=0, steps=100, images=0, epoch=0.0)

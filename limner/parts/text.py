@@ -1,4 +1,4 @@
-"""Learning to read by telling whose caption is whose.
+"""The text encoder that a run trains first, which learns to read by telling whose caption is whose.
 
 A text encoder and a small picture encoder are trained together so that, in each batch, every caption finds its own picture and every
 picture its own caption: CLIP's symmetric contrastive objective with a learned temperature (Radford et al., ICML 2021, arXiv:2103.00020),
@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -23,18 +23,16 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Adam, Conditions, Phase, Player, Progress, Update
+from limner.core.optimizers import Adam
 from limner.core.settings import Preset
-from limner.data.pictures import CaptionedPictures
+from limner.core.trainable import Conditions, Phase, Player, Progress, Update
+from limner.data.garden.words import garden_tokenizer
 from limner.matching.model import MatchingModel
 from limner.matching.towers.compact import PictureEncoder
 from limner.text.encoder import TextEncoder
 from limner.text.recurrent import RecurrentEncoder, RecurrentSettings
 from limner.text.tokenizers import WordTokenizer
 from limner.text.words import drop_words
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,16 +67,19 @@ class CaptionMatchingSettings:
     """Whether each picture's caption must also win against itself with one attribute or word changed."""
     mask_classes: bool = False
     """Whether pictures of the same class are left out of each other's wrong answers, as DAMSM does."""
+    vocabulary: Literal["captions", "garden"] = "captions"
+    """Where the words come from: the training captions, or everything that the built-in garden can say, with synonyms."""
 
 
 class CaptionMatching(MatchingModel):
-    """A text encoder and a picture encoder, trained by matching. It does not paint; `encoder` is what it is trained for.
+    """A text encoder and a picture encoder, trained by matching; `encoder` is what it is trained for, and alone is kept.
 
     `conditions.sentence_width` must be the encoder's; pictures are matched at `settings.resolution`, whatever the conditions' resolution.
     """
 
+    kind = "text"
     Settings: ClassVar[type] = CaptionMatchingSettings
-    title: ClassVar[str] = "Caption matching"
+    title: ClassVar[str] = "Text encoder"
     paper: ClassVar[str] = "after CLIP (Radford et al., ICML 2021, arXiv:2103.00020)"
     presets: ClassVar[Mapping[str, Preset]] = {
         "as-published": Preset(sentence="The library's own defaults: the model is nobody's publication.", resolution=32),
@@ -89,35 +90,27 @@ class CaptionMatching(MatchingModel):
     warm_up_steps: ClassVar[int] = 100
 
     def __init__(self, settings: CaptionMatchingSettings, conditions: Conditions, encoder: TextEncoder) -> None:
-        super().__init__(settings, conditions)
+        super().__init__(settings, conditions, encoder)
         if not conditions.sentence_width == encoder.sentence_width == settings.sentence_width:
             raise SettingsError(
                 f"sentence widths differ: {settings.sentence_width} in the matching settings, {encoder.sentence_width} in the text "
                 f"encoder, {conditions.sentence_width} in the conditions: make them equal"
             )
-        self.encoder = encoder
         self.picture_encoder = PictureEncoder(settings.sentence_width, settings.picture_channels, settings.resolution)
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / settings.temperature)))
 
     @classmethod
-    def for_data(cls, settings: CaptionMatchingSettings, pictures: CaptionedPictures, resolution: int) -> Self:
-        encoder = cls.new_encoder(settings, (text for index in range(len(pictures)) for text in pictures.captions(index)))
-        return cls(settings, Conditions(resolution=resolution, sentence_width=settings.sentence_width), encoder)
-
-    @classmethod
-    def from_saved(cls, settings: CaptionMatchingSettings, conditions: Conditions, encoder: TextEncoder) -> Self:
-        return cls(settings, conditions, encoder)
+    def own_encoder(cls, settings: CaptionMatchingSettings, captions: Iterable[str]) -> RecurrentEncoder:
+        if settings.vocabulary == "garden":
+            tokenizer = garden_tokenizer(settings.maximum_words)
+        else:
+            tokenizer = WordTokenizer.build(captions, settings.minimum_count, settings.maximum_words)
+        widths = RecurrentSettings(word_embedding=settings.word_embedding, hidden=settings.hidden, sentence_width=settings.sentence_width)
+        return RecurrentEncoder(tokenizer, widths)
 
     @property
     def resolution(self) -> int:
         return self.settings.resolution
-
-    @staticmethod
-    def new_encoder(settings: CaptionMatchingSettings, captions: Iterable[str]) -> RecurrentEncoder:
-        """An untrained encoder for the words of these captions, of the size that the settings say."""
-        tokenizer = WordTokenizer.build(captions, settings.minimum_count, settings.maximum_words)
-        widths = RecurrentSettings(word_embedding=settings.word_embedding, hidden=settings.hidden, sentence_width=settings.sentence_width)
-        return RecurrentEncoder(tokenizer, widths)
 
     def players(self) -> dict[str, Player]:
         optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(0.9, 0.99))
@@ -131,6 +124,7 @@ class CaptionMatching(MatchingModel):
                 resolution=settings.resolution,
                 batch_size=settings.batch_size,
                 steps=settings.steps,
+                paints=False,
                 counterfactual=settings.counterfactual,
                 encoded=False,
             )
@@ -167,6 +161,10 @@ class CaptionMatching(MatchingModel):
         if wrong:
             metrics["counterfactual"] = (logits.diagonal() > candidates[:, -1]).float().mean()
         yield Update("matching", loss, metrics)
+
+    def kept(self) -> dict[str, Tensor]:
+        """Nothing but the text encoder."""
+        return {}
 
     def embed_pictures(self, pictures: Tensor) -> Tensor:
         """[B, 3, R, R] in [-1, 1] -> [B, D] of length 1, R being `settings.resolution`."""

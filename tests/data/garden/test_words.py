@@ -6,7 +6,7 @@ from torch import Tensor
 from limner.data.garden.attributes import ATTRIBUTES
 from limner.data.garden.captions import Caption
 from limner.data.garden.garden import Garden
-from limner.matching.garden_text import garden_tokenizer
+from limner.data.garden.words import garden_tokenizer
 from limner.text.encoding import encode_all
 from limner.text.saving import load_shipped_encoder
 

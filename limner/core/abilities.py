@@ -1,0 +1,111 @@
+"""What a trained thing can do, each ability a protocol: whoever needs one asks `isinstance(method, Looks)`.
+
+A class has an ability by defining its functions; nothing is registered and nothing raises NotImplementedError.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from limner.core.layout import Layout
+from limner.core.method import Painting
+from limner.core.noise import Noise
+from limner.core.text import TextFeatures
+
+
+@runtime_checkable
+class Paints(Protocol):
+    """Paints what captions say."""
+
+    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> Noise:
+        """Every random input of painting these sample numbers; a function of (seed, stream, number) alone."""
+
+    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
+        """One picture for each row of the text."""
+
+
+@runtime_checkable
+class Looks(Protocol):
+    """Has a network that looks at pictures, whose features tell like from unlike."""
+
+    def look(self, pictures: Tensor) -> Tensor:
+        """Features [B, D] in which its discriminator sees pictures [B, 3, R, R] in [-1, 1]."""
+
+
+@runtime_checkable
+class Describes(Protocol):
+    """Says in words what pictures show."""
+
+    def describe(self, pictures: Tensor) -> list[str]:
+        """Captions of pictures [B, 3, R, R] in [-1, 1]. Raises SettingsError where its settings left out the network that describes."""
+
+
+@runtime_checkable
+class Inverts(Protocol):
+    """Finds the noise that a picture could have been painted from."""
+
+    def invert(self, pictures: Tensor) -> Noise:
+        """The noise of pictures [B, 3, R, R] in [-1, 1]."""
+
+
+@runtime_checkable
+class Edits(Protocol):
+    """Changes a given picture as words say, and leaves the rest of it alone."""
+
+    def edit(self, pictures: Tensor, text: TextFeatures, noise: Noise) -> Painting:
+        """Pictures [B, 3, R, R] in [-1, 1], changed as each row of the text says."""
+
+
+@runtime_checkable
+class LaysOut(Protocol):
+    """Places things before it paints them, so that a person may move them."""
+
+    def layout(self, text: TextFeatures, noise: Noise) -> Layout:
+        """Where things stand, for each row of the text."""
+
+    def paint_layout(self, text: TextFeatures, layout: Layout, noise: Noise) -> Painting:
+        """Paint these things in these places."""
+
+
+@runtime_checkable
+class Completes(Protocol):
+    """Paints the rest of a picture of which a part is given."""
+
+    def complete(self, text: TextFeatures, noise: Noise, pictures: Tensor, keep: Tensor) -> Painting:
+        """keep: [B, 1, R, R] bool, True where pictures [B, 3, R, R] in [-1, 1] stay as they are."""
+
+
+@runtime_checkable
+class TellsStories(Protocol):
+    """Paints several sentences as frames of one story, in which characters stay themselves."""
+
+    frames: int
+    """Frames of a story."""
+
+    def tell(self, text: Sequence[TextFeatures], noise: Noise) -> Painting:
+        """One story for each row: a batch of sentences a frame -> images [B x frames, 3, R, R], the frames of a story one after another."""
+
+
+ABILITIES: dict[str, Any] = {
+    "paints": Paints,
+    "looks": Looks,
+    "describes": Describes,
+    "inverts": Inverts,
+    "edits": Edits,
+    "lays out": LaysOut,
+    "completes": Completes,
+    "tells stories": TellsStories,
+}
+"""Every ability by the word that lists it."""
+
+
+def abilities_of(trained: object) -> list[str]:
+    """The abilities of a trained thing, or of its class, in the order above."""
+    if inspect.isclass(trained):
+        return [word for word, ability in ABILITIES.items() if all(hasattr(trained, name) for name in ability.__protocol_attrs__)]
+    return [word for word, ability in ABILITIES.items() if isinstance(trained, ability)]

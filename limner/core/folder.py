@@ -1,0 +1,207 @@
+"""The one format of everything that is saved to be used or shared: a folder with weights, a description and a card.
+
+A folder holds `model.safetensors`, `config.json` and, where it is given, `README.md` (the card). The description names the `kind` of what
+is inside (a method that paints, a matching model, a text encoder, ...) and holds settings and vocabulary as plain JSON. Tensors are named
+by parts: "method.generator.first.weight", "text.embedding.weight". Nothing in a folder is ever executed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limner.core.errors import CheckpointError, unknown_name
+from limner.core.files import recover, sha256, whole_folder
+from limner.core.folders_0_1 import FORMATS, renewed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from limner.core.trainable import Trainable
+
+FORMAT, VERSION = "limner", 2
+WEIGHTS, DESCRIPTION, CARD = "model.safetensors", "config.json", "README.md"
+
+KINDS = {
+    "method": "a model that paints",
+    "networks": "imported networks without their text encoder",
+    "matching": "a matching model",
+    "text": "a text encoder",
+    "judge": "a judge of garden attributes",
+}
+"""What a folder may hold, and how errors speak of it."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a folder holds. tensors: on the CPU, by full name."""
+
+    folder: Path
+    kind: str
+    config: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The tensors of one part, without the part's name."""
+        return {key.removeprefix(f"{name}."): value for key, value in self.tensors.items() if key.startswith(f"{name}.")}
+
+    @property
+    def content_hash(self) -> str:
+        """Twelve hex digits that change with any weight."""
+        return str(self.config["weights_sha256"])[:12]
+
+    @contextmanager
+    def being_read(self) -> Iterator[None]:
+        """Turn what goes wrong while the description and tensors become networks into a CheckpointError that names the folder."""
+        import msgspec
+
+        try:
+            yield
+        except (RuntimeError, KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
+            reason = f"cannot read {KINDS[self.kind]} from {self.folder} ({_first_line(error)})"
+            raise CheckpointError(f"{reason}: copy the folder again, or use the Limner that wrote it") from error
+
+
+def write(folder: Path, kind: str, config: Mapping[str, Any], parts: Mapping[str, Mapping[str, Tensor]], card: str | None = None) -> None:
+    """Write a folder, whole or not at all; one that exists is replaced once the new one is complete.
+
+    config: plain JSON values. parts: tensors by part and name. Raises CheckpointError where the disk cannot take it.
+    """
+    from safetensors.torch import save_file
+
+    tensors = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
+    description: dict[str, Any] = {"format": FORMAT, "version": VERSION, "kind": kind, **config}
+    try:
+        with whole_folder(folder) as fresh:
+            save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, fresh / WEIGHTS)
+            (fresh / WEIGHTS).chmod(0o644)  # safetensors leaves it to its owner alone, and it is made to be shared
+            description["weights_sha256"] = sha256(fresh / WEIGHTS)
+            (fresh / DESCRIPTION).write_text(json.dumps(description, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            if card is not None:
+                (fresh / CARD).write_text(card, encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or error
+        raise CheckpointError(f"cannot write {KINDS[kind]} to {folder} ({reason}): free some space or choose another folder") from error
+
+
+def read(folder: Path, *kinds: str) -> Saved:
+    """Read a folder that `write` wrote, or one of version 0.1.
+
+    kinds: what it may hold. Raises CheckpointError, in one line, where it holds something else or cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    config = describe(folder, *kinds)
+    weights = folder / str(config.pop("weights_file", WEIGHTS))
+    try:
+        if sha256(weights) != config.get("weights_sha256"):
+            raise CheckpointError(f"{weights} is not the file its config.json speaks of (cut short or changed): copy the folder again")
+        tensors = load_file(weights)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot read {weights} ({_first_line(error)}): copy the folder again") from error
+    prefix = config.pop("prefix", "")  # version 0.1 had kinds with one part, whose tensors bore no part's name
+    return Saved(folder, config["kind"], config, {f"{prefix}{name}": value for name, value in tensors.items()} if prefix else tensors)
+
+
+def describe(folder: Path, *kinds: str) -> dict[str, Any]:
+    """The description of a folder. Raises CheckpointError, in one line, where there is none or it is not of these kinds."""
+    wanted = " or ".join(KINDS[kind] for kind in kinds) if kinds else "what Limner saves"
+    path = folder / DESCRIPTION
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{folder} does not hold {wanted} (it has no {DESCRIPTION}): give a run folder or a saved folder") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot read {path} ({_first_line(error)}): copy the folder again") from error
+    if isinstance(config, dict) and config.get("format") in FORMATS:
+        config = renewed(config, folder)
+    if not isinstance(config, dict) or config.get("format") != FORMAT or config.get("kind") not in KINDS:
+        raise CheckpointError(f"{path} does not describe {wanted}: give a folder that `limner train` or `limner import` wrote")
+    if config.get("version") != VERSION:
+        raise CheckpointError(
+            f"{folder} has version {config.get('version')} of the format, this Limner reads version {VERSION}: use the Limner that wrote it"
+        )
+    if kinds and config["kind"] not in kinds:
+        raise CheckpointError(f"{folder} holds {KINDS[config['kind']]}, not {wanted}: give another folder")
+    return config
+
+
+def kind_of(name_or_path: str | Path) -> str | None:
+    """The kind of what a shipped name, a run folder or a saved folder holds; None where nothing can be read there."""
+    try:
+        with located(name_or_path) as folder:
+            return str(describe(folder)["kind"])
+    except (CheckpointError, OSError):
+        return None
+
+
+@contextmanager
+def located(name_or_path: str | Path, *kinds: str) -> Iterator[Path]:
+    """The saved folder that a name means: a run folder's `model`, the folder itself, or one that ships with Limner.
+
+    kinds: which shipped ones to offer. Raises CheckpointError where there is none, and names the nearest where a name does not exist.
+    """
+    folder = Path(name_or_path)
+    if not folder.exists() and str(name_or_path) in shipped():
+        with resources.as_file(resources.files("limner") / "shipped" / str(name_or_path)) as found:
+            yield found
+    elif (folder / "recipe.yaml").exists():
+        recover(folder / "model")
+        if not (folder / "model").exists():
+            raise CheckpointError(
+                f"the run {folder} has no model yet: it writes one with its first checkpoint; go on with `limner train --resume`"
+            )
+        yield folder / "model"
+    elif folder.exists():
+        yield folder
+    elif len(folder.parts) == 1:
+        raise unknown_name("shipped model or folder", str(name_or_path), shipped(*(kinds or ("method",))))
+    else:
+        names = ", ".join(shipped(*(kinds or ("method",))))
+        raise CheckpointError(f"there is no folder {folder}: give a run folder, a model folder or a shipped name ({names})")
+
+
+def shipped(*kinds: str) -> list[str]:
+    """Names of the folders that come with Limner, of these kinds or of all."""
+    found = []
+    for entry in (resources.files("limner") / "shipped").iterdir():
+        if (entry / DESCRIPTION).is_file():
+            config = json.loads((entry / DESCRIPTION).read_text(encoding="utf-8"))
+            if not kinds or config["kind"] in kinds:
+                found.append(entry.name)
+    return sorted(found)
+
+
+def restored(saved: Saved, part: str) -> Trainable:
+    """The method or other trainable that a folder holds, with the weights in `part`; networks that are not kept in folders are fresh.
+
+    Nothing in the folder is executed: a method from outside must have been given or installed. Raises CheckpointError where it is not
+    there or the weights do not fit.
+    """
+    import msgspec
+
+    from limner.core import registry
+    from limner.core.trainable import Conditions
+    from limner.core.weights import weights_loaded_next
+
+    name, source = saved.config["name"], saved.config.get("source")
+    if isinstance(source, str) and name not in registry.names():
+        raise CheckpointError(f"{saved.folder} needs the method '{name}', which is not part of Limner: {registry.how_to_give(source)}")
+    made = registry.get(name)
+    settings: Any = msgspec.convert(saved.config["settings"], made.Settings)
+    with weights_loaded_next():
+        trained = made(settings, msgspec.convert(saved.config["conditions"], Conditions))
+    missing, unexpected = trained.load_state_dict(saved.part(part), strict=False)
+    if unexpected or set(missing) & trained.kept().keys():
+        raise CheckpointError(f"the weights in {saved.folder} do not fit {name}: use the Limner that wrote them")
+    return trained
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,37 @@
+"""Reads the folders that Limner 0.1 wrote, whose four formats became one in version 2. It can go when nobody has such folders any more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from limner.core.errors import CheckpointError
+
+FORMATS: dict[Any, str] = {
+    "limner-model": "method",
+    "limner-matching": "matching",
+    "limner-text-encoder": "text",
+    "limner-networks": "networks",
+    1: "judge",
+}
+"""The formats of version 0.1, and what they held."""
+
+
+def renewed(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The description of such a folder as today's version has it. Raises CheckpointError for a version of theirs that never was."""
+    kind = FORMATS[config["format"]]
+    if config.get("version", 1) != 1:
+        raise CheckpointError(f"{folder} has version {config['version']} of {config['format']}: use the Limner that wrote it")
+    kept = {name: value for name, value in config.items() if name not in ("format", "version", "method", "method_source", "model", "kind")}
+    named = {"name": config.get("method", config.get("model", {"judge": "garden-judge"}.get(kind, kind)))}
+    if "method_source" in config:
+        named["source"] = config["method_source"]
+    if kind == "text":
+        kept["text"] = kept.pop("encoder")
+        kept["prefix"] = "text."
+    if kind == "judge":
+        kept["prefix"] = "judge."
+    if kind == "networks":
+        kept["weights_file"] = "networks.safetensors"
+        kept["by_player"] = True
+    return {"format": "limner", "version": 2, "kind": kind, **named, **kept}

@@ -1,0 +1,89 @@
+"""Settings of a player's optimiser. All of them can leave out a step whose loss or gradient is not finite, without asking the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """What every optimiser has."""
+
+    learning_rate: float
+    """Step size, before a player's schedule."""
+    weight_decay: float = 0.0
+    """Weight of the L2 term, or of the decoupled decay where an optimiser says so."""
+
+    def build(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
+        """PyTorch's optimiser for these parameters."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam(Optimizer):
+    """Adam (Kingma and Ba, ICLR 2015)."""
+
+    learning_rate: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    epsilon: float = 1e-8
+    decoupled: bool = False
+    """Whether weights decay apart from the gradient (AdamW: Loshchilov and Hutter, ICLR 2019); vectors and scalars, which are gains and
+    biases, then have no decay."""
+
+    def build(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
+        common: dict[str, Any] = {"lr": self.learning_rate, "betas": self.betas, "eps": self.epsilon, "fused": True}
+        if not self.decoupled:
+            return torch.optim.Adam(parameters, weight_decay=self.weight_decay, **common)
+        groups = [
+            {"params": [value for value in parameters if (value.ndim > 1) == decays], "weight_decay": self.weight_decay * decays}
+            for decays in (True, False)
+        ]
+        return torch.optim.AdamW([group for group in groups if group["params"]], **common)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum, by Nesterov's rule where asked for (Sutskever et al., ICML 2013)."""
+
+    learning_rate: float = 1e-2
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def build(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
+        return torch.optim.SGD(
+            parameters,
+            lr=self.learning_rate,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+            fused=True,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RMSprop(Optimizer):
+    """RMSprop (Hinton, Coursera lecture 6, 2012), as PyTorch has it: the root is taken before `epsilon` is added."""
+
+    learning_rate: float = 1e-2
+    decay: float = 0.99
+    """Decay of the mean of squared gradients."""
+    epsilon: float = 1e-8
+    momentum: float = 0.0
+    centered: bool = False
+
+    def build(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
+        return torch.optim.RMSprop(
+            parameters,
+            lr=self.learning_rate,
+            alpha=self.decay,
+            eps=self.epsilon,
+            momentum=self.momentum,
+            centered=self.centered,
+            weight_decay=self.weight_decay,
+            foreach=True,
+        )

@@ -1,0 +1,244 @@
+"""The contract between whatever is trained and the training loop.
+
+A `Trainable` says who plays (`players`), in which phases (`phases`) and how one batch trains them (`training_step`). The step *yields*
+updates; between two yields the trainer takes that player's gradient, averages it across processes, and steps its optimiser and its
+running average. Methods, matching models, text encoders, style encoders and judges are all trained this way, by one loop.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from torch import Tensor, nn
+
+from limner.core.batch import Batch
+from limner.core.errors import CheckpointError
+from limner.core.optimizers import Adam, Optimizer
+from limner.core.settings import Preset
+from limner.core.state import Stateful
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from limner.core.method import Painting
+    from limner.core.pictures import CaptionedPictures
+
+NetworkType = TypeVar("NetworkType", bound=nn.Module)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What networks are built for: the text they will read and the pictures they will make or see."""
+
+    resolution: int
+    """Side of the final pictures in pixels."""
+    sentence_width: int
+    """Width D of the sentence embedding."""
+    word_width: int | None = None
+    """Width of the word embeddings, or None where the encoder gives none."""
+    class_count: int = 0
+    """Number of classes of the training pictures, 0 where they have none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a phase stands when a step begins."""
+
+    phase: str
+    step: int
+    """Steps done in this phase."""
+    steps: int
+    """Steps this phase will take."""
+    images: int
+    """Pictures seen in this phase, over all processes."""
+    epoch: float
+    """Passes over the training pictures done in this phase."""
+
+    @property
+    def fraction(self) -> float:
+        """How much of the phase is done, 0 to 1."""
+        return self.step / max(self.steps, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Player:
+    """Networks that one optimiser steps."""
+
+    module: nn.Module
+    optimizer: Optimizer = Adam()
+    averaged: bool = False
+    """Keep a running average of its weights, which then does the painting."""
+    learning_rate_factor: Callable[[Progress], float] | None = None
+    """Multiplies the learning rate, as published schedules ask."""
+    gradient_clip: float | None = None
+    """Largest norm of the whole gradient."""
+    kept: bool = False
+    """Save it in model folders, next to what paints; for what a trained model is used for otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A stretch of training with one budget, resolution and batch size."""
+
+    name: str
+    """Unique among the phases of one Trainable."""
+    resolution: int
+    batch_size: int
+    epochs: float | None = None
+    """Budget in passes over the training pictures; `steps` wins where both are given."""
+    steps: int | None = None
+    players: tuple[str, ...] | None = None
+    """Who is trained in this phase; None for all. Players of two phases in a row go on unchanged; a painter whose last phase is over keeps
+    the running average of its weights."""
+    share: float = 1.0
+    """Its part of a budget in minutes, relative to the other phases' parts."""
+    paints: bool = True
+    """Whether pictures can be painted while it runs: sample grids are drawn, scores taken and models saved. A phase that trains a part
+    which does not paint yet says False; it may show something by `preview`."""
+    evaluations: int = 0
+    """How often `validate` is asked over the phase, unless the recipe says otherwise."""
+    captions: int = 1
+    """How many captions are drawn for each picture: `Batch.texts`. With 0, pictures without captions are trained on too."""
+    counterfactual: bool = False
+    """Whether batches carry counterfactual captions."""
+    encoded: bool = True
+    """Whether batches carry text features; False where the phase trains the text encoder itself."""
+    words: bool = False
+    """Whether text features hold an embedding for each word, where the encoder gives them; they are encoded batch by batch."""
+    distinct_classes: bool = False
+    """Whether a batch holds one picture of each of `batch_size` different classes, drawn anew for each step, where classes are known."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """One player's turn: the trainer minimises `loss` over that player's parameters."""
+
+    player: str
+    loss: Tensor
+    """Scalar, on the training device."""
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)
+    """Detached scalars worth a line in the log; read only when a line is written."""
+
+
+class Trainable(Stateful, ABC):
+    """What the loop trains: settings, networks, players, phases and step. It need not know anything of painting.
+
+    Subclasses set `Settings` (a frozen keyword-only dataclass whose defaults are the published values), `title`, `paper` and `presets`
+    (at least "as-published" and "cpu"), and are built as `Subclass(settings, conditions)`, or as `Subclass(settings, conditions, encoder)`
+    where `own_encoder` gives one.
+    """
+
+    kind: ClassVar[str]
+    """What its saved folder holds: a key of `limner.core.folder.KINDS`."""
+    Settings: ClassVar[type]
+    title: ClassVar[str]
+    paper: ClassVar[str]
+    presets: ClassVar[Mapping[str, Preset]]
+
+    def __init__(self, settings: Any, conditions: Conditions) -> None:
+        super().__init__()
+        self.settings = settings
+        self.conditions = conditions
+        self.guides: dict[str, nn.Module] = {}
+        """Frozen networks of others that losses look through, by name: they move with this module, and are neither trained nor saved."""
+
+    def guide(self, name: str, network: NetworkType) -> NetworkType:
+        """Keep a frozen network under a name in `guides`; returns it. Best called by `begin`: painting needs no guide."""
+        device = next((value.device for value in self.parameters()), None)
+        self.guides[name] = network.eval().requires_grad_(False).to(device)
+        return network
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        for network in self.guides.values():
+            network._apply(fn, recurse)
+        return self
+
+    @property
+    def resolution(self) -> int:
+        """Side in pixels of the pictures that it paints or sees now; what grows begins smaller than `conditions.resolution`."""
+        return self.conditions.resolution
+
+    @classmethod
+    def reads_text(cls, settings: Any) -> bool:
+        """Whether captions matter under these settings; else it is trained without a text encoder, on pictures with captions or not."""
+        return True
+
+    @classmethod
+    def own_encoder(cls, settings: Any, captions: Iterable[str]) -> Any:
+        """A `TextEncoder` of its own, with fresh weights and a vocabulary from the training captions; None where it takes the run's."""
+        return None
+
+    @abstractmethod
+    def players(self) -> dict[str, Player]:
+        """Who is trained, by name, over all phases."""
+
+    @abstractmethod
+    def phases(self) -> list[Phase]:
+        """The published course of training, in order."""
+
+    def prepare(self, phase: Phase, pictures: CaptionedPictures) -> None:  # noqa: B027  # most have nothing to read beforehand
+        """Read the training pictures once before a phase: a vocabulary, a table of features, a bank of codes.
+
+        For the first phase it is called when the run is planned, with fresh weights, and for a later one when that begins, with the weights
+        of the phase before; the networks are on their device. What it draws depends on the seed alone. After it, `players` is complete.
+        """
+
+    def begin(self, phase: Phase) -> None:  # noqa: B027  # most have one phase and nothing to change
+        """Called before a phase's first step and wherever a run goes on in it: freeze what stands still, note what paints from now on.
+
+        The first phase's is called before anything is written, too: networks that losses look through are loaded here (see `guide`).
+
+        What painting must know later, in another process, belongs into `register_state`. Calling it again must change nothing.
+        """
+
+    @abstractmethod
+    def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
+        """Train on one batch: yield an `Update` for each player whose turn it is. The step goes on after the optimiser has stepped."""
+
+    def preview(self, batch: Batch) -> Painting | None:
+        """What a phase that does not paint can show of a batch: reconstructions, boxes, attention. None where there is nothing to see."""
+        return None
+
+    def validate(self, pictures: CaptionedPictures) -> dict[str, float] | None:
+        """Figures on pictures that it is not trained on; the state with the highest "score" is kept. None: the newest state is kept."""
+        return None
+
+    def kept(self) -> dict[str, Tensor]:
+        """The tensors that its saved folder holds, a text encoder of its own aside: those of players that are averaged or `kept`, and
+        its own, under their names in this module."""
+        kept = [player.module for player in self.players().values() if player.averaged or player.kept]
+        chosen = {id(module) for part in kept for module in part.modules()}
+        names = [name for name, module in self.named_modules() if id(module) in chosen]
+        state = self.state_dict().items()
+        return {key: value for key, value in state if "." not in key or any(key.startswith(f"{name}.") for name in names)}
+
+    def description(self) -> dict[str, Any]:
+        """What its saved folder says of it next to settings and conditions, as plain JSON values."""
+        return {}
+
+    def adopt(self, phase: Phase, state: Mapping[str, Tensor]) -> None:
+        """Take over a phase's players from another run or an import, in place of training them.
+
+        state: tensors by their names in this module; more than are needed may be there. Raises CheckpointError, with the players' names,
+        where some are missing or of another shape.
+        """
+        for player in self.phase_players(phase):
+            module = self.players()[player].module
+            name = next(name for name, candidate in self.named_modules() if candidate is module)
+            part = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+            if not part:
+                raise CheckpointError(f"it holds no weights of the {player}, which phase '{phase.name}' trains")
+            try:
+                module.load_state_dict(part)
+            except RuntimeError as error:
+                reason = str(error).strip().splitlines()[-1].strip()
+                fix = "give the settings that it was trained with"
+                raise CheckpointError(f"its {player} does not fit this recipe's ({reason}): {fix}") from error
+
+    def phase_players(self, phase: Phase) -> tuple[str, ...]:
+        """The names of the players that a phase trains."""
+        return tuple(self.players()) if phase.players is None else phase.players
