@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from limner.core.layout import Layout
 from limner.core.text import TextFeatures
 
 
@@ -26,6 +26,10 @@ class Batch:
     classes: [B] int64 class ids, or None.
     counterfactual: features of captions that differ from `texts[0]` in one attribute or word, where the phase asks for them.
     counterfactual_captions: B lists of K, each caption with one attribute or word changed, where the phase asks for them.
+    layout: what stands where in the pictures, cropped and mirrored as they are, where the data set knows it.
+    frames: pictures of one story; rows come story by story, the frames of each in order, and no story is cut.
+    draw_batch: makes another batch of a kind for the same rows, when a step asks for it (see `draw`).
+    first, whole: which rows of the step's whole batch these are, where a step trains on a part at a time; None where this is all.
     """
 
     pictures: Tensor
@@ -37,8 +41,12 @@ class Batch:
     classes: Tensor | None = None
     counterfactual: TextFeatures | None = None
     counterfactual_captions: list[list[str]] | None = None
-    make_mismatched: Callable[[], Batch] | None = field(default=None, repr=False)
-    make_unpaired: Callable[[], Batch] | None = field(default=None, repr=False)
+    layout: Layout | None = None
+    frames: int = 1
+    draw_batch: Callable[[str], Batch] | None = field(default=None, repr=False)
+    first: int = 0
+    whole: int | None = None
+    _drawn: dict[str, Batch] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return self.pictures.shape[0]
@@ -48,19 +56,56 @@ class Batch:
         """Features of the first caption drawn for each picture."""
         return self.texts[0]
 
-    @cached_property
-    def mismatched(self) -> Batch:
-        """Another batch: for each row another picture, of another class where classes are known, with its own captions."""
-        if self.make_mismatched is None:
-            raise RuntimeError("this batch was made without a source of mismatched pictures")
-        return self.make_mismatched()
+    def draw(self, kind: str) -> Batch:
+        """Another batch of as many rows, made when it is first asked for.
 
-    @cached_property
+        "mismatched": for each row another picture, of another class where classes are known, with its own captions; "unpaired": pictures
+        of the whole split, with captions or not, without their captions; "pictures": captioned pictures one by one, whatever story they
+        belong to.
+        """
+        if self.draw_batch is None:
+            raise RuntimeError(f"this batch was made without a source of further pictures, and cannot draw '{kind}' ones")
+        if kind not in self._drawn:
+            self._drawn[kind] = self.draw_batch(kind)
+        return self._drawn[kind]
+
+    @property
+    def mismatched(self) -> Batch:
+        """`draw("mismatched")`."""
+        return self.draw("mismatched")
+
+    @property
     def unpaired(self) -> Batch:
-        """Another batch: pictures drawn from the whole split, with captions or not, without their captions."""
-        if self.make_unpaired is None:
-            raise RuntimeError("this batch was made without a source of unpaired pictures")
-        return self.make_unpaired()
+        """`draw("unpaired")`."""
+        return self.draw("unpaired")
+
+    def rows_of(self, share: float) -> int:
+        """How many of these rows are among the first `share` (0 to 1) of the step's whole batch; they come first here, too."""
+        whole = len(self) if self.whole is None else self.whole
+        return min(max(round(share * whole) - self.first, 0), len(self))
+
+    def part(self, rows: slice) -> Batch:
+        """Some of the rows as a batch by itself, which knows its place in the whole; what it draws are the same rows' other pictures."""
+
+        def drawn(kind: str) -> Batch:
+            return self.draw(kind).part(rows)
+
+        return replace(
+            self,
+            pictures=self.pictures[rows],
+            captions=self.captions[rows],
+            texts=tuple(text[rows] for text in self.texts),
+            indices=self.indices[rows],
+            samples=self.samples[rows],
+            classes=None if self.classes is None else self.classes[rows],
+            counterfactual=None if self.counterfactual is None else self.counterfactual[rows],
+            counterfactual_captions=None if self.counterfactual_captions is None else self.counterfactual_captions[rows],
+            layout=None if self.layout is None else self.layout[rows],
+            draw_batch=drawn,
+            first=self.first + rows.start,
+            whole=len(self) if self.whole is None else self.whole,
+            _drawn={},
+        )
 
     def image(self, resolution: int) -> Tensor:
         """The pictures at a lower resolution, made on the device: [B, 3, resolution, resolution]."""

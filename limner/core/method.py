@@ -41,7 +41,7 @@ class Method(Trainable):
 
     @abstractmethod
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> Noise:
-        """Every random input of painting these sample numbers; a function of (seed, stream, number) alone."""
+        """Every random input of painting these sample numbers, on the default device; a function of (seed, stream, number) alone."""
 
     @abstractmethod
     def paint(self, text: TextFeatures, noise: Noise) -> Painting:
@@ -49,4 +49,6 @@ class Method(Trainable):
 
     def noise(self, batch: Batch, stream: str) -> Any:
         """Fresh noise for each row of a training batch, on its device."""
-        return self.draw_noise(batch.seed, np.asarray(batch.samples), stream).to(batch.pictures.device)
+        device = batch.pictures.device
+        with device:
+            return self.draw_noise(batch.seed, np.asarray(batch.samples), stream).to(device)

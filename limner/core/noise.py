@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -15,6 +15,14 @@ from torch import Tensor
 from limner.core import random
 
 NoiseType = TypeVar("NoiseType", bound="Noise")
+
+FEW = 1 << 14
+"""Numbers up to which NumPy draws them faster on a CPU."""
+
+
+def lerp(start: Tensor, end: Tensor, fraction: float) -> Tensor:
+    """Straight from one to the other, as uniform noise wants it: any shapes that are alike."""
+    return start.lerp(end, fraction)
 
 
 @dataclass(frozen=True)
@@ -32,9 +40,11 @@ class Noise:
         return type(self)(**{name: value[rows] for name, value in self._tensors().items()})
 
     def between(self: NoiseType, other: NoiseType, fraction: float) -> NoiseType:
-        """The noise at `fraction` (0..1) of the way to `other` along the great circle, where Gaussian noise keeps its length."""
+        """The noise at `fraction` (0..1) of the way to `other`, each field walked in its own way: along the great circle (`slerp`) unless
+        the field names another function as `field(metadata={"between": lerp})`."""
         mine, theirs = self._tensors(), other._tensors()
-        return type(self)(**{name: slerp(mine[name], theirs[name], fraction) for name in mine})
+        ways = {item.name: item.metadata.get("between", slerp) for item in dataclasses.fields(self)}
+        return type(self)(**{name: ways[name](mine[name], theirs[name], fraction) for name in mine})
 
     def _tensors(self) -> dict[str, Tensor]:
         return {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
@@ -48,6 +58,13 @@ class VectorNoise(Noise):
 
 
 @dataclass(frozen=True)
+class UniformNoise(Noise):
+    """z: [B, Z], uniform numbers, which are walked straight."""
+
+    z: Tensor = field(metadata={"between": lerp})
+
+
+@dataclass(frozen=True)
 class ConditionedNoise(Noise):
     """z: [B, Z]. epsilon: [B, C], which of the conditions that fit a caption is painted (conditioning augmentation)."""
 
@@ -56,8 +73,52 @@ class ConditionedNoise(Noise):
 
 
 def gaussian(shape: tuple[int, ...], seed: int, samples: ArrayLike, stream: str) -> Tensor:
-    """Standard normal noise [B, *shape] that depends on (seed, stream, sample number) alone."""
-    return torch.from_numpy(random.normal(shape, seed, stream, np.asarray(samples)))
+    """Standard normal noise [B, *shape] that depends on (seed, stream, sample number) alone: `random.normal`, made on the default device.
+
+    Within `with torch.device("cuda"):` it is made there, without passing through the CPU. All devices agree to float32 rounding.
+    """
+    count = math.prod(shape)
+    if count * np.size(samples) <= FEW and torch.empty(0).device.type == "cpu":
+        return torch.from_numpy(random.normal(shape, seed, stream, np.atleast_1d(samples)))
+    rows = _hashed(seed, stream, samples)
+    radius = torch.log1p(-_uniform(rows, 0, count)).mul_(-2.0).sqrt_()
+    values = radius.mul_(_uniform(rows, 1, count).mul_(2.0 * math.pi).cos_())
+    return values.float().view(-1, *shape)
+
+
+def uniform(shape: tuple[int, ...], seed: int, samples: ArrayLike, stream: str) -> Tensor:
+    """Noise [B, *shape] in float64, uniform in [0, 1), made as `gaussian` is."""
+    return _uniform(_hashed(seed, stream, samples), 0, math.prod(shape)).view(-1, *shape)
+
+
+def _hashed(seed: int, stream: str, samples: ArrayLike) -> Tensor:
+    """[B, 1] int64 on the default device, with the bits of `random.hash64`."""
+    found = np.atleast_1d(random.hash64(seed, stream, np.asarray(samples)))
+    return torch.from_numpy(found.view(np.int64)).to(torch.empty(0).device, non_blocking=True)[:, None]
+
+
+def _uniform(rows: Tensor, stream: int, count: int) -> Tensor:
+    """`random.uniform_of`: [B, 1] -> [B, count] float64. int64 holds the bits of unsigned numbers: products are the same modulo 2^64."""
+    counters = torch.arange(count, dtype=torch.int64).mul_(2).add_(stream + 1)
+    value = rows + counters.mul_(_signed(0x9E3779B97F4A7C15))
+    value = (value ^ _shifted(value, 30)).mul_(_signed(0xBF58476D1CE4E5B9))
+    value = (value ^ _shifted(value, 27)).mul_(_signed(0x94D049BB133111EB))
+    return _shifted(value ^ _shifted(value, 31), 11).double().mul_(2.0**-53)
+
+
+def _shifted(value: Tensor, bits: int) -> Tensor:
+    """Shifted right as unsigned numbers are."""
+    return (value >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _signed(bits: int) -> int:
+    return bits - (1 << 64) if bits >= 1 << 63 else bits
+
+
+def switched(start: Tensor, end: Tensor, fraction: float) -> Tensor:
+    """Number by number from one to the other, the first ones first, as independent draws want it: [B, L] and [B, L] -> [B, L]."""
+    places = torch.arange(start.shape[1], device=start.device)
+    return torch.where(places < round(fraction * start.shape[1]), end, start)
 
 
 def slerp(start: Tensor, end: Tensor, fraction: float) -> Tensor:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from limner.core.layout import Layout
+
 
 class CaptionedPictures(ABC):
     """One split of a set of captioned pictures, at rest: uint8 pictures that random access reads, and their words.
@@ -16,6 +18,8 @@ class CaptionedPictures(ABC):
     stored_resolution: side S of the stored pictures, at least `resolution`; what is beyond it is the margin that random crops use.
     class_ids: [N] int64, or None where there are no classes; class_count: number of classes in the whole set (all splits).
     may_flip: whether mirroring leaves the captions true; mirrorable: [N] bool where it does so for some pictures only, else None.
+    stories: [S, F] int64, the places of each story's F pictures in this split, in order; None where there are no stories.
+    label_names: names of the things that layouts place, in the order of their labels; empty without layouts.
     fingerprint: a short string that changes with any picture or caption: part of every score's protocol.
     """
 
@@ -27,6 +31,8 @@ class CaptionedPictures(ABC):
     class_count: int
     may_flip: bool
     mirrorable: NDArray[np.bool_] | None = None
+    stories: NDArray[np.int64] | None = None
+    label_names: tuple[str, ...] = ()
     fingerprint: str
 
     @abstractmethod
@@ -48,6 +54,10 @@ class CaptionedPictures(ABC):
     @abstractmethod
     def key(self, index: int) -> str:
         """The picture's name in its source."""
+
+    def layouts(self, indices: NDArray[np.int64]) -> Layout | None:
+        """What stands where in the stored pictures, margins included; None where the set does not know."""
+        return None
 
     @abstractmethod
     def counterfactual(self, index: int, caption: int, draw: int) -> str:

@@ -108,6 +108,8 @@ class Phase:
     """Whether batches carry text features; False where the phase trains the text encoder itself."""
     words: bool = False
     """Whether text features hold an embedding for each word, where the encoder gives them; they are encoded batch by batch."""
+    frames: int = 1
+    """Pictures of one story: with more than one, batches hold whole stories, frames in order, and `batch_size` is a multiple of it."""
     distinct_classes: bool = False
     """Whether a batch holds one picture of each of `batch_size` different classes, drawn anew for each step, where classes are known."""
 

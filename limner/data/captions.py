@@ -21,7 +21,7 @@ from limner.text.registry import encoder_config
 TABLE_BYTES = 1 << 30
 """All sentence embeddings of a split are kept where they fit in this much memory; else, and for words, captions are encoded anew."""
 
-DEAR_SECONDS = 20.0
+SLOW_SECONDS = 20.0
 """Sentences whose encoding takes longer are kept in the user's cache, for the next run that reads the same captions."""
 
 
@@ -95,6 +95,6 @@ def kept_sentences(encoder: TextEncoder, captions: list[str]) -> Tensor:
             pass  # damaged: encoded again below
     start = time.monotonic()
     sentences = encode_all(encoder, captions, sentence_only=True).sentence
-    if time.monotonic() - start > DEAR_SECONDS:
+    if time.monotonic() - start > SLOW_SECONDS:
         keep_array(place, sentences.numpy())
     return sentences

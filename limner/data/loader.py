@@ -6,6 +6,8 @@ run, or one spread over several processes, sees the same batches.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from torch import Tensor
 from limner.core import random
 from limner.core.batch import Batch
 from limner.core.errors import DataError
+from limner.core.layout import Layout
 from limner.core.pictures import CaptionedPictures
 from limner.core.trainable import Phase
 from limner.data.captions import CaptionFeatures
@@ -48,6 +51,8 @@ class Loader:
         self.pool = np.flatnonzero(pictures.caption_counts > 0) if phase.captions else np.arange(len(pictures))
         if not len(self.pool):
             raise DataError(f"the {pictures.split} split of '{pictures.name}' holds no picture with a caption")
+        if phase.frames > 1:
+            self._check_stories(processes)
         self._orders: dict[str, tuple[int, NDArray[np.int64]]] = {}
         self._classes_of_pool = self._grouped() if phase.distinct_classes and pictures.class_ids is not None else None
 
@@ -59,19 +64,44 @@ class Loader:
     def batch(self, step: int) -> Batch:
         """This process's part of the batch of a step, counted from 0."""
         samples = (np.arange(self.phase.batch_size, dtype=np.int64) + step * self.phase.batch_size)[self.own]
-        if self._classes_of_pool is None:
+        if self.phase.frames > 1:
+            indices, epochs = self._stories(samples)
+        elif self._classes_of_pool is None:
             indices, epochs = self._in_passes(samples, self.pool, "order")
         else:
             epochs, indices = np.full_like(samples, step), self._one_of_each(self._classes_of_pool, step, samples)
         batch = self._assemble(indices, epochs, samples, "matched")
-        batch.make_mismatched = lambda: self._assemble(self._others(indices, epochs), epochs, samples, "mismatched")
-        batch.make_unpaired = lambda: self._unpaired(samples)
+        batch.frames = self.phase.frames
+        batch.draw_batch = lambda kind: self._further(kind, indices, epochs, samples)
         return batch
 
-    def _unpaired(self, samples: NDArray[np.int64]) -> Batch:
-        """Pictures of the whole split, in an order of their own."""
-        indices, epochs = self._in_passes(samples, np.arange(len(self.pictures)), "unpaired")
-        return self._assemble(indices, epochs, samples, "unpaired")
+    def _further(self, kind: str, indices: NDArray[np.int64], epochs: NDArray[np.int64], samples: NDArray[np.int64]) -> Batch:
+        """Another batch for the rows of one; see `Batch.draw`."""
+        if kind == "mismatched":
+            return self._assemble(self._others(indices, epochs), epochs, samples, kind)
+        if kind in ("unpaired", "pictures"):
+            pool = self.pool if kind == "pictures" else np.arange(len(self.pictures))
+            return self._assemble(*self._in_passes(samples, pool, kind), samples, kind)
+        raise ValueError(f"a batch can draw 'mismatched', 'unpaired' or 'pictures', not '{kind}'")
+
+    def _check_stories(self, processes: int) -> None:
+        frames, stories, phase = self.phase.frames, self.pictures.stories, self.phase
+        if stories is None or not len(stories):
+            raise DataError(f"the {self.pictures.split} split of '{self.pictures.name}' holds no stories: give data with stories")
+        if stories.shape[1] != frames:
+            raise DataError(f"the stories of '{self.pictures.name}' have {stories.shape[1]} pictures, and {frames} are wanted")
+        if phase.batch_size % (frames * processes):
+            raise DataError(
+                f"a batch of {phase.batch_size} pictures does not hold whole stories of {frames} in each of {processes} processes: "
+                f"choose a multiple of {frames * processes}"
+            )
+
+    def _stories(self, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The pictures of these sample numbers, story by story, and their passes: [B] and [B]."""
+        frames, stories = self.phase.frames, self.pictures.stories
+        assert stories is not None
+        chosen, epochs = self._in_passes(samples[::frames] // frames, np.arange(len(stories)), "stories")
+        return stories[chosen].ravel(), epochs.repeat(frames)
 
     def _grouped(self) -> list[NDArray[np.int64]]:
         """The captioned pictures of each class. Raises DataError where a batch wants more classes than there are."""
@@ -123,17 +153,22 @@ class Loader:
         captions = [
             [every[number] for number in row] for every, row in zip(map(self.pictures.captions, indices.tolist()), numbers, strict=True)
         ]
+        views = self._views(indices, epochs)
+        layout = self.pictures.layouts(indices)
         batch = Batch(
-            pictures=self._prepare(self.pictures.read(indices), indices, epochs),
+            pictures=to_network(views.of_pictures(self.pictures.read(indices)), self.phase.resolution, self.device),
             captions=captions,
             texts=(),
             indices=indices,
             samples=samples,
             seed=self.seed,
             classes=self._classes(indices),
+            layout=None if layout is None else views.of_layout(layout).to(self.device),
         )
         if self.features is not None:
-            batch.texts = tuple(self.features.of(indices, numbers[:, k]) for k in range(drawn))
+            batch.texts = tuple(
+                self.features.of(indices, numbers[:, k]).with_captions([own[k] for own in captions]) for k in range(drawn)
+            )
         if self.phase.counterfactual and role == "matched":
             self._add_counterfactuals(batch, indices, numbers, epochs)
         return batch
@@ -159,21 +194,52 @@ class Loader:
     def _classes(self, indices: NDArray[np.int64]) -> Tensor | None:
         return None if self.pictures.class_ids is None else torch.from_numpy(self.pictures.class_ids[indices]).to(self.device)
 
-    def _prepare(self, pictures: NDArray[np.uint8], indices: NDArray[np.int64], epochs: NDArray[np.int64]) -> Tensor:
-        """Crop and mirror: [B, S, S, 3] uint8 -> [B, 3, R, R] float in [-1, 1] on the device."""
-        side, margin = self.pictures.resolution, self.pictures.stored_resolution - self.pictures.resolution
-        if margin:
-            tops = random.integers(margin + 1, self.seed, "top", epochs, indices)
-            lefts = random.integers(margin + 1, self.seed, "left", epochs, indices)
-            pictures = np.stack(
-                [picture[top : top + side, left : left + side] for picture, top, left in zip(pictures, tops, lefts, strict=True)]
-            )
+    def _views(self, indices: NDArray[np.int64], epochs: NDArray[np.int64]) -> Views:
+        """How each picture is cropped and mirrored: a function of (seed, epoch, index). The frames of a story are seen alike."""
+        frames, stored = self.phase.frames, self.pictures.stored_resolution
+        margin = stored - self.pictures.resolution
+        seen = indices if frames == 1 or len(indices) % frames else indices[::frames].repeat(frames)
+        zeros = np.zeros(len(indices), dtype=np.int64)
+        tops = random.integers(margin + 1, self.seed, "top", epochs, seen) if margin else zeros
+        lefts = random.integers(margin + 1, self.seed, "left", epochs, seen) if margin else zeros
+        mirrored = zeros.astype(bool)
         if self.flip:
-            mirrored = random.uniform(self.seed, "flip", epochs, indices) < 0.5
+            mirrored = random.uniform(self.seed, "flip", epochs, seen) < 0.5
             if self.pictures.mirrorable is not None:
-                mirrored &= self.pictures.mirrorable[indices]
-            pictures = np.where(mirrored[:, None, None, None], pictures[:, :, ::-1], pictures)
-        return to_network(pictures, self.phase.resolution, self.device)
+                mirrored &= self.pictures.mirrorable[indices] if seen is indices else _all_of(self.pictures.mirrorable[indices], frames)
+        return Views(stored, self.pictures.resolution, tops, lefts, mirrored)
+
+
+@dataclass(frozen=True)
+class Views:
+    """Which square of each stored picture is seen, and whether it is mirrored.
+
+    stored, side: sides in pixels of the stored pictures and of the squares; tops, lefts: [B] int64; mirrored: [B] bool.
+    """
+
+    stored: int
+    side: int
+    tops: NDArray[np.int64]
+    lefts: NDArray[np.int64]
+    mirrored: NDArray[np.bool_]
+
+    def of_pictures(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """[B, S, S, 3] -> [B, R, R, 3]."""
+        side = self.side
+        if side < self.stored:
+            places = zip(pictures, self.tops, self.lefts, strict=True)
+            pictures = np.stack([picture[top : top + side, left : left + side] for picture, top, left in places])
+        return np.where(self.mirrored[:, None, None, None], pictures[:, :, ::-1], pictures) if self.mirrored.any() else pictures
+
+    def of_layout(self, layout: Layout) -> Layout:
+        """The layout of the stored pictures, as it stands in the views."""
+        lefts, tops = (torch.from_numpy(places / self.stored).float() for places in (self.lefts, self.tops))
+        return layout.viewed(lefts, tops, self.side / self.stored, torch.from_numpy(self.mirrored))
+
+
+def _all_of(values: NDArray[np.bool_], frames: int) -> NDArray[np.bool_]:
+    """For each frame, whether a value holds for all frames of its story."""
+    return values.reshape(-1, frames).all(1).repeat(frames)
 
 
 def to_network(pictures: NDArray[np.uint8], resolution: int, device: torch.device | str) -> Tensor:

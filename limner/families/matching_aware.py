@@ -61,7 +61,7 @@ def mismatched_pairs(
     if mismatch == "picture":
         features = look(mismatched_pictures(batch, batch.pictures.shape[-1], counterfactual))
     if mismatch == "neighbour":
-        count = round(counterfactual * len(batch))
+        count = batch.rows_of(counterfactual)
         features = torch.cat([features[:count], features.roll(-1, 0)[count:]])
     return features, mismatched_sentences(batch, condition, mismatch, counterfactual)
 
@@ -69,7 +69,7 @@ def mismatched_pairs(
 def mismatched_sentences(batch: Batch, condition: Tensor, mismatch: Mismatch, counterfactual: float) -> Tensor:
     """The sentences of mismatched pairs: [B, D]; see `mismatched_logits`."""
     wrong = mean_sentence(batch.mismatched) if mismatch == "caption" else condition
-    count = round(counterfactual * len(batch))
+    count = batch.rows_of(counterfactual)
     if not count:
         return wrong
     assert batch.counterfactual is not None
@@ -78,7 +78,7 @@ def mismatched_sentences(batch: Batch, condition: Tensor, mismatch: Mismatch, co
 
 def mismatched_pictures(batch: Batch, resolution: int, counterfactual: float) -> Tensor:
     """The pictures of mismatched pairs where the picture is exchanged, those with counterfactual sentences being kept: [B, 3, R, R]."""
-    count = round(counterfactual * len(batch))
+    count = batch.rows_of(counterfactual)
     others = batch.mismatched.image(resolution)
     return torch.cat([batch.image(resolution)[:count], others[count:]]) if count else others
 

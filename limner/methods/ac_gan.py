@@ -212,7 +212,7 @@ class ACGAN(AdversarialMethod):
         """Logits of the classes [B, K], or of captions [B, B + 1], among which a picture must be named; and the right ones [B]."""
         if self.settings.auxiliary == "class":
             return verdict.classes, classes_of(batch)
-        count = round(self.settings.counterfactual * len(batch))
+        count = batch.rows_of(self.settings.counterfactual)
         changed = batch.counterfactual.sentence[:count] if count and batch.counterfactual is not None else None
         return sentence_logits(verdict.classes, sentence, changed), torch.arange(len(batch), device=sentence.device)
 

@@ -319,4 +319,4 @@ class Discriminator(nn.Module):
 
 def at_side(batch: Batch, side: int) -> Batch:
     """The batch with its pictures, and those of its mismatched batch, at a lower side."""
-    return replace(batch, pictures=batch.image(side), make_mismatched=lambda: at_side(batch.mismatched, side))
+    return replace(batch, pictures=batch.image(side), draw_batch=lambda kind: at_side(batch.draw(kind), side), _drawn={})

@@ -197,7 +197,7 @@ class StackGANv2(PairMethod):
         pictures = batch.image(side)
         seen = {"real": pictures, "fake": fake}
         if wrong is not None and self.settings.mismatch == "picture":
-            count = round(self.settings.counterfactual * len(batch))  # these keep their picture
+            count = batch.rows_of(self.settings.counterfactual)  # these keep their picture
             seen["mismatched"] = torch.cat([pictures[:count], batch.mismatched.image(side)[count:]])
         codes = dict(zip(seen, judge.look_apart(*seen.values()), strict=True))
         matching = {}

@@ -25,16 +25,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from limner.core import random
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Painting
-from limner.core.noise import Noise, VectorNoise, gaussian
+from limner.core.noise import Noise, UniformNoise, VectorNoise, gaussian, uniform
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Progress, Update
@@ -166,7 +164,7 @@ class TACGAN(PairMethod):
         """What the pictures of the mismatched pairs are, whatever their captions say: [B]."""
         if self.settings.mismatch == "caption":
             return classes_of(batch)
-        count = round(self.settings.counterfactual * len(batch))  # which keep their pictures
+        count = batch.rows_of(self.settings.counterfactual)  # which keep their pictures
         return torch.cat([classes_of(batch)[:count], classes_of(batch.mismatched)[count:]])
 
     def _generator_update(self, batch: Batch, condition: Tensor, fake: Tensor) -> Update:
@@ -180,12 +178,14 @@ class TACGAN(PairMethod):
         metrics = {"class": of_class.detach(), "class_accuracy": class_accuracy(verdict.classes, classes_of(batch))}
         return Update("generator", loss + of_class, metrics)
 
-    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> VectorNoise:
-        draw = uniform if self.settings.noise == "uniform" else gaussian
-        return VectorNoise(draw((self.settings.noise_width,), seed, samples, stream))
+    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> VectorNoise | UniformNoise:
+        width = (self.settings.noise_width,)
+        if self.settings.noise == "uniform":
+            return UniformNoise((2.0 * uniform(width, seed, samples, stream) - 1.0).float())
+        return VectorNoise(gaussian(width, seed, samples, stream))
 
     def paint(self, text: TextFeatures, noise: Noise) -> Painting:
-        assert isinstance(noise, VectorNoise)
+        assert isinstance(noise, (VectorNoise, UniformNoise))
         return Painting(self.generator(noise.z, text.sentence))
 
     def look(self, pictures: Tensor) -> Tensor:
@@ -269,10 +269,3 @@ def smallest_side(resolution: int) -> int:
     if resolution < 2**LEVELS or resolution & (resolution - 1):
         raise SettingsError(f"tac-gan cannot paint at {resolution} px: choose a power of two from {2**LEVELS} (128 as published)")
     return resolution >> LEVELS
-
-
-def uniform(shape: tuple[int, ...], seed: int, samples: ArrayLike, stream: str) -> Tensor:
-    """Noise [B, *shape], uniform in [-1, 1), that depends on (seed, stream, sample number) alone."""
-    rows = random.hash64(seed, stream, np.asarray(samples))[..., None]
-    values = 2.0 * random.uniform_of(rows, 0, int(np.prod(shape))) - 1.0
-    return torch.from_numpy(values.astype(np.float32).reshape(-1, *shape))

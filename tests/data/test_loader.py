@@ -191,7 +191,7 @@ def test_a_batch_of_distinct_classes_holds_each_once() -> None:
 
 def test_sentences_that_were_dear_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LIMNER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("limner.data.captions.DEAR_SECONDS", -1.0)
+    monkeypatch.setattr("limner.data.captions.SLOW_SECONDS", -1.0)
     pictures = Numbered()
     tokenizer = WordTokenizer.build(caption for index in range(len(pictures)) for caption in pictures.captions(index))
     torch.manual_seed(0)

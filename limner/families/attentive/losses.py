@@ -62,7 +62,7 @@ def mismatched_pairs(
     where classes are known; `picture` exchanges the picture instead. counterfactual: share of the pairs that keep the picture and have
     `batch.counterfactual`.
     """
-    count = round(counterfactual * len(batch))
+    count = batch.rows_of(counterfactual)
     if mismatch == "shift":
         code, wrong = code[:-1], sentence[1:]
     else:

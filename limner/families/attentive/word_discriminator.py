@@ -101,7 +101,7 @@ def word_verdicts(
     def read(rows: Batch) -> TextFeatures:
         return rows.text if encoder is None else encoder([own[0] for own in rows.captions])
 
-    count = round(counterfactual * len(batch))
+    count = batch.rows_of(counterfactual)
     pairs = [(regions, read(batch))]
     if count:
         assert batch.counterfactual is not None
