@@ -1,25 +1,24 @@
-"""One player's turn: gradient, average across processes, optimiser, running average of weights."""
+"""What training does to one player: gradient, average across processes, optimiser, running average of weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from limner.core.optimizers import Adam
 from limner.core.trainable import Player, Progress
 
 AllReduce = Callable[[Tensor], Tensor]
 
 
 class Statistics:
-    """The batch statistics of a method's networks, which a forward pass changes before anyone knows whether the step is sound."""
+    """The batch statistics of networks, which a forward pass changes before anyone knows whether the step is sound."""
 
-    def __init__(self, method: nn.Module) -> None:
-        self.live = [value for value in method.buffers() if value.is_floating_point()]
+    def __init__(self, trained: nn.Module) -> None:
+        self.live = [value for value in trained.buffers() if value.is_floating_point()]
         self.kept = [value.clone() for value in self.live]
 
     @torch.no_grad()
@@ -30,20 +29,21 @@ class Statistics:
             kept.copy_(live)
 
 
-class Turn:
+class PlayerTraining:
     """A player in training: its optimiser and, where it paints, the running average of its weights.
 
-    statistics: those of the whole method, shared by all its players;
+    statistics: those of the whole trainable, shared by all its players;
     all_reduce: averages a tensor over all processes, or None for a single one.
     """
 
     def __init__(self, player: Player, statistics: Statistics, *, ema_half_life: float = 0.0, all_reduce: AllReduce | None = None) -> None:
         self.player, self.statistics, self.all_reduce, self.ema_half_life = player, statistics, all_reduce, ema_half_life
         self.parameters = [parameter for parameter in player.module.parameters() if parameter.requires_grad]
-        self.optimizer = make_optimizer(self.parameters, player.optimizer)
+        self.optimizer = player.optimizer.build(self.parameters)
         self.gradient_norm: Tensor = torch.zeros(())
-        """Norm of the whole gradient of the newest turn, averaged over processes and before any clipping; 0 where the step was left out."""
+        """Norm of the whole gradient of the newest step, averaged over processes and before any clipping; 0 where the step was left out."""
         self.average: list[Tensor] = []
+        self._finite: Tensor | None = None
         if player.averaged and ema_half_life > 0:
             self.average = [value.detach().clone() for value in self._averaged_tensors()]
 
@@ -55,18 +55,25 @@ class Turn:
     @property
     def updates(self) -> int:
         """How many steps the optimiser has taken, before a resumed run too; steps left out do not count. Waits for the device."""
-        return max((int(state["step"]) for state in self.optimizer.state.values()), default=0)
+        return max((int(state["step"]) for state in self.optimizer.state.values() if "step" in state), default=0)
 
-    def take(self, loss: Tensor, progress: Progress, batch_size: int) -> Tensor:
-        """Minimise the loss over this player's parameters by one step; returns 1.0 where the step was left out, else 0.0, on the device.
+    def add(self, loss: Tensor) -> None:
+        """Add the gradient of a loss, or of a part of it, to what the next `step` takes."""
+        if self._finite is None:
+            for parameter in self.parameters:
+                parameter.grad = None
+        loss.backward(inputs=self.parameters)
+        finite = torch.isfinite(loss.detach().float())
+        self._finite = finite if self._finite is None else self._finite & finite
+
+    def step(self, progress: Progress, batch_size: int) -> Tensor:
+        """Take one step by the gradient that was added; returns 1.0 where the step was left out, else 0.0, on the device.
 
         A loss or gradient that is not finite leaves weights, batch statistics and optimiser as they are; nothing here waits for the device.
         """
-        for parameter in self.parameters:
-            parameter.grad = None
-        loss.backward(inputs=self.parameters)
+        assert self._finite is not None, "add a loss before taking a step"
+        finite, self._finite = self._finite, None
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        finite = torch.isfinite(loss.detach().float())
         if self.all_reduce:
             finite = self._share(gradients, finite)
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
@@ -78,6 +85,11 @@ class Turn:
         self.statistics.settle(skipped)
         self._follow(batch_size, progress.images + batch_size)
         return skipped
+
+    def take(self, loss: Tensor, progress: Progress, batch_size: int) -> Tensor:
+        """`add` and `step`: minimise a whole batch's loss over this player's parameters by one step."""
+        self.add(loss)
+        return self.step(progress, batch_size)
 
     def _share(self, gradients: list[Tensor], finite: Tensor) -> Tensor:
         """Average the gradients over the processes in one all-reduce; a process whose loss is not finite speaks for all."""
@@ -95,8 +107,26 @@ class Turn:
         if factor is not None:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.player.optimizer.learning_rate * factor(progress)
-        self.optimizer.found_inf = skipped  # type: ignore[attr-defined]  # the fused kernel leaves everything as it is where this is 1
+        if all(group.get("fused") for group in self.optimizer.param_groups):
+            self.optimizer.found_inf = skipped  # type: ignore[attr-defined]  # the fused kernel leaves everything as it is where this is 1
+            self.optimizer.step()
+        else:
+            self._step_unless(skipped)
+
+    @torch.no_grad()
+    def _step_unless(self, skipped: Tensor) -> None:
+        """A step of an optimiser without a fused kernel, undone on the device where it should not have been taken."""
+        weights = [value.clone() for value in self.parameters]
+        states = {value: {name: kept.clone() for name, kept in self._state_of(value).items()} for value in self.parameters}
         self.optimizer.step()
+        for value, before in zip(self.parameters, weights, strict=True):
+            value.copy_(torch.where(skipped > 0, before, value))
+            for name, now in self._state_of(value).items():
+                if now.device == skipped.device:  # a step counter on the CPU counts on: asking for the device's answer would wait for it
+                    now.copy_(torch.where(skipped > 0, states[value].get(name, torch.zeros_like(now)), now))
+
+    def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:
+        return {name: value for name, value in self.optimizer.state.get(parameter, {}).items() if isinstance(value, Tensor)}
 
     @torch.no_grad()
     def _follow(self, batch_size: int, seen: int) -> None:
@@ -124,25 +154,13 @@ class Turn:
             average.copy_(value)
 
 
-def make_optimizer(parameters: Sequence[Tensor], settings: Adam) -> torch.optim.Optimizer:
-    """The optimiser that a player's settings ask for."""
-    common: dict[str, Any] = {"lr": settings.learning_rate, "betas": settings.betas, "eps": settings.epsilon, "fused": True}
-    if not settings.decoupled:
-        return torch.optim.Adam(parameters, weight_decay=settings.weight_decay, **common)
-    groups = [
-        {"params": [value for value in parameters if (value.ndim > 1) == decays], "weight_decay": settings.weight_decay * decays}
-        for decays in (True, False)
-    ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], **common)
-
-
 @contextmanager
-def painting(turns: Mapping[str, Turn]) -> Iterator[None]:
+def painting(players: Mapping[str, PlayerTraining]) -> Iterator[None]:
     """Within the block, the players that paint have their averaged weights."""
-    for turn in turns.values():
-        turn.exchange()
+    for player in players.values():
+        player.exchange()
     try:
         yield
     finally:
-        for turn in turns.values():
-            turn.exchange()
+        for player in players.values():
+            player.exchange()
