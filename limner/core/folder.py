@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.core.errors import CheckpointError, unknown_name
-from limner.core.files import recover, sha256, whole_folder
+from limner.core.files import readable, recover, sha256, whole_folder
 from limner.core.folders_0_1 import FORMATS, renewed
 
 if TYPE_CHECKING:
@@ -28,13 +28,22 @@ FORMAT, VERSION = "limner", 2
 WEIGHTS, DESCRIPTION, CARD = "model.safetensors", "config.json", "README.md"
 
 KINDS = {
-    "method": "a model that paints",
-    "networks": "imported networks without their text encoder",
+    "method": "a model that paints captions",
+    "networks": "networks alone, without a text encoder",
     "matching": "a matching model",
-    "text": "a text encoder",
+    "text": "a text encoder alone",
     "judge": "a judge of garden attributes",
 }
 """What a folder may hold, and how errors speak of it."""
+
+MAKERS = {
+    "method": "`limner train METHOD` or `limner import` writes one",
+    "networks": "`limner import` writes them",
+    "matching": "`limner train sje` (or clip, damsm, vs-similarity) or `limner import clip` writes one",
+    "text": "every trained model holds one, and `limner train text` writes one",
+    "judge": "`limner train garden-judge` writes one",
+}
+"""How to come by each."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +90,9 @@ def write(folder: Path, kind: str, config: Mapping[str, Any], parts: Mapping[str
             save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, fresh / WEIGHTS)
             (fresh / WEIGHTS).chmod(0o644)  # safetensors leaves it to its owner alone, and it is made to be shared
             description["weights_sha256"] = sha256(fresh / WEIGHTS)
-            (fresh / DESCRIPTION).write_text(json.dumps(description, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            (fresh / DESCRIPTION).write_text(readable(json.dumps(description, ensure_ascii=False, indent=1)) + "\n", encoding="utf-8")
             if card is not None:
-                (fresh / CARD).write_text(card, encoding="utf-8")
+                (fresh / CARD).write_text(readable(card), encoding="utf-8")
     except OSError as error:
         reason = error.strerror or error
         raise CheckpointError(f"cannot write {KINDS[kind]} to {folder} ({reason}): free some space or choose another folder") from error
@@ -128,7 +137,7 @@ def describe(folder: Path, *kinds: str) -> dict[str, Any]:
             f"{folder} has version {config.get('version')} of the format, this Limner reads version {VERSION}: use the Limner that wrote it"
         )
     if kinds and config["kind"] not in kinds:
-        raise CheckpointError(f"{folder} holds {KINDS[config['kind']]}, not {wanted}: give another folder")
+        raise CheckpointError(f"{folder} holds {KINDS[config['kind']]}, not {wanted}: {MAKERS[kinds[0]]}")
     return config
 
 
