@@ -82,6 +82,14 @@ class TimeLeft:
             self._doing, self._mark = None, self._clock()
 
     @property
+    def fraction(self) -> float:
+        """How much of the phase's budget is spent, 0 to 1: of its steps or of its time, whichever is further."""
+        spent = self.step / max(self.budget.steps, 1)
+        if self.budget.minutes is not None:
+            spent = max(spent, self.seconds / (self.budget.minutes * 60))
+        return min(spent, 1.0)
+
+    @property
     def elapsed(self) -> float:
         """Seconds since this process began with the phase."""
         return self._clock() - self._begun

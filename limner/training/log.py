@@ -60,7 +60,7 @@ class RunLog:
         self._standing: Standing | None = None
         self._live: Live | None = None
         self._last_line = 0.0
-        self._shown: Path | None = None
+        self._shown: Path | None = max((run / "samples").glob("*.png"), default=None)
         self._make_events = _event_writer() if tensorboard and not quiet else None
         self._events: Any = None
 
@@ -157,7 +157,8 @@ class RunLog:
         if self._live:
             self._live.stop()
         if self._standing and how:
-            self.say(f"{self._standing.phase}  {how}")
+            pictures = self._standing.health.pictures
+            self.say(f"{self._standing.phase}  {how}" + (f"; newest pictures {pictures}" if pictures else ""))
         self._standing = self._live = None
 
     def close(self) -> None:

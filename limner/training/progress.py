@@ -76,9 +76,8 @@ class Standing:
         room = width - len(before) - len(after) - 4
         yield Text(before, no_wrap=True, end="")
         if room >= SMALLEST_BAR:
-            steps = max(self.left.budget.steps, 1)
             yield Text("  ", end="")
-            bar = ProgressBar(total=steps, completed=min(self.left.step, steps), width=min(room, LARGEST_BAR))
+            bar = ProgressBar(total=1.0, completed=self.left.fraction, width=min(room, LARGEST_BAR))
             yield from (segment for segment in console.render(bar, options) if segment != Segment.line())
         yield Text(f"  {after}"[: max(width - len(before), 0)], no_wrap=True)
         yield from (Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in fitting(list(self.health.items()), width))
