@@ -82,9 +82,10 @@ def _pictures(run: Path, log: Sequence[Mapping[str, Any]]) -> str:
         f"{_rows(newest)}</figure>"
     ]
     if earlier:
+        shown = [(path, _when(log, path)) for path in _spread(earlier, COURSE)]
         stages = "".join(
-            f"<figure>{_image(path, f'The same after {_when(log, path)}', widest=420)}<figcaption>{text(_when(log, path))}</figcaption></figure>"
-            for path in _spread(earlier, COURSE)
+            f"<figure>{_image(path, f'The same after {place}', widest=420)}<figcaption>{text(place)}</figcaption></figure>"
+            for path, place in shown
         )
         parts.append(f'<h2>How it got there</h2><div class="card course">{stages}</div>')
     return "".join(parts) + "\n"
