@@ -62,11 +62,11 @@ def _header(title: str, recipe: Recipe, log: Sequence[Mapping[str, Any]]) -> str
     if len(phases) == 1:
         (only,) = phases
         facts |= {"steps": f"{only.steps:,}", "pictures seen": f"{only.images:,}", "of training": duration(only.seconds)}
+        speeds = [line["images_per_second"] for line in log if "images_per_second" in line]
+        if speeds:
+            facts["pictures a second"] = f"{speeds[-1]:,.0f}" if speeds[-1] >= 10 else f"{speeds[-1]:.2g}"
     for phase in phases if len(phases) > 1 else ():
-        facts[f"{phase.name}: {phase.images:,} pictures seen, {duration(phase.seconds)}"] = f"{phase.steps:,} steps"
-    speeds = [line["images_per_second"] for line in log if "images_per_second" in line]
-    if speeds:
-        facts["pictures a second"] = f"{speeds[-1]:,.0f}" if speeds[-1] >= 10 else f"{speeds[-1]:.2g}"
+        facts[f"{phase.name}: {phase.images:,} pictures seen in {duration(phase.seconds)}"] = f"{phase.steps:,} steps"
     return header(title, made.paper, facts)
 
 

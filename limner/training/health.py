@@ -55,9 +55,7 @@ def too_short(steps: int, epochs: float) -> str | None:
 
     steps, epochs: of the phase that paints last; epochs are passes over the training pictures.
     """
-    trained = (
-        f"{steps:,} {'step' if steps == 1 else 'steps'}, {epochs:.2g} {'pass' if epochs == 1 else 'passes'} over the training pictures"
-    )
+    trained = f"{steps:,} {'step' if steps == 1 else 'steps'}, {epochs:.2g} times over the training pictures"
     if steps < FEWEST_STEPS:
         return f"Far too short to judge ({trained}): such networks want thousands of steps before their pictures mean anything"
     if epochs < FEWEST_EPOCHS:
