@@ -17,7 +17,7 @@ def score_table(scores: Sequence[Score]) -> str:
     """All scores of a run, each with the network that looked; a column that would be empty is left out."""
     if not scores:
         return ""
-    parts: list[Score | Part] = [part for score in scores for part in (score, *score.parts.values())]
+    parts: list[Score | Part] = [*scores, *(part for score in scores for part in score.parts.values())]
     columns = [name for name in COLUMNS if any(getattr(part, name) is not None for part in parts)]
     bars = any(part.chance is not None and math.isfinite(part.value) for part in parts)
     titles = ["metric", "score", *(COLUMNS[name] for name in columns), *(['<span class="hidden">score as a bar</span>'] if bars else [])]
