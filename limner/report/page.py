@@ -76,8 +76,9 @@ def _pictures(run: Path, log: Sequence[Mapping[str, Any]]) -> str:
         return ""
     *earlier, newest = grids
     drawn = _image(newest, f"What was painted of each caption after {_when(log, newest)}")
+    kind = "" if captions_in(newest) else " whole-size"  # the only captions are those in the picture
     parts = [
-        f'<h2>What it paints</h2><figure class="card grid-picture">{drawn}'
+        f'<h2>What it paints</h2><figure class="card grid-picture{kind}">{drawn}'
         f"<figcaption>after {text(_when(log, newest))}: a row for each caption, a column for each noise</figcaption>"
         f"{_rows(newest)}</figure>"
     ]
