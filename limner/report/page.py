@@ -113,7 +113,8 @@ def _curves(log: Sequence[Mapping[str, Any]]) -> str:
         return ""
     return (
         '<h2>How training went</h2><p class="faint">Healthy adversarial training keeps both losses in motion. D(...) is how real and well '
-        "described the discriminator finds true pairs, generated pictures and wrong pairs: D(fake) stuck at 0, or D(real) and D(fake) "
+        "described the discriminator finds true pairs, generated pictures and wrong pairs (a probability, "
+        "or a score without bounds where the objective has it so): D(fake) stuck at 0, or D(real) and D(fake) "
         "meeting, wants a look. Diversity is how much pictures of one caption differ under different noises, and those of different "
         "captions under one noise, as shares of how much real pictures do; near 0, the generator has collapsed. "
         "Gradient norms should stay within a factor of ten or so.</p>"

@@ -63,10 +63,11 @@ class TimeLeft:
         self._doing: str | None = None
 
     def stepped(self, step: int, seconds: float) -> None:
-        """A step has ended. step: steps of the phase so far; seconds: training time of the phase so far, side work left out."""
-        took, self.step, self.seconds = max(seconds - self.seconds, 0.0), step, seconds
-        kept = 0.0 if self._seen == 1 else max(math.exp(-took / MEMORY), 1 - 1 / FEWEST)
-        self._weight, self._weighted = kept * self._weight + 1.0, kept * self._weighted + took
+        """A step has ended, or several. step: steps of the phase so far; seconds: training time of the phase so far, side work left out."""
+        count, took = max(step - self.step, 1), max(seconds - self.seconds, 0.0)
+        self.step, self.seconds = step, seconds
+        kept = 0.0 if self._seen == 1 else max(math.exp(-took / MEMORY), (1 - 1 / FEWEST) ** count)
+        self._weight, self._weighted = kept * self._weight + count, kept * self._weighted + took
         self._seen += 1
         self._mark = self._clock()
 

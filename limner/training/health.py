@@ -55,11 +55,12 @@ def too_short(steps: int, epochs: float) -> str | None:
 
     steps, epochs: of the phase that paints last; epochs are passes over the training pictures.
     """
-    trained = f"{steps:,} {'step' if steps == 1 else 'steps'}, {epochs:.2g} times over the training pictures"
+    passes = f"{epochs:,.0f}" if epochs >= 10 else f"{epochs:.1f}"
+    trained = f"{steps:,} {'step' if steps == 1 else 'steps'}, {passes} times over the training pictures"
     if steps < FEWEST_STEPS:
-        return f"Far too short to judge ({trained}): such networks want thousands of steps before their pictures mean anything"
+        return f"Too short to judge ({trained}): networks that paint usually need thousands of steps"
     if epochs < FEWEST_EPOCHS:
-        return f"Far too short to judge ({trained}): it has not seen every picture yet"
+        return f"Too short to judge ({trained}): it has not seen every picture yet"
     return None
 
 
