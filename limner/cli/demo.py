@@ -113,6 +113,7 @@ def tell(scores: Sequence[Score]) -> None:
 def paint(model: Model, folder: Path) -> None:
     """Pictures for the report: every colour and shape, captions of pairs never seen, and a walk between two captions."""
     from limner.data.garden import ATTRIBUTES, CLASS_NAMES, SPLIT_CLASSES
+    from limner.data.pngwords import with_captions
     from limner.data.sheet import caption_grid
     from limner.explore.interpolate import between_captions, save_walk
 
@@ -126,7 +127,7 @@ def paint(model: Model, folder: Path) -> None:
     }
     for name, captions in looks.items():
         rows = [[*model.pictures([caption] * 5, range(5))] for caption in captions]
-        caption_grid(rows, captions).save(folder / f"{name}.png")
+        caption_grid(rows, captions).save(folder / f"{name}.png", pnginfo=with_captions(captions))
     save_walk(between_captions(model, *WALK, steps=10), folder / "4-from-a-red-flower-by-day-to-a-white-one-at-night.png")
     save_walk(between_captions(model, *WALK, steps=16), folder / "walk.gif")
 

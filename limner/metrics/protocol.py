@@ -55,14 +55,26 @@ class Protocol:
 
     def line(self) -> str:
         """The protocol in one line, to stand under a table."""
-        network = f"; features {self.features} {self.features_hash} ({self.resize})" if self.features else ""
-        settings = "".join(f"; {name} {value}" for name, value in self.settings.items())
-        reference = f"{self.data}/{self.split} ({self.fingerprint})"
+        return f"{self.metric}: {self.compared()}{self._looked()}; seed {self.seed}; {self.implementation}; limner {self.version}"
+
+    def shared(self) -> str:
+        """What the scores of one evaluation have in common."""
+        return f"{self.compared()}; seed {self.seed}; limner {self.version}"
+
+    def own(self) -> str:
+        """What `shared` leaves out: the metric, who looked, and by whose formula."""
+        return f"{self.metric}: {f'{self._looked()}; {self.implementation}'.removeprefix('; ')}"
+
+    def compared(self) -> str:
+        """Which pictures were held against which."""
         return (
-            f"{self.metric}: {self.count:,} pictures of {self.resolution} px from {self.captions} of {reference}"
-            f" against {self.reference_count:,} real ones{network}{settings}; seed {self.seed}; {self.implementation};"
-            f" limner {self.version}"
+            f"{self.count:,} pictures of {self.resolution} px from {self.captions} of {self.data}/{self.split} ({self.fingerprint})"
+            f" against {self.reference_count:,} real ones"
         )
+
+    def _looked(self) -> str:
+        network = f"; features {self.features} {self.features_hash} ({self.resize})" if self.features else ""
+        return network + "".join(f"; {name} {value}" for name, value in self.settings.items())
 
 
 @dataclass(frozen=True, kw_only=True)

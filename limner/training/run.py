@@ -87,7 +87,9 @@ class Run:
         for module in self._modules().values():
             module.to(fabric.device)
         self.checkpoints = Checkpoints(out, self.training.keep_checkpoints)
-        self.trainer = Trainer(self.training, fabric, log, stop, save=self.save, sample=self.sample, evaluate=self.evaluate)
+        self.trainer = Trainer(
+            self.training, fabric, log, stop, save=self.save, sample=self.sample, evaluate=self.evaluate, stages=self.stages
+        )
 
     def _modules(self) -> dict[str, torch.nn.Module]:
         named: dict[str, torch.nn.Module] = {stage.name: stage.method for stage in self.stages}
@@ -208,6 +210,7 @@ class Run:
             path = self.out / "samples" / f"{self.position.total_step:08d}.png"
             try:
                 self.grid.save(pictures, path)
+                self.log.painted(path)
             except OSError as error:
                 path.unlink(missing_ok=True)
                 self.log.say(f"warning: could not write {path} ({error}): training goes on, free some space")

@@ -12,6 +12,7 @@ from limner.core.errors import LimnerError
 from limner.core.settings import Recipe
 from limner.data.catalog import open_data
 from limner.data.pictures import CaptionedPictures
+from limner.data.pngwords import with_captions
 from limner.data.reduced import at_resolution
 from limner.data.sheet import caption_grid
 from limner.model import Model
@@ -58,7 +59,7 @@ class SampleGrid:
     def save(self, pictures: NDArray[np.uint8], path: Path) -> None:
         """Write painted pictures into a PNG file."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        caption_grid([list(row) for row in pictures], self.captions).save(path)
+        caption_grid([list(row) for row in pictures], self.captions).save(path, pnginfo=with_captions(self.captions))
 
     def diversity(self, pictures: NDArray[np.uint8]) -> dict[str, float]:
         """How much painted pictures differ, beside real ones, for the log."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,9 +20,11 @@ from limner.core.errors import TrainingError
 from limner.core.method import Method, Phase, Player, Progress
 from limner.core.settings import TrainingSettings
 from limner.data.loader import Loader
+from limner.training.estimate import Budget, TimeLeft
 from limner.training.health import CollapseWatch
 from limner.training.log import Means, RunLog
 from limner.training.players import AllReduce, Statistics, Turn
+from limner.training.progress import spoken
 from limner.training.signals import StopRequest
 
 
@@ -57,6 +60,11 @@ class Stage:
     minutes: float | None = None
     evaluate_every: int = 0
     """Steps between two evaluations; 0 for none."""
+
+    @property
+    def budget(self) -> Budget:
+        """What ends it."""
+        return Budget(steps=self.steps, batch_size=self.phase.batch_size, minutes=self.minutes)
 
     def players(self) -> dict[str, Player]:
         """Who is trained in this phase."""
@@ -98,6 +106,8 @@ class Trainer:
     save: Callable[[], None]
     sample: Callable[[], dict[str, float]]
     evaluate: Callable[[], dict[str, float]] = dict
+    stages: Sequence[Stage] = ()
+    """All of the run's, for the time that it will take."""
     _means: Means = field(default_factory=Means)
     _watch: CollapseWatch = field(default_factory=CollapseWatch)
 
@@ -108,7 +118,8 @@ class Trainer:
         """
         settings = self.settings
         stage.method.train()
-        self.log.begin(stage.phase.name, position.step, stage.steps)
+        self._left = self._time_left(stage, position)
+        self.log.begin(stage.phase.name, self._left)
         before, first, clock = position.seconds, position.step, Stopwatch(position.step)
         written = drawn = evaluated = position.step
         while position.step < stage.steps and not self._time_is_up(stage, position) and not self._asked_to_stop(position.step):
@@ -118,6 +129,8 @@ class Trainer:
             self._play(stage, batch, turns, self._progress(stage, loader, step), check=self.fabric.world_size > 1 and step - first < 3)
             position.step, position.total_step = step + 1, position.total_step + 1
             position.seconds = before + clock.total()
+            self._left.stepped(position.step, position.seconds)
+            self.log.advance()
             if position.step % settings.log_every == 0 or position.step == stage.steps:
                 self._write(stage, loader, position, clock)
                 written = position.step
@@ -130,7 +143,7 @@ class Trainer:
                     self._evaluate(stage, loader, position)
                 evaluated = position.step
             if position.step % settings.checkpoint_every == 0:
-                with clock.paused():
+                with clock.paused(), self._left.doing("save"):
                     self.save()
         if position.step != written and self._time_is_up(stage, position):
             self._write(stage, loader, position, clock)
@@ -138,8 +151,9 @@ class Trainer:
             self._sample(stage, loader, turns, position)
         if stage.evaluate_every and position.step != evaluated and not self._asked_to_stop(0):
             self._evaluate(stage, loader, position)
-        self.log.end()
-        return not self._asked_to_stop(0)  # 0: asked of all processes, so that none goes on alone
+        whole = not self._asked_to_stop(0)  # 0: asked of all processes, so that none goes on alone
+        self.log.end(self._how_it_ended(stage, position))
+        return whole
 
     def _play(self, stage: Stage, batch: Any, turns: Mapping[str, Turn], progress: Progress, check: bool) -> None:
         """One step of the method: each update it yields is taken before it goes on."""
@@ -165,20 +179,22 @@ class Trainer:
         means = self._means.read(mean_over_processes(self.fabric))
         steps, seconds = clock.lap(position.step)
         speed = steps * stage.phase.batch_size / max(seconds, 1e-9)
+        left_out = {}
         for player in [name.removesuffix("/skipped") for name in means if name.endswith("/skipped")]:
-            self._judge_skipped(player, means.pop(f"{player}/skipped"), position)
-        remaining = (stage.steps - position.step) * stage.phase.batch_size / speed
-        if stage.minutes is not None:
-            remaining = min(remaining, stage.minutes * 60 - position.seconds)
+            share = means.pop(f"{player}/skipped")
+            if share:
+                left_out[f"{player}/skipped"] = round(share, 6)
+                self.log.skipped(round(share * self._means.counts[f"{player}/skipped"]))
+            self._judge_skipped(player, share, position)
         line = self._place(stage, loader, position) | {"images_per_second": round(speed, 1)}
-        self.log.write(line | {name: value if math.isfinite(value) else None for name, value in means.items()}, remaining)
-        self.log.advance(position.step, speed)
+        self.log.write(line | {name: value if math.isfinite(value) else None for name, value in means.items()} | left_out)
 
     @staticmethod
     def _place(stage: Stage, loader: Loader, position: Position) -> dict[str, Any]:
         """Where a line of the log stands."""
         return {
             "phase": stage.phase.name,
+            "stage": stage.name,
             "step": position.step,
             "total_step": position.total_step,
             "images": position.step * stage.phase.batch_size,
@@ -187,15 +203,34 @@ class Trainer:
         }
 
     def _sample(self, stage: Stage, loader: Loader, turns: Mapping[str, Turn], position: Position) -> None:
-        figures = self.sample()
+        with self._left.doing("sample"):
+            figures = self.sample()
         self.log.sampled(self._place(stage, loader, position), figures)
         warning = self._watch.judge(figures, max((turn.updates for turn in turns.values() if turn.player.averaged), default=0))
         if warning:
             self.log.say(f"warning: {warning}")
 
     def _evaluate(self, stage: Stage, loader: Loader, position: Position) -> None:
-        figures = self.evaluate()
+        with self._left.doing("evaluate"):
+            figures = self.evaluate()
         self.log.evaluated(self._place(stage, loader, position), figures)
+
+    def _time_left(self, stage: Stage, position: Position) -> TimeLeft:
+        settings = self.settings
+        side_work = {"sample": settings.sample_every, "evaluate": stage.evaluate_every, "save": settings.checkpoint_every}
+        later = [other.budget for other in self.stages[position.stage + 1 :]]
+        return TimeLeft(stage.budget, later, step=position.step, seconds=position.seconds, side_work=side_work)
+
+    def _how_it_ended(self, stage: Stage, position: Position) -> str:
+        """What ended a phase, in words."""
+        place, took = f"step {position.step:,} of {stage.steps:,}", f"after {spoken(position.seconds)} of training"
+        if position.step >= stage.steps:
+            return f"all {stage.steps:,} steps done {took}"
+        if self.stop.signal is not None:
+            return f"stopped by {signal.Signals(self.stop.signal).name} at {place} {took}"
+        own, whole = stage.minutes or 0.0, self.settings.minutes or 0.0
+        part = "" if own == whole else f" (this phase's part: {own:.3g})"
+        return f"stopped by --training.minutes {whole:g}{part} at {place} {took}"
 
     def _judge_skipped(self, player: str, share: float, position: Position) -> None:
         if share >= 1.0:
