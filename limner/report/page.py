@@ -21,6 +21,7 @@ from limner.metrics.protocol import Part, Score, read_scores
 from limner.report.curves import charts, read_log
 from limner.report.html import caption, commands, document, duration, embedded, header, scrolling, text
 from limner.report.strips import TITLES, kept_strips
+from limner.training.grids import grid_moment
 from limner.training.health import CAPTIONS, NOISES, CollapseWatch
 
 COURSE = 5
@@ -74,15 +75,15 @@ def _pictures(run: Path) -> str:
     if not grids:
         return ""
     *earlier, newest = grids
-    drawn = _image(newest, f"What was painted of each caption after step {_step(newest)}")
+    drawn = _image(newest, f"What was painted of each caption after {grid_moment(newest)}")
     parts = [
         f'<h2>What it paints</h2><figure class="card grid-picture">{drawn}'
-        f"<figcaption>after step {_step(newest)}: a row for each caption, a column for each noise</figcaption></figure>"
+        f"<figcaption>after {grid_moment(newest)}: a row for each caption, a column for each noise</figcaption></figure>"
     ]
     if earlier:
         stages = "".join(
-            f"<figure>{_image(path, f'The same after step {_step(path)}', widest=420)}<figcaption>step {_step(path)}</figcaption></figure>"
-            for path in _spread(earlier, COURSE)
+            f"<figure>{_image(path, f'The same after {moment}', widest=420)}<figcaption>{moment}</figcaption></figure>"
+            for path, moment in ((path, grid_moment(path)) for path in _spread(earlier, COURSE))
         )
         parts.append(f'<h2>How it got there</h2><div class="card course">{stages}</div>')
     return "".join(parts) + "\n"
@@ -254,7 +255,3 @@ def _spread(paths: Sequence[Path], count: int) -> Iterator[Path]:
 def _title(path: Path) -> str:
     """`1-held-out-captions.png` -> Held out captions; a leading number only orders."""
     return path.stem.lstrip("0123456789-").replace("-", " ").capitalize()
-
-
-def _step(path: Path) -> str:
-    return f"{int(path.stem):,}" if path.stem.isdigit() else path.stem
