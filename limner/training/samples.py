@@ -56,8 +56,9 @@ class SampleGrid:
         chosen, refused = self._paintable(source, encoder)
         if not chosen and source is not train:
             chosen, _ = self._paintable(train, encoder)
-            why = f"such as '{refused[0]}', can be painted" if refused else "is there"
-            self.remark = f"sample grid: no caption of the {source.split} split, {why}: it shows training captions"
+            none = f"no caption of the {source.split} split"
+            why = f"{none} can be painted, such as '{refused[0]}'" if refused else f"there is {none}"
+            self.remark = f"sample grid: {why}: it shows training captions"
         elif refused:
             self.remark = (
                 f"sample grid: left out {len(refused)} captions of the {source.split} split that cannot be painted, such as '{refused[0]}'"
