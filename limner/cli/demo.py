@@ -15,6 +15,7 @@ from tyro.conf import arg
 
 from limner.cli.arguments import parse
 from limner.core.errors import CheckpointError, SettingsError
+from limner.core.owner import LOCK
 from limner.core.recipes import from_preset, laid_over
 
 if TYPE_CHECKING:
@@ -52,6 +53,14 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse(DemoArguments, argv, prog="limner demo", description=DESCRIPTION)
     if not arguments.minutes > 0:
         raise SettingsError(f"--minutes is {arguments.minutes:g}, but training needs more than none")
+    from limner.training.folder import owner
+
+    check_room(arguments.out)
+    with owner(arguments.out):
+        return _demo(arguments)
+
+
+def _demo(arguments: DemoArguments) -> int:
     make_room(arguments.out)
     say("The garden is a small painted world: flowers whose every petal a caption can name.")
     say(f"A generator that has seen none of them now learns from {DATA_SETTINGS['garden_pictures']:,} pictures and their captions,")
@@ -133,12 +142,21 @@ def paint(model: Model, folder: Path) -> None:
 
 
 def make_room(out: Path) -> None:
-    """Remove an earlier demo; refuse a folder that holds anything else."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    """Remove an earlier demo; refuse a folder that holds anything else. Its lock stays with its owner."""
+    check_room(out)
+    for path in out.iterdir() if out.exists() else ():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
+
+
+def check_room(out: Path) -> None:
+    """Raise CheckpointError for a folder, or a file, that is no earlier demo."""
+    if not out.exists() or (out.is_dir() and not any(path.name != LOCK for path in out.iterdir())):
         return
     if not (out / "recipe.yaml").is_file():
         raise CheckpointError(f"{out} holds something that is no demo: choose another --out, or move it away")
-    shutil.rmtree(out)
 
 
 def say(text: str) -> None:

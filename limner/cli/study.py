@@ -76,10 +76,10 @@ def carry_out(study: Study, arguments: StudyArguments, again: str) -> int:
     assert out is not None
     runs = plan(study, out)
     wanted = _wanted(study, runs, arguments.only)
-    remarks = check_folder(study, runs, out)
-    study = settled(study, runs, out)
-    out.mkdir(parents=True, exist_ok=True)
+    check_folder(study, runs, out)
     with alone_in(out):
+        remarks = check_folder(study, runs, out)  # as it is now that nobody else changes it
+        study = settled(study, runs, out)
         write_study(study, out / RECORD)
         done = sum(standing(run, study.evaluation) == "done" for run in runs)
         with Board(len(runs), done, study.budget, int(study.together)) as board:

@@ -97,8 +97,8 @@ class TrainingSettings:
     """Images after which a weight counts half in the running average that paints; 0 turns the average off."""
     log_every: int = 50
     """Steps between two lines of `log.jsonl`."""
-    sample_every: int = 500
-    """Steps between two grids in `samples/`."""
+    sample_every: int | None = None
+    """Steps between two grids in `samples/`; by default about ten in each phase, at least one in 500 steps, the first one early."""
     checkpoint_every: int = 500
     """Steps between two checkpoints."""
     keep_checkpoints: int = 2

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from limner.core.errors import CheckpointError, SettingsError
+from limner.core.owner import owned
 
 FORMAT = 1
 NOT_COMPARED = ("version",)
@@ -154,8 +155,16 @@ def read_scores(path: Path) -> list[Score]:
 
 
 def write_scores(path: Path, scores: Iterable[Score]) -> None:
-    """Add scores to a file; a score replaces one of the same name and protocol. The file is replaced whole, or not at all."""
-    kept = _merged(read_scores(path), list(scores))
+    """Add scores to a file; a score replaces one of the same name and protocol. The file is replaced whole, or not at all.
+
+    Of several processes that add to one file, each waits for the one before, so that no score is lost.
+    """
+    with owned(path.with_name(f".{path.name}.lock"), f"{path} is being written by", wait=60.0):
+        _add_scores(path, list(scores))
+
+
+def _add_scores(path: Path, scores: Sequence[Score]) -> None:
+    kept = _merged(read_scores(path), scores)
     text = json.dumps({"format": FORMAT, "scores": msgspec.to_builtins(kept)}, indent=1, allow_nan=True) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")

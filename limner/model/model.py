@@ -132,17 +132,22 @@ class Model:
 
     def check(self, caption: str) -> None:
         """Raise SettingsError for a caption that cannot be painted: empty, too long, or without a word that the model knows."""
-        shown = caption if len(caption) <= 60 else caption[:57] + "..."
-        if not self.reads_text:
-            if caption.strip():
-                raise SettingsError(f"the model reads no text, and cannot paint '{shown}': it makes pictures without a caption")
-            return
-        if not caption.strip():
-            raise SettingsError("a caption is empty: say what to paint")
-        if len(caption) > LONGEST_CAPTION:
-            raise SettingsError(f"the caption '{shown}' has {len(caption):,} characters: shorten it to {LONGEST_CAPTION:,}")
-        if not set(self.encoder.words(caption)) - set(self.unknown_words(caption)):
-            raise SettingsError(f"the model knows none of the words in '{shown}': use words of the captions it was trained on")
+        check_caption(self.encoder, caption)
+
+
+def check_caption(encoder: TextEncoder, caption: str) -> None:
+    """Raise SettingsError for a caption that cannot be painted by what this encoder reads of it."""
+    shown = caption if len(caption) <= 60 else caption[:57] + "..."
+    if not encoder.reads:
+        if caption.strip():
+            raise SettingsError(f"the model reads no text, and cannot paint '{shown}': it makes pictures without a caption")
+        return
+    if not caption.strip():
+        raise SettingsError("a caption is empty: say what to paint")
+    if len(caption) > LONGEST_CAPTION:
+        raise SettingsError(f"the caption '{shown}' has {len(caption):,} characters: shorten it to {LONGEST_CAPTION:,}")
+    if not set(encoder.words(caption)) - set(encoder.unknown_words(caption)):
+        raise SettingsError(f"the model knows none of the words in '{shown}': use words of the captions it was trained on")
 
 
 def to_bytes(images: Tensor) -> Tensor:

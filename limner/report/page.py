@@ -23,6 +23,7 @@ from limner.report.html import commands, document, duration, embedded, header, s
 from limner.report.phases import of_the_method, passed, when
 from limner.report.scores import score_table
 from limner.report.strips import TITLES, kept_strips
+from limner.training.grids import grid_moment
 from limner.training.health import CAPTIONS, NOISES, CollapseWatch, too_short
 
 COURSE = 5
@@ -240,5 +241,5 @@ def _title(path: Path) -> str:
 
 
 def _when(log: Sequence[Mapping[str, Any]], path: Path) -> str:
-    """The step of its phase after which a grid was painted, whose file is named after the steps of the whole run."""
-    return when(log, int(path.stem)) if path.stem.isdigit() else path.stem
+    """When a grid was painted: its phase and step. Files of earlier versions are named after the steps of the whole run."""
+    return when(log, int(path.stem)) if path.stem.isdigit() else grid_moment(path)

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -65,8 +66,9 @@ class RunLog:
         self._events: Any = None
 
     def say(self, text: str) -> None:
-        """A line for the user, on stderr."""
-        self.console.print(text, markup=False, soft_wrap=True)
+        """A line for the user, on stderr; where nobody can read it any more, that ends no run."""
+        with suppress(OSError, ValueError):
+            self.console.print(text, markup=False, soft_wrap=True)
 
     def drop_after(self, step: int) -> None:
         """Forget lines beyond a step of the run, which a resumed run will write again; a line cut short by a crash goes too."""
@@ -143,6 +145,12 @@ class RunLog:
             self._keep(place | figures)
 
     def _keep(self, line: dict[str, Any]) -> None:
+        try:
+            self._write_down(line)
+        except Exception as error:  # a full disk, or what TensorBoard makes of it
+            self.say(f"warning: step {line['step']:,} is not in the log ({error}): the run goes on")
+
+    def _write_down(self, line: dict[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
         if self._make_events and not self._events:  # not before there is a run: it makes files at once

@@ -9,10 +9,9 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from limner.core import random
@@ -21,11 +20,15 @@ from limner.core.method import Method, Phase, Player, Progress
 from limner.core.settings import TrainingSettings
 from limner.data.loader import Loader
 from limner.training.estimate import Budget, TimeLeft
+from limner.training.grids import GRIDS, is_due, steps_between
 from limner.training.health import CollapseWatch
 from limner.training.log import Means, RunLog
 from limner.training.players import AllReduce, Statistics, Turn
 from limner.training.progress import spoken
 from limner.training.signals import StopRequest
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass
@@ -97,7 +100,10 @@ def mean_over_processes(fabric: Fabric) -> AllReduce | None:
 
 @dataclass
 class Trainer:
-    """Runs stages. `save` writes a checkpoint; `sample` paints a grid and `evaluate` scores, and both return figures for the log."""
+    """Runs stages. `save` writes a checkpoint; `sample` paints a grid and `evaluate` scores, and both return figures for the log.
+
+    None of the three raises for what goes wrong in it.
+    """
 
     settings: TrainingSettings
     fabric: Fabric
@@ -122,7 +128,7 @@ class Trainer:
         self.log.begin(stage.phase.name, self._left)
         before, first, clock = position.seconds, position.step, Stopwatch(position.step)
         written = drawn = evaluated = position.step
-        while position.step < stage.steps and not self._time_is_up(stage, position) and not self._asked_to_stop(position.step):
+        while not self._is_over(stage, position):
             step = position.step
             torch.manual_seed(int(random.hash64(settings.seed, "layers", stage.name, step, self.fabric.global_rank) >> 1))
             batch = loader.batch(step)
@@ -134,24 +140,28 @@ class Trainer:
             if position.step % settings.log_every == 0 or position.step == stage.steps:
                 self._write(stage, loader, position, clock)
                 written = position.step
-            if position.step % settings.sample_every == 0:
-                with clock.paused():
+            with clock.paused():  # what is reached is saved before anything looks at it, and after an evaluation that has kept a state
+                if due := position.step % settings.checkpoint_every == 0:
+                    self._save()
+                if self._is_over(stage, position):
+                    break
+                if self._grid_is_due(stage, position, drawn):
                     self._sample(stage, loader, turns, position)
-                drawn = position.step
-            if stage.evaluate_every and position.step % stage.evaluate_every == 0:
-                with clock.paused():
+                    drawn = position.step
+                if stage.evaluate_every and position.step % stage.evaluate_every == 0:
                     self._evaluate(stage, loader, position)
-                evaluated = position.step
-            if position.step % settings.checkpoint_every == 0:
-                with clock.paused(), self._left.doing("save"):
-                    self.save()
+                    evaluated = position.step
+                    if due:
+                        self._save()
         if position.step != written and self._time_is_up(stage, position):
             self._write(stage, loader, position, clock)
+        self._save()
         if position.step != drawn:
             self._sample(stage, loader, turns, position)
-        if stage.evaluate_every and position.step != evaluated and not self._asked_to_stop(0):
+        asked = self._asked_to_stop(0)  # 0: asked of all processes, so that none goes on alone
+        if stage.evaluate_every and position.step != evaluated and (position.step % stage.evaluate_every == 0 or not asked):
             self._evaluate(stage, loader, position)
-        whole = not self._asked_to_stop(0)  # 0: asked of all processes, so that none goes on alone
+        whole = not self._asked_to_stop(0)
         self.log.end(self._how_it_ended(stage, position))
         return whole
 
@@ -215,9 +225,17 @@ class Trainer:
             figures = self.evaluate()
         self.log.evaluated(self._place(stage, loader, position), figures)
 
+    def _save(self) -> None:
+        with self._left.doing("save"):
+            self.save()
+
     def _time_left(self, stage: Stage, position: Position) -> TimeLeft:
         settings = self.settings
-        side_work = {"sample": settings.sample_every, "evaluate": stage.evaluate_every, "save": settings.checkpoint_every}
+        side_work = {
+            "sample": steps_between(stage.steps, settings.sample_every),
+            "evaluate": stage.evaluate_every,
+            "save": settings.checkpoint_every,
+        }
         later = [other.budget for other in self.stages[position.stage + 1 :]]
         return TimeLeft(stage.budget, later, step=position.step, seconds=position.seconds, side_work=side_work)
 
@@ -242,6 +260,18 @@ class Trainer:
             self.log.say(
                 f"warning: {share:.1%} of the {player}'s updates before step {position.step} were left out: loss or gradient not finite"
             )
+
+    def _grid_is_due(self, stage: Stage, position: Position, drawn: int) -> bool:
+        """By the number of steps; the first one of a phase that the clock may end also by the clock."""
+        every = self.settings.sample_every
+        if is_due(position.step, stage.steps, every):
+            return True
+        if every is not None or stage.minutes is None or drawn > 0:
+            return False
+        return self._any(position.step, position.seconds >= stage.minutes * 60 / GRIDS)
+
+    def _is_over(self, stage: Stage, position: Position) -> bool:
+        return position.step >= stage.steps or self._time_is_up(stage, position) or self._asked_to_stop(position.step)
 
     def _time_is_up(self, stage: Stage, position: Position) -> bool:
         return stage.minutes is not None and self._any(position.step, position.seconds >= stage.minutes * 60)

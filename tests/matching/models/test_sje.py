@@ -19,11 +19,11 @@ from limner.data.catalog import open_data
 from limner.data.loader import Loader
 from limner.data.pictures import CaptionedPictures
 from limner.features.network import FeatureNetwork
-from limner.matching.towers import views
 from limner.matching.models.sje import SJE, SJESettings
 from limner.matching.registry import is_matching
 from limner.matching.saving import load_matching
 from limner.matching.scores.zero_shot import figures, zero_shot
+from limner.matching.towers import views
 from limner.matching.towers.views import FileFeatures, NetworkFeatures
 from limner.text.bag_of_words import BagOfWords
 from limner.training.text import named_encoder
