@@ -232,21 +232,22 @@ def test_what_is_saved_paints_the_same(played: Played, tmp_path: Path) -> None:
 
 
 def test_a_run_goes_on_bit_for_bit(name: str, tmp_path: Path) -> None:
-    """Two steps of each phase in one go, and from what was kept after the first: weights, statistics, optimisers and averages."""
-    kept = tiny(name, STEPS, keep_checkpoints=100)
-    result = train(kept, tmp_path / "straight")
-    phases = len(build(name).phases())
-    assert result.steps == STEPS * phases
-    shutil.copytree(tmp_path / "straight", tmp_path / "halted")
-    checkpoints = sorted((tmp_path / "halted" / "checkpoints").iterdir())
-    assert [int(checkpoint.name) for checkpoint in checkpoints] == list(range(1, STEPS * phases + 1))
-    for checkpoint in checkpoints[1:]:
-        shutil.rmtree(checkpoint)
-    shutil.rmtree(tmp_path / "halted" / "model")
-    assert train(kept, tmp_path / "halted", resume=True).steps == STEPS * phases
-    assert same(state_of(tmp_path / "halted"), state_of(tmp_path / "straight"))
-    models = [(tmp_path / run / "model" / "model.safetensors").read_bytes() for run in ("straight", "halted")]
-    assert models[0] == models[1]
+    """Two steps of each phase in one go, and from what was kept after the first of each: weights, statistics, optimisers, averages."""
+    phases, recipe = build(name).phases(), tiny(name, STEPS, keep_checkpoints=100)
+    total = STEPS * len(phases)
+    assert train(recipe, tmp_path / "straight").steps == total
+    kept = sorted(int(checkpoint.name) for checkpoint in (tmp_path / "straight" / "checkpoints").iterdir())
+    assert kept == list(range(1, total + 1))
+    for number in range(len(phases)):
+        run = tmp_path / f"halted-{number}"
+        shutil.copytree(tmp_path / "straight", run)
+        shutil.rmtree(run / "model")
+        for step in kept[STEPS * number + 1 :]:
+            shutil.rmtree(run / "checkpoints" / f"{step:08d}")
+        assert train(recipe, run, resume=True).steps == total
+        assert same(state_of(run), state_of(tmp_path / "straight"))
+        models = [(folder / "model" / "model.safetensors").read_bytes() for folder in (run, tmp_path / "straight")]
+        assert models[0] == models[1]
 
 
 class Painter(nn.Module):

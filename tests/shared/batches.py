@@ -1,4 +1,4 @@
-"""Batches and conditions for the tests of methods: one maker for all of them."""
+"""Batches, conditions and steps for the tests of methods: one maker for all of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from limner.core.batch import Batch
-from limner.core.method import Conditions, Progress
+from limner.core.method import Conditions, Method, Progress, Update
 from limner.core.text import TextFeatures
 
 WIDTH, WORD_WIDTH, LONGEST, CLASSES = 12, 5, 4, 5
@@ -74,3 +74,23 @@ def make_batch(
         batch.make_mismatched = lambda: mismatched
     batch.make_unpaired = lambda: unpaired
     return batch
+
+
+def turns_of_a_step(method: Method, batch: Batch, progress: Progress = PROGRESS, rate: float = 0.01) -> list[Update]:
+    """A step, each of whose turns has a finite loss and finite gradients, and moves its own player and nobody else.
+
+    rate: how far each gradient moves its weight.
+    """
+    players, turns = method.players(), []
+    for update in method.training_step(batch, progress):
+        own = [value for value in players[update.player].module.parameters() if value.requires_grad]
+        gradients = torch.autograd.grad(update.loss, own)
+        assert update.loss.isfinite() and all(gradient.isfinite().all() for gradient in gradients)
+        others = [value for name, player in players.items() if name != update.player for value in player.module.parameters()]
+        before = [value.clone() for value in others]
+        with torch.no_grad():
+            for value, gradient in zip(own, gradients, strict=True):
+                value -= rate * gradient
+        assert all(map(torch.equal, before, others))
+        turns.append(update)
+    return turns
