@@ -67,7 +67,8 @@ def test_losses(mismatch: str, classes: list[int]) -> None:
 def test_the_generator_steps_twice_on_the_same_noise() -> None:
     turns = turns_of_a_step(build(), make_batch(32, classes=CLASSES), rate=0.0)
     assert [turn.player for turn in turns] == ["discriminator", "generator", "generator"]
-    assert float(turns[1].loss.detach()) == pytest.approx(float(turns[2].loss.detach()), rel=1e-5)  # no weight moves: the same captions and noise
+    first, second = (float(turn.loss.detach()) for turn in turns[1:])
+    assert first == pytest.approx(second, rel=1e-5)  # no weight moves: the same captions and noise
 
 
 @pytest.mark.parametrize(
