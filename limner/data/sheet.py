@@ -8,17 +8,17 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from limner.data.lettering import Lettering, visible
 
 Picture: TypeAlias = "NDArray[np.uint8] | Image.Image"
 
 INK, FAINT, PAPER = "#2b2b30", "#74747e", "#ffffff"
 _MARGIN = 28
 _GAP = 18
-_FONT_SIZE = 15
 _LINE = 20
 _LABELLED = 112  # the narrowest picture that a label of a number and a word fits under
-_WIDE_FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial Unicode.ttf", "arial.ttf", "Arial.ttf")
 
 
 def contact_sheet(
@@ -149,19 +149,20 @@ def _page(wide: int, high: int, heading: Sequence[str]) -> tuple[Image.Image, in
 
 def wrap(text: str, width: int, most_lines: int) -> list[str]:
     """The text in lines of at most `width` pixels, cut where a word ends if it can be."""
-    font = _font(_needs_wide_font(text))
+    text = visible(text)
+    letters = lettering(text)
     lines: list[str] = []
     current = ""
     # More words than fit need no measuring: a letter is at least two pixels wide.
     for word in text[: width * most_lines // 2 + 1].split():
         joined = f"{current} {word}".strip()
-        if font.getlength(joined) <= width:
+        if letters.length(joined) <= width:
             current = joined
             continue
         if current:
             lines.append(current)
-        while font.getlength(word) > width:
-            cut = max(1, next(end for end in range(len(word), 0, -1) if end == 1 or font.getlength(word[:end]) <= width))
+        while letters.length(word) > width:
+            cut = max(1, next(end for end in range(len(word), 0, -1) if end == 1 or letters.length(word[:end]) <= width))
             lines.append(word[:cut])
             word = word[cut:]
         current = word
@@ -169,7 +170,7 @@ def wrap(text: str, width: int, most_lines: int) -> list[str]:
     if len(lines) <= most_lines:
         return lines
     last = lines[most_lines - 1]
-    while last and font.getlength(last + "…") > width:
+    while last and letters.length(last + "…") > width:
         last = last[:-1]
     return [*lines[: most_lines - 1], last.rstrip(" ,.;:") + "…"]
 
@@ -193,21 +194,9 @@ def _fitted(picture: Picture, tile: int) -> Image.Image:
 
 def _write(page: Image.Image, lines: Sequence[str], left: int, top: int, ink: str = INK) -> None:
     draw = ImageDraw.Draw(page)
-    font = _font(any(map(_needs_wide_font, lines)))
+    letters = lettering("\n".join(lines))
     for number, line in enumerate(lines):
-        draw.text((left, top + number * _LINE), line, fill=ink, font=font)
+        letters.write(draw, left, top + number * _LINE, line, ink)
 
 
-def _needs_wide_font(text: str) -> bool:
-    return any(character > "\u00ff" and character not in "…’‘“”–—" for character in text)
-
-
-@lru_cache
-def _font(wide: bool) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font, the same everywhere; for letters beyond Western Europe's a font of the system, where there is one."""
-    for name in _WIDE_FONTS if wide else ():
-        try:
-            return ImageFont.truetype(name, _FONT_SIZE)
-        except OSError:
-            continue
-    return ImageFont.load_default(_FONT_SIZE)
+lettering = lru_cache(maxsize=1 << 8)(Lettering)
