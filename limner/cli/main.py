@@ -114,11 +114,11 @@ def _warnings_on_one_line() -> Iterator[None]:
     with warnings.catch_warnings():
         show = warnings.showwarning
 
-        def on_one_line(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        def on_one_line(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
             if issubclass(category, LimnerWarning):
                 print(f"limner: {' '.join(str(message).split())}", file=sys.stderr)
             else:
-                show(message, category, *place)
+                show(message, category, *place, **more)
 
         warnings.showwarning = on_one_line
         yield

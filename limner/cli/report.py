@@ -113,7 +113,7 @@ def _nearest(arguments: ReportArguments, model: Model) -> None:
     from limner.cli.explore.nearest import default_space, described
     from limner.cli.explore.splits import Source
     from limner.core.errors import DataError
-    from limner.explore.captions import drawn_captions
+    from limner.explore.captions import distinct_captions, paintable
     from limner.explore.nearest import feature_space, remembered_or_made, strip
     from limner.report.strips import keep_strip
 
@@ -131,7 +131,7 @@ def _nearest(arguments: ReportArguments, model: Model) -> None:
             searched,
             held_out,
             feature_space(space, arguments.run, model.device),
-            drawn_captions(held_out or searched, arguments.nearest or NEAREST, arguments.seed),
+            paintable(model, distinct_captions(held_out or searched, arguments.nearest or NEAREST, arguments.seed)),
             sample=arguments.sample,
             seed=arguments.seed,
             mirror=source.settings.flip,

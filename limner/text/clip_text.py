@@ -111,6 +111,12 @@ class ClipText(TextEncoder):
     def limit(self) -> Limit:
         return Limit(self.settings.context_length - 2, "byte pairs")  # its start and end take two places
 
+    def read_at_most(self, words: int) -> None:
+        raise SettingsError(
+            f"text.maximum-words cannot be set: CLIP reads {self.limit} of a caption: leave it out, or train CLIP with another "
+            "method.context-length"
+        )
+
     def config(self) -> dict[str, Any]:
         tokenizer = None if self.tokenizer is None else self.tokenizer.config()
         return {"settings": dataclasses.asdict(self.settings), "tokenizer": tokenizer}
