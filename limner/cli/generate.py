@@ -114,7 +114,7 @@ def readable(model: Model, captions: Sequence[str]) -> tuple[list[int], list[str
         found[caption] = True
         remarks = []
         if model.reads_text and (strange := model.strange_words(caption)):
-            remarks.append(f"does not know {strange}")
+            remarks.append(f"never met {strange}")
         if model.encoder.was_cut(caption):
             remarks.append(f"reads no further than {model.encoder.limit}")
         if remarks:
@@ -129,11 +129,9 @@ def painted(model: Model, captions: Sequence[str], arguments: GenerateArguments)
     from PIL import Image
 
     if arguments.count < 1:
-        raise SettingsError(f"--count is {arguments.count}: ask for at least one picture of each caption")
-    repeated, samples = (
-        [caption for caption in captions for _ in range(arguments.count)],
-        np.tile(np.arange(arguments.count), len(captions)),
-    )
+        raise SettingsError(f"-n is {arguments.count}: ask for at least one picture of each caption")
+    repeated = [caption for caption in captions for _ in range(arguments.count)]
+    samples = np.tile(np.arange(arguments.count), len(captions))
     if not arguments.stages:
         return [[Image.fromarray(picture)] for picture in model.pictures(repeated, samples, arguments.seed)]
     stages = model.stages(repeated, samples, arguments.seed)

@@ -86,7 +86,7 @@ class Model:
         for text in dict.fromkeys(captions):
             self.check(text)
             if self.reads_text and (strange := self.strange_words(text)):
-                warnings.warn(f"the model does not know {strange} in '{shortened(text)}'", LimnerWarning, stacklevel=2)
+                warnings.warn(f"the model never met {strange} in '{shortened(text)}'", LimnerWarning, stacklevel=2)
         pictures = self.pictures([text for text in captions for _ in range(n)], np.tile(np.arange(n), len(captions)), seed)
         return [Image.fromarray(picture) for picture in pictures]
 
