@@ -78,7 +78,7 @@ def _spaced(text: str) -> str:
             pieces.append(" ")
             before = ""
         elif _is_mark(character):
-            pieces.append(character if before else " ")
+            pieces.append(character)
         else:
             kind = "unspaced" if _UNSPACED.match(character) else "spaced"
             pieces.append(f" {character}" if "unspaced" in (kind, before) else character)
@@ -110,7 +110,7 @@ def nearest_words(word: str, known: Iterable[str], count: int = 2) -> list[str]:
     if len(word) < 2:
         return [other for other in known if without_accents(other) == plain and other != word][:count]
     same = [other for other in known if without_accents(other) == plain and other != word]
-    return list(dict.fromkeys([*same, *difflib.get_close_matches(word, known, n=count, cutoff=0.7)]))[:count]
+    return list(dict.fromkeys([*same, *difflib.get_close_matches(word, known, n=count, cutoff=0.65)]))[:count]
 
 
 def drop_words(captions: Sequence[str], rate: float, seed: int, samples: NDArray[np.int64], stream: str = "word dropout") -> list[str]:
