@@ -175,5 +175,6 @@ def _script(character: str) -> str:
     """The name of a character's script, as a user would look for a font of it."""
     if unicodedata.category(character).startswith("S"):
         return "emoji and symbol"
-    word = unicodedata.name(character, "unnamed").split()[0]
-    return "Chinese, Japanese or Korean" if word in ("CJK", "HIRAGANA", "KATAKANA", "HANGUL") else word.capitalize()
+    if unicodedata.east_asian_width(character) in ("W", "F"):
+        return "Chinese, Japanese or Korean"
+    return unicodedata.name(character, "unnamed").split()[0].capitalize()

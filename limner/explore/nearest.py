@@ -184,7 +184,7 @@ def remembered_or_made(
         if value < 1:
             raise SettingsError(f"{name} is {value}: give 1 or more")
     source = training if held_out is None else held_out
-    captions = captions or paintable(model, distinct_captions(source, ROWS, seed))
+    captions = captions or paintable(model, distinct_captions(source, 8 * ROWS, seed))[:ROWS]
     training = ReducedPictures(training, model.resolution)
     known = drawn_pictures(training, seed)[:sample]
     if len(known) < 2:
