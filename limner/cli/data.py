@@ -145,7 +145,7 @@ def summary(report: PrepareReport) -> Iterator[str]:
     if report.wordless:
         first = report.wordless[0]
         yield (
-            f"captions without a word: {len(report.wordless):,} left out, such as '{first.text[:20]}' of '{first.key}' ({first.place}); "
+            f"captions without a word: {len(report.wordless):,} left out, such as of '{first.key}' ({first.where}); "
             "their pictures have others, and stay"
         )
     if not card.captions:

@@ -27,8 +27,8 @@ class WordlessCaption:
     """The name of its picture."""
     source: str
     text: str
-    place: str
-    """Where it stands: its line in the picture's text file, or else its number among the picture's captions."""
+    where: str
+    """Where it stands, with its beginning: its line in the picture's text file, or else its number among the picture's captions."""
     alone: bool
     """Whether its picture has no other caption, and is left out with it."""
 
@@ -39,7 +39,7 @@ def with_words(sample: Sample) -> tuple[Sample, list[WordlessCaption]]:
     if len(kept) == len(sample.captions):
         return sample, []
     found = [
-        WordlessCaption(sample.key, sample.source, caption, _place(sample, number), not kept)
+        WordlessCaption(sample.key, sample.source, caption, f"{_place(sample, number)}: '{caption[:20]}'", not kept)
         for number, caption in enumerate(sample.captions)
         if not has_word(caption)
     ]
@@ -49,11 +49,12 @@ def with_words(sample: Sample) -> tuple[Sample, list[WordlessCaption]]:
 def _place(sample: Sample, number: int) -> str:
     """Where caption `number` of the sample stands."""
     if sample.picture is not None:
-        text = sample.picture.path.with_suffix(".txt")
-        lines = text.read_bytes().splitlines() if text.is_file() else []
-        places = [place for place, line in enumerate(lines, 1) if decode_captions(line)[0]]
-        if len(places) == len(sample.captions) and decode_captions(lines[places[number] - 1])[0] == (sample.captions[number],):
-            return f"line {places[number]}"
+        path = sample.picture.path
+        for text in (path.with_suffix(".txt"), path.with_name(f"{path.name}.txt")):
+            lines = text.read_bytes().splitlines() if text.is_file() else []
+            places = [place for place, line in enumerate(lines, 1) if decode_captions(line)[0]]
+            if len(places) == len(sample.captions) and decode_captions(lines[places[number] - 1])[0] == (sample.captions[number],):
+                return f"line {places[number]}"
     return f"caption {number + 1} of {len(sample.captions)}"
 
 

@@ -43,10 +43,12 @@ class Reject:
     key: str
     source: str
     reason: str
-    place: str | None = None
-    """Where in the sample, if at one place."""
-    text: str | None = None
-    """The caption that is meant, if it is one."""
+    where: str = ""
+    """The line that the reason speaks of, where it is not the picture itself."""
+
+    def as_json(self) -> dict[str, str]:
+        """What stands in rejects.jsonl."""
+        return {name: value for name, value in asdict(self).items() if value or name != "where"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,11 +229,11 @@ def _refuse_rejects(rejects: Sequence[Reject], total: int, max_rejected: float) 
         return
     reasons = Counter(reject.reason for reject in rejects)
     counted = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common(6))
-    place = f" ({rejects[0].place}: '{rejects[0].text[:20]}')" if rejects[0].place and rejects[0].text else ""
+    where = f" ({rejects[0].where})" if rejects[0].where else ""
     share = np.ceil(len(rejects) / total * 1000) / 1000
     fix = "mend or remove them, or pass " + ("--uncaptioned to keep those without captions, or " if NO_CAPTION in reasons else "")
     raise DataError(
-        f"{len(rejects):,} of {total:,} samples cannot be used ({counted}), such as '{rejects[0].key}' in {rejects[0].source}{place}; "
+        f"{len(rejects):,} of {total:,} samples cannot be used ({counted}), such as '{rejects[0].key}' in {rejects[0].source}{where}; "
         f"allowed are {max_rejected:.3g} of all: {fix}--max-rejected {share:.3g}"
     )
 
@@ -308,8 +310,8 @@ def _write(
         json.dumps(dict(sorted(tally.words.items(), key=lambda item: (-item[1], item[0]))), indent=0, ensure_ascii=False), encoding="utf-8"
     )
     with (folder / "rejects.jsonl").open("w", encoding="utf-8", errors="backslashreplace") as stream:
-        stream.writelines(json.dumps(_listed(reject), ensure_ascii=False) + "\n" for reject in rejects)
-        stream.writelines(json.dumps(_listed(dropped), ensure_ascii=False) + "\n" for dropped in map(_caption_alone, left_out))
+        listed = [*rejects, *map(_caption_alone, left_out)]
+        stream.writelines(json.dumps(reject.as_json(), ensure_ascii=False) + "\n" for reject in listed)
     return PrepareReport(
         folder=out,
         card=card,
@@ -337,18 +339,11 @@ def _note(
 
 
 def _reject(sample: Sample, reason: str, wordless: list[WordlessCaption]) -> Reject:
-    if not wordless:
-        return Reject(sample.key, sample.source, reason)
-    return Reject(sample.key, sample.source, reason, wordless[0].place, wordless[0].text)
+    return Reject(sample.key, sample.source, reason, wordless[0].where if wordless else "")
 
 
 def _caption_alone(caption: WordlessCaption) -> Reject:
-    return Reject(caption.key, caption.source, f"{WITHOUT_WORD}, left out; the picture has others", caption.place, caption.text)
-
-
-def _listed(reject: Reject) -> dict[str, str]:
-    """A reject as its line says it."""
-    return {name: value for name, value in asdict(reject).items() if value is not None}
+    return Reject(caption.key, caption.source, f"{WITHOUT_WORD}, left out; the picture has others", caption.where)
 
 
 Decoded = Future[tuple[NDArray[np.uint8], bool]]
