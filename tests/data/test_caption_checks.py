@@ -38,7 +38,7 @@ def test_a_picture_whose_captions_hold_no_word_is_a_reject_with_key_and_line(tmp
     assert text in str(caught.value) and not (tmp_path / "out").exists()
     report = prepare([source], tmp_path / "out", resolution=16, max_rejected=0.05)
     assert report.pictures == 20 and report.card.rejected == {"caption without a word": 1} and not report.wordless
-    assert listed(tmp_path / "out") == [{"key": "020", "source": "in", "reason": "caption without a word", "place": "line 2", "text": text}]
+    assert listed(tmp_path / "out") == [{"key": "020", "source": "in", "reason": "caption without a word", "where": f"line 2: '{text}'"}]
 
 
 def test_a_caption_without_a_word_among_others_is_left_out_alone(tmp_path: Path) -> None:
@@ -46,10 +46,7 @@ def test_a_caption_without_a_word_among_others_is_left_out_alone(tmp_path: Path)
     (source / "metadata.jsonl").write_text(json.dumps({"file_name": "000.png", "text": ["a square", "⭐"]}), encoding="utf-8")
     report = prepare([source], tmp_path / "out", resolution=16)
     assert report.pictures == 21 and report.card.captions == 22 and not report.card.rejected
-    assert {(found.key, found.place, found.text) for found in report.wordless} == {
-        ("020", "line 3", "!!!"),
-        ("000", "caption 2 of 2", "⭐"),
-    }
+    assert {(found.key, found.where) for found in report.wordless} == {("020", "line 3: '!!!'"), ("000", "caption 2 of 2: '⭐'")}
     assert {line["reason"] for line in listed(tmp_path / "out")} == {"caption without a word, left out; the picture has others"}
     every = open_prepared(tmp_path / "out", "all")
     assert {tuple(every.captions(index)) for index in range(21)} == {("a red square",), ("a bird", "一朵花"), ("a square",)}
