@@ -142,6 +142,12 @@ def summary(report: PrepareReport) -> Iterator[str]:
     if card.rejected:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in card.rejected.items())
         yield f"left out: {reasons}; each is in {report.folder / 'rejects.jsonl'}"
+    if report.wordless:
+        first = report.wordless[0]
+        yield (
+            f"captions without a word: {len(report.wordless):,} left out, such as of '{first.key}' ({first.where}); "
+            "their pictures have others, and stay"
+        )
     if not card.captions:
         yield "no picture has a caption: the set serves methods that read no text, and scores that need none"
     elif card.uncaptioned or report.held_out_uncaptioned:
@@ -153,6 +159,7 @@ def summary(report: PrepareReport) -> Iterator[str]:
     if report.sided:
         whose = "none of their pictures is" if card.flip else "no picture of the set is"
         yield f"left and right: spoken of in {report.sided:,} of {card.captions:,} captions; {whose} ever mirrored"
+    yield from report.tally.remarks(card.captions)
     if "train" not in card.splits:
         yield "no training pictures: the set serves for scores alone"
 

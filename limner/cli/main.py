@@ -9,10 +9,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import limner
-from limner.core.errors import LimnerError, SettingsError, unknown_name
+from limner.core.errors import LimnerError, LimnerWarning, SettingsError, unknown_name
 
 VERBS = {
     "demo": "watch a generator learn to paint what captions say, from nothing, within minutes",
@@ -52,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code. What is no mistake of the user's propagates with its traceback."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = _run(arguments)
+        with _warnings_on_one_line():
+            code = _run(arguments)
         sys.stdout.flush()
         return code
     except LimnerError as error:
@@ -102,6 +106,22 @@ def _add_file(given: list[str]) -> None:
         raise SettingsError("--with needs the path of a file that holds a method: limner --with my_method.py VERB ...")
     methods.register_file(given[0])
     os.environ[VARIABLE] = os.pathsep.join(filter(None, [os.environ.get(VARIABLE), given[0]]))
+
+
+@contextmanager
+def _warnings_on_one_line() -> Iterator[None]:
+    """Limner's own warnings are printed as its mistakes are; others as they would be."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def on_one_line(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, LimnerWarning):
+                print(f"limner: {' '.join(str(message).split())}", file=sys.stderr)
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = on_one_line
+        yield
 
 
 def _complain(message: str) -> int:

@@ -10,6 +10,10 @@ class LimnerError(Exception):
     """A mistake in what Limner was given. The command line prints its text on one line and exits with status 2."""
 
 
+class LimnerWarning(UserWarning):
+    """Something that a user should know and that ends nothing. The command line prints its text on one line."""
+
+
 class DataError(LimnerError):
     """Pictures or captions that cannot be used as they are."""
 

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from limner.core.errors import DataError
 from limner.core.files import whole_folder
 from limner.data.cache import FORMAT, SPLITS, CacheCard, SplitWriter, join, write_card
+from limner.data.caption_checks import CaptionTally, WordlessCaption, with_words
 from limner.data.decoding import Rejected, decode
 from limner.data.sources import PictureFile, Sample, read_sources
 from limner.data.splits import SplitBy, Splitter
-from limner.text.words import split_words
+from limner.text.words import WITHOUT_WORD, split_words
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how many samples are done, and of how many (0 while that is not known)."""
@@ -42,6 +43,12 @@ class Reject:
     key: str
     source: str
     reason: str
+    where: str = ""
+    """The line that the reason speaks of, where it is not the picture itself."""
+
+    def as_json(self) -> dict[str, str]:
+        """What stands in rejects.jsonl."""
+        return {name: value for name, value in asdict(self).items() if value or name != "where"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +65,10 @@ class PrepareReport:
     """Pictures without a class among others with one, because of which the set has no classes."""
     sided: int
     """Captions that speak of left or right."""
+    wordless: list[WordlessCaption]
+    """Captions without a word that were left out; their pictures have others, and stay."""
+    tally: CaptionTally
+    """What is worth knowing of the captions."""
     seconds: float
 
     @property
@@ -192,12 +203,12 @@ def _check_space(out: Path, needed: int) -> None:
 
 def _survey(sources: Sequence[Path], splitter: Splitter, uncaptioned: bool, tell: Progress) -> _Survey:
     survey = _Survey()
-    for sample in read_sources(sources):
+    for sample, wordless in map(with_words, read_sources(sources)):
         survey.total += 1
         if survey.total % 256 == 0:
             tell("reading captions", survey.total, 0)
         if reason := _refusal(sample, uncaptioned):
-            survey.rejects.append(Reject(sample.key, sample.source, reason))
+            survey.rejects.append(_reject(sample, reason, wordless))
             continue
         survey.samples += 1
         survey.captions += len(sample.captions)
@@ -218,10 +229,11 @@ def _refuse_rejects(rejects: Sequence[Reject], total: int, max_rejected: float) 
         return
     reasons = Counter(reject.reason for reject in rejects)
     counted = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common(6))
+    where = f" ({rejects[0].where})" if rejects[0].where else ""
     share = np.ceil(len(rejects) / total * 1000) / 1000
     fix = "mend or remove them, or pass " + ("--uncaptioned to keep those without captions, or " if NO_CAPTION in reasons else "")
     raise DataError(
-        f"{len(rejects):,} of {total:,} samples cannot be used ({counted}), such as '{rejects[0].key}' in {rejects[0].source}; "
+        f"{len(rejects):,} of {total:,} samples cannot be used ({counted}), such as '{rejects[0].key}' in {rejects[0].source}{where}; "
         f"allowed are {max_rejected:.3g} of all: {fix}--max-rejected {share:.3g}"
     )
 
@@ -249,9 +261,11 @@ def _write(
     has_classes = splitter.has_classes and not survey.classless
     writers = {split: SplitWriter(folder, split) for split in SPLITS}
     rejects: list[Reject] = []
-    words: Counter[str] = Counter()
+    left_out: list[WordlessCaption] = []
+    tally = CaptionTally()
     held_out = upscaled = bare = 0
-    usable = (sample for sample in read_sources(sources) if not _note(sample, uncaptioned, rejects))
+    checked = map(with_words, read_sources(sources))
+    usable = (sample for sample, wordless in checked if not _note(sample, uncaptioned, rejects, wordless, left_out))
     for done, (sample, decoded) in enumerate(_decoded(usable, side), 1):
         tell("decoding pictures", done, survey.samples)
         split = splitter.split_of(sample)
@@ -265,8 +279,7 @@ def _write(
             continue
         upscaled += smaller
         bare += not sample.captions
-        if split == "train" or not splitter.trains:
-            words.update(word for caption in sample.captions for word in split_words(caption))
+        tally.add(sample.key, sample.captions, split == "train" or not splitter.trains)
         class_id = splitter.class_id(sample) if has_classes else -1
         writers[split].add(pixels, sample.captions, sample.key, class_id, not any(map(_is_sided, sample.captions)))
     for writer in writers.values():
@@ -294,28 +307,43 @@ def _write(
     )
     write_card(folder, card)
     (folder / "vocabulary.json").write_text(
-        json.dumps(dict(sorted(words.items(), key=lambda item: (-item[1], item[0]))), indent=0, ensure_ascii=False), encoding="utf-8"
+        json.dumps(dict(sorted(tally.words.items(), key=lambda item: (-item[1], item[0]))), indent=0, ensure_ascii=False), encoding="utf-8"
     )
     with (folder / "rejects.jsonl").open("w", encoding="utf-8", errors="backslashreplace") as stream:
-        stream.writelines(json.dumps(asdict(reject), ensure_ascii=False) + "\n" for reject in rejects)
+        listed = [*rejects, *map(_caption_alone, left_out)]
+        stream.writelines(json.dumps(reject.as_json(), ensure_ascii=False) + "\n" for reject in listed)
     return PrepareReport(
         folder=out,
         card=card,
-        words=len(words),
+        words=len(tally.words),
         rejects=rejects,
         held_out_uncaptioned=held_out,
         classes_dropped=survey.classless if splitter.has_classes else 0,
         sided=survey.sided,
+        wordless=left_out,
+        tally=tally,
         seconds=time.perf_counter() - started,
     )
 
 
-def _note(sample: Sample, uncaptioned: bool, rejects: list[Reject]) -> bool:
-    """Put a sample that its words rule out on the list; returns whether it was."""
+def _note(
+    sample: Sample, uncaptioned: bool, rejects: list[Reject], wordless: list[WordlessCaption], left_out: list[WordlessCaption]
+) -> bool:
+    """Put a sample that its words rule out on the list, or else its captions without a word; returns whether the sample was."""
     reason = _refusal(sample, uncaptioned)
     if reason:
-        rejects.append(Reject(sample.key, sample.source, reason))
+        rejects.append(_reject(sample, reason, wordless))
+    else:
+        left_out += wordless
     return reason is not None
+
+
+def _reject(sample: Sample, reason: str, wordless: list[WordlessCaption]) -> Reject:
+    return Reject(sample.key, sample.source, reason, wordless[0].where if wordless else "")
+
+
+def _caption_alone(caption: WordlessCaption) -> Reject:
+    return Reject(caption.key, caption.source, f"{WITHOUT_WORD}, left out; the picture has others", caption.where)
 
 
 Decoded = Future[tuple[NDArray[np.uint8], bool]]

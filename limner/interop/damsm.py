@@ -14,6 +14,7 @@ from limner.interop.captions_pickle import read_captions_pickle
 from limner.interop.state_dicts import read_state_dict
 from limner.matching.models.damsm import DAMSM, INSIDE, DAMSMSettings
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
+from limner.text.words import splitting_of
 
 _HEADS = {"emb_features.": "to_regions.", "emb_cnn_code.": "to_picture."}
 
@@ -48,7 +49,7 @@ def read_text_encoder(path: Path, words: Sequence[str] | None = None, maximum_wo
         )
     named = [f"word {number}" for number in range(1, ids)] if words is None else words  # with a space inside, no caption's word is one
     settings = LSTMSettings(word_embedding=embedding, width=2 * tensors["rnn.weight_hh_l0"].shape[1])
-    encoder = LSTMEncoder(Vocabulary(named, maximum_words), settings)
+    encoder = LSTMEncoder(Vocabulary(named, maximum_words, splitting_of(named)), settings)
     renamed = {name.replace("encoder.", "embedding.", 1).replace("rnn.", "reader.", 1): value for name, value in tensors.items()}
     _fill(encoder, renamed, path, "text encoder")
     return encoder.eval()

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from limner.core import random
 from limner.core.errors import DataError, SettingsError
+from limner.data.caption_checks import with_words
 from limner.data.decoding import Rejected, decode
 from limner.data.pictures import CaptionedPictures
 from limner.data.sources import Sample, read_sources
@@ -128,7 +129,7 @@ class Stored(Source):
 
     def __init__(self, folder: Path, count: int | None = None) -> None:
         """Raises DataError for a folder without two pictures, unlike or no squares, and for `count` pictures where there are fewer."""
-        samples = [sample for sample in read_sources([folder]) if sample.picture is not None]
+        samples = [sample for sample, _ in map(with_words, read_sources([folder])) if sample.picture is not None]
         if len(samples) < 2:
             raise DataError(f"{folder} holds {len(samples)} picture(s), and a score needs at least 2: give the folder with the pictures")
         if count is not None and count > len(samples):

@@ -32,6 +32,7 @@ from limner.training.plan import check_stages, make_plan, training_pictures
 from limner.training.players import Turn, painting
 from limner.training.side_work import SideWork
 from limner.training.signals import StopRequest
+from limner.training.text import caption_remarks
 from limner.training.trainer import Position, Stage, Trainer
 
 if TYPE_CHECKING:
@@ -192,6 +193,8 @@ class Run:
             write_inputs(self.recipe, self.out)
             keep_copy(self.recipe.method, self.out)
             self.log.drop_after(-1)
+            for remark in caption_remarks(self.recipe, self.pictures, self.encoder):
+                self.log.say(remark)
         self.fabric.barrier()
 
     def _train(self, stage: Stage) -> bool:

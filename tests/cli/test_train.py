@@ -26,7 +26,7 @@ PUBLIC_FLAGS = """
 --training.precision --training.compile --training.ema-half-life --training.log-every --training.sample-every --training.checkpoint-every
 --training.keep-checkpoints --training.tensorboard --training.no-tensorboard
 --data.flip --data.no-flip --data.garden-pictures --data.counterfactuals --data.trainval --data.no-trainval
---text.encoder --text.standardize --text.no-standardize --text.width --text.steps --text.batch-size
+--text.encoder --text.standardize --text.no-standardize --text.width --text.maximum-words --text.steps --text.batch-size
 --style.steps --style.batch-size --style.channels --style.learning-rate
 --evaluation.every --evaluation.split --evaluation.metrics --evaluation.count --evaluation.features
 """.split()

@@ -12,6 +12,7 @@ from PIL import Image
 from limner.cli import doctor, evaluate, generate
 from limner.cli.explore import interpolate
 from limner.cli.main import main
+from limner.core.errors import LimnerWarning, SettingsError
 from limner.core.files import sha256
 from limner.model import Model
 
@@ -47,6 +48,35 @@ def test_a_png_gets_one_grid_and_strange_words_a_warning(tmp_path: Path, capsys:
     assert "never met 'dragon'" in capsys.readouterr().err
     with Image.open(out) as grid:
         assert grid.width > 3 * 16
+
+
+def test_one_bad_caption_leaves_the_others(tiny_model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    captions = ["a rde flower", "粉红色的花", "a red flower " + "and petals " * 30, "flwer", "", "the bird"]
+    assert main(["generate", "any", *captions, "--out", str(tmp_path)]) == 2
+    assert sorted(path.name[:4] for path in tmp_path.iterdir()) == ["001-", "003-", "006-"], "names keep the captions' numbers"
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[1] for line in told] == [
+        " the model never met 'rde' (did you mean 'red'?) in 'a rde flower'",
+        " caption 2 is left out",
+        " the model never met 'and' and reads no further than 48 words in 'a red flower and petals and petals and petals and petals ...'",
+        " caption 4 is left out",
+        " caption 5 is left out",
+    ]
+    assert "did you mean 'flower'?" in told[3]
+    expected = tiny_model.pictures(["the bird"], [0])[0]
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "006-the-bird-01.png")), expected)
+
+
+def test_where_no_caption_can_be_painted_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", "any", "zebra", "花", "--out", str(tmp_path / "x.png")]) == 2
+    assert "nothing was painted" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_python_warns_of_unknown_words(tiny_model: Model) -> None:
+    with pytest.warns(LimnerWarning, match="never met 'flwer' \\(did you mean 'flower'\\?\\), 'tulip' in 'a flwer tulip'"):
+        tiny_model.generate("a flwer tulip")
+    with pytest.raises(SettingsError, match="did you mean 'petals'"):
+        tiny_model.generate(["a flower", "petls"])
 
 
 @pytest.mark.parametrize(
