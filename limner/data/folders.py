@@ -55,16 +55,16 @@ def _plain_samples(tree: Tree, folder: Folder) -> Iterator[Sample]:
                 yield replace(tree.reject(path, reason), key=tree.name(path))
         elif suffix_of(name) in TABLE_SUFFIXES and name not in folder.tables and name not in folder.sidecars:
             reason = f"table of another name (to be read, call it metadata{suffix_of(name)})"
+            if Path(name).stem.lower() in ("captions", *SPLIT_NAMES):
+                reason = f"table without columns file_name and text (a CSV begins with {HEADER})"
             reason = (suffix_of(name) == ".json" and other_layout(path)) or reason
-            if Path(name).stem.lower() in ("captions", *SPLIT_NAMES) and suffix_of(name) in (".csv", ".tsv"):
-                reason = f"table that does not begin with {HEADER}"
             yield left_alone(tree.name(path), tree.root.name, reason)
         elif unread_file(name):
             yield left_alone(tree.name(path), tree.root.name, str(unread_file(name)))
     for name in sorted(folder.picture_folders):
         below = tree.folders.get(os.path.normpath(folder.path / name))
         if below is None or not below.files:
-            yield tree.reject(folder.path / name, "folder with a picture's name")
+            yield tree.reject(folder.path / name, "folder in place of a picture")
 
 
 def _lone_text(tree: Tree, folder: Folder, name: str, others: dict[str, str], unread_stems: set[str]) -> Iterator[Sample]:
@@ -75,9 +75,9 @@ def _lone_text(tree: Tree, folder: Folder, name: str, others: dict[str, str], un
         return  # what is wrong with the picture is said of the picture
     other = others.get(stem)
     if other is not None and suffix_of(other) not in (".json", ""):
-        yield replace(tree.reject(path, f"caption of a {suffix_of(other)} file, which is not a picture"), key=tree.key(path))
+        yield replace(tree.reject(path, f"caption of a {suffix_of(other)} file in place of a picture"), key=tree.key(path))
     elif is_note(name):
-        yield left_alone(tree.name(path), tree.root.name, "note, not a picture's caption")
+        yield left_alone(tree.name(path), tree.root.name, "note on the set")
     else:
         yield tree.reject(path, NO_PICTURE)
 

@@ -42,7 +42,7 @@ def suffix_of(name: str | PurePath) -> str:
 def unread_picture(name: str) -> str | None:
     """Why a file that must be a picture by its name is not read; None for pictures that are, and for other files."""
     suffix = suffix_of(name)
-    return f"{suffix} picture, which is not read (convert it to JPEG or PNG)" if suffix in OTHER_PICTURES else None
+    return f"{suffix} picture that is not read (convert it to JPEG or PNG)" if suffix in OTHER_PICTURES else None
 
 
 def unread_file(name: str) -> str | None:

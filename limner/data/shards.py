@@ -77,7 +77,7 @@ def _sample(path: Path, tar: tarfile.TarFile, key: str, members: Mapping[str, ta
     described = members.get("json")
     for suffix, member in members.items():
         if member is not described and member not in texts and suffix not in pictures:
-            yield from _surplus(path, key, suffix, member, bool(pictures))
+            yield from _surplus(path, suffix, member, bool(pictures))
     for member in texts[1:]:
         yield left_alone(member.name, path.name, "second caption file of a picture")
     captions: tuple[str, ...] = ()
@@ -94,13 +94,13 @@ def _sample(path: Path, tar: tarfile.TarFile, key: str, members: Mapping[str, ta
                 yield left_alone(described.name, path.name, "JSON without a picture or a caption")
             return
         if is_note((texts[0] if texts else members["json"]).name):
-            yield left_alone((texts[0] if texts else members["json"]).name, path.name, "note, not a picture's caption")
+            yield left_alone((texts[0] if texts else members["json"]).name, path.name, "note on the set")
             return
         problem = NO_PICTURE + " next to it"
     elif len(pictures) > 1:
         problem = "several pictures under one name"
     elif not picture.isreg():
-        problem = "link or device in a shard, not a picture"
+        problem = "link or device in a shard in place of a picture"
     yield Sample(
         key=key,
         source=path.name,
@@ -112,19 +112,19 @@ def _sample(path: Path, tar: tarfile.TarFile, key: str, members: Mapping[str, ta
     )
 
 
-def _surplus(path: Path, key: str, suffix: str, member: tarfile.TarInfo, pictured: bool) -> Iterator[Sample]:
+def _surplus(path: Path, suffix: str, member: tarfile.TarInfo, pictured: bool) -> Iterator[Sample]:
     """What is said of a member that is neither a sample's picture nor its captions."""
     last = suffix_of(member.name)
     reason = unread_picture(member.name) or unread_file(member.name)
     if reason is None and "." in suffix and (last in PICTURE_SUFFIXES or last in CAPTION_SUFFIXES):
-        reason = "name with a dot before its suffix, at which a shard's keys end (rename it)"
+        reason = "name with a dot before its suffix (a key ends at the first dot: rename it)"
     elif reason is None and last in TABLE_SUFFIXES:
-        reason = "table within a shard, which is not read (unpack the shard, and give the folder)"
+        reason = "table within a shard that is not read (unpack the shard and give the folder)"
     if reason is None:
         return
     lost = not pictured and (last in PICTURE_SUFFIXES or unread_picture(member.name) is not None)
     yield Sample(
-        key=member.name if lost or not key else member.name,
+        key=member.name,
         source=path.name,
         picture=None,
         captions=(),

@@ -11,9 +11,10 @@ from typing import Any, TextIO
 
 from limner.core.errors import DataError
 from limner.data.columns import COLUMNS, LABELS, Columns, columns_of
-from limner.data.formats import suffix_of
+from limner.data.formats import PICTURE_SUFFIXES, suffix_of
 from limner.data.sources import system_reason
 
+_LINES = (".jsonl", ".ndjson")
 _DELIMITERS = ",;\t|"
 HEADER = "file_name,text[,class,split]"
 FORM = '{"file_name": "a.jpg", "text": "a caption"}'
@@ -40,7 +41,7 @@ class Row:
 def read_table(path: Path) -> Iterator[Row]:
     """The rows of a table of captions. Raises DataError with file and line for what cannot be read, or would be read in part only."""
     try:
-        if suffix_of(path) in (".jsonl", ".ndjson"):
+        if suffix_of(path) in _LINES:
             yield from _json_lines(path)
         elif suffix_of(path) == ".json":
             yield from _json_entries(path)
@@ -51,11 +52,15 @@ def read_table(path: Path) -> Iterator[Row]:
 
 
 def is_table(path: Path) -> bool:
-    """Whether the first line of a file names a column of files and one of captions, or labels."""
+    """Whether a file begins as a table of pictures and captions does."""
     try:
+        if suffix_of(path) in (*_LINES, ".json"):
+            first = next(_json_lines(path) if suffix_of(path) in _LINES else _json_entries(path), None)
+            columns = first.columns if first else columns_of(())
+            return columns.has("text") and (suffix_of(path) in _LINES or suffix_of(first.file_name if first else "") in PICTURE_SUFFIXES)
         with path.open(encoding="utf-8-sig", newline="") as stream:
             columns = columns_of(tuple(_header(stream.readline(1 << 16))[1]))
-    except (OSError, UnicodeDecodeError, csv.Error):
+    except (OSError, UnicodeDecodeError, csv.Error, DataError):
         return False
     return columns.has("file_name") and columns.has("text")
 
@@ -145,9 +150,8 @@ def _cells(path: Path) -> Iterator[Row]:
             stream.seek(0)
             columns = _checked_header(path, delimiter, header)
             spaced = f"{delimiter} " in _first_line(stream)  # whoever writes `file_name, text` writes `a.jpg, "a caption"`
-            reader = csv.reader(stream, delimiter=delimiter, strict=True, skipinitialspace=spaced)
             stream.seek(0)
-            yield from _table_rows(path, reader, delimiter, columns)
+            yield from _table_rows(path, _Reader(stream, delimiter, spaced), delimiter, columns)
     except UnicodeDecodeError:
         raise DataError(f"{path} is not UTF-8 text: save it again as UTF-8") from None
 
@@ -170,19 +174,42 @@ def _checked_header(path: Path, delimiter: str, header: list[str]) -> Columns:
     return columns
 
 
-def _table_rows(path: Path, reader: Any, delimiter: str, columns: Columns) -> Iterator[Row]:
+class _Reader:
+    """csv.reader that knows whether a row has been quoted."""
+
+    def __init__(self, stream: TextIO, delimiter: str, spaced: bool) -> None:
+        self._stream, self.quoted = stream, False
+        self._rows = csv.reader(self._lines(), delimiter=delimiter, strict=True, skipinitialspace=spaced)
+
+    def _lines(self) -> Iterator[str]:
+        for line in self._stream:
+            self.quoted = self.quoted or '"' in line
+            yield line
+
+    def __next__(self) -> list[str]:
+        self.quoted = False
+        return next(self._rows)
+
+    @property
+    def line_num(self) -> int:
+        """Lines read so far."""
+        return self._rows.line_num
+
+
+def _table_rows(path: Path, reader: _Reader, delimiter: str, columns: Columns) -> Iterator[Row]:
     header: list[str] | None = None
     line = 1
     while True:
         start = line
         try:
-            cells = next(reader, None)
+            cells = next(reader)
+        except StopIteration:
+            return
         except csv.Error as error:
             quote = "" if "field larger" in str(error) else "; a cell that begins with a quote must end with one"
-            raise DataError(f"{path}, line {start} cannot be parted into cells ({error}{quote}): quote cells as \"...\", "
-                            'and write a quote within as ""') from None
-        if cells is None:
-            return
+            raise DataError(
+                f'{path}, line {start} cannot be parted into cells ({error}{quote}): quote cells as "...", and write a quote within as ""'
+            ) from None
         line = reader.line_num + 1
         if not any(cell.strip("\ufeff \t") for cell in cells):
             continue
@@ -202,6 +229,19 @@ def _table_rows(path: Path, reader: Any, delimiter: str, columns: Columns) -> It
             cell = "cell" if len(cells) == 1 else "cells"
             raise DataError(f"{path}, line {start} has {len(cells)} {cell} where the header has {len(header)}: {fix}")
         row = Row(dict(zip(header, cells)), columns, f"{path.name}, line {start}")
+        if not reader.quoted and (torn := _torn(row, header)):
+            fix = f"quote texts that hold '{delimiter}', or take out the blank"
+            raise DataError(f"{path}, line {start}: '{torn[:40]}' looks like the rest of a text, since it begins with a blank: {fix}")
         if not row.file_name or row.value("file_name") is None:
             raise DataError(f"{path}, line {start} has no file_name: name the picture, or remove the line")
         yield row
+
+
+def _torn(row: Row, header: list[str]) -> str | None:
+    """A cell of labels that a comma and a blank part from the caption before it, as they part a sentence."""
+    text = next(iter(row.columns.names.get("text", ())), None)
+    if text is None or row.fields[text].startswith(" "):
+        return None
+    labels = {name for label in LABELS for name in row.columns.names.get(label, ())}
+    follows = header[header.index(text) + 1 :][:1]
+    return next((row.fields[name].strip() for name in follows if name in labels and row.fields[name].startswith(" ")), None)

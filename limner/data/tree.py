@@ -14,7 +14,7 @@ from limner.data.columns import read_object
 from limner.data.formats import OTHER_PICTURES, PICTURE_SUFFIXES, TABLE_SUFFIXES, suffix_of
 from limner.data.names import Index, Pairing, pair
 from limner.data.sources import NO_PICTURE, SPLIT_NAMES, Labels, PictureFile, Sample, decode_captions, left_alone, system_reason
-from limner.data.tables import is_table, other_layout
+from limner.data.tables import is_table
 
 
 class Words(NamedTuple):
@@ -54,13 +54,7 @@ class Folder:
             return named
         others = [name for name in tables if Path(name).stem.lower() in ("captions", *SPLIT_NAMES)]
         others += [name for name in self.files if name.lower() == "captions.txt" and name not in self.pairing.texts.values()]
-        return [name for name in others if self._is_table(name)]
-
-    def _is_table(self, name: str) -> bool:
-        path = self.path / name
-        if suffix_of(name) == ".json":
-            return other_layout(path) is None
-        return suffix_of(name) in (".jsonl", ".ndjson") or is_table(path)
+        return [name for name in others if is_table(self.path / name)]
 
     @cached_property
     def sidecars(self) -> set[str]:
@@ -137,8 +131,14 @@ class Tree:
     def reject(self, path: Path, problem: str, where: str = "") -> Sample:
         """A sample that cannot be used."""
         return Sample(
-            key=self.key(path), source=self.root.name, picture=None, captions=(), labels=Labels(), problem=problem,
-            file=self.name(path), where=where,
+            key=self.key(path),
+            source=self.root.name,
+            picture=None,
+            captions=(),
+            labels=Labels(),
+            problem=problem,
+            file=self.name(path),
+            where=where,
         )
 
     def key(self, path: Path) -> str:
@@ -176,7 +176,7 @@ class Tree:
         except ValueError:  # a NUL in the name
             return None, NO_PICTURE
         if not stat.S_ISREG(status.st_mode):
-            return None, "folder with a picture's name" if stat.S_ISDIR(status.st_mode) else "device or pipe, not a picture"
+            return None, "folder in place of a picture" if stat.S_ISDIR(status.st_mode) else "device or pipe in place of a picture"
         return PictureFile(path, status.st_size), None
 
     def words(self, path: Path) -> Words:
