@@ -75,9 +75,10 @@ def pair(pictures: Sequence[str], files: Iterable[str]) -> Pairing:
     return pairing
 
 
-def _rank(text: str) -> tuple[int, int, str]:
-    # Small letters first, as a.txt has always gone before a.TXT.
-    return CAPTION_SUFFIXES.index(suffix_of(text)), text != text.lower(), text
+def _rank(text: str) -> tuple[int, bool, bool, str]:
+    """What goes first of several caption files of one picture: a.txt, a.TXT, a.jpg.txt, a.caption."""
+    stem = PurePosixPath(text).stem
+    return CAPTION_SUFFIXES.index(suffix_of(text)), without_suffix(stem) != stem, text != text.lower(), text
 
 
 class Index:
