@@ -7,7 +7,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from limner.data.formats import CAPTION_SUFFIXES, OTHER_PICTURES, TABLE_SUFFIXES, is_note, suffix_of, unread_file, unread_picture
+from limner.data.formats import (
+    CAPTION_SUFFIXES,
+    OTHER_PICTURES,
+    PICTURE_SUFFIXES,
+    TABLE_SUFFIXES,
+    is_note,
+    stem_of,
+    suffix_of,
+    unread_file,
+    unread_picture,
+)
 from limner.data.listed import listed_samples
 from limner.data.shards import read_shard
 from limner.data.sources import NO_PICTURE, SHARED, SPLIT_NAMES, Sample, left_alone
@@ -38,8 +48,8 @@ def _plain_samples(tree: Tree, folder: Folder) -> Iterator[Sample]:
         path = folder.path / name
         if os.path.normpath(path) not in tree.listed:
             yield _plain_sample(tree, folder, path)
-    others = {Path(name).stem: name for name in folder.files if name not in folder.pictures and suffix_of(name) not in CAPTION_SUFFIXES}
-    unread_stems = {Path(name).stem for name in folder.files if suffix_of(name) in OTHER_PICTURES}
+    others = {stem_of(name): name for name in folder.files if suffix_of(name) not in PICTURE_SUFFIXES.union(CAPTION_SUFFIXES)}
+    unread_stems = {stem_of(name) for name in folder.files if suffix_of(name) in OTHER_PICTURES}
     for name in folder.pairing.lone:
         if name not in folder.tables:
             yield from _lone_text(tree, folder, name, others, unread_stems)
@@ -55,7 +65,7 @@ def _plain_samples(tree: Tree, folder: Folder) -> Iterator[Sample]:
                 yield replace(tree.reject(path, reason), key=tree.name(path))
         elif suffix_of(name) in TABLE_SUFFIXES and name not in folder.tables and name not in folder.sidecars:
             reason = f"table of another name (to be read, call it metadata{suffix_of(name)})"
-            if Path(name).stem.lower() in ("captions", *SPLIT_NAMES):
+            if stem_of(name).lower() in ("captions", *SPLIT_NAMES):
                 reason = f"table without columns file_name and text (a CSV begins with {HEADER})"
             reason = (suffix_of(name) == ".json" and other_layout(path)) or reason
             yield left_alone(tree.name(path), tree.root.name, reason)
@@ -70,8 +80,8 @@ def _plain_samples(tree: Tree, folder: Folder) -> Iterator[Sample]:
 def _lone_text(tree: Tree, folder: Folder, name: str, others: dict[str, str], unread_stems: set[str]) -> Iterator[Sample]:
     """What is said of a caption file that no picture has the name of."""
     path = folder.path / name
-    stem = Path(name).stem
-    if stem in unread_stems or any(Path(link).stem == stem or link == stem for link in folder.picture_folders):
+    stem = stem_of(name)
+    if stem in unread_stems or any(stem_of(link) == stem or link == stem for link in folder.picture_folders):
         return  # what is wrong with the picture is said of the picture
     other = others.get(stem)
     if other is not None and suffix_of(other) not in (".json", ""):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import PurePath
 
@@ -36,7 +37,12 @@ _UNREAD = {
 
 def suffix_of(name: str | PurePath) -> str:
     """The last suffix in small letters, with its dot."""
-    return PurePath(name).suffix.lower()
+    return os.path.splitext(name)[1].lower()  # many times faster than pathlib, and asked several times of each file
+
+
+def stem_of(name: str | PurePath) -> str:
+    """The name of a file without its folders and its last suffix."""
+    return os.path.splitext(os.path.basename(name))[0]
 
 
 def unread_picture(name: str) -> str | None:
@@ -60,4 +66,4 @@ _NOTES = frozenset(
 
 def is_note(name: str) -> bool:
     """Whether a file of text without a picture is a note on the set by its name."""
-    return re.split(r"[\W_\d]", PurePath(name).stem.lower(), maxsplit=1)[0] in _NOTES
+    return re.split(r"[\W_\d]", stem_of(name).lower(), maxsplit=1)[0] in _NOTES

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import PurePosixPath
 
-from limner.data.formats import CAPTION_SUFFIXES, OTHER_PICTURES, PICTURE_SUFFIXES, suffix_of
+from limner.data.formats import CAPTION_SUFFIXES, OTHER_PICTURES, PICTURE_SUFFIXES, stem_of, suffix_of
 
 
 def plain(name: str) -> str:
@@ -20,8 +20,8 @@ def plain(name: str) -> str:
 
 def without_suffix(name: str) -> str:
     """The name without its last suffix, where that is a picture's."""
-    path = PurePosixPath(name)
-    return str(path.with_suffix("")) if path.name and suffix_of(name) in PICTURE_SUFFIXES | OTHER_PICTURES else name
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in PICTURE_SUFFIXES or suffix.lower() in OTHER_PICTURES else name
 
 
 @dataclass
@@ -51,12 +51,12 @@ def pair(pictures: Sequence[str], files: Iterable[str]) -> Pairing:
         for picture in pictures:
             if spelt is str or picture not in pairing.texts:
                 names[spelt(picture)].append(picture)
-                stems[spelt(PurePosixPath(picture).stem)].append(picture)
+                stems[spelt(stem_of(picture))].append(picture)
         # Whose name is a caption file's to the suffix has a file of its own, though others have the same stem.
-        own = {picture for text in rest for picture in names.get(spelt(PurePosixPath(text).stem), ())}
+        own = {picture for text in rest for picture in names.get(spelt(stem_of(text)), ())}
         lone = []
         for text in rest:
-            stem = spelt(PurePosixPath(text).stem)
+            stem = spelt(stem_of(text))
             fits = stems.get(stem) or names.get(stem) or []
             if len(fits) > 1:
                 fits = [picture for picture in fits if picture not in own]
@@ -77,7 +77,7 @@ def pair(pictures: Sequence[str], files: Iterable[str]) -> Pairing:
 
 def _rank(text: str) -> tuple[int, bool, bool, str]:
     """What goes first of several caption files of one picture: a.txt, a.TXT, a.jpg.txt, a.caption."""
-    stem = PurePosixPath(text).stem
+    stem = stem_of(text)
     return CAPTION_SUFFIXES.index(suffix_of(text)), without_suffix(stem) != stem, text != text.lower(), text
 
 

@@ -132,9 +132,9 @@ def prepare(
             "or pass --evaluation-only"
         )
     side = round(resolution * 76 / 64)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _check_space(out, survey.samples * side * side * 3)
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _check_space(out, survey.samples * side * side * 3)
         with whole_folder(out) as folder:
             return _write(
                 folder,
@@ -151,6 +151,8 @@ def prepare(
                 tell=tell,
                 started=started,
             )
+    except (PermissionError, NotADirectoryError, FileExistsError):
+        raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DataError(

@@ -7,11 +7,11 @@ import stat
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from limner.data.columns import read_object
-from limner.data.formats import OTHER_PICTURES, PICTURE_SUFFIXES, TABLE_SUFFIXES, suffix_of
+from limner.data.formats import OTHER_PICTURES, PICTURE_SUFFIXES, TABLE_SUFFIXES, stem_of, suffix_of
 from limner.data.names import Index, Pairing, pair
 from limner.data.sources import NO_PICTURE, SPLIT_NAMES, Labels, PictureFile, Sample, decode_captions, left_alone, system_reason
 from limner.data.tables import is_table
@@ -49,18 +49,18 @@ class Folder:
     def tables(self) -> list[str]:
         """Names of the tables that are read: metadata.csv and its kin, or else captions.csv, train.jsonl and the like."""
         tables = [name for name in self.files if suffix_of(name) in TABLE_SUFFIXES and name not in self.sidecars]
-        named = [name for name in tables if Path(name).stem.lower() == "metadata"]
+        named = [name for name in tables if stem_of(name).lower() == "metadata"]
         if named:
             return named
-        others = [name for name in tables if Path(name).stem.lower() in ("captions", *SPLIT_NAMES)]
+        others = [name for name in tables if stem_of(name).lower() in ("captions", *SPLIT_NAMES)]
         others += [name for name in self.files if name.lower() == "captions.txt" and name not in self.pairing.texts.values()]
         return [name for name in others if is_table(self.path / name)]
 
     @cached_property
     def sidecars(self) -> set[str]:
         """JSON files about one picture each, whose name they have."""
-        stems = {Path(name).stem for name in self.files if suffix_of(name) in PICTURE_SUFFIXES | OTHER_PICTURES}
-        return {name for name in self.files if suffix_of(name) == ".json" and Path(name).stem in stems}
+        stems = {stem_of(name) for name in self.files if suffix_of(name) in PICTURE_SUFFIXES | OTHER_PICTURES}
+        return {name for name in self.files if suffix_of(name) == ".json" and stem_of(name) in stems}
 
     @cached_property
     def pairing(self) -> Pairing:
@@ -70,7 +70,7 @@ class Folder:
     @cached_property
     def stems(self) -> Counter[str]:
         """How many pictures have a name up to the suffix."""
-        return Counter(Path(name).stem for name in self.pictures)
+        return Counter(stem_of(name) for name in self.pictures)
 
 
 class Tree:
@@ -145,14 +145,14 @@ class Tree:
         """A picture's name without its suffix, unless others of its folder have the same."""
         folder = self.folders.get(os.path.normpath(path.parent))
         name = self.name(path)
-        if folder is not None and folder.stems[path.stem] > 1:
+        if folder is not None and folder.stems[stem_of(path.name)] > 1:
             return name
-        return str(PurePosixPath(name).with_suffix("")) if path.suffix else name
+        return os.path.splitext(name)[0]
 
     def split(self, path: Path) -> str | None:
         """The split that a first sub-folder names."""
-        parts = PurePosixPath(self.name(path)).parts
-        return SPLIT_NAMES.get(parts[0].lower()) if len(parts) > 1 else None
+        first, slash, _ = self.name(path).partition("/")
+        return SPLIT_NAMES.get(first.lower()) if slash else None
 
     def index(self, below: Path) -> Index:
         """The files of a folder and those below it that look like pictures."""
