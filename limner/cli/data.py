@@ -32,7 +32,7 @@ examples:
 PREPARE = """Decode every picture of folders and tar shards once, and write a set that training reads at full speed.
 
 A folder holds pictures with same-name .txt files, one caption a line, or a metadata.jsonl or metadata.csv with
-file_name,text[,class,split].
+file_name,text[,class,split]. Links to folders are followed, and all formats that Pillow reads are read.
 A tar shard holds KEY.jpg, KEY.txt and KEY.json (split, class_id, class_name). Several sources become one set.
 
 examples:
@@ -130,6 +130,8 @@ def prepare(argv: Sequence[str]) -> int:
 
 def summary(report: PrepareReport) -> Iterator[str]:
     """What a user wants to know of a preparation, line by line."""
+    from limner.data.refusals import counted
+
     card = report.card
     splits = ", ".join(f"{count:,} {split}" for split, count in card.splits.items())
     origin = {"given": "as given", "class": "made by class", "picture": "made by picture"}[card.made_splits]
@@ -140,14 +142,19 @@ def summary(report: PrepareReport) -> Iterator[str]:
         f"{report.words:,} words{classes}, in {report.seconds:.1f} s ({speed:,.0f} pictures/s)"
     )
     if card.rejected:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in card.rejected.items())
-        yield f"left out: {reasons}; each is in {report.folder / 'rejects.jsonl'}"
+        first = report.rejects[0]
+        where = f" ({first.where})" if first.where else ""
+        yield f"left out: {counted(report.rejects)}, such as '{first.key}'{where}; each is in {report.folder / 'rejects.jsonl'}"
     if report.wordless:
-        first = report.wordless[0]
+        caption = report.wordless[0]
         yield (
-            f"captions without a word: {len(report.wordless):,} left out, such as of '{first.key}' ({first.where}); "
+            f"captions without a word: {len(report.wordless):,} left out, such as of '{caption.key}' ({caption.where}); "
             "their pictures have others, and stay"
         )
+    if report.ignored:
+        yield f"not read: {counted(report.ignored)}, such as {report.ignored[0].key}; each is in {report.folder / 'rejects.jsonl'}"
+    if report.renamed:
+        yield f"names: {report.renamed:,} pictures share theirs with others of the sources, and are called SOURCE/NAME.SUFFIX"
     if not card.captions:
         yield "no picture has a caption: the set serves methods that read no text, and scores that need none"
     elif card.uncaptioned or report.held_out_uncaptioned:
@@ -157,8 +164,8 @@ def summary(report: PrepareReport) -> Iterator[str]:
     if report.classes_dropped:
         yield f"classes are not used: {report.classes_dropped:,} pictures have none"
     if report.sided:
-        whose = "none of their pictures is" if card.flip else "no picture of the set is"
-        yield f"left and right: spoken of in {report.sided:,} of {card.captions:,} captions; {whose} ever mirrored"
+        then = "their pictures are never mirrored, the others may be" if card.flip else "so no picture of the set is mirrored"
+        yield f"left and right: {report.sided:,} of {card.captions:,} captions speak of them; {then}"
     yield from report.tally.remarks(card.captions)
     if "train" not in card.splits:
         yield "no training pictures: the set serves for scores alone"

@@ -139,6 +139,8 @@ def _score_pictures(arguments: EvaluateArguments, share: Share, device: Device) 
     if arguments.split is not None and "," in arguments.split:
         raise SettingsError(f"--split is {arguments.split}: a folder of pictures is held against one split")
     pictures = Stored(arguments.pictures, arguments.count)
+    if pictures.left_out and not share.rank:
+        print(f"limner: not scored in {arguments.pictures}: {pictures.left_out}", file=sys.stderr)
     resolution = arguments.resolution or pictures.side
     splits = reference(arguments.data, arguments.split or ("test" if arguments.data == "garden" else None), resolution)
     metrics = _metrics(arguments.metrics, splits, pictures.captions is not None)

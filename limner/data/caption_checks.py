@@ -39,11 +39,13 @@ def with_words(sample: Sample) -> tuple[Sample, list[WordlessCaption]]:
     if len(kept) == len(sample.captions):
         return sample, []
     found = [
-        WordlessCaption(sample.key, sample.source, caption, f"{_place(sample, number)}: '{caption[:20]}'", not kept)
+        WordlessCaption(sample.key, sample.source, caption, f"{sample.where or _place(sample, number)}: '{caption[:20]}'", not kept)
         for number, caption in enumerate(sample.captions)
         if not has_word(caption)
     ]
-    return dataclasses.replace(sample, captions=kept, problem=None if kept else WITHOUT_WORD), found
+    if kept:
+        return dataclasses.replace(sample, captions=kept), found
+    return dataclasses.replace(sample, captions=(), problem=sample.problem or WITHOUT_WORD, where=found[0].where), found
 
 
 def _place(sample: Sample, number: int) -> str:

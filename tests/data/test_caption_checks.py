@@ -46,7 +46,7 @@ def test_a_caption_without_a_word_among_others_is_left_out_alone(tmp_path: Path)
     (source / "metadata.jsonl").write_text(json.dumps({"file_name": "000.png", "text": ["a square", "⭐"]}), encoding="utf-8")
     report = prepare([source], tmp_path / "out", resolution=16)
     assert report.pictures == 21 and report.card.captions == 22 and not report.card.rejected
-    assert {(found.key, found.where) for found in report.wordless} == {("020", "line 3: '!!!'"), ("000", "caption 2 of 2: '⭐'")}
+    assert {(found.key, found.where) for found in report.wordless} == {("020", "line 3: '!!!'"), ("000", "metadata.jsonl, line 1: '⭐'")}
     assert {line["reason"] for line in listed(tmp_path / "out")} == {"caption without a word, left out; the picture has others"}
     every = open_prepared(tmp_path / "out", "all")
     assert {tuple(every.captions(index)) for index in range(21)} == {("a red square",), ("a bird", "一朵花"), ("a square",)}
