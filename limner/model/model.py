@@ -69,7 +69,7 @@ class Model:
     def can_paint(self, caption: str) -> bool:
         """Whether `check` lets a caption pass."""
         try:
-            self.check(caption)
+            check_caption(self.encoder, caption)
         except SettingsError:
             return False
         return True
@@ -148,28 +148,41 @@ class Model:
 
     def strange_words(self, caption: str) -> str:
         """The words of a caption that the model never met, each with known ones that it looks like; empty where there is none."""
-        known = self.encoder.known_words()
-        named = []
-        for word in self.unknown_words(caption):
-            nearest = " or ".join(f"'{other}'" for other in nearest_words(word, known))
-            named.append(f"'{shortened(word, 30)}'" + (f" (did you mean {nearest}?)" if nearest else ""))
-        return ", ".join(named[:_NAMED]) + (f" and {len(named) - _NAMED} more words" if len(named) > _NAMED else "")
+        return strange_words(self.encoder, caption)
 
     def check(self, caption: str) -> None:
         """Raise SettingsError for a caption that cannot be painted: empty, too long, or without a word that the model knows."""
-        shown = shortened(caption)
-        if not self.reads_text:
-            if caption.strip():
-                raise SettingsError(f"the model reads no text, and cannot paint '{shown}': it makes pictures without a caption")
-            return
-        if not caption.strip():
-            raise SettingsError("a caption is empty: say what to paint")
-        if len(caption) > LONGEST_CAPTION:
-            raise SettingsError(f"the caption '{shown}' has {len(caption):,} characters: shorten it to {LONGEST_CAPTION:,}")
-        if not set(self.encoder.words(caption)) - set(self.unknown_words(caption)):
-            found = self.strange_words(caption)
-            words = f" {found};" if "did you mean" in found else ""
-            raise SettingsError(f"the model knows none of the words in '{shown}':{words} use words of the captions it was trained on")
+        check_caption(self.encoder, caption, suggest=True)
+
+
+def check_caption(encoder: TextEncoder, caption: str, suggest: bool = False) -> None:
+    """Raise SettingsError for a caption that cannot be painted by what this encoder reads of it.
+
+    suggest: name known words that look like the unknown ones, which takes a while where many captions are looked at.
+    """
+    shown = shortened(caption)
+    if not encoder.reads:
+        if caption.strip():
+            raise SettingsError(f"the model reads no text, and cannot paint '{shown}': it makes pictures without a caption")
+        return
+    if not caption.strip():
+        raise SettingsError("a caption is empty: say what to paint")
+    if len(caption) > LONGEST_CAPTION:
+        raise SettingsError(f"the caption '{shown}' has {len(caption):,} characters: shorten it to {LONGEST_CAPTION:,}")
+    if not set(encoder.words(caption)) - set(encoder.unknown_words(caption)):
+        found = strange_words(encoder, caption) if suggest else ""
+        words = f" {found};" if "did you mean" in found else ""
+        raise SettingsError(f"the model knows none of the words in '{shown}':{words} use words of the captions it was trained on")
+
+
+def strange_words(encoder: TextEncoder, caption: str) -> str:
+    """The words of a caption that an encoder never met, as `Model.strange_words` gives them."""
+    known, unknown = encoder.known_words(), encoder.unknown_words(caption)
+    named = []
+    for word in unknown[:_NAMED]:
+        nearest = " or ".join(f"'{other}'" for other in nearest_words(word, known))
+        named.append(f"'{shortened(word, 30)}'" + (f" (did you mean {nearest}?)" if nearest else ""))
+    return ", ".join(named) + (f" and {len(unknown) - _NAMED:,} more" if len(unknown) > _NAMED else "")
 
 
 def shortened(text: str, longest: int = 60) -> str:
