@@ -14,9 +14,10 @@ from limner.data.sources import Sample, decode_captions
 from limner.text.tokenizers import MAXIMUM_WORDS
 from limner.text.words import WITHOUT_WORD, has_word, split_words, without_accents
 
-_CHUNK = 1 << 18
-_ALPHANUMERIC = np.zeros(256, dtype=bool)
-_ALPHANUMERIC[[byte for byte in range(128) if chr(byte).isalnum()]] = True
+_LETTERS = np.zeros(256, dtype=bool)
+"""Bytes of UTF-8 with which a letter or digit begins, whatever follows: those of ASCII, Cyrillic, most Han and Hangul."""
+_LETTERS[[byte for byte in range(128) if chr(byte).isalnum()]] = True
+_LETTERS[[0xD0, 0xD1, *range(0xE5, 0xEA), 0xEB, 0xEC]] = True
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,9 @@ class CaptionTally:
 
 def wordless_captions(captions: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
     """The numbers of the captions that hold no word. captions: UTF-8, one after the other; offsets: [C + 1] where each begins and ends."""
-    found: list[int] = []
-    for start in range(0, len(offsets) - 1, _CHUNK):
-        part = offsets[start : start + _CHUNK + 1]
-        count = np.concatenate([[0], np.cumsum(_ALPHANUMERIC[captions[part[0] : part[-1]]])])
-        silent = np.flatnonzero(count[part[1:] - part[0]] == count[part[:-1] - part[0]])  # without a letter or digit of ASCII
-        found += [start + row for row in silent.tolist() if not has_word(captions[part[row] : part[row + 1]].tobytes().decode())]
+    starts, lengths = offsets[:-1], np.diff(offsets)
+    speaks = np.zeros(len(lengths), dtype=bool)
+    speaks[lengths > 0] = _LETTERS[captions[starts[lengths > 0]]]  # most captions begin with a word, and need no second look
+    doubtful = np.flatnonzero(~speaks).tolist()
+    found = [row for row in doubtful if not has_word(captions[offsets[row] : offsets[row + 1]].tobytes().decode())]
     return np.array(found, dtype=np.int64)

@@ -69,7 +69,7 @@ class Model:
     def can_paint(self, caption: str) -> bool:
         """Whether `check` lets a caption pass."""
         try:
-            self.check(caption)
+            check_caption(self.encoder, caption)
         except SettingsError:
             return False
         return True
@@ -152,11 +152,14 @@ class Model:
 
     def check(self, caption: str) -> None:
         """Raise SettingsError for a caption that cannot be painted: empty, too long, or without a word that the model knows."""
-        check_caption(self.encoder, caption)
+        check_caption(self.encoder, caption, suggest=True)
 
 
-def check_caption(encoder: TextEncoder, caption: str) -> None:
-    """Raise SettingsError for a caption that cannot be painted by what this encoder reads of it."""
+def check_caption(encoder: TextEncoder, caption: str, suggest: bool = False) -> None:
+    """Raise SettingsError for a caption that cannot be painted by what this encoder reads of it.
+
+    suggest: name known words that look like the unknown ones, which takes a while where many captions are looked at.
+    """
     shown = shortened(caption)
     if not encoder.reads:
         if caption.strip():
@@ -167,19 +170,19 @@ def check_caption(encoder: TextEncoder, caption: str) -> None:
     if len(caption) > LONGEST_CAPTION:
         raise SettingsError(f"the caption '{shown}' has {len(caption):,} characters: shorten it to {LONGEST_CAPTION:,}")
     if not set(encoder.words(caption)) - set(encoder.unknown_words(caption)):
-        found = strange_words(encoder, caption)
+        found = strange_words(encoder, caption) if suggest else ""
         words = f" {found};" if "did you mean" in found else ""
         raise SettingsError(f"the model knows none of the words in '{shown}':{words} use words of the captions it was trained on")
 
 
 def strange_words(encoder: TextEncoder, caption: str) -> str:
-    """The words of a caption that an encoder never met, each with known ones that it looks like; empty where there is none."""
-    known = encoder.known_words()
+    """The words of a caption that an encoder never met, as `Model.strange_words` gives them."""
+    known, unknown = encoder.known_words(), encoder.unknown_words(caption)
     named = []
-    for word in encoder.unknown_words(caption):
+    for word in unknown[:_NAMED]:
         nearest = " or ".join(f"'{other}'" for other in nearest_words(word, known))
         named.append(f"'{shortened(word, 30)}'" + (f" (did you mean {nearest}?)" if nearest else ""))
-    return ", ".join(named[:_NAMED]) + (f" and {len(named) - _NAMED} more words" if len(named) > _NAMED else "")
+    return ", ".join(named) + (f" and {len(unknown) - _NAMED:,} more" if len(unknown) > _NAMED else "")
 
 
 def shortened(text: str, longest: int = 60) -> str:

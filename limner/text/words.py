@@ -56,6 +56,8 @@ def split_words(text: str, splitting: Splitting = "characters") -> list[str]:
 
 def has_word(text: str) -> bool:
     """Whether a text says anything in words: whether one of `split_words` holds a letter or a digit."""
+    if text.isascii():
+        return _ASCII_WORD.search(text.lower()) is not None
     return any(map(_is_spoken, split_words(text)))
 
 
@@ -98,19 +100,20 @@ def _is_mark(character: str) -> bool:
 
 def without_accents(word: str) -> str:
     """The word in plain letters, as far as it has accents: "pokémon" -> "pokemon"."""
+    if word.isascii():
+        return word
     return "".join(character for character in unicodedata.normalize("NFD", word) if not _is_mark(character))
 
 
 def nearest_words(word: str, known: Iterable[str], count: int = 2) -> list[str]:
     """The known words that a mistyped word is likely to mean, likeliest first: at most `count`, perhaps none.
 
-    Words that differ in accents alone come first; a single character is like no other.
+    Words that differ in accents alone come first; others begin or end alike, for so do most slips.
     """
     plain, known = without_accents(word), list(known)
-    if len(word) < 2:
-        return [other for other in known if without_accents(other) == plain and other != word][:count]
     same = [other for other in known if without_accents(other) == plain and other != word]
-    return list(dict.fromkeys([*same, *difflib.get_close_matches(word, known, n=count, cutoff=0.65)]))[:count]
+    alike = [other for other in known if abs(len(other) - len(word)) <= 2 and (other[:1] == word[:1] or other[-1:] == word[-1:])]
+    return list(dict.fromkeys([*same, *difflib.get_close_matches(word, alike, n=count, cutoff=0.65)]))[:count]
 
 
 def drop_words(captions: Sequence[str], rate: float, seed: int, samples: NDArray[np.int64], stream: str = "word dropout") -> list[str]:
