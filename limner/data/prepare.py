@@ -137,6 +137,7 @@ def prepare(
     _check_space(out, survey.samples * side * side * 3)
     try:
         with whole_folder(out) as folder:
+            _check_out(out, force)  # again, now that nobody else writes there
             return _write(
                 folder,
                 out,
