@@ -141,6 +141,7 @@ def prepare(
         out.parent.mkdir(parents=True, exist_ok=True)
         _check_space(out, survey.samples * side * side * 3)
         with whole_folder(out) as folder:
+            _check_out(out, force)  # again, now that nobody else writes there
             return _write(
                 folder,
                 out,

@@ -40,7 +40,8 @@ import sys
 from pathlib import Path
 from limner.metrics.protocol import Protocol, Score, write_scores
 for number in range(20):
-    protocol = Protocol(metric="fid", data=f"{sys.argv[2]}-{number}", split="test", count=1, seed=0)
+    facts = dict(split="test", fingerprint="", count=1, reference_count=1, captions="", resolution=8, seed=0, implementation="")
+    protocol = Protocol(metric="fid", data=f"{sys.argv[2]}-{number}", **facts)
     write_scores(Path(sys.argv[1]), [Score(name="fid", value=1.0, protocol=protocol, higher_is_better=False)])
 """
 
@@ -140,3 +141,33 @@ def test_no_score_is_lost_where_several_add_to_one_file(tmp_path: Path) -> None:
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert len(read_scores(tmp_path / "scores.json")) == 60
     assert [path.name for path in tmp_path.iterdir()] == ["scores.json"]
+
+
+def test_of_two_preparations_of_one_folder_one_is_refused(tmp_path: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / "source").mkdir()
+    for number in range(30):
+        Image.new("RGB", (9, 9)).save(tmp_path / "source" / f"{number}.png")
+        (tmp_path / "source" / f"{number}.txt").write_text("a black square")
+    words = [sys.executable, "-m", "limner", "data", "prepare", "source", "--out", "made", "--resolution", "8"]
+    places = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(ROOT)}}
+    processes = [subprocess.Popen(words, **places, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]  # type: ignore[call-overload]
+    errors = [process.communicate()[1] for process in processes]
+    assert sorted(process.returncode for process in processes) == [0, 2], errors
+    assert any("made is being written by process" in error or "--out made exists: choose" in error for error in errors)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "source"]
+
+
+def test_a_demo_is_not_swept_away_by_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from limner.cli.main import main
+
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "recipe.yaml").write_text("method: gan-cls\ndata: garden\n")
+    process = holder(run / ".lock", tmp_path)
+    assert said(process) == "held"
+    assert main(["demo", "--out", str(run)]) == 2
+    assert f"{run} is being trained by process {process.pid} on host" in capsys.readouterr().err
+    assert (run / "recipe.yaml").exists()
+    process.communicate("")
