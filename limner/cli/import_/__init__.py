@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
 
 from limner.core.errors import CheckpointError, unknown_name
 
@@ -26,7 +30,8 @@ KINDS = {
 
 HELP = f"""usage: limner import KIND FILE ... --out DIR [OPTIONS]
 
-Turn a checkpoint of the authors' code, or of a port of it, into a folder that Limner reads.
+Turn a checkpoint of the authors' code, or of a port of it, into a folder that Limner reads. PyTorch's and safetensors' files
+are taken; weights that lie in an entry of a file, such as netG, are found there.
 
 {chr(10).join(f"  {name:<12}  {sentence}" for name, sentence in KINDS.items())}
 
@@ -36,6 +41,16 @@ examples:
   limner import char-cnn-rnn flowers.pth --out encoders/flowers
   limner import dcgan-cls gen_200.pth --encoder encoders/flowers --out models/flowers
   limner import clip ViT-B-32.pt --vocabulary bpe_simple_vocab_16e6.txt.gz --out models/clip"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportArguments:
+    """What every kind takes."""
+
+    out: Annotated[Path, arg(metavar="DIR")]
+    """The folder to write; it must not exist yet."""
+    within: Annotated[tuple[str, ...], arg(metavar="KEY")] = ()
+    """The entries of the files that hold the weights, such as netG_ema, where a file has several that fit; dots lead further in."""
 
 
 def main(argv: Sequence[str]) -> int:
