@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import arg
 
 from limner.cli.arguments import parse
+from limner.cli.outputs import check_folder
 from limner.core.errors import CheckpointError, SettingsError
 from limner.core.recipes import from_preset, laid_over
 
@@ -52,6 +53,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse(DemoArguments, argv, prog="limner demo", description=DESCRIPTION)
     if not arguments.minutes > 0:
         raise SettingsError(f"--minutes is {arguments.minutes:g}, but training needs more than none")
+    check_folder(arguments.out)
     make_room(arguments.out)
     say("The garden is a small painted world: flowers whose every petal a caption can name.")
     say(f"A generator that has seen none of them now learns from {DATA_SETTINGS['garden_pictures']:,} pictures and their captions,")

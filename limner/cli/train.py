@@ -15,6 +15,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from limner import methods
 from limner.cli.arguments import parse
+from limner.cli.outputs import check_folder
 from limner.core import plugins
 from limner.core.errors import SettingsError, unknown_name
 from limner.core.recipes import GROUPS, chosen_preset, from_preset, load_recipe, trainable, trainable_names
@@ -88,6 +89,7 @@ def main(argv: Sequence[str]) -> int:
         raise SettingsError(f"limner train needs a METHOD: {', '.join(trainable_names())}, or a recipe.yaml; see limner train --help")
     default, why = starting_point(name, argv)
     recipe, out, resume = read_arguments(name, default, argv)
+    check_folder(out)
     return train_and_report(recipe, out, resume, why)
 
 

@@ -91,7 +91,7 @@ def read_file(path: Path, wanted: str = WANTED) -> Any:
         raise CheckpointError(f"{path} is a folder: {wanted}") from None
     try:
         if start[8:9] == b"{" and start[:2] != b"PK":  # the length of a header, and a header in JSON
-            content: Any = load_file(path)
+            content: Any = dict(sorted(load_file(path).items(), key=lambda item: _by_number(item[0])))
         else:
             with warnings.catch_warnings(), _plain_holders():
                 warnings.simplefilter("ignore", UserWarning)  # torch's remarks on odd pickles; what it cannot read raises
@@ -119,6 +119,11 @@ def read_file(path: Path, wanted: str = WANTED) -> Any:
         also = f": '{first}' in it is no tensor, and nothing else is" if first is not None else ""
         raise CheckpointError(f"{path} holds no tensors by name{also}: {wanted}")
     return content
+
+
+def _by_number(name: str) -> list[tuple[bool, int, str]]:
+    """Sorts layer 2 before layer 10, as networks have them: safetensors keeps no order, and importers count layers by it."""
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in name.split(".")]
 
 
 def _other_kind(start: bytes) -> str | None:

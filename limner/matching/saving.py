@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from limner.core.errors import CheckpointError, LimnerError
-from limner.core.files import sha256, whole_folder
+from limner.core.files import readable, sha256, whole_folder
 from limner.core.method import Conditions
 from limner.matching.model import MatchingModel
 from limner.matching.registry import FORMAT, get, model_folder
@@ -42,8 +42,8 @@ def save_matching(folder: Path, name: str, model: MatchingModel, about: dict[str
             save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, fresh / "model.safetensors")
             (fresh / "model.safetensors").chmod(0o644)  # safetensors leaves it to its owner alone, and it is made to be shared
             config["weights_sha256"] = sha256(fresh / "model.safetensors")
-            (fresh / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-            (fresh / "README.md").write_text(card, encoding="utf-8")
+            (fresh / "config.json").write_text(readable(json.dumps(config, ensure_ascii=False, indent=1)) + "\n", encoding="utf-8")
+            (fresh / "README.md").write_text(readable(card), encoding="utf-8")
     except OSError as error:
         raise CheckpointError(f"cannot write the model to {folder} ({error.strerror or error}): free some space") from error
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import arg
+from tyro.conf import UseAppendAction, arg
 
+from limner.cli.outputs import check_folder
 from limner.core.errors import CheckpointError, unknown_name
 
 KINDS = {
@@ -49,8 +50,8 @@ class ImportArguments:
 
     out: Annotated[Path, arg(metavar="DIR")]
     """The folder to write; it must not exist yet."""
-    within: Annotated[tuple[str, ...], arg(metavar="KEY")] = ()
-    """The entries of the files that hold the weights, such as netG_ema, where a file has several that fit; dots lead further in."""
+    within: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="KEY")] = ()
+    """The entry of a file that holds the weights, such as netG_ema, where several fit; dots lead further in. May be given several times."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -66,6 +67,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def refuse_existing(out: Path) -> None:
-    """Raise CheckpointError where the folder to write is there already: what it holds may be wanted."""
+    """Raise CheckpointError where the folder to write is there already: what it holds may be wanted; SettingsError if it cannot be made."""
     if out.exists():
         raise CheckpointError(f"--out {out} exists already: give another folder, or remove that one")
+    check_folder(out)
