@@ -30,12 +30,12 @@ def check_folder(folder: Path, flag: str = "--out") -> None:
 
 def check_file(file: Path, flag: str = "--out") -> None:
     """Raise SettingsError where a file cannot be written, over one that is there or as a new one."""
-    if file.is_dir():
+    if os.path.isdir(file):  # which is no error for a name that is too long
         raise SettingsError(f"{flag} {file} is a folder: give the name of a file")
     check_folder(file.parent, flag)
     if len(os.fsencode(file.name)) > LONGEST:
         raise SettingsError(f"{flag} {file} cannot be written: its name is too long: choose one of at most {LONGEST} bytes")
-    if file.exists() and not os.access(file, os.W_OK):
+    if os.path.exists(file) and not os.access(file, os.W_OK):
         raise SettingsError(f"{flag} {file} cannot be written: its permissions do not allow it: choose another path")
 
 
