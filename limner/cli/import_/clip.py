@@ -24,8 +24,10 @@ examples:
 class ClipArguments(ImportArguments):
     file: Annotated[Positional[Path], arg(metavar="FILE")]
     """OpenAI's archive (ViT-B-32.pt), or open_clip's .pt, .bin or .safetensors."""
-    vocabulary: Annotated[str | None, arg(metavar="FILE|none")] = None
-    """bpe_simple_vocab_16e6.txt.gz of github.com/openai/CLIP, by default the one beside FILE; `none`: the model reads no captions."""
+    vocabulary: Annotated[
+        str | None, arg(metavar="FILE|none", constructor=str, help_behavior_hint="(default: the one in the folder of FILE)")
+    ] = None
+    """bpe_simple_vocab_16e6.txt.gz of github.com/openai/CLIP; `none`: the model reads no captions."""
     activation: Literal["quick-gelu", "gelu"] | None = None
     """The nonlinearity that the weights were trained with; known for OpenAI's archives, to be told for others."""
 
