@@ -51,18 +51,24 @@ def import_df_gan(file: Path, out: Path, encoder: TextEncoder | None = None, *, 
     within: as `read_networks` takes it.
     Raises CheckpointError for a file that is not the authors', SettingsError for an encoder that does not fit.
     """
-    method = read_df_gan(file, within=within)
-    keep_imported(NAME, method, list(NAMES), [file], out, encoder, SOURCE)
+    method, players = _read(file, within)
+    keep_imported(NAME, method, players, [file], out, encoder, SOURCE)
 
 
 def read_df_gan(file: Path, *, within: Sequence[str] = ()) -> DFGAN:
-    """The networks of a checkpoint of the authors, in evaluation mode."""
+    """The networks of a checkpoint of the authors, in evaluation mode; of a file without a discriminator, that is fresh."""
+    return _read(file, within)[0]
+
+
+def _read(file: Path, within: Sequence[str]) -> tuple[DFGAN, list[str]]:
+    """The method, and the players whose weights the file held."""
     refusal = f"{_NONE} (no weights 'fc.weight' in it): {_WANTED}"
     theirs = read_networks(file, _network, refusal, within=within)
     generator, discriminator = theirs.get("netG", {}), theirs.get("netD", {}) | theirs.get("netC", {})
     settings, conditions = _sizes(file, generator, discriminator)
     method = DFGAN(settings, conditions)
-    for player, tensors in (("generator", generator), ("discriminator", discriminator)):
+    players = {player: tensors for player, tensors in (("generator", generator), ("discriminator", discriminator)) if tensors}
+    for player, tensors in players.items():
         module = method.players()[player].module
         renamed = {limner_name(player, name): value for name, value in tensors.items()}
         for name in without_use(tensors):
@@ -72,7 +78,7 @@ def read_df_gan(file: Path, *, within: Sequence[str] = ()) -> DFGAN:
         except RuntimeError as error:
             detail = " ".join(str(error).split("\n\t")[1:2]).strip()
             raise CheckpointError(f"{file} is {_NONE} ({player}: {detail}): {_WANTED}") from error
-    return method.eval()
+    return method.eval(), list(players)
 
 
 def limner_name(player: str, name: str) -> str:
@@ -100,8 +106,9 @@ def _network(tensors: Mapping[str, Tensor]) -> str | None:
 
 
 def _sizes(file: Path, generator: Mapping[str, Tensor], discriminator: Mapping[str, Tensor]) -> tuple[DFGANSettings, Conditions]:
-    """Every width, from the shapes of the weights."""
-    wanted = {"fc.weight": 2, "to_rgb.1.weight": 4, "GBlocks.0.fuse1.affine0.fc_gamma.linear1.weight": 2, "conv_img.weight": 4}
+    """Every width, from the shapes of the weights; what a missing discriminator would say stays as published."""
+    wanted = {"fc.weight": 2, "to_rgb.1.weight": 4, "GBlocks.0.fuse1.affine0.fc_gamma.linear1.weight": 2}
+    wanted |= {"conv_img.weight": 4} if discriminator else {}
     shapes = {name: value.shape for name, value in {**discriminator, **generator}.items()}
     for name, dimensions in wanted.items():
         if len(shapes.get(name, ())) != dimensions:
@@ -109,7 +116,9 @@ def _sizes(file: Path, generator: Mapping[str, Tensor], discriminator: Mapping[s
     noise_width = shapes["fc.weight"][1]
     blocks = {name.split(".")[1] for name in generator if name.startswith("GBlocks.")}
     settings = DFGANSettings(
-        noise_width=noise_width, generator_channels=shapes["to_rgb.1.weight"][1], discriminator_channels=shapes["conv_img.weight"][0]
+        noise_width=noise_width,
+        generator_channels=shapes["to_rgb.1.weight"][1],
+        discriminator_channels=shapes["conv_img.weight"][0] if discriminator else DFGANSettings.discriminator_channels,
     )
     sentence_width = shapes["GBlocks.0.fuse1.affine0.fc_gamma.linear1.weight"][1] - noise_width
     return settings, Conditions(resolution=FIRST_SIDE * 2 ** len(blocks), sentence_width=sentence_width)

@@ -116,7 +116,11 @@ def test_the_verb_prints_labels_and_shares(tmp_path: Path, monkeypatch: pytest.M
     given = ["explore", "classify", "any", str(tmp_path / "dark.png"), "--labels", "day", "night", "--out", str(out)]
     assert main(given) == 0 and capsys.readouterr().out.endswith(f"\n{out}\n")
     (found,) = json.loads(out.read_text())["pictures"]
-    assert found["picture"].endswith("dark.png") and [*found["labels"]] == ["night", "day"] and sum(found["labels"].values()) == pytest.approx(1.0)
+    assert (
+        found["picture"].endswith("dark.png")
+        and [*found["labels"]] == ["night", "day"]
+        and sum(found["labels"].values()) == pytest.approx(1.0)
+    )
     assert main(["explore", "classify", "any", "--data", "garden", "--probe", "--out", str(out)]) == 0
     record = json.loads(out.read_text())
     assert record["by_name"]["pictures"] == 96 and record["linear_probe"]["classes"] == 4 and record["templates"] == ["{}"]
