@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
+from limner.cli.outputs import check_file, check_folder
 from limner.core.errors import SettingsError, unknown_name
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def prepare(argv: Sequence[str]) -> int:
     arguments = parse(PrepareArguments, argv, prog="limner data prepare", description=PREPARE)
     if not arguments.sources:
         raise SettingsError("limner data prepare: missing SOURCE: give folders or tar shards; see limner data prepare --help")
+    check_folder(arguments.out)
     from limner.data.prepare import prepare
 
     with _progress_bar() as progress:
@@ -199,6 +201,7 @@ def show(argv: Sequence[str]) -> int:
     out = arguments.out or Path(f"{Path(arguments.data).resolve().name}-{arguments.split}.png")
     if out.suffix.lower() not in Image.registered_extensions():
         raise SettingsError(f"--out {out} is no picture file: give a name that ends in .png")
+    check_file(out)
     length = arguments.count if arguments.data == "garden" else None
     pictures = open_data(arguments.data, arguments.split, 128 if length else 8, length=length)
     indices = random.permutation(len(pictures), arguments.seed, "show")[: arguments.count]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import arg
 
 from limner.cli.arguments import parse
+from limner.cli.outputs import check_folder
 from limner.core.errors import CheckpointError, SettingsError
 from limner.core.owner import LOCK
 from limner.core.recipes import from_preset, laid_over
@@ -55,6 +56,7 @@ def main(argv: Sequence[str]) -> int:
         raise SettingsError(f"--minutes is {arguments.minutes:g}, but training needs more than none")
     from limner.training.folder import owner
 
+    check_folder(arguments.out)
     check_room(arguments.out)
     with owner(arguments.out):
         return _demo(arguments)

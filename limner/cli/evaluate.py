@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
 from limner.cli.models import Device, chosen_device, open_model
+from limner.cli.outputs import check_file
 from limner.core.errors import DataError, SettingsError
 from limner.core.files import cache_folder
 
@@ -100,6 +101,8 @@ def main(argv: Sequence[str]) -> int:
         raise SettingsError(f"--devices is {arguments.devices}: give at least 1")
     if arguments.resolution is not None and arguments.pictures is None:
         raise SettingsError("--resolution goes with --pictures: a model is scored at the side that it paints")
+    if arguments.out is not None:
+        check_file(arguments.out)
     share, device = _launch(arguments)
     scores = _score_pictures(arguments, share, device) if arguments.pictures else _score_model(arguments, share, device)
     if share.rank:

@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
 from limner.cli.models import Device, open_model
+from limner.cli.outputs import check_file, check_folder
 from limner.core.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ def main(argv: Sequence[str]) -> int:
     as_grid = arguments.out.suffix.lower() == ".png"
     if not as_grid and (arguments.out.is_file() or arguments.out.suffix.lower() in OTHER_PICTURES):
         raise SettingsError(f"--out {arguments.out} is a file: give a folder, or a name that ends in .png for one grid")
+    if arguments.count < 1:
+        raise SettingsError(f"-n is {arguments.count}: ask for at least one picture of each caption")
+    (check_file if as_grid else check_folder)(arguments.out)
     model = open_model(arguments.model, arguments.device)
     if not captions and model.reads_text:
         raise SettingsError('there is nothing to paint: give a "CAPTION" in quotes, or --captions FILE')
@@ -82,13 +86,15 @@ def main(argv: Sequence[str]) -> int:
         print(arguments.out)
         return code
     arguments.out.mkdir(parents=True, exist_ok=True)
+    written = []
     for place, stages in enumerate(pictures):
         row, number = divmod(place, arguments.count)
         for picture in stages:
             side = f"-{picture.width}px" if arguments.stages else ""
             path = arguments.out / f"{numbers[row]:03}-{file_name(captions[row])}-{number + 1:02}{side}.png"
             picture.save(path)
-            print(path)
+            written.append(str(path))
+    print("\n".join(written))  # once all are there: what is printed may not be readable, and costs no picture
     return code
 
 
@@ -128,8 +134,6 @@ def painted(model: Model, captions: Sequence[str], arguments: GenerateArguments)
     import numpy as np
     from PIL import Image
 
-    if arguments.count < 1:
-        raise SettingsError(f"-n is {arguments.count}: ask for at least one picture of each caption")
     repeated = [caption for caption in captions for _ in range(arguments.count)]
     samples = np.tile(np.arange(arguments.count), len(captions))
     if not arguments.stages:

@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 from limner.cli.arguments import parse
 from limner.cli.evaluate import progress_bar
 from limner.cli.models import Device, open_model
+from limner.cli.outputs import check_file
 from limner.core.errors import CheckpointError, LimnerError, SettingsError
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def main(argv: Sequence[str]) -> int:
     from limner.report.page import write_report
 
     run = arguments.run
+    if run.is_dir():
+        check_file(run / "report.html", "the page")
     write_report(run)  # which refuses what is no run, and is there even if a strip cannot be made
     for asked, make in ((arguments.worst, _worst), (arguments.nearest, _nearest)):
         if asked == 0:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from limner.cli.arguments import parse
+from limner.cli.outputs import check_folder
 from limner.core.errors import SettingsError, unknown_name
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if arguments.study is None or arguments.out is None:
         raise SettingsError("limner study needs STUDY.yaml and --out DIR: begin with limner study --example > study.yaml")
+    if not arguments.dry_run:
+        check_folder(arguments.out)
     study = read_study(arguments.study)
     again = shlex.join(["limner", "study", str(arguments.study), "--out", str(arguments.out)])
     return dry_run(study, arguments) if arguments.dry_run else carry_out(study, arguments, again)

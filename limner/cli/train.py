@@ -16,6 +16,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from limner import methods
 from limner.cli.arguments import parse
+from limner.cli.outputs import check_folder
 from limner.core import plugins
 from limner.core.errors import SettingsError, in_words, unknown_name
 from limner.core.recipes import GROUPS, chosen_preset, from_preset, load_recipe, read_mapping, trainable, trainable_names
@@ -34,6 +35,13 @@ EXAMPLE = """example:
   limner train sje --data prepared/mine --out runs/words
   limner train my_method.py --data garden --out runs/mine"""
 
+METHOD_EXAMPLE = """examples:
+  limner train {name} --data garden --out runs/first
+  limner train {name} --data prepared/mine --out runs/mine --resolution 64 --training.minutes 60 --training.checkpoint-every 200
+  limner train {name} --data prepared/mine --out runs/mine --resume"""
+STYLE_EXAMPLE = """
+  limner train {name} --data prepared/mine --out runs/mine --resume --style.steps 3000"""
+
 GENERAL_HELP = """usage: limner train METHOD --data NAME|DIR --out RUN [OPTIONS]
 
 Train a method, or a matching model, on captioned pictures. METHOD is a name from `limner methods`, the path of a recipe.yaml, or
@@ -44,6 +52,7 @@ Its options differ: `limner train METHOD --help` lists them all, with their sent
   --out RUN               folder for the run
   --preset NAME           cpu, as-published and, where a method has it, fast
   --steps N               the most steps any one phase may take
+  --training.minutes M    the most minutes that the method may train; --training.epochs and --training.images bound it likewise
   --resolution R          side of the pictures in pixels
   --seed S                the same seed gives the same run
   --device cpu|cuda|auto  where to train
@@ -109,6 +118,7 @@ def early_refusals(name: str, argv: Sequence[str]) -> Iterator[None]:
     if {"-h", "--help"}.intersection(argv) or not out or not is_first():  # of several processes, the others find the first one's folder
         yield
         return
+    check_folder(Path(out))
     check_place(Path(out), resume)
     if data:
         check_name(data)
@@ -167,7 +177,7 @@ def read_arguments(name: str, default: Recipe, argv: Sequence[str]) -> tuple[Rec
         shape,
         argv,
         prog=f"limner train {name}",
-        description=f"{_introduction(default)}\n\n{EXAMPLE}",
+        description=f"{_introduction(default)}\n\n{examples(name, default.method)}",
         default=shape(
             name=name, data=default.data or tyro.MISSING, out=tyro.MISSING, preset=default.preset, resolution=default.resolution, **groups
         ),
@@ -186,6 +196,11 @@ def read_arguments(name: str, default: Recipe, argv: Sequence[str]) -> tuple[Rec
         evaluation=arguments.evaluation,
     )
     return recipe, arguments.out, arguments.resume
+
+
+def examples(name: str, method: str) -> str:
+    """What `--help` of a method shows; name: as the user wrote it, such as the path of a file."""
+    return (METHOD_EXAMPLE + ("" if method in matching_models() else STYLE_EXAMPLE)).format(name=name)
 
 
 def train_and_report(recipe: Recipe, out: Path, resume: bool, why: str) -> int:

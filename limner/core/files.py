@@ -57,11 +57,16 @@ def recover(folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def readable(text: str) -> str:
+    """Text that can be written whatever names of files are in it: bytes that the system's encoding lacks, Python holds as surrogates."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a file that is complete whenever it is there; of two processes that write it at once, one has the last word."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.new")
     try:
-        fresh.write_text(text, encoding="utf-8")
+        fresh.write_text(readable(text), encoding="utf-8")
         sync(fresh)
         os.replace(fresh, path)
     except BaseException:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from limner.core.errors import DataError
-from limner.core.files import whole_folder
+from limner.core.files import readable, whole_folder
 from limner.data.cache import FORMAT, SPLITS, CacheCard, SplitWriter, join, write_card
 from limner.data.caption_checks import CaptionTally, WordlessCaption, with_words
 from limner.data.decoding import Rejected, decode_all
@@ -295,7 +295,7 @@ def _write(
         raise DataError(f"no training picture of {out.name} can be used: {Counter(r.reason for r in rejects).most_common(1)[0][0]}")
     card = CacheCard(
         format=FORMAT,
-        name=out.resolve().name,
+        name=readable(out.resolve().name),
         resolution=resolution,
         stored_resolution=side,
         splits=counts,
@@ -306,7 +306,7 @@ def _write(
         flip=flip == "yes" or (flip == "auto" and survey.sided <= MOST_SIDED * survey.captions),
         upscaled=upscaled,
         rejected=dict(Counter(reject.reason for reject in rejects).most_common()),
-        sources=[source.resolve().name for source in sources],
+        sources=[readable(source.resolve().name) for source in sources],
         seed=seed,
         fingerprint=join(folder, writers, has_classes),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from limner.core.errors import CheckpointError, LimnerError
-from limner.core.files import sha256, whole_folder
+from limner.core.files import readable, sha256, whole_folder
 from limner.core.method import Conditions
 from limner.matching.model import MatchingModel
 from limner.matching.registry import FORMAT, get, model_folder
@@ -42,8 +43,8 @@ def save_matching(folder: Path, name: str, model: MatchingModel, about: dict[str
             save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, fresh / "model.safetensors")
             (fresh / "model.safetensors").chmod(0o644)  # safetensors leaves it to its owner alone, and it is made to be shared
             config["weights_sha256"] = sha256(fresh / "model.safetensors")
-            (fresh / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-            (fresh / "README.md").write_text(card, encoding="utf-8")
+            (fresh / "config.json").write_text(readable(json.dumps(config, ensure_ascii=False, indent=1)) + "\n", encoding="utf-8")
+            (fresh / "README.md").write_text(readable(card), encoding="utf-8")
     except OSError as error:
         raise CheckpointError(f"cannot write the model to {folder} ({error.strerror or error}): free some space") from error
 
@@ -86,12 +87,22 @@ def load_matching_encoder(path: Path | str) -> TextEncoder:
     return encoder.eval()
 
 
+_WANTED = "give the folder of one that `limner train sje` (or clip, damsm, vs-similarity) or `limner import clip` wrote"
+_OTHER_KINDS = {
+    "limner-model": "holds a model that paints captions, and does not say how well they fit a picture",
+    "limner-networks": "holds networks alone, without a text encoder",
+    "limner-text-encoder": "holds a text encoder alone, which sees no pictures",
+}
+"""What a folder of another format holds."""
+
+
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     weights = folder / "model.safetensors"
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if not isinstance(config, dict) or config.get("format") != FORMAT:
-            raise CheckpointError(f"{folder} is no matching model: give a folder that `limner train sje`, or another matching model, wrote")
+            found = _OTHER_KINDS.get(str(config.get("format")) if isinstance(config, dict) else "", "is no matching model")
+            raise CheckpointError(f"{folder} {found}: {_WANTED}")
         if config.get("version") != VERSION:
             raise CheckpointError(
                 f"{folder} is of version {config.get('version')}, this Limner reads version {VERSION}: use the Limner that wrote it"
@@ -100,7 +111,14 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             raise CheckpointError(f"{weights} is not the file its config.json speaks of (cut short or changed): copy the folder again")
         return config, load_file(weights)
     except FileNotFoundError as error:
-        raise CheckpointError(f"{folder} holds no matching model (no {Path(error.filename or 'config.json').name}): train one") from error
+        problem = f"{folder} holds no matching model (no {Path(error.filename or 'config.json').name})"
+        if not folder.exists():
+            shipped = resources.files("limner") / "shipped" / str(folder) / "config.json"
+            problem = f"there is no folder {folder}"
+            if shipped.is_file():
+                kind = json.loads(shipped.read_text(encoding="utf-8")).get("format")
+                problem = f"the shipped '{folder}' {_OTHER_KINDS.get(kind, 'is no matching model')}"
+        raise CheckpointError(f"{problem}: {_WANTED}") from error
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise CheckpointError(f"cannot read the matching model in {folder} ({error}): copy the folder again") from error
 

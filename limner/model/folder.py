@@ -22,7 +22,7 @@ from torch import Tensor
 
 from limner import methods
 from limner.core.errors import CheckpointError, LimnerError, unknown_name
-from limner.core.files import recover, sha256, whole_folder
+from limner.core.files import readable, recover, sha256, whole_folder
 from limner.core.method import Conditions, Method
 from limner.core.plugins import how_to_give
 from limner.model.model import Model
@@ -66,8 +66,8 @@ def save_model(
             save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, fresh / "model.safetensors")
             (fresh / "model.safetensors").chmod(0o644)  # safetensors leaves it to its owner alone, and it is made to be shared
             config["weights_sha256"] = sha256(fresh / "model.safetensors")
-            (fresh / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-            (fresh / "README.md").write_text(card, encoding="utf-8")
+            (fresh / "config.json").write_text(readable(json.dumps(config, ensure_ascii=False, indent=1)) + "\n", encoding="utf-8")
+            (fresh / "README.md").write_text(readable(card), encoding="utf-8")
     except OSError as error:
         raise CheckpointError(
             f"cannot write the model to {folder}: {error.strerror or error}; free some space or choose another folder"

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from limner.core.errors import CheckpointError, LimnerError, unknown_name
+from limner.core.files import readable
 from limner.text.encoder import TextEncoder
 from limner.text.registry import encoder_config, encoder_from_config
 
@@ -32,9 +33,9 @@ def save_encoder(encoder: TextEncoder, folder: str | Path, card: str | None = No
         save_file({name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()}, weights)
         weights.chmod(0o644)  # safetensors leaves it to its owner alone, which an installed package cannot use
         config = {"format": FORMAT, "version": VERSION, "weights_sha256": _sha256(weights), "encoder": encoder_config(encoder)}
-        (fresh / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        (fresh / "config.json").write_text(readable(json.dumps(config, ensure_ascii=False, indent=1)) + "\n", encoding="utf-8")
         if card is not None:
-            (fresh / "README.md").write_text(card, encoding="utf-8")
+            (fresh / "README.md").write_text(readable(card), encoding="utf-8")
         if folder.exists():
             folder.rename(old)
         fresh.rename(folder)

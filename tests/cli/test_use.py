@@ -155,6 +155,23 @@ def test_doctor_tells_whole_weights_from_damaged_ones(tmp_path: Path) -> None:
     assert doctor.whole(tmp_path, "reinstall").state == "wrong"
 
 
+def test_doctor_says_whether_published_scores_can_be_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMNER_FEATURES", str(tmp_path))
+    monkeypatch.setenv("LIMNER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    (missing,) = doctor._published()
+    assert missing.state == "note" and "'fid-inception'" in missing.what and "--features fid-inception" in missing.fix
+    (tmp_path / "fid-inception.pth").touch()
+    (found,) = doctor._published()
+    assert found.state == "ok" and str(tmp_path / "fid-inception.pth") in found.what
+
+
+def test_doctor_counts_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.get_num_threads", lambda: 1)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
+    assert "2 CPU cores, PyTorch uses 1 thread" in [finding.what for finding in doctor._devices()]
+
+
 def test_doctors_exit_code_follows_what_it_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for state, code in (("ok", 0), ("note", 0), ("wrong", 1)):
         monkeypatch.setattr(doctor, "findings", lambda state=state: [doctor.Finding(state, "a thing", "mend it")])
