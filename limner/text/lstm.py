@@ -61,12 +61,12 @@ class Vocabulary:
         self._ids = {word: place + 1 for place, word in enumerate(self.words)}
 
     @classmethod
-    def build(cls, captions: Iterable[str], maximum_words: int = 18) -> Vocabulary:
+    def build(cls, captions: Iterable[str], maximum_words: int = 18, splitting: Splitting = "characters") -> Vocabulary:
         """A vocabulary of every word of the captions, the most frequent first."""
-        counts = Counter(word for caption in captions for word in split_words(caption) if UNKNOWN_WORD not in word)
+        counts = Counter(word for caption in captions for word in split_words(caption, splitting) if UNKNOWN_WORD not in word)
         if not counts:
             raise DataError("the captions hold no word: give captions that do")
-        return cls(sorted(counts, key=lambda word: (-counts[word], word)), maximum_words)
+        return cls(sorted(counts, key=lambda word: (-counts[word], word)), maximum_words, splitting)
 
     def __len__(self) -> int:
         """How many ids there are, that of padding included."""

@@ -59,16 +59,18 @@ class WordTokenizer:
             self._ids.setdefault(word, self._ids[known])
 
     @classmethod
-    def build(cls, captions: Iterable[str], minimum_count: int = 1, maximum_words: int = MAXIMUM_WORDS) -> WordTokenizer:
+    def build(
+        cls, captions: Iterable[str], minimum_count: int = 1, maximum_words: int = MAXIMUM_WORDS, splitting: Splitting = "characters"
+    ) -> WordTokenizer:
         """A tokenizer for every word that the captions hold at least `minimum_count` times, the most frequent first."""
-        counts = Counter(word for caption in captions for word in split_words(caption))
+        counts = Counter(word for caption in captions for word in split_words(caption, splitting))
         vocabulary = sorted(
             (word for word, count in counts.items() if count >= minimum_count and UNKNOWN_WORD not in word),
             key=lambda word: (-counts[word], word),
         )
         if not vocabulary:
             raise DataError(f"no word occurs {minimum_count} times in the captions: lower minimum_count or give more captions")
-        return cls(vocabulary, maximum_words)
+        return cls(vocabulary, maximum_words, splitting=splitting)
 
     def __len__(self) -> int:
         """How many ids there are, padding and the unknown word included."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -116,11 +116,18 @@ def nearest_words(word: str, known: Iterable[str], count: int = 2) -> list[str]:
     return list(dict.fromkeys([*same, *difflib.get_close_matches(word, alike, n=count, cutoff=0.65)]))[:count]
 
 
-def drop_words(captions: Sequence[str], rate: float, seed: int, samples: NDArray[np.int64], stream: str = "word dropout") -> list[str]:
+def drop_words(
+    captions: Sequence[str],
+    rate: float,
+    seed: int,
+    samples: NDArray[np.int64],
+    stream: str = "word dropout",
+    split: Callable[[str], list[str]] = split_words,
+) -> list[str]:
     """Captions in which each word is unknown with probability `rate`; caption i's draws depend on (seed, stream, samples[i]) alone."""
     if rate <= 0:
         return list(captions)
-    rows = [split_words(caption) for caption in captions]
+    rows = [split(caption) for caption in captions]
     draws = random.uniform(seed, stream, np.asarray(samples)[:, None], np.arange(max(map(len, rows), default=0)))
     return [
         " ".join(UNKNOWN_WORD if draw < rate else word for word, draw in zip(words, row, strict=False)) or caption

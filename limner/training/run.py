@@ -32,7 +32,7 @@ from limner.training.plan import check_stages, make_plan, training_pictures
 from limner.training.players import Turn, painting
 from limner.training.side_work import SideWork
 from limner.training.signals import StopRequest
-from limner.training.text import caption_remarks
+from limner.training.text import caption_remarks, read_as_before
 from limner.training.trainer import Position, Stage, Trainer
 
 if TYPE_CHECKING:
@@ -328,6 +328,7 @@ class Run:
             "processes": self.fabric.world_size,
             "torch": str(torch.__version__),
             "modules": modules,
+            "splitting": "characters",
             "turns": {name: turn.state_dict() for name, turn in self.turns.items()},
             "made": self.made,
         }
@@ -345,6 +346,8 @@ class Run:
         self.made = state.get("made")
         stage = self.stages[self.position.stage]
         self._check_text_steps(stage)
+        if "splitting" not in state and (isinstance(self.method, MatchingModel) or self.stages[0].name == "text"):
+            read_as_before(self.encoder, self.pictures)
         for name, module in self._modules().items():
             if name in state["modules"]:
                 module.load_state_dict(state["modules"][name])

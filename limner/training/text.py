@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from limner.core.errors import DataError, SettingsError
 from limner.core.settings import Recipe
@@ -16,11 +17,14 @@ from limner.matching.caption_matching import CaptionMatching, CaptionMatchingSet
 from limner.matching.registry import is_matching
 from limner.matching.saving import load_matching_encoder
 from limner.model import load
+from limner.text.bag_of_words import BagOfWords
 from limner.text.encoder import Limit, TextEncoder
+from limner.text.lstm import LSTMEncoder, Vocabulary
 from limner.text.no_text import NoText
+from limner.text.recurrent import RecurrentEncoder
 from limner.text.saving import load_encoder, load_shipped_encoder, shipped_encoders
 from limner.text.standardized import Standardized
-from limner.text.tokenizers import MAXIMUM_WORDS
+from limner.text.tokenizers import MAXIMUM_WORDS, WordTokenizer
 
 STANDARDIZING = 2000
 """About how many captions give the mean and deviation of an encoder's sentences."""
@@ -64,6 +68,25 @@ def no_encoder(recipe: Recipe) -> NoText:
         if wanted:
             raise SettingsError(f"{recipe.method} reads no text under these settings: leave {name} out")
     return NoText()
+
+
+def read_as_before(encoder: TextEncoder, pictures: CaptionedPictures) -> None:
+    """Give an encoder of words that is built for these captions the vocabulary of a run that was begun when scripts without spaces were
+    not split into characters: its weights are those words'."""
+    if not all(parameter.requires_grad for parameter in encoder.parameters()):  # taken from elsewhere, with its own vocabulary
+        return
+    if isinstance(encoder, RecurrentEncoder | BagOfWords):
+        words = encoder.tokenizer.maximum_words
+        encoder.tokenizer = WordTokenizer.build(every_caption(pictures), maximum_words=words, splitting="spaces")
+        size = len(encoder.tokenizer)
+    elif isinstance(encoder, LSTMEncoder):
+        encoder.vocabulary = Vocabulary.build(every_caption(pictures), encoder.vocabulary.maximum_words, "spaces")
+        size = len(encoder.vocabulary)
+    else:
+        return
+    old = encoder.embedding
+    if size != old.num_embeddings:
+        encoder.embedding = nn.Embedding(size, old.embedding_dim, padding_idx=old.padding_idx).to(old.weight.device)
 
 
 def caption_remarks(recipe: Recipe, pictures: CaptionedPictures, encoder: TextEncoder) -> Iterator[str]:

@@ -17,10 +17,12 @@ from limner.core.settings import Recipe
 from limner.data import prepare as preparing
 from limner.data.prepare import prepare
 from limner.model import load
+from limner.text.recurrent import RecurrentEncoder
 from limner.text.saving import save_encoder
+from limner.text.tokenizers import WordTokenizer
 from limner.training.plan import make_plan, training_pictures
-from limner.training.run import train
-from limner.training.text import caption_remarks, every_caption
+from limner.training.run import Run, train
+from limner.training.text import caption_remarks, every_caption, read_as_before
 
 LONG = " ".join(f"word{number}" for number in range(70))
 
@@ -164,3 +166,25 @@ def test_chinese_and_thai_captions_train_and_new_sentences_are_painted(tmp_path:
     assert model.pictures(new, np.zeros(3, int)).shape == (3, 32, 32, 3)
     first, second = model.encode(new[:2]).sentence
     assert (first - second).abs().max() > 1e-3
+
+
+def test_a_run_that_was_begun_under_the_old_rule_goes_on_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = prepared(tmp_path, ["一朵红花，黄心", "一只蓝鸟", "a bird", "一朵黄花", "红鸟，黄心", "蓝鸟"])
+    recipe = recipe_of("gan-cls", data)
+    with monkeypatch.context() as patch:  # as an older version built its tokenizer and wrote its checkpoints
+        build, state = WordTokenizer.build, Run._state
+        patch.setattr(WordTokenizer, "build", lambda *given, **more: build(*given, **more, splitting="spaces"))
+        patch.setattr(Run, "_state", lambda run: {name: value for name, value in state(run).items() if name != "splitting"})
+        train(recipe, tmp_path / "run")
+    longer = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, steps=3))
+    assert train(longer, tmp_path / "run", resume=True).steps == 5
+    encoder = load(tmp_path / "run").encoder
+    assert encoder.words("红鸟，黄心") == ["红鸟", "黄心"] and not encoder.unknown_words("红鸟，黄心")
+
+
+def test_an_encoder_from_elsewhere_keeps_its_vocabulary(old_set: str) -> None:
+    pictures = training_pictures(recipe_of("gan-cls", old_set))
+    for frozen, expected in ((True, ("a", "zebra")), (False, tuple(WordTokenizer.build(every_caption(pictures)).vocabulary))):
+        encoder = RecurrentEncoder(WordTokenizer(["a", "zebra"])).requires_grad_(not frozen)
+        read_as_before(encoder, pictures)
+        assert encoder.tokenizer.vocabulary == expected and encoder.embedding.num_embeddings == len(expected) + 2
