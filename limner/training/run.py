@@ -261,6 +261,7 @@ class Run:
         values = [value for module in state["modules"].values() for value in module.values() if value.is_floating_point()]
         if not all(bool(torch.isfinite(value).all()) for value in values):
             return f"weights are not finite after step {self.position.total_step:,}: the checkpoint before is kept; lower the learning rate"
+        problems: list[str] = []
         writes = [lambda: self.checkpoints.save(self.position.total_step, state), self._save_model]
         if self.position.finished:  # beside the checkpoint that says so lies the model of the end; the state of its step is saved already
             writes.reverse()
@@ -269,7 +270,11 @@ class Run:
                 write()
             except Exception as error:  # also that of a card: nothing that goes with a model may cost what was trained
                 hint = "" if isinstance(error, LimnerError) else ": free some space"
-                return f"could not save after step {self.position.total_step:,} ({in_words(error)}){hint}"
+                problems.append(f"could not save after step {self.position.total_step:,} ({in_words(error)}){hint}")
+                if self.position.finished:
+                    break
+        if problems:
+            return problems[0]
         self._saved = dataclasses.replace(self.position)
         return None
 

@@ -127,7 +127,7 @@ class Trainer:
         self._left = self._time_left(stage, position)
         self.log.begin(stage.phase.name, self._left)
         before, first, clock = position.seconds, position.step, Stopwatch(position.step)
-        written = drawn = evaluated = position.step
+        written = drawn = evaluated = saved = position.step
         while not self._is_over(stage, position):
             step = position.step
             torch.manual_seed(int(random.hash64(settings.seed, "layers", stage.name, step, self.fabric.global_rank) >> 1))
@@ -143,6 +143,7 @@ class Trainer:
             with clock.paused():  # what is reached is saved before anything looks at it, and after an evaluation that has kept a state
                 if due := position.step % settings.checkpoint_every == 0:
                     self._save()
+                    saved = position.step
                 if self._is_over(stage, position):
                     break
                 if self._grid_is_due(stage, position, drawn):
@@ -155,7 +156,8 @@ class Trainer:
                         self._save()
         if position.step != written and self._time_is_up(stage, position):
             self._write(stage, loader, position, clock)
-        self._save()
+        if position.step != saved:
+            self._save()
         if position.step != drawn:
             self._sample(stage, loader, turns, position)
         asked = self._asked_to_stop(0)  # 0: asked of all processes, so that none goes on alone
