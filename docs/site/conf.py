@@ -10,6 +10,7 @@ The pages are the Markdown files of docs/, which read as well in a checkout. On 
 
 from __future__ import annotations
 
+import os
 import pkgutil
 import re
 from importlib import import_module
@@ -26,7 +27,7 @@ author = "the authors of Limner"
 copyright = "the authors of Limner; MIT licence"  # noqa: A001  # Sphinx's name for it
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 highlight_language = "text"  # of fences that name none: command lines
-exclude_patterns = ["site", "models"]
+exclude_patterns = ["site"]
 suppress_warnings = ["ref.python"]  # a type in a signature whose bare name two modules have; the first is linked
 myst_heading_anchors = 4
 myst_enable_extensions = ["attrs_inline"]
@@ -79,14 +80,23 @@ def readme_sections(names: str) -> str:
     """Sections of the README, with links as a page of docs/ has them."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     parts = {part.partition("\n")[0]: f"## {part}" for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]}
-    text = "\n".join(parts[name.strip()] for name in names.split(","))
-    return re.sub(r"\]\((?!\w+:)", "](../", text).replace("](../docs/", "](")
+    return moved("\n".join(parts[name.strip()] for name in names.split(",")), ROOT)
 
 
 def cards() -> str:
     """The cards of the shipped models, each a section that `shipped.md#card-NAME` leads to."""
     found = sorted((ROOT / "limner" / "shipped").glob("*/README.md"))
-    return "\n\n".join(f"(card-{path.parent.name})=\n{demoted(path.read_text(encoding='utf-8'))}" for path in found)
+    return "\n\n".join(f"(card-{path.parent.name})=\n{demoted(moved(path.read_text(encoding='utf-8'), path.parent))}" for path in found)
+
+
+def moved(text: str, folder: Path) -> str:
+    """Markdown of a file in `folder`, with links as a page of docs/ has them; what stands in fences stays."""
+    parts = re.split(r"(^```.*?^```)", text, flags=re.MULTILINE | re.DOTALL)
+    link = re.compile(r"\]\((?![\w+.-]+:|#)([^)\s]+)")
+    return "".join(
+        part if place % 2 else link.sub(lambda match: f"]({os.path.relpath(folder / match[1], DOCS).replace(os.sep, '/')}", part)
+        for place, part in enumerate(parts)
+    )
 
 
 def demoted(text: str) -> str:
@@ -115,7 +125,7 @@ def on_source_read(app: Any, page: str, content: list[str]) -> None:
     text = text.replace("<!-- cards -->", cards())
     up = "../" * page.count("/")
     text = re.sub(r"\]\((?:\.\./)+limner/shipped/([\w-]+)/README\.md\)", rf"]({up}shipped.md#card-\1)", text)
-    text = re.sub(r"\]\((?:\.\./)+README\.md\)", rf"]({up}start.md)", text)
+    text = re.sub(r"\]\((?:\.\./)+README\.md(#[\w-]+)?\)", rf"]({up}start.md\1)", text)
     content[0] = with_navigation(text) if page == "index" else text
 
 

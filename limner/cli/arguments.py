@@ -12,10 +12,28 @@ from typing import Any, TypeVar, get_origin, get_type_hints
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from limner.core.errors import SettingsError
 
 Arguments = TypeVar("Arguments")
+NOTHING = ("none", "None")
+"""How a user writes that an option has no value; the first is what help shows."""
+REGISTRY = ConstructorRegistry()
+
+
+@REGISTRY.primitive_rule
+def _none(type_info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[None] | None:
+    if type_info.type is not type(None):
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=NOTHING[0],
+        choices=NOTHING,
+        instance_from_str=lambda args: None,
+        is_instance=lambda value: value is None,
+        str_from_instance=lambda value: [NOTHING[0]],
+    )
 
 
 def parse(shape: type[Arguments], argv: Sequence[str], *, prog: str, description: str, default: Arguments | None = None) -> Arguments:
@@ -37,6 +55,7 @@ def parse(shape: type[Arguments], argv: Sequence[str], *, prog: str, description
                 description=description,
                 default=default,
                 return_unknown_args=True,
+                registry=REGISTRY,
             )
     except SystemExit as stop:
         if not stop.code:
@@ -105,7 +124,7 @@ def one_line(box: str) -> str:
         return _bad_value(match[1], match[2])
     match = re.match(r"invalid choice '(.*)' for argument '(\S+)'\. Expected one of \((.*?),?\)", sentence)
     if match:
-        choices = [choice for choice in match[3].replace("'", "").split(", ") if choice != "None"]
+        choices = [choice for choice in match[3].replace("'", "").split(", ") if choice not in NOTHING]
         return f"{match[2]} cannot be '{match[1]}': choose {' or '.join(sorted(choices))}"
     match = re.match(r"Missing value for argument '(\S+)'\. Expected (\d+)", sentence)
     if match:
@@ -122,5 +141,5 @@ def _bad_value(flag: str, reason: str) -> str:
     if not given or not kind:
         return f"{flag}: {reason}"
     words = {"INT": "a whole number", "int": "a whole number", "FLOAT": "a number", "float": "a number"}
-    wanted = [words.get(part, part) for part in re.sub(r"[{}]", "", next(filter(None, kind.groups()))).split("|") if part != "None"]
+    wanted = [words.get(part, part) for part in re.sub(r"[{}]", "", next(filter(None, kind.groups()))).split("|") if part not in NOTHING]
     return f"{flag} takes {' or '.join(wanted)}, not '{given[1]}'"

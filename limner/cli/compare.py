@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
 from limner.cli.models import Device, chosen_device
+from limner.cli.outputs import check_folder
 from limner.core.errors import SettingsError
 
 DESCRIPTION = """Put trained models side by side: DIR/compare.html, a page that needs nothing but itself, and DIR/compare.png.
@@ -57,6 +58,7 @@ def main(argv: Sequence[str]) -> int:
     alone = next((name for name, value in asked.items() if value is not None), None)
     if alone and not arguments.evaluate:
         raise SettingsError(f"--{alone} says how to score the runs: give --evaluate with it, or leave it out")
+    check_folder(arguments.out)
     from limner.report.compare import write_comparison
     from limner.report.entries import read_entries
     from limner.report.plots import MISSING, charted, plotting

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
+from limner.cli.outputs import check_file, check_folder
 from limner.core.errors import SettingsError, unknown_name
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ examples:
 PREPARE = """Decode every picture of folders and tar shards once, and write a set that training reads at full speed.
 
 A folder holds pictures with same-name .txt files, one caption a line, or a metadata.jsonl or metadata.csv with
-file_name,text[,class,split].
+file_name,text[,class,split]. Links to folders are followed, and all formats that Pillow reads are read.
 A tar shard holds KEY.jpg, KEY.txt and KEY.json (split, class_id, class_name). Several sources become one set.
 
 examples:
@@ -106,6 +107,7 @@ def prepare(argv: Sequence[str]) -> int:
     arguments = parse(PrepareArguments, argv, prog="limner data prepare", description=PREPARE)
     if not arguments.sources:
         raise SettingsError("limner data prepare: missing SOURCE: give folders or tar shards; see limner data prepare --help")
+    check_folder(arguments.out)
     from limner.data.prepare import prepare
 
     with _progress_bar() as progress:
@@ -130,6 +132,8 @@ def prepare(argv: Sequence[str]) -> int:
 
 def summary(report: PrepareReport) -> Iterator[str]:
     """What a user wants to know of a preparation, line by line."""
+    from limner.data.refusals import counted
+
     card = report.card
     splits = ", ".join(f"{count:,} {split}" for split, count in card.splits.items())
     origin = {"given": "as given", "class": "made by class", "picture": "made by picture"}[card.made_splits]
@@ -140,8 +144,19 @@ def summary(report: PrepareReport) -> Iterator[str]:
         f"{report.words:,} words{classes}, in {report.seconds:.1f} s ({speed:,.0f} pictures/s)"
     )
     if card.rejected:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in card.rejected.items())
-        yield f"left out: {reasons}; each is in {report.folder / 'rejects.jsonl'}"
+        first = report.rejects[0]
+        where = f" ({first.where})" if first.where else ""
+        yield f"left out: {counted(report.rejects)}, such as '{first.key}'{where}; each is in {report.folder / 'rejects.jsonl'}"
+    if report.wordless:
+        caption = report.wordless[0]
+        yield (
+            f"captions without a word: {len(report.wordless):,} left out, such as of '{caption.key}' ({caption.where}); "
+            "their pictures have others, and stay"
+        )
+    if report.ignored:
+        yield f"not read: {counted(report.ignored)}, such as {report.ignored[0].key}; each is in {report.folder / 'rejects.jsonl'}"
+    if report.renamed:
+        yield f"names: {report.renamed:,} pictures share theirs with others of the sources, and are called SOURCE/NAME.SUFFIX"
     if not card.captions:
         yield "no picture has a caption: the set serves methods that read no text, and scores that need none"
     elif card.uncaptioned or report.held_out_uncaptioned:
@@ -151,8 +166,9 @@ def summary(report: PrepareReport) -> Iterator[str]:
     if report.classes_dropped:
         yield f"classes are not used: {report.classes_dropped:,} pictures have none"
     if report.sided:
-        whose = "none of their pictures is" if card.flip else "no picture of the set is"
-        yield f"left and right: spoken of in {report.sided:,} of {card.captions:,} captions; {whose} ever mirrored"
+        then = "their pictures are never mirrored, the others may be" if card.flip else "so no picture of the set is mirrored"
+        yield f"left and right: {report.sided:,} of {card.captions:,} captions speak of them; {then}"
+    yield from report.tally.remarks(card.captions)
     if "train" not in card.splits:
         yield "no training pictures: the set serves for scores alone"
 
@@ -185,6 +201,7 @@ def show(argv: Sequence[str]) -> int:
     out = arguments.out or Path(f"{Path(arguments.data).resolve().name}-{arguments.split}.png")
     if out.suffix.lower() not in Image.registered_extensions():
         raise SettingsError(f"--out {out} is no picture file: give a name that ends in .png")
+    check_file(out)
     length = arguments.count if arguments.data == "garden" else None
     pictures = open_data(arguments.data, arguments.split, 128 if length else 8, length=length)
     indices = random.permutation(len(pictures), arguments.seed, "show")[: arguments.count]

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import arg
 
 from limner.cli.arguments import parse
+from limner.cli.outputs import check_folder
 from limner.core.errors import CheckpointError, SettingsError
+from limner.core.owner import LOCK
 from limner.core.recipes import from_preset, laid_over
 
 if TYPE_CHECKING:
@@ -52,6 +54,15 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse(DemoArguments, argv, prog="limner demo", description=DESCRIPTION)
     if not arguments.minutes > 0:
         raise SettingsError(f"--minutes is {arguments.minutes:g}, but training needs more than none")
+    from limner.training.folder import owner
+
+    check_folder(arguments.out)
+    check_room(arguments.out)
+    with owner(arguments.out):
+        return _demo(arguments)
+
+
+def _demo(arguments: DemoArguments) -> int:
     make_room(arguments.out)
     say("The garden is a small painted world: flowers whose every petal a caption can name.")
     say(f"A generator that has seen none of them now learns from {DATA_SETTINGS['garden_pictures']:,} pictures and their captions,")
@@ -113,6 +124,7 @@ def tell(scores: Sequence[Score]) -> None:
 def paint(model: Model, folder: Path) -> None:
     """Pictures for the report: every colour and shape, captions of pairs never seen, and a walk between two captions."""
     from limner.data.garden import ATTRIBUTES, CLASS_NAMES, SPLIT_CLASSES
+    from limner.data.pngwords import with_captions
     from limner.data.sheet import caption_grid
     from limner.explore.interpolate import between_captions, save_walk
 
@@ -126,18 +138,27 @@ def paint(model: Model, folder: Path) -> None:
     }
     for name, captions in looks.items():
         rows = [[*model.pictures([caption] * 5, range(5))] for caption in captions]
-        caption_grid(rows, captions).save(folder / f"{name}.png")
+        caption_grid(rows, captions).save(folder / f"{name}.png", pnginfo=with_captions(captions))
     save_walk(between_captions(model, *WALK, steps=10), folder / "4-from-a-red-flower-by-day-to-a-white-one-at-night.png")
     save_walk(between_captions(model, *WALK, steps=16), folder / "walk.gif")
 
 
 def make_room(out: Path) -> None:
-    """Remove an earlier demo; refuse a folder that holds anything else."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    """Remove an earlier demo; refuse a folder that holds anything else. Its lock stays with its owner."""
+    check_room(out)
+    for path in out.iterdir() if out.exists() else ():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
+
+
+def check_room(out: Path) -> None:
+    """Raise CheckpointError for a folder, or a file, that is no earlier demo."""
+    if not out.exists() or (out.is_dir() and not any(path.name != LOCK for path in out.iterdir())):
         return
     if not (out / "recipe.yaml").is_file():
         raise CheckpointError(f"{out} holds something that is no demo: choose another --out, or move it away")
-    shutil.rmtree(out)
 
 
 def say(text: str) -> None:

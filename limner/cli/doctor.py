@@ -26,6 +26,7 @@ example:
 NEEDED = ("torch", "numpy", "pillow", "safetensors", "tyro", "msgspec", "pyyaml", "rich", "torchmetrics", "lightning-fabric")
 EXTRAS = {"log": ("tensorboard",), "dev": ("pytest", "ruff", "mypy")}
 GIGABYTE = 1 << 30
+PUBLISHED = "fid-inception"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,7 @@ def findings() -> Iterator[Finding]:
     yield from _devices()
     yield from _disk()
     yield from _shipped()
+    yield from _published()
 
 
 def _packages() -> Iterator[Finding]:
@@ -91,7 +93,7 @@ def _devices() -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = torch.get_num_threads()
     fix = f"set OMP_NUM_THREADS={cores}, unless something else needs the other cores" if threads < cores // 2 else ""
-    yield Finding("note" if fix else "ok", f"{cores} CPU cores, PyTorch uses {threads} threads", fix)
+    yield Finding("note" if fix else "ok", f"{_counted(cores, 'CPU core')}, PyTorch uses {_counted(threads, 'thread')}", fix)
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
             card = torch.cuda.get_device_properties(number)
@@ -100,6 +102,24 @@ def _devices() -> Iterator[Finding]:
         yield Finding("note", "this PyTorch is built for GPUs, but none is found", "look at the driver; training works on the CPU")
     else:
         yield Finding("ok", "no GPU: training takes --preset cpu by itself")
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _published() -> Iterator[Finding]:
+    """Whether the network that published scores are taken with is here; scores of the garden need none."""
+    if importlib.util.find_spec("torch") is None:
+        return
+    from limner.features.registry import stored_file
+
+    found = stored_file(PUBLISHED)
+    if found is not None:
+        yield Finding("ok", f"'{PUBLISHED}', which looks at pictures for published FID, KID and IS: {found}")
+    else:
+        fix = f"limner evaluate ... --features {PUBLISHED} downloads it, or takes your file as {PUBLISHED}=FILE"
+        yield Finding("note", f"'{PUBLISHED}', which looks at pictures for published FID, KID and IS, is not on this machine", fix)
 
 
 def _disk() -> Iterator[Finding]:

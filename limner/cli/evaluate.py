@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
 from limner.cli.models import Device, chosen_device, open_model
+from limner.cli.outputs import check_file
 from limner.core.errors import DataError, SettingsError
 from limner.core.files import cache_folder
 
@@ -100,6 +101,8 @@ def main(argv: Sequence[str]) -> int:
         raise SettingsError(f"--devices is {arguments.devices}: give at least 1")
     if arguments.resolution is not None and arguments.pictures is None:
         raise SettingsError("--resolution goes with --pictures: a model is scored at the side that it paints")
+    if arguments.out is not None:
+        check_file(arguments.out)
     share, device = _launch(arguments)
     scores = _score_pictures(arguments, share, device) if arguments.pictures else _score_model(arguments, share, device)
     if share.rank:
@@ -139,6 +142,8 @@ def _score_pictures(arguments: EvaluateArguments, share: Share, device: Device) 
     if arguments.split is not None and "," in arguments.split:
         raise SettingsError(f"--split is {arguments.split}: a folder of pictures is held against one split")
     pictures = Stored(arguments.pictures, arguments.count)
+    if pictures.left_out and not share.rank:
+        print(f"limner: not scored in {arguments.pictures}: {pictures.left_out}", file=sys.stderr)
     resolution = arguments.resolution or pictures.side
     splits = reference(arguments.data, arguments.split or ("test" if arguments.data == "garden" else None), resolution)
     metrics = _metrics(arguments.metrics, splits, pictures.captions is not None)

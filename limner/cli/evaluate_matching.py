@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
 from limner.cli.models import Device, chosen_device
+from limner.cli.outputs import check_file
 from limner.core.errors import DataError, SettingsError
 
 DESCRIPTION = """Score a matching model on pictures it was not trained on: retrieval among pools of 100, both ways.
@@ -48,6 +49,8 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse(EvaluateMatchingArguments, argv, prog="limner evaluate", description=DESCRIPTION)
     if arguments.count < 2 or arguments.pool < 2:
         raise SettingsError("--count and --pool must be at least 2: one picture alone finds itself")
+    if arguments.out is not None:
+        check_file(arguments.out)
     from limner.core.files import write_whole
     from limner.matching.saving import load_matching
     from limner.training.trained import trained_on
@@ -57,6 +60,7 @@ def main(argv: Sequence[str]) -> int:
     record = measured(model, data, arguments)
     print(table(record))
     target = arguments.out or Path(arguments.model) / f"matching-{arguments.split}.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
     write_whole(target, json.dumps(record, indent=1) + "\n")
     print(f"\nscores  {target}")
     return 0

@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
 from limner.cli.models import Device, open_model
+from limner.cli.outputs import check_file, check_folder
 from limner.core.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ examples:
   limner generate runs/mine "a red bird" "a blue bird" -n 8 --seed 7 --out birds.png
   limner generate garden --captions captions.txt --out pictures
   limner generate runs/stackgan "a red bird" -n 4 --stages --out stages.png
-  limner generate runs/without-text -n 16 --out pictures"""
+  limner generate runs/without-text -n 16 --out pictures
+
+A caption without a word that the model knows is left out, and said; the others are painted, and the exit code is then 2."""
 
 
 OTHER_PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
@@ -59,16 +62,20 @@ def main(argv: Sequence[str]) -> int:
     as_grid = arguments.out.suffix.lower() == ".png"
     if not as_grid and (arguments.out.is_file() or arguments.out.suffix.lower() in OTHER_PICTURES):
         raise SettingsError(f"--out {arguments.out} is a file: give a folder, or a name that ends in .png for one grid")
+    if arguments.count < 1:
+        raise SettingsError(f"-n is {arguments.count}: ask for at least one picture of each caption")
+    (check_file if as_grid else check_folder)(arguments.out)
     model = open_model(arguments.model, arguments.device)
     if not captions and model.reads_text:
         raise SettingsError('there is nothing to paint: give a "CAPTION" in quotes, or --captions FILE')
     captions = captions or [""]
+    asked = len(captions)
+    numbers, captions = readable(model, captions)
+    if not captions:
+        print("limner: nothing was painted", file=sys.stderr)
+        return 2
+    code = 2 if len(captions) < asked else 0
     pictures = painted(model, captions, arguments)  # [B] lists of a picture, or of its stages
-    for caption in captions:
-        if model.reads_text and (unknown := model.unknown_words(caption)):
-            print(f"limner: the model never met {', '.join(repr(word) for word in unknown)} in '{caption}'", file=sys.stderr)
-        if model.encoder.was_cut(caption):
-            print(f"limner: the model reads no further than the start of '{caption}': shorten it", file=sys.stderr)
     if as_grid:
         from limner.data.sheet import caption_grid
 
@@ -77,29 +84,61 @@ def main(argv: Sequence[str]) -> int:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         caption_grid(rows, captions, labels=labels).save(arguments.out)
         print(arguments.out)
-        return 0
+        return code
     arguments.out.mkdir(parents=True, exist_ok=True)
+    written = []
     for place, stages in enumerate(pictures):
         row, number = divmod(place, arguments.count)
         for picture in stages:
             side = f"-{picture.width}px" if arguments.stages else ""
-            path = arguments.out / f"{row + 1:03}-{file_name(captions[row])}-{number + 1:02}{side}.png"
+            path = arguments.out / f"{numbers[row]:03}-{file_name(captions[row])}-{number + 1:02}{side}.png"
             picture.save(path)
-            print(path)
-    return 0
+            written.append(str(path))
+    print("\n".join(written))  # once all are there: what is printed may not be readable, and costs no picture
+    return code
+
+
+def readable(model: Model, captions: Sequence[str]) -> tuple[list[int], list[str]]:
+    """The captions that the model can paint, with their numbers from 1; says why others are left out, and what of these is not read.
+
+    Raises SettingsError where there is one caption alone and it cannot be painted.
+    """
+    from limner.model.model import shortened
+
+    found: dict[str, bool] = {}
+    for number, caption in enumerate(captions, 1):
+        if caption in found:
+            continue
+        try:
+            model.check(caption)
+        except SettingsError as error:
+            if len(captions) == 1:
+                raise
+            found[caption] = False
+            print(f"limner: caption {number} is left out: {error}", file=sys.stderr)
+            continue
+        found[caption] = True
+        remarks = []
+        if model.reads_text and (strange := model.strange_words(caption)):
+            remarks.append(f"never met {strange}")
+        if model.encoder.was_cut(caption):
+            remarks.append(f"reads no further than {model.encoder.limit}")
+        if remarks:
+            print(f"limner: the model {' and '.join(remarks)} in '{shortened(caption)}'", file=sys.stderr)
+    good = [(number, caption) for number, caption in enumerate(captions, 1) if found[caption]]
+    return [number for number, _ in good], [caption for _, caption in good]
 
 
 def painted(model: Model, captions: Sequence[str], arguments: GenerateArguments) -> list[list[Image.Image]]:
     """For each caption and number its picture, after the rougher ones where stages are asked for."""
-    if not arguments.stages:
-        return [[picture] for picture in model.generate(captions, n=arguments.count, seed=arguments.seed)]
     import numpy as np
     from PIL import Image
 
-    if arguments.count < 1:
-        raise SettingsError(f"--count is {arguments.count}: ask for at least one picture of each caption")
     repeated = [caption for caption in captions for _ in range(arguments.count)]
-    stages = model.stages(repeated, np.tile(np.arange(arguments.count), len(captions)), arguments.seed)
+    samples = np.tile(np.arange(arguments.count), len(captions))
+    if not arguments.stages:
+        return [[Image.fromarray(picture)] for picture in model.pictures(repeated, samples, arguments.seed)]
+    stages = model.stages(repeated, samples, arguments.seed)
     if len(stages) == 1:
         raise SettingsError(f"{arguments.model} paints in one stage: leave --stages out")
     return [[Image.fromarray(picture) for picture in course] for course in zip(*stages, strict=True)]

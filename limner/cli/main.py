@@ -1,18 +1,27 @@
 """`limner VERB ...`: finds the verb, and turns what goes wrong into one line and an exit code.
 
 Nothing heavy is imported here: `limner --help`, `limner --version` and a mistyped verb answer at once.
-Exit codes: 0 done, 1 a check failed, 2 a mistake in what was asked, 130 stopped by Ctrl-C, 143 by SIGTERM.
+Exit codes: 0 done, 1 a check failed, 2 a mistake in what was asked, 130 stopped by Ctrl-C, 141 done though the reader of what was printed
+has gone, 143 stopped by SIGTERM.
+Printing never stops the work: `limner.cli.streams`.
 """
 
 from __future__ import annotations
 
+import errno
 import importlib
+import logging
 import os
+import re
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import limner
-from limner.core.errors import LimnerError, SettingsError, unknown_name
+from limner.cli.streams import steady_streams
+from limner.core.errors import LimnerError, LimnerWarning, SettingsError, unknown_name
 
 VERBS = {
     "demo": "watch a generator learn to paint what captions say, from nothing, within minutes",
@@ -48,30 +57,78 @@ examples:
   limner train gan-cls --data prepared/mine --out runs/mine"""
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FIXES = {
+    errno.ENOENT: "check the path",
+    errno.EACCES: "choose another path or change its permissions",
+    errno.EPERM: "choose another path or change its permissions",
+    errno.EROFS: "choose a path on another disk",
+    errno.ENOTDIR: "choose another path: a part of this one is a file",
+    errno.EISDIR: "give a file in place of the folder",
+    errno.EEXIST: "choose another path",
+    errno.ENOTEMPTY: "choose another path",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "its links lead in a circle: choose another path",
+    errno.EMFILE: "raise the number of files that may be open (ulimit -n)",
+    errno.EIO: "the disk or its connection may be damaged: copy the file elsewhere",
+}
+"""What to do about an error of the system, by its number."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code. What is no mistake of the user's propagates with its traceback."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    with steady_streams() as (output, _):
+        code = _guarded(arguments)
+        output.flush()
+        if isinstance(output.failure, BrokenPipeError):  # the reader, such as `head`, has gone
+            return code or 141
+        if output.failure and not code:
+            return _complain(f"what was printed is lost ({output.failure.strerror}), and all else is done: print to another place")
+    return code
+
+
+def _guarded(arguments: list[str]) -> int:
+    """The exit code, after a line about what went wrong."""
     try:
-        code = _run(arguments)
-        sys.stdout.flush()
-        return code
+        with _warnings_on_one_line():
+            return _run(arguments)
     except LimnerError as error:
         return _complain(str(error))
     except KeyboardInterrupt:
         print("limner: stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # The reader, such as `head`, has gone. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
-        return _complain(f"cannot use {error.filename}: {error.strerror}: choose another path or change its permissions")
-    except Exception as error:
-        # safetensors and torch wrap the system's error in types of their own, so the text decides.
-        if "No space left on device" not in str(error):
+    except UnicodeEncodeError as error:
+        if not error.reason.startswith("surrogates"):
             raise
-        where = f" while writing {error.filename}" if isinstance(error, OSError) and error.filename else ""
-        return _complain(f"no space left on the disk{where}: free some, or choose a folder on another disk")
+        part = error.object[max(error.start - 20, 0) : error.end + 20]
+        return _complain(f"{ascii(part)} has characters that this system's encoding lacks: set PYTHONUTF8=1, or give another name")
+    except Exception as error:
+        told = _of_the_system(error)
+        if told is None:
+            raise
+        return _complain(told)
+
+
+def _of_the_system(error: Exception) -> str | None:
+    """An error of files, disks and connections in words; None for any other."""
+    number, name = (error.errno, error.filename) if isinstance(error, OSError) else (None, None)
+    if not isinstance(error, OSError):
+        # safetensors and torch wrap the system's error in types of their own, so the text decides.
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        number = int(found[1]) if found else errno.ENOSPC if "No space left on device" in str(error) else None
+        if number is None:
+            return None
+    if number in FULL:
+        where = f" while writing {_text(name)}" if name else ""
+        return f"no space left on the disk{where}: free some, or choose a folder on another disk"
+    reason = os.strerror(number) if number else str(error) or type(error).__name__
+    fix = FIXES.get(number or 0, "choose another path, or try again")
+    return f"cannot use {_text(name)}: {reason}: {fix}" if name is not None else f"{reason}: {fix}"
+
+
+def _text(name: object) -> str:
+    return os.fsdecode(name) if isinstance(name, bytes) else str(name)
 
 
 def _run(arguments: list[str]) -> int:
@@ -87,6 +144,7 @@ def _run(arguments: list[str]) -> int:
     verb, *rest = arguments
     if verb not in VERBS:
         raise unknown_name("verb", verb, VERBS)
+    _show_what_is_logged()
     try:
         return importlib.import_module(f"limner.cli.{MODULES.get(verb, verb)}").main(rest)
     except SystemExit as stop:  # --help of a verb
@@ -96,12 +154,42 @@ def _run(arguments: list[str]) -> int:
 def _add_file(given: list[str]) -> None:
     """Know the method of a file, here and in the processes that this one starts."""
     from limner import methods
-    from limner.core.plugins import VARIABLE
+    from limner.core.registry import VARIABLE
 
     if not given:
         raise SettingsError("--with needs the path of a file that holds a method: limner --with my_method.py VERB ...")
     methods.register_file(given[0])
     os.environ[VARIABLE] = os.pathsep.join(filter(None, [os.environ.get(VARIABLE), given[0]]))
+
+
+@contextmanager
+def _warnings_on_one_line() -> Iterator[None]:
+    """Limner's own warnings are printed as its mistakes are; others as they would be."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def on_one_line(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, LimnerWarning):
+                print(f"limner: {' '.join(str(message).split())}", file=sys.stderr)
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = on_one_line
+        yield
+
+
+class _Said(logging.Handler):
+    """Shows what Limner logs, such as where in a file weights were found."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"limner: {record.getMessage()}", file=sys.stderr)
+
+
+def _show_what_is_logged() -> None:
+    logger = logging.getLogger("limner")
+    if not any(isinstance(handler, _Said) for handler in logger.handlers):
+        logger.addHandler(_Said())
+        logger.setLevel(logging.INFO)
 
 
 def _complain(message: str) -> int:

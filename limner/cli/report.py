@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 from limner.cli.arguments import parse
 from limner.cli.evaluate import progress_bar
 from limner.cli.models import Device, open_model
+from limner.cli.outputs import check_file
 from limner.core.errors import CheckpointError, LimnerError, SettingsError
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def main(argv: Sequence[str]) -> int:
     from limner.report.page import write_report
 
     run = arguments.run
+    if run.is_dir():
+        check_file(run / "report.html", "the page")
     write_report(run)  # which refuses what is no run, and is there even if a strip cannot be made
     for asked, make in ((arguments.worst, _worst), (arguments.nearest, _nearest)):
         if asked == 0:
@@ -113,11 +116,11 @@ def _nearest(arguments: ReportArguments, model: Model) -> None:
     from limner.cli.explore.nearest import default_space, described
     from limner.cli.explore.splits import Source
     from limner.core.errors import DataError
-    from limner.explore.captions import drawn_captions
+    from limner.explore.captions import distinct_captions, paintable
     from limner.explore.nearest import feature_space, remembered_or_made, strip
     from limner.report.strips import keep_strip
 
-    source = Source(str(arguments.run), model, None)
+    source, count = Source(str(arguments.run), model, None), arguments.nearest or NEAREST
     space = default_space(str(arguments.run), source.data)
     split = "train+val" if source.settings.trainval else "train"
     searched = source.split(split)
@@ -131,7 +134,7 @@ def _nearest(arguments: ReportArguments, model: Model) -> None:
             searched,
             held_out,
             feature_space(space, arguments.run, model.device),
-            drawn_captions(held_out or searched, arguments.nearest or NEAREST, arguments.seed),
+            paintable(model, distinct_captions(held_out or searched, 8 * count, arguments.seed))[:count],
             sample=arguments.sample,
             seed=arguments.seed,
             mirror=source.settings.flip,

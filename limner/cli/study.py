@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from limner.cli.arguments import parse
+from limner.cli.outputs import check_folder
 from limner.core.errors import SettingsError, unknown_name
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if arguments.study is None or arguments.out is None:
         raise SettingsError("limner study needs STUDY.yaml and --out DIR: begin with limner study --example > study.yaml")
+    if not arguments.dry_run:
+        check_folder(arguments.out)
     study = read_study(arguments.study)
     again = shlex.join(["limner", "study", str(arguments.study), "--out", str(arguments.out)])
     return dry_run(study, arguments) if arguments.dry_run else carry_out(study, arguments, again)
@@ -76,10 +79,10 @@ def carry_out(study: Study, arguments: StudyArguments, again: str) -> int:
     assert out is not None
     runs = plan(study, out)
     wanted = _wanted(study, runs, arguments.only)
-    remarks = check_folder(study, runs, out)
-    study = settled(study, runs, out)
-    out.mkdir(parents=True, exist_ok=True)
+    check_folder(study, runs, out)
     with alone_in(out):
+        remarks = check_folder(study, runs, out)  # as it is now that nobody else changes it
+        study = settled(study, runs, out)
         write_study(study, out / RECORD)
         done = sum(standing(run, study.evaluation) == "done" for run in runs)
         with Board(len(runs), done, study.budget, int(study.together)) as board:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, cast
@@ -15,11 +16,13 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from limner import methods
 from limner.cli.arguments import parse
-from limner.core import plugins
-from limner.core.errors import SettingsError, unknown_name
-from limner.core.recipes import GROUPS, chosen_preset, from_preset, load_recipe, trainable, trainable_names
+from limner.cli.outputs import check_folder
+from limner.core.errors import SettingsError, in_words, unknown_name
+from limner.core.recipes import GROUPS, chosen_preset, from_preset, load_recipe, read_mapping, trainable, trainable_names
 from limner.core.settings import DataSettings, EvaluationSettings, Recipe, StyleSettings, TextSettings, TrainingSettings
+from limner.data.catalog import check_name
 from limner.matching.registry import names as matching_models
+from limner.training.folder import check_place, is_first, owner
 
 Settings = TypeVar("Settings")
 
@@ -31,6 +34,13 @@ EXAMPLE = """example:
   limner train sje --data prepared/mine --out runs/words
   limner train my_method.py --data garden --out runs/mine"""
 
+METHOD_EXAMPLE = """examples:
+  limner train {name} --data garden --out runs/first
+  limner train {name} --data prepared/mine --out runs/mine --resolution 64 --training.minutes 60 --training.checkpoint-every 200
+  limner train {name} --data prepared/mine --out runs/mine --resume"""
+STYLE_EXAMPLE = """
+  limner train {name} --data prepared/mine --out runs/mine --resume --style.steps 3000"""
+
 GENERAL_HELP = """usage: limner train METHOD --data NAME|DIR --out RUN [OPTIONS]
 
 Train a method, or a matching model, on captioned pictures. METHOD is a name from `limner methods`, the path of a recipe.yaml, or
@@ -41,6 +51,7 @@ Its options differ: `limner train METHOD --help` lists them all, with their sent
   --out RUN               folder for the run
   --preset NAME           cpu, as-published and, where a method has it, fast
   --steps N               the most steps any one phase may take
+  --training.minutes M    the most minutes that the method may train; --training.epochs and --training.images bound it likewise
   --resolution R          side of the pictures in pixels
   --seed S                the same seed gives the same run
   --device cpu|cuda|auto  where to train
@@ -86,9 +97,33 @@ def main(argv: Sequence[str]) -> int:
             print(GENERAL_HELP + EXAMPLE)
             return 0
         raise SettingsError(f"limner train needs a METHOD: {', '.join(trainable_names())}, or a recipe.yaml; see limner train --help")
-    default, why = starting_point(name, argv)
-    recipe, out, resume = read_arguments(name, default, argv)
-    return train_and_report(recipe, out, resume, why)
+    with early_refusals(name, argv):
+        default, why = starting_point(name, argv)
+        recipe, out, resume = read_arguments(name, default, argv)
+        return train_and_report(recipe, out, resume, why)
+
+
+@contextmanager
+def early_refusals(name: str, argv: Sequence[str]) -> Iterator[None]:
+    """Refuse what can be refused before PyTorch is loaded, which takes seconds; within the block, the run's folder is this process's.
+
+    What is found here is looked at again, with the whole recipe, where it is used. Raises LimnerError.
+    """
+    out, data, resume = _value_of("--out", argv), _value_of("--data", argv), "--resume" in argv
+    if not _is_file(name) and name not in trainable_names():
+        raise unknown_name("method", name, trainable_names())
+    if _is_recipe(name):
+        read_mapping(Path(name), "recipe", "method: gan-cls")
+    if {"-h", "--help"}.intersection(argv) or not out or not is_first():  # of several processes, the others find the first one's folder
+        yield
+        return
+    check_folder(Path(out))
+    check_place(Path(out), resume)
+    if data:
+        check_name(data)
+    with owner(Path(out)):
+        check_place(Path(out), resume)  # now that nobody else can make it
+        yield
 
 
 def starting_point(name: str, argv: Sequence[str]) -> tuple[Recipe, str]:
@@ -141,7 +176,7 @@ def read_arguments(name: str, default: Recipe, argv: Sequence[str]) -> tuple[Rec
         shape,
         argv,
         prog=f"limner train {name}",
-        description=f"{_introduction(default)}\n\n{EXAMPLE}",
+        description=f"{_introduction(default)}\n\n{examples(name, default.method)}",
         default=shape(
             name=name, data=default.data or tyro.MISSING, out=tyro.MISSING, preset=default.preset, resolution=default.resolution, **groups
         ),
@@ -162,13 +197,17 @@ def read_arguments(name: str, default: Recipe, argv: Sequence[str]) -> tuple[Rec
     return recipe, arguments.out, arguments.resume
 
 
+def examples(name: str, method: str) -> str:
+    """What `--help` of a method shows; name: as the user wrote it, such as the path of a file."""
+    return (METHOD_EXAMPLE + ("" if method in matching_models() else STYLE_EXAMPLE)).format(name=name)
+
+
 def train_and_report(recipe: Recipe, out: Path, resume: bool, why: str) -> int:
     """Train, write the report page, and say what to do next. Returns the exit code."""
-    from limner.report.page import write_report
     from limner.training.launch import is_first_process
     from limner.training.run import train
 
-    command = "limner" + (f" --with {file}" if (file := plugins.files().get(recipe.method)) else "")
+    command = "limner" + (f" --with {file}" if (file := registry.given_file(recipe.method)) else "")
     first = is_first_process(recipe)  # with several processes, each runs this whole command
     if first:
         print(f"{recipe.method} on {recipe.data} at {recipe.resolution} px, seed {recipe.training.seed}, {why}", flush=True)
@@ -181,13 +220,25 @@ def train_and_report(recipe: Recipe, out: Path, resume: bool, why: str) -> int:
             file=sys.stderr,
         )
         return 128 + (result.signal or signal.SIGINT)
-    page = write_report(out)
+    page = report(out)
     words = ' "..."' if trainable(recipe.method).reads_text(recipe.method_settings) else " -n 16"
     use = f"paint   {command} generate {out}{words} --out pictures"
     if recipe.method in matching_models():
         use = f"use     limner train METHOD --data {recipe.data} --text.encoder {out} --out RUN"
-    print(f"model   {out / 'model'}\nreport  {page}\nscore   {command} evaluate {out}\n{use}")
+    print(f"model   {out / 'model'}\n{page}score   {command} evaluate {out}\n{use}")
     return 0
+
+
+def report(out: Path) -> str:
+    """Write the run's page, and return the line that names it. The model is there already: where no page can be, that is a warning."""
+    from limner.report.page import write_report
+
+    try:
+        return f"report  {write_report(out)}\n"
+    except Exception as error:
+        fix = f"limner report {out} tries again"
+        print(f"limner: the run is trained and saved, but its page could not be written ({in_words(error)}): {fix}", file=sys.stderr)
+        return ""
 
 
 def _method_word(argv: Sequence[str]) -> str | None:

@@ -10,6 +10,10 @@ class LimnerError(Exception):
     """A mistake in what Limner was given. The command line prints its text on one line and exits with status 2."""
 
 
+class LimnerWarning(UserWarning):
+    """Something that a user should know and that ends nothing. The command line prints its text on one line."""
+
+
 class DataError(LimnerError):
     """Pictures or captions that cannot be used as they are."""
 
@@ -22,6 +26,10 @@ class CheckpointError(LimnerError):
     """A run folder or model folder that cannot be read or written."""
 
 
+class FolderInUse(LimnerError):
+    """A folder in which another process is at work."""
+
+
 class TrainingError(LimnerError):
     """A training that cannot go on."""
 
@@ -32,3 +40,11 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> SettingsError:
     nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean '{nearest[0]}'? " if nearest else ""
     return SettingsError(f"there is no {kind} '{name}': {hint}known: {', '.join(names)}")
+
+
+def in_words(error: BaseException) -> str:
+    """What went wrong, for a line that goes on after it: a bug's kind is named, since its text alone says little."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if isinstance(error, LimnerError) else f"{type(error).__name__}: {text}"

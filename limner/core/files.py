@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from limner.core.owner import owned, owns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,8 +22,14 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """Fill a new folder that takes the place of `folder` once it is complete and on disk; if the block fails, nothing changes.
 
     A crash at any moment leaves the old folder or the new one under the name, or, between two renames, the old one as `.NAME.old`,
-    which the next writing or `recover` puts back.
+    which the next writing or `recover` puts back. Raises FolderInUse where another process is writing the same folder.
     """
+    lock = folder.with_name(f".{folder.name}.lock")
+    with nullcontext() if owns(folder) else owned(lock, f"{folder} is being written by"):
+        yield from _written_whole(folder)
+
+
+def _written_whole(folder: Path) -> Iterator[Path]:
     fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     recover(folder)
     fresh.mkdir(parents=True)
@@ -48,11 +57,16 @@ def recover(folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def readable(text: str) -> str:
+    """Text that can be written whatever names of files are in it: bytes that the system's encoding lacks, Python holds as surrogates."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def write_whole(path: Path, text: str) -> None:
-    """Write a file that is complete whenever it is there."""
-    fresh = path.with_name(f".{path.name}.new")
+    """Write a file that is complete whenever it is there; of two processes that write it at once, one has the last word."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.new")
     try:
-        fresh.write_text(text, encoding="utf-8")
+        fresh.write_text(readable(text), encoding="utf-8")
         sync(fresh)
         os.replace(fresh, path)
     except BaseException:

@@ -51,6 +51,10 @@ class CaptionedPictures(ABC):
     def caption_counts(self) -> NDArray[np.int64]:
         """[N] int64: how many captions each picture has."""
 
+    def wordless(self) -> list[tuple[int, str]]:
+        """Captions that hold no word and are left out of `captions`: the number of the picture, and the text."""
+        return []
+
     @abstractmethod
     def key(self, index: int) -> str:
         """The picture's name in its source."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from limner.core.errors import SettingsError, unknown_name
 from limner.core.files import write_whole
-from limner.core.plugins import how_to_give, kept_copy
+from limner.core.registry import how_to_give, kept_copy
 from limner.core.settings import DataSettings, EvaluationSettings, Preset, Recipe, StyleSettings, TextSettings, TrainingSettings
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def save_recipe(recipe: Recipe, path: Path | str) -> None:
     path = Path(path)
     source = methods.source(recipe.method)
     command = f"limner --with {source}" if source and source.endswith(".py") else "limner"
-    write_whole(path, f"# Every setting of this run. Once more: {command} train {path.name} --out RUN\n{recipe_text(recipe)}")
+    write_whole(path, f"# Every setting of this run. To train it again: {command} train {path.name} --out RUN\n{recipe_text(recipe)}")
 
 
 def load_recipe(path: Path | str) -> Recipe:

@@ -57,13 +57,16 @@ class TextSettings:
     normalisation want; the saved model does the same."""
     width: int = 128
     """Width of the sentence embedding of an encoder that is trained first."""
+    maximum_words: int | None = None
+    """Words of a caption that the text encoder reads, in place of its own number: 48 where the run trains it first, 18 in DAMSM as
+    published. Not for encoders that read characters or byte pairs."""
     steps: int = 3000
     """Steps of training captions against pictures, where the run trains its encoder first."""
     batch_size: int = 64
     """Pictures in a batch of that training: each caption must find its own picture among them."""
 
     def __post_init__(self) -> None:
-        at_least(self, "text", 1, "width", "steps")
+        at_least(self, "text", 1, "width", "maximum_words", "steps")
         at_least(self, "text", 2, "batch_size")
 
 
@@ -97,8 +100,8 @@ class TrainingSettings:
     """Images after which a weight counts half in the running average that paints; 0 turns the average off."""
     log_every: int = 50
     """Steps between two lines of `log.jsonl`."""
-    sample_every: int = 500
-    """Steps between two grids in `samples/`."""
+    sample_every: int | None = None
+    """Steps between two grids in `samples/`; by default about ten in each phase, at least one in 500 steps, the first one early."""
     checkpoint_every: int = 500
     """Steps between two checkpoints."""
     keep_checkpoints: int = 2

@@ -30,8 +30,14 @@ def open_data(name: str, split: str, resolution: int, settings: DataSettings | N
         return GardenPictures(
             Garden(split, length=length or (settings.garden_pictures if split == "train" else None), resolution=resolution)
         )
-    if Path(name).exists():
-        return open_prepared(Path(name), split, resolution)
+    check_name(name)
+    return open_prepared(Path(name), split, resolution)
+
+
+def check_name(name: str) -> None:
+    """Raise LimnerError for what is neither a built-in set nor a folder that is there."""
+    if name in BUILT_IN or Path(name).exists():
+        return
     if Path(name).parent == Path("."):
         raise unknown_name("data set or folder", name, BUILT_IN)
     raise DataError(f"there is no folder {name}: give one that `limner data prepare` wrote, or {' or '.join(BUILT_IN)}")

@@ -1,162 +1,109 @@
-"""A folder of pictures with same-name `.txt` captions, or with `metadata.jsonl` or `metadata.csv`, sub-folders included."""
+"""A folder of pictures with caption files of their names, or with tables such as `metadata.csv`, sub-folders included."""
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from limner.core.errors import DataError
-from limner.data.shards import read_shard
-from limner.data.sources import (
-    NO_PICTURE,
+from limner.data.formats import (
+    CAPTION_SUFFIXES,
+    OTHER_PICTURES,
     PICTURE_SUFFIXES,
-    SPLIT_NAMES,
-    Labels,
-    PictureFile,
-    Sample,
-    captions_of_field,
-    clean_captions,
-    decode_captions,
-    read_labels,
+    TABLE_SUFFIXES,
+    is_note,
+    stem_of,
+    suffix_of,
+    unread_file,
+    unread_picture,
 )
-
-_NOT_CAPTIONS = ("readme", "licence", "license", "copying")
-
-
-@dataclass
-class _Row:
-    """What a metadata file says of one picture, gathered over its rows."""
-
-    lines: list[str] = field(default_factory=list)
-    labels: Labels = Labels()
-    spoken_for: bool = False
-    problem: str | None = None
+from limner.data.listed import listed_samples
+from limner.data.shards import read_shard
+from limner.data.sources import NO_PICTURE, SHARED, SPLIT_NAMES, Sample, left_alone
+from limner.data.tables import HEADER, other_layout
+from limner.data.tree import Folder, Tree
 
 
 def read_folder(root: Path) -> Iterator[Sample]:
     """Every sample of a folder, by name; tar shards found in it are read too. A first sub-folder called train, val or test is a split.
 
-    A metadata file speaks for its own folder and those below; pictures that it does not list may still have a `.txt`.
+    A metadata file speaks for its own folder and those below; pictures that it does not list may still have a caption file.
+    Files that look like pictures or captions and cannot be used come as samples with a problem, or as `left_alone`.
     """
-    listed: set[str] = set()
-    for place, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not _is_hidden(name))
-        folder, files = Path(place), sorted(name for name in files if not _is_hidden(name))
-        for name in files:
-            if name.lower() in ("metadata.jsonl", "metadata.csv"):
-                yield from _listed_samples(root, folder / name, listed)
-        pictures = [name for name in files if Path(name).suffix.lower() in PICTURE_SUFFIXES]
-        texts = {Path(name).stem: name for name in files if name.lower().endswith(".txt")}
-        for name in pictures:
-            if os.path.normpath(folder / name) not in listed:
-                yield _plain_sample(root, folder / name, texts.get(Path(name).stem))
-        for stem in sorted(texts.keys() - {Path(name).stem for name in pictures}):
-            if not stem.lower().startswith(_NOT_CAPTIONS):
-                yield Sample(
-                    key=_key(root, folder / texts[stem]), source=root.name, picture=None, captions=(), labels=Labels(), problem=NO_PICTURE
-                )
-        for name in files:
+    tree = Tree(root)
+    for folder in tree.folders.values():
+        for name in folder.tables:
+            yield from listed_samples(tree, folder.path / name)
+        yield from _plain_samples(tree, folder)
+        for name in folder.files:
             if name.lower().endswith(".tar"):
-                yield from read_shard(folder / name)
+                yield from read_shard(folder.path / name)
+    yield from tree.unread
 
 
-def _plain_sample(root: Path, path: Path, text: str | None) -> Sample:
-    captions, problem = decode_captions((path.parent / text).read_bytes()) if text else ((), None)
-    labels = Labels(split=_folder_split(root, path))
+def _plain_samples(tree: Tree, folder: Folder) -> Iterator[Sample]:
+    """The samples of one folder that no table lists, and what is left over in it."""
+    for name in folder.pictures:
+        path = folder.path / name
+        if os.path.normpath(path) not in tree.listed:
+            yield _plain_sample(tree, folder, path)
+    others = {stem_of(name): name for name in folder.files if suffix_of(name) not in PICTURE_SUFFIXES.union(CAPTION_SUFFIXES)}
+    unread_stems = {stem_of(name) for name in folder.files if suffix_of(name) in OTHER_PICTURES}
+    for name in folder.pairing.lone:
+        if name not in folder.tables:
+            yield from _lone_text(tree, folder, name, others, unread_stems)
+    for name in folder.pairing.second:
+        yield left_alone(tree.name(folder.path / name), tree.root.name, "second caption file of a picture")
+    for name in folder.files:
+        path = folder.path / name
+        reason = unread_picture(name)
+        if reason and os.path.normpath(path) not in tree.listed:
+            if folder.stems[path.stem]:
+                yield left_alone(tree.name(path), tree.root.name, reason)  # its JPEG lies next to it
+            else:
+                yield replace(tree.reject(path, reason), key=tree.name(path))
+        elif suffix_of(name) in TABLE_SUFFIXES and name not in folder.tables and name not in folder.sidecars:
+            reason = f"table of another name (to be read, call it metadata{suffix_of(name)})"
+            if stem_of(name).lower() in ("captions", *SPLIT_NAMES):
+                reason = f"table without columns file_name and text (a CSV begins with {HEADER})"
+            reason = (suffix_of(name) == ".json" and other_layout(path)) or reason
+            yield left_alone(tree.name(path), tree.root.name, reason)
+        elif unread_file(name):
+            yield left_alone(tree.name(path), tree.root.name, str(unread_file(name)))
+    for name in sorted(folder.picture_folders):
+        below = tree.folders.get(os.path.normpath(folder.path / name))
+        if below is None or not below.files:
+            yield tree.reject(folder.path / name, "folder in place of a picture")
+
+
+def _lone_text(tree: Tree, folder: Folder, name: str, others: dict[str, str], unread_stems: set[str]) -> Iterator[Sample]:
+    """What is said of a caption file that no picture has the name of."""
+    path = folder.path / name
+    stem = stem_of(name)
+    if stem in unread_stems or any(stem_of(link) == stem or link == stem for link in folder.picture_folders):
+        return  # what is wrong with the picture is said of the picture
+    other = others.get(stem)
+    if other is not None and suffix_of(other) not in (".json", ""):
+        yield replace(tree.reject(path, f"caption of a {suffix_of(other)} file in place of a picture"), key=tree.key(path))
+    elif is_note(name):
+        yield left_alone(tree.name(path), tree.root.name, "note on the set")
+    else:
+        yield tree.reject(path, NO_PICTURE)
+
+
+def _plain_sample(tree: Tree, folder: Folder, path: Path) -> Sample:
+    picture, unreadable = tree.picture(path)
+    captions, labels, problem, where = tree.words(path)
+    if path.name in folder.pairing.shared:
+        problem, where = SHARED, ""
     return Sample(
-        key=_key(root, path),
-        source=root.name,
-        picture=PictureFile(path, path.stat().st_size),
-        captions=captions,
+        key=tree.key(path),
+        source=tree.root.name,
+        picture=picture,
+        captions=() if problem else captions,
         labels=labels,
-        problem=problem,
+        problem=unreadable or problem,
+        file=tree.name(path),
+        where="" if unreadable else where,
     )
-
-
-def _listed_samples(root: Path, metadata: Path, listed: set[str]) -> Iterator[Sample]:
-    rows: dict[str, _Row] = {}
-    read = _json_rows if metadata.suffix.lower() == ".jsonl" else _table_rows
-    for fields in read(metadata):
-        row = rows.setdefault(str(fields["file_name"]).strip(), _Row())
-        row.labels = read_labels(fields, _folder_split(root, metadata.parent / str(fields["file_name"])))
-        value = fields.get("text")
-        if value is not None:
-            captions, problem = captions_of_field(value)
-            row.spoken_for = True
-            row.lines.extend(captions)
-            # An empty cell beside full ones is no loss: it is judged when all rows of the picture are together.
-            row.problem = row.problem or (problem if captions or value not in ("", []) else None)
-    for name, row in rows.items():
-        path = Path(os.path.normpath(metadata.parent / name))
-        captions, problem = clean_captions(row.lines) if row.spoken_for else ((), None)
-        problem = row.problem or row.labels.problem or problem
-        picture = None
-        if path.suffix.lower() not in PICTURE_SUFFIXES:
-            problem = problem or f"file_name is no picture ({', '.join(PICTURE_SUFFIXES)})"
-        elif not path.is_relative_to(os.path.normpath(root)):
-            problem = "file_name leads out of the folder"
-        elif not path.is_file():
-            problem = NO_PICTURE
-        elif str(path) in listed:
-            continue  # metadata.csv and metadata.jsonl of one set, side by side
-        else:
-            listed.add(str(path))
-            picture = PictureFile(path, path.stat().st_size)
-        yield Sample(
-            key=_key(root, path),
-            source=root.name,
-            picture=picture,
-            captions=() if problem else captions,
-            labels=row.labels,
-            problem=problem,
-        )
-
-
-def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open("rb") as stream:
-        for number, line in enumerate(stream, 1):
-            if not line.strip():
-                continue
-            try:
-                fields = json.loads(line.decode("utf-8-sig"))
-            except ValueError as error:
-                raise DataError(f"{path}, line {number} is not JSON in UTF-8 ({error}): mend or remove the line") from None
-            if not isinstance(fields, dict) or not fields.get("file_name"):
-                raise DataError(f'{path}, line {number} has no file_name: write {{"file_name": "a.jpg", "text": "a caption"}}')
-            yield fields
-
-
-def _table_rows(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            for wanted in ("file_name", "text"):
-                if wanted not in (reader.fieldnames or ()):
-                    raise DataError(f"{path} has no column '{wanted}': begin it with file_name,text[,class,split]")
-            for fields in reader:
-                if not fields["file_name"]:
-                    raise DataError(f"{path}, line {reader.line_num} has no file_name: name the picture, or remove the line")
-                yield fields
-    except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text: save it again as UTF-8") from None
-    except csv.Error as error:
-        raise DataError(f"{path} is not a table that can be read ({error}): quote texts that hold commas or line ends") from None
-
-
-def _folder_split(root: Path, path: Path) -> str | None:
-    """The split that a first sub-folder names."""
-    parts = Path(os.path.relpath(path, root)).parts
-    return SPLIT_NAMES.get(parts[0].lower()) if len(parts) > 1 else None
-
-
-def _key(root: Path, path: Path) -> str:
-    return Path(os.path.relpath(path, root)).with_suffix("").as_posix()
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"

@@ -4,44 +4,31 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 import time
-import warnings
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from limner.core.errors import DataError
-from limner.core.files import whole_folder
+from limner.core.files import readable, whole_folder
 from limner.data.cache import FORMAT, SPLITS, CacheCard, SplitWriter, join, write_card
-from limner.data.decoding import Rejected, decode
-from limner.data.sources import PictureFile, Sample, read_sources
+from limner.data.caption_checks import CaptionTally, WordlessCaption, with_words
+from limner.data.decoding import Rejected, decode_all
+from limner.data.reading import read_sources
+from limner.data.refusals import Reject, explain, refuse, too_many
+from limner.data.sources import NO_CAPTION, Sample
 from limner.data.splits import SplitBy, Splitter
-from limner.text.words import split_words
+from limner.text.words import WITHOUT_WORD, split_words
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how many samples are done, and of how many (0 while that is not known)."""
 
-NO_CAPTION = "no caption"
 SPEAKS_OF_SIDES = frozenset(("left", "right", "leftmost", "rightmost", "lefthand", "righthand", "leftward", "rightward"))
 MOST_SIDED = 0.01
 """Above this share of captions that speak of left or right, none of the set is mirrored; below, only those pictures are not."""
-
-
-@dataclass(frozen=True)
-class Reject:
-    """A sample that was left out."""
-
-    key: str
-    source: str
-    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +39,20 @@ class PrepareReport:
     card: CacheCard
     words: int
     rejects: list[Reject]
+    ignored: list[Reject]
+    """Files that were left alone, and do not count: notes, archives, tables of other names."""
+    renamed: int
+    """Pictures of whose name the sources have several: they are called SOURCE/NAME.SUFFIX."""
     held_out_uncaptioned: int
     """Pictures without captions that belong to val or test, and were left out: they would show what is held out."""
     classes_dropped: int
     """Pictures without a class among others with one, because of which the set has no classes."""
     sided: int
     """Captions that speak of left or right."""
+    wordless: list[WordlessCaption]
+    """Captions without a word that were left out; their pictures have others, and stay."""
+    tally: CaptionTally
+    """What is worth knowing of the captions."""
     seconds: float
 
     @property
@@ -72,6 +67,10 @@ class _Survey:
 
     total: int = 0
     rejects: list[Reject] = field(default_factory=list)
+    ignored: list[Reject] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
+    shared_keys: set[str] = field(default_factory=set)
+    """Names that several samples have."""
     captions: int = 0
     sided: int = 0
     uncaptioned: int = 0
@@ -116,16 +115,21 @@ def prepare(
     survey = _survey(paths, splitter, uncaptioned, tell)
     names = ", ".join(source.name or str(source) for source in paths)
     if not survey.total:
-        raise DataError(f"found no pictures in {names}: give a folder with pictures and .txt captions or metadata.jsonl, or tar shards")
+        there = f", but {survey.ignored[0].key}: {survey.ignored[0].reason}" if survey.ignored else ""
+        fix = "give a folder with pictures and .txt captions or metadata.jsonl, or tar shards"
+        raise DataError(f"found no pictures in {names}{there}: {fix}")
     if not survey.samples:
         if any(reject.reason != NO_CAPTION for reject in survey.rejects):
-            _refuse_rejects(survey.rejects, survey.total, max_rejected)
+            refuse(survey.rejects, survey.total, max_rejected, survey.ignored, paths)
+        cause = explain(survey.rejects, survey.ignored, paths)
         raise DataError(
-            f"none of the {survey.total:,} samples in {names} is a picture with a caption: "
+            f"none of the {survey.total:,} samples in {names} is a picture with a caption: {f'{cause}; else ' if cause else ''}"
             "write captions, one a line, in a .txt file of the picture's name, or list them in metadata.jsonl; "
             "pictures alone are kept with --uncaptioned"
         )
-    _refuse_rejects(survey.rejects, survey.total, max_rejected)
+    if too_many(survey.rejects, survey.total, max_rejected):
+        rejects = [*survey.rejects, *_damaged(paths, uncaptioned, survey.samples, tell)]
+        refuse(rejects, survey.total, max_rejected, survey.ignored, paths)
     splitter.decide()
     if not splitter.trains and not evaluation_only:
         raise DataError(
@@ -133,10 +137,11 @@ def prepare(
             "or pass --evaluation-only"
         )
     side = round(resolution * 76 / 64)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _check_space(out, survey.samples * side * side * 3)
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _check_space(out, survey.samples * side * side * 3)
         with whole_folder(out) as folder:
+            _check_out(out, force)  # again, now that nobody else writes there
             return _write(
                 folder,
                 out,
@@ -152,13 +157,18 @@ def prepare(
                 tell=tell,
                 started=started,
             )
+    except (PermissionError, NotADirectoryError, FileExistsError):
+        raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DataError(
                 f"no space left while writing {out}: free about {survey.samples * side * side * 3 >> 20:,} MiB, "
                 "or choose --out on another disk"
             ) from None
-        raise
+        raise DataError(
+            f"cannot write {out} ({error.strerror or error}{f', {error.filename}' if error.filename else ''}): "
+            "choose --out in a folder that can be written"
+        ) from None
 
 
 def _check_settings(resolution: int, max_rejected: float, validation: float, test: float) -> None:
@@ -192,13 +202,17 @@ def _check_space(out: Path, needed: int) -> None:
 
 def _survey(sources: Sequence[Path], splitter: Splitter, uncaptioned: bool, tell: Progress) -> _Survey:
     survey = _Survey()
-    for sample in read_sources(sources):
+    for sample, _ in map(with_words, read_sources(sources)):
+        if not sample.counts:
+            survey.ignored.append(Reject.of(sample, sample.problem or ""))
+            continue
         survey.total += 1
         if survey.total % 256 == 0:
             tell("reading captions", survey.total, 0)
         if reason := _refusal(sample, uncaptioned):
-            survey.rejects.append(Reject(sample.key, sample.source, reason))
+            survey.rejects.append(Reject.of(sample, reason))
             continue
+        (survey.shared_keys if sample.key in survey.keys else survey.keys).add(sample.key)
         survey.samples += 1
         survey.captions += len(sample.captions)
         survey.uncaptioned += not sample.captions
@@ -213,17 +227,16 @@ def _refusal(sample: Sample, uncaptioned: bool) -> str | None:
     return sample.problem or (None if sample.captions or uncaptioned else NO_CAPTION)
 
 
-def _refuse_rejects(rejects: Sequence[Reject], total: int, max_rejected: float) -> None:
-    if len(rejects) <= max_rejected * total:
-        return
-    reasons = Counter(reject.reason for reject in rejects)
-    counted = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common(6))
-    share = np.ceil(len(rejects) / total * 1000) / 1000
-    fix = "mend or remove them, or pass " + ("--uncaptioned to keep those without captions, or " if NO_CAPTION in reasons else "")
-    raise DataError(
-        f"{len(rejects):,} of {total:,} samples cannot be used ({counted}), such as '{rejects[0].key}' in {rejects[0].source}; "
-        f"allowed are {max_rejected:.3g} of all: {fix}--max-rejected {share:.3g}"
-    )
+def _damaged(sources: Sequence[Path], uncaptioned: bool, count: int, tell: Progress) -> Iterator[Reject]:
+    """The rejects that only decoding finds, so that a refusal names all there are."""
+    checked = map(with_words, read_sources(sources))
+    usable = (sample for sample, _ in checked if sample.counts and not _refusal(sample, uncaptioned))
+    for done, (sample, decoded) in enumerate(decode_all(usable, 8), 1):
+        tell("looking for damaged pictures", done, count)
+        try:
+            decoded.result()
+        except Rejected as error:
+            yield Reject.of(sample, str(error))
 
 
 def _is_sided(caption: str) -> bool:
@@ -249,10 +262,15 @@ def _write(
     has_classes = splitter.has_classes and not survey.classless
     writers = {split: SplitWriter(folder, split) for split in SPLITS}
     rejects: list[Reject] = []
-    words: Counter[str] = Counter()
+    left_out: list[WordlessCaption] = []
+    tally = CaptionTally()
     held_out = upscaled = bare = 0
-    usable = (sample for sample in read_sources(sources) if not _note(sample, uncaptioned, rejects))
-    for done, (sample, decoded) in enumerate(_decoded(usable, side), 1):
+    checked = map(with_words, read_sources(sources))
+    usable = (
+        sample for sample, wordless in checked if sample.counts and not _note(sample, uncaptioned, rejects, wordless, left_out)
+    )
+    name = _Namer(survey.shared_keys)
+    for done, (sample, decoded) in enumerate(decode_all(usable, side), 1):
         tell("decoding pictures", done, survey.samples)
         split = splitter.split_of(sample)
         if not sample.captions and split != "train" and survey.captions:
@@ -261,23 +279,23 @@ def _write(
         try:
             pixels, smaller = decoded.result()
         except Rejected as error:
-            rejects.append(Reject(sample.key, sample.source, str(error)))
+            rejects.append(Reject.of(sample, str(error)))
             continue
         upscaled += smaller
         bare += not sample.captions
-        if split == "train" or not splitter.trains:
-            words.update(word for caption in sample.captions for word in split_words(caption))
+        tally.add(sample.key, sample.captions, split == "train" or not splitter.trains)
         class_id = splitter.class_id(sample) if has_classes else -1
-        writers[split].add(pixels, sample.captions, sample.key, class_id, not any(map(_is_sided, sample.captions)))
+        writers[split].add(pixels, sample.captions, name(sample), class_id, not any(map(_is_sided, sample.captions)))
     for writer in writers.values():
         writer.close()
-    _refuse_rejects(rejects, survey.total, max_rejected)
+    if too_many(rejects, survey.total, max_rejected):
+        refuse(rejects, survey.total, max_rejected, survey.ignored, sources)
     counts = {split: len(writer) for split, writer in writers.items() if len(writer)}
     if not counts or (splitter.trains and "train" not in counts):
         raise DataError(f"no training picture of {out.name} can be used: {Counter(r.reason for r in rejects).most_common(1)[0][0]}")
     card = CacheCard(
         format=FORMAT,
-        name=out.resolve().name,
+        name=readable(out.resolve().name),
         resolution=resolution,
         stored_resolution=side,
         splits=counts,
@@ -288,48 +306,63 @@ def _write(
         flip=flip == "yes" or (flip == "auto" and survey.sided <= MOST_SIDED * survey.captions),
         upscaled=upscaled,
         rejected=dict(Counter(reject.reason for reject in rejects).most_common()),
-        sources=[source.resolve().name for source in sources],
+        sources=[readable(source.resolve().name) for source in sources],
         seed=seed,
         fingerprint=join(folder, writers, has_classes),
     )
     write_card(folder, card)
     (folder / "vocabulary.json").write_text(
-        json.dumps(dict(sorted(words.items(), key=lambda item: (-item[1], item[0]))), indent=0, ensure_ascii=False), encoding="utf-8"
+        json.dumps(dict(sorted(tally.words.items(), key=lambda item: (-item[1], item[0]))), indent=0, ensure_ascii=False), encoding="utf-8"
     )
     with (folder / "rejects.jsonl").open("w", encoding="utf-8", errors="backslashreplace") as stream:
-        stream.writelines(json.dumps(asdict(reject), ensure_ascii=False) + "\n" for reject in rejects)
+        listed = [*rejects, *map(_caption_alone, left_out), *survey.ignored]
+        stream.writelines(json.dumps(reject.as_json(), ensure_ascii=False) + "\n" for reject in listed)
     return PrepareReport(
         folder=out,
         card=card,
-        words=len(words),
+        words=len(tally.words),
         rejects=rejects,
+        ignored=survey.ignored,
+        renamed=name.renamed,
         held_out_uncaptioned=held_out,
         classes_dropped=survey.classless if splitter.has_classes else 0,
         sided=survey.sided,
+        wordless=left_out,
+        tally=tally,
         seconds=time.perf_counter() - started,
     )
 
 
-def _note(sample: Sample, uncaptioned: bool, rejects: list[Reject]) -> bool:
-    """Put a sample that its words rule out on the list; returns whether it was."""
+def _note(
+    sample: Sample, uncaptioned: bool, rejects: list[Reject], wordless: list[WordlessCaption], left_out: list[WordlessCaption]
+) -> bool:
+    """Put a sample that its words rule out on the list, or else its captions without a word; returns whether the sample was."""
     reason = _refusal(sample, uncaptioned)
     if reason:
-        rejects.append(Reject(sample.key, sample.source, reason))
+        rejects.append(Reject.of(sample, reason))
+    else:
+        left_out += wordless
     return reason is not None
 
 
-Decoded = Future[tuple[NDArray[np.uint8], bool]]
+def _caption_alone(caption: WordlessCaption) -> Reject:
+    return Reject(caption.key, caption.source, f"{WITHOUT_WORD}, left out; the picture has others", caption.where)
 
 
-def _decoded(samples: Iterator[Sample], side: int) -> Iterator[tuple[Sample, Decoded]]:
-    """Decode in threads, Pillow releasing the lock, a few pictures ahead; samples come in their order."""
-    workers = min(8, os.cpu_count() or 1)
-    waiting: deque[tuple[Sample, Decoded]] = deque()
-    with ThreadPoolExecutor(workers) as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on broken metadata; what matters becomes a reject
-        for sample in samples:
-            assert isinstance(sample.picture, PictureFile)  # a sample without one has a problem, and is not here
-            waiting.append((sample, pool.submit(decode, sample.picture, side)))
-            if len(waiting) > 4 * workers:
-                yield waiting.popleft()
-        yield from waiting
+class _Namer:
+    """The names of pictures in a set: their keys, or SOURCE/NAME.SUFFIX where the sources have a key more than once."""
+
+    def __init__(self, shared: Set[str]) -> None:
+        self._shared, self._given = shared, Counter[str]()
+
+    def __call__(self, sample: Sample) -> str:
+        if sample.key not in self._shared:
+            return sample.key
+        name = f"{sample.source}/{sample.file or sample.key}"
+        self._given[name] += 1
+        return name if self._given[name] == 1 else f"{name}#{self._given[name]}"
+
+    @property
+    def renamed(self) -> int:
+        """How many pictures have not got their key for a name."""
+        return self._given.total()

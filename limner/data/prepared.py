@@ -15,6 +15,7 @@ from limner.core import random
 from limner.core.errors import DataError
 from limner.core.pictures import CaptionedPictures
 from limner.data.cache import SPLITS, read_card
+from limner.data.caption_checks import wordless_captions
 from limner.data.counterfactual import substitute
 
 
@@ -86,13 +87,37 @@ class PreparedPictures(CaptionedPictures):
 
     def captions(self, index: int) -> list[str]:
         place = self._start + range(len(self))[index]
-        first, last = int(self._first[place]), int(self._first[place + 1])
-        offsets = self._caption_offsets[first : last + 1].tolist()
-        return [self._captions[a:b].tobytes().decode() for a, b in zip(offsets, offsets[1:])]
+        spoken, starts, ends = self._with_words
+        rows = slice(int(spoken[place]), int(spoken[place + 1]))
+        return [self._captions[a:b].tobytes().decode() for a, b in zip(starts[rows].tolist(), ends[rows].tolist())]
 
     @cached_property
     def caption_counts(self) -> NDArray[np.int64]:
-        return np.diff(self._first[self._own.start : self._own.stop + 1])
+        return np.diff(self._with_words[0][self._own.start : self._own.stop + 1])
+
+    @cached_property
+    def _silent(self) -> NDArray[np.int64]:
+        """Captions of all splits that hold no word: sets that were prepared before that was checked may have some."""
+        return wordless_captions(self._captions, self._caption_offsets)
+
+    @cached_property
+    def _with_words(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """The captions that hold words: [N + 1] the first of each picture, and [C] where each begins and ends."""
+        offsets = self._caption_offsets
+        if not len(self._silent):
+            return self._first, offsets[:-1], offsets[1:]
+        keep = np.ones(len(offsets) - 1, dtype=bool)
+        keep[self._silent] = False
+        before = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep)])
+        return before[self._first], offsets[:-1][keep], offsets[1:][keep]
+
+    def wordless(self) -> list[tuple[int, str]]:
+        places = np.searchsorted(self._first, self._silent, side="right") - 1
+        return [
+            (place - self._start, self._captions[self._caption_offsets[row] : self._caption_offsets[row + 1]].tobytes().decode())
+            for place, row in zip(places.tolist(), self._silent.tolist())
+            if self._own.start <= place < self._own.stop
+        ]
 
     def key(self, index: int) -> str:
         place = self._start + range(len(self))[index]

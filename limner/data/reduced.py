@@ -42,6 +42,9 @@ class ReducedPictures(CaptionedPictures):
     def caption_counts(self) -> NDArray[np.int64]:
         return self.pictures.caption_counts
 
+    def wordless(self) -> list[tuple[int, str]]:
+        return self.pictures.wordless()
+
     def key(self, index: int) -> str:
         return self.pictures.key(index)
 

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from limner.core.errors import DataError
-from limner.data.sources import NO_PICTURE, PICTURE_SUFFIXES, Labels, PictureFile, Sample, captions_of_field, decode_captions, read_labels
+from limner.data.columns import read_object
+from limner.data.formats import CAPTION_SUFFIXES, PICTURE_SUFFIXES, TABLE_SUFFIXES, is_note, suffix_of, unread_file, unread_picture
+from limner.data.sources import NO_PICTURE, Labels, PictureFile, Sample, decode_captions, left_alone, system_reason
 
 _LARGEST_TEXT = 1 << 24
+_PACKED = {
+    b"\x1f\x8b": "unpack it with gunzip first",
+    b"BZh": "unpack it with bunzip2 first",
+    b"\xfd7zXZ": "unpack it with unxz first",
+    b"\x28\xb5\x2f\xfd": "unpack it with unzstd first",
+    b"PK\x03\x04": "it is a zip file: unpack it, and give the folder",
+    b"Rar!": "it is a rar file: unpack it, and give the folder",
+    b"7z\xbc\xaf": "it is a 7z file: unpack it, and give the folder",
+    b"PAR1": "it is a parquet file: write its pictures into a folder with a metadata.jsonl",
+}
+"""How packed files begin, and what to do."""
 
 
 def read_shard(path: Path) -> Iterator[Sample]:
     """Every sample of an uncompressed tar, in its order.
 
-    `KEY.txt` holds captions, one a line; `KEY.json` may hold split, class_id, class_name or class, and, where there is no
-    text file, captions under text, caption or captions. Other members are left alone. Raises DataError for a file that is no whole tar.
+    `KEY.txt` or `KEY.caption` holds captions, one a line; `KEY.json` may hold split, class_id, class_name or class, and, where there is no
+    text file, captions (`limner.data.columns.COLUMNS`). Pictures and captions of other names come as samples with a problem, or
+    as `left_alone`. Raises DataError for a file that is no whole tar.
     """
     try:
         with tarfile.open(path, "r:") as tar:
@@ -29,9 +41,11 @@ def read_shard(path: Path) -> Iterator[Sample]:
                 raise tarfile.ReadError(f"damaged after byte {tar.offset:,}")
     except (tarfile.TarError, EOFError) as error:
         with path.open("rb") as stream:
-            packed = stream.read(2) == b"\x1f\x8b"
-        fix = "unpack it with gunzip first" if packed else "download or pack it again"
+            start = stream.read(8)
+        fix = next((fix for packed, fix in _PACKED.items() if start.startswith(packed)), "download or pack it again")
         raise DataError(f"cannot read {path} as an uncompressed tar ({' '.join(str(error).split())}): {fix}") from None
+    except OSError as error:
+        raise DataError(f"{path} {system_reason(error)}: make it readable, or take it out") from None
 
 
 def _samples(path: Path, tar: tarfile.TarFile) -> Iterator[Sample]:
@@ -40,46 +54,89 @@ def _samples(path: Path, tar: tarfile.TarFile) -> Iterator[Sample]:
         tar.members = []  # type: ignore[attr-defined]  # else the whole table of contents stays in memory
         folder, _, name = member.name.rpartition("/")
         stem, _, suffix = name.partition(".")
-        if not member.isreg() or not stem or "__MACOSX" in folder:
+        if member.isdir() or not stem or "__MACOSX" in folder:
             continue
         own_key = f"{folder}/{stem}".lstrip("./")
         if own_key != key and members:
             yield from _sample(path, tar, key, members)
             members = {}
         key = own_key
+        if suffix.lower() in members:
+            yield left_alone(member.name, path.name, "second file of one name in a shard")
         members.setdefault(suffix.lower(), member)
     if members:
         yield from _sample(path, tar, key, members)
 
 
-def _sample(path: Path, tar: tarfile.TarFile, key: str, members: dict[str, tarfile.TarInfo]) -> Iterator[Sample]:
-    picture = next((PictureFile(path, members[s].size, members[s].offset_data) for s in members if f".{s}" in PICTURE_SUFFIXES), None)
-    if picture is None and "txt" not in members:
-        return  # a note, or a list of the shard's contents
-    fields, problem = _fields(tar, members.get("json"))
-    if problem is None and "txt" in members:
-        captions, problem = decode_captions(_content(tar, members["txt"]))
-    else:
-        value = next((fields[name] for name in ("text", "captions", "caption") if fields.get(name) is not None), None)
-        captions, problem = ((), problem) if problem else captions_of_field(value)
-    labels = read_labels(fields) if fields else Labels()
-    problem = (NO_PICTURE + " next to it") if picture is None else problem or labels.problem
-    yield Sample(key=key, source=path.name, picture=picture, captions=() if problem else captions, labels=labels, problem=problem)
+def _sample(path: Path, tar: tarfile.TarFile, key: str, members: Mapping[str, tarfile.TarInfo]) -> Iterator[Sample]:
+    pictures = [suffix for suffix in members if f".{suffix}" in PICTURE_SUFFIXES]
+    picture = members[pictures[0]] if pictures else None
+    # a.jpg.txt is taken for a.txt, as in a folder
+    endings = [suffix[1:] for suffix in CAPTION_SUFFIXES] + [f"{own}{suffix}" for own in pictures for suffix in CAPTION_SUFFIXES]
+    texts = [members[ending] for ending in endings if ending in members]
+    described = members.get("json")
+    for suffix, member in members.items():
+        if member is not described and member not in texts and suffix not in pictures:
+            yield from _surplus(path, suffix, member, bool(pictures))
+    for member in texts[1:]:
+        yield left_alone(member.name, path.name, "second caption file of a picture")
+    captions: tuple[str, ...] = ()
+    problem, labels = None, Labels()
+    if described is not None:
+        captions, labels, problem = read_object(_content(tar, described), None, captioned=bool(texts))
+    if texts and problem is None:
+        captions, problem = decode_captions(_content(tar, texts[0]))
+    if picture is None:
+        if any(unread_picture(f"a.{suffix}") for suffix in members):
+            return  # what is wrong with the picture has been said
+        if not texts and not captions:
+            if described is not None:
+                yield left_alone(described.name, path.name, "JSON without a picture or a caption")
+            return
+        if is_note((texts[0] if texts else members["json"]).name):
+            yield left_alone((texts[0] if texts else members["json"]).name, path.name, "note on the set")
+            return
+        problem = NO_PICTURE + " next to it"
+    elif len(pictures) > 1:
+        problem = "several pictures under one name"
+    elif not picture.isreg():
+        problem = "link or device in a shard in place of a picture"
+    yield Sample(
+        key=key,
+        source=path.name,
+        picture=None if picture is None or not picture.isreg() else PictureFile(path, picture.size, picture.offset_data),
+        captions=() if problem else captions,
+        labels=labels,
+        problem=problem,
+        file="" if picture is None else picture.name,
+    )
 
 
-def _fields(tar: tarfile.TarFile, member: tarfile.TarInfo | None) -> tuple[dict[str, Any], str | None]:
-    if member is None:
-        return {}, None
-    try:
-        fields = json.loads(_content(tar, member))
-    except ValueError:
-        return {}, "JSON that cannot be read"
-    return (fields, None) if isinstance(fields, dict) else ({}, "JSON that is no object")
+def _surplus(path: Path, suffix: str, member: tarfile.TarInfo, pictured: bool) -> Iterator[Sample]:
+    """What is said of a member that is neither a sample's picture nor its captions."""
+    last = suffix_of(member.name)
+    reason = unread_picture(member.name) or unread_file(member.name)
+    if reason is None and "." in suffix and (last in PICTURE_SUFFIXES or last in CAPTION_SUFFIXES):
+        reason = "name with a dot before its suffix (a key ends at the first dot: rename it)"
+    elif reason is None and last in TABLE_SUFFIXES:
+        reason = "table within a shard that is not read (unpack the shard and give the folder)"
+    if reason is None:
+        return
+    lost = not pictured and (last in PICTURE_SUFFIXES or unread_picture(member.name) is not None)
+    yield Sample(
+        key=member.name,
+        source=path.name,
+        picture=None,
+        captions=(),
+        labels=Labels(),
+        problem=reason,
+        file=member.name,
+        counts=lost,
+    )
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     if member.size > _LARGEST_TEXT:
         raise tarfile.ReadError(f"{member.name} is too large for text")
     stream = tar.extractfile(member)
-    assert stream is not None  # the member is a regular file
-    return stream.read()
+    return stream.read() if stream is not None and member.isreg() else b""

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from limner.data.lettering import Lettering, visible
 
 Picture: TypeAlias = "NDArray[np.uint8] | Image.Image"
 
 INK, FAINT, PAPER = "#2b2b30", "#74747e", "#ffffff"
 _MARGIN = 28
 _GAP = 18
-_FONT_SIZE = 15
 _LINE = 20
 _LABELLED = 112  # the narrowest picture that a label of a number and a word fits under
-_WIDE_FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial Unicode.ttf", "arial.ttf", "Arial.ttf")
 
 
 def contact_sheet(
@@ -43,19 +42,20 @@ def contact_sheet(
     if notes is not None and len(notes) != len(captions):
         raise ValueError(f"{len(notes)} notes and {len(captions)} captions: there must be one list of notes a picture")
     columns = max(1, min(columns, len(captions)))
-    texts = [wrap(caption, tile, most_lines) for caption in captions]
-    remarks = [[line for note in group for line in wrap(note, tile, 2)] for group in (notes or [()] * len(captions))]
+    letters = _lettering(captions, heading, *(notes or ()))
+    texts = [wrap(caption, tile, most_lines, letters) for caption in captions]
+    remarks = [[line for note in group for line in wrap(note, tile, 2, letters)] for group in (notes or [()] * len(captions))]
     starts = range(0, len(captions), columns)
     lines = [len(text) + len(remark) for text, remark in zip(texts, remarks)]
     heights = [tile + 8 + _LINE * max(lines[start : start + columns]) for start in starts]
     wide = columns * (tile + _GAP) - _GAP
-    page, top = _page(max(wide, 400) if heading else wide, sum(heights) + _GAP * (len(heights) - 1), heading)
+    page, top = _page(max(wide, 400) if heading else wide, sum(heights) + _GAP * (len(heights) - 1), heading, letters)
     for start, height in zip(starts, heights):
         for place in range(start, min(start + columns, len(captions))):
             left = _MARGIN + (place - start) * (tile + _GAP)
             page.paste(_fitted(pictures[place], tile), (left, top))
-            _write(page, texts[place], left, top + tile + 6)
-            _write(page, remarks[place], left, top + tile + 6 + _LINE * len(texts[place]), FAINT)
+            _write(page, texts[place], left, top + tile + 6, letters)
+            _write(page, remarks[place], left, top + tile + 6 + _LINE * len(texts[place]), letters, FAINT)
         top += height + _GAP
     return page
 
@@ -85,19 +85,20 @@ def caption_grid(
         tile = max(_LABELLED if labels is not None else 48, tile * 12 // max(map(len, rows)))
     extra = _GAP if apart else 0
     wide = max(max(map(len, rows)) * (tile + gap) - gap + extra, 260)
-    texts = [wrap(caption, wide, 3) for caption in captions]
-    remarks = [wrap(note, wide, 2) for note in notes] if notes is not None else [[] for _ in rows]
+    letters = _lettering(captions, heading, notes or (), *(labels or ()))
+    texts = [wrap(caption, wide, 3, letters) for caption in captions]
+    remarks = [wrap(note, wide, 2, letters) for note in notes] if notes is not None else [[] for _ in rows]
     below = _LINE + 2 if labels is not None else 0
     heights = [_LINE * (len(text) + len(remark)) + 4 + tile + below for text, remark in zip(texts, remarks)]
-    page, top = _page(wide, sum(heights) + _GAP * (len(heights) - 1), heading)
+    page, top = _page(wide, sum(heights) + _GAP * (len(heights) - 1), heading, letters)
     for number, (row, text, remark, height) in enumerate(zip(rows, texts, remarks, heights)):
-        _write(page, text, _MARGIN, top - 2)
-        _write(page, remark, _MARGIN, top - 2 + _LINE * len(text), FAINT)
+        _write(page, text, _MARGIN, top - 2, letters)
+        _write(page, remark, _MARGIN, top - 2 + _LINE * len(text), letters, FAINT)
         for place, picture in enumerate(row):
             left, upper = _MARGIN + place * (tile + gap) + (extra if place >= apart else 0), top + height - tile - below
             page.paste(_fitted(picture, tile), (left, upper))
             if labels is not None:
-                _write(page, wrap(labels[number][place], tile, 1), left, upper + tile + 2, FAINT)
+                _write(page, wrap(labels[number][place], tile, 1, letters), left, upper + tile + 2, letters, FAINT)
         top += height + _GAP
     return page
 
@@ -123,45 +124,47 @@ def column_grid(
         raise ValueError(f"{len(sides)} sides and {len(rows)} rows: there must be one side a row")
     if len(captions) > 12:
         tile = max(_LABELLED, tile * 12 // len(captions))
-    texts = [wrap(caption, tile, most_lines) for caption in captions]
+    letters = _lettering(captions, sides or ())
+    texts = [wrap(caption, tile, most_lines, letters) for caption in captions]
     above = _LINE * max(map(len, texts)) + 4
     extra = _GAP if apart else 0
     beside = 2 * _LABELLED + _GAP if sides is not None else 0
-    page, top = _page(beside + len(captions) * (tile + gap) - gap + extra, above + len(rows) * (tile + gap) - gap, ())
+    page, top = _page(beside + len(captions) * (tile + gap) - gap + extra, above + len(rows) * (tile + gap) - gap, (), letters)
     for place, text in enumerate(texts):
         left = _MARGIN + beside + place * (tile + gap) + (extra if place >= apart else 0)
-        _write(page, text, left, top + above - 4 - _LINE * len(text) - 2)
+        _write(page, text, left, top + above - 4 - _LINE * len(text) - 2, letters)
         for number, row in enumerate(rows):
             page.paste(_fitted(row[place], tile), (left, top + above + number * (tile + gap)))
     for number, side in enumerate(sides or ()):
-        _write(page, wrap(side, 2 * _LABELLED, tile // _LINE), _MARGIN, top + above + number * (tile + gap))
+        _write(page, wrap(side, 2 * _LABELLED, tile // _LINE, letters), _MARGIN, top + above + number * (tile + gap), letters)
     return page
 
 
-def _page(wide: int, high: int, heading: Sequence[str]) -> tuple[Image.Image, int]:
+def _page(wide: int, high: int, heading: Sequence[str], letters: Lettering) -> tuple[Image.Image, int]:
     """An empty page for content of this size in pixels, with its heading, and where the content begins from the top."""
-    lines = [line for paragraph in heading for line in wrap(paragraph, wide, 4)]
+    lines = [line for paragraph in heading for line in wrap(paragraph, wide, 4, letters)]
     above = _LINE * len(lines) + _GAP if lines else 0
     page = Image.new("RGB", (2 * _MARGIN + wide, 2 * _MARGIN + above + high), PAPER)
-    _write(page, lines, _MARGIN, _MARGIN - 2)
+    _write(page, lines, _MARGIN, _MARGIN - 2, letters)
     return page, _MARGIN + above
 
 
-def wrap(text: str, width: int, most_lines: int) -> list[str]:
-    """The text in lines of at most `width` pixels, cut where a word ends if it can be."""
-    font = _font(_needs_wide_font(text))
+def wrap(text: str, width: int, most_lines: int, letters: Lettering | None = None) -> list[str]:
+    """The text in lines of at most `width` pixels, cut where a word ends if it can be. letters: by default those of this text."""
+    text = visible(text)
+    letters = letters or Lettering(text)
     lines: list[str] = []
     current = ""
     # More words than fit need no measuring: a letter is at least two pixels wide.
     for word in text[: width * most_lines // 2 + 1].split():
         joined = f"{current} {word}".strip()
-        if font.getlength(joined) <= width:
+        if letters.length(joined) <= width:
             current = joined
             continue
         if current:
             lines.append(current)
-        while font.getlength(word) > width:
-            cut = max(1, next(end for end in range(len(word), 0, -1) if end == 1 or font.getlength(word[:end]) <= width))
+        while letters.length(word) > width:
+            cut = max(1, next(end for end in range(len(word), 0, -1) if end == 1 or letters.length(word[:end]) <= width))
             lines.append(word[:cut])
             word = word[cut:]
         current = word
@@ -169,7 +172,7 @@ def wrap(text: str, width: int, most_lines: int) -> list[str]:
     if len(lines) <= most_lines:
         return lines
     last = lines[most_lines - 1]
-    while last and font.getlength(last + "…") > width:
+    while last and letters.length(last + "…") > width:
         last = last[:-1]
     return [*lines[: most_lines - 1], last.rstrip(" ,.;:") + "…"]
 
@@ -191,23 +194,12 @@ def _fitted(picture: Picture, tile: int) -> Image.Image:
     return square
 
 
-def _write(page: Image.Image, lines: Sequence[str], left: int, top: int, ink: str = INK) -> None:
+def _write(page: Image.Image, lines: Sequence[str], left: int, top: int, letters: Lettering, ink: str = INK) -> None:
     draw = ImageDraw.Draw(page)
-    font = _font(any(map(_needs_wide_font, lines)))
     for number, line in enumerate(lines):
-        draw.text((left, top + number * _LINE), line, fill=ink, font=font)
+        letters.write(draw, left, top + number * _LINE, line, ink)
 
 
-def _needs_wide_font(text: str) -> bool:
-    return any(character > "\u00ff" and character not in "…’‘“”–—" for character in text)
-
-
-@lru_cache
-def _font(wide: bool) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font, the same everywhere; for letters beyond Western Europe's a font of the system, where there is one."""
-    for name in _WIDE_FONTS if wide else ():
-        try:
-            return ImageFont.truetype(name, _FONT_SIZE)
-        except OSError:
-            continue
-    return ImageFont.load_default(_FONT_SIZE)
+def _lettering(*texts: Sequence[str]) -> Lettering:
+    """The fonts for all that stands on a page, which then looks as one."""
+    return Lettering("\n".join(text for group in texts for text in group) + "…")

@@ -1,21 +1,12 @@
-"""Captioned pictures as people keep them: folders and tar shards, read as one stream of `Sample`s.
-
-Reading a source reads its words only; a sample's picture stays where it is until `PictureFile.read` is called, so a stream of any
-length costs little memory and may be read twice.
-"""
+"""What a source of captioned pictures gives: `Sample`s. `limner.data.reading` reads them from folders and tar shards."""
 
 from __future__ import annotations
 
-import difflib
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from limner.core.errors import DataError
-
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 LONGEST_CAPTION = 2_000
 """Characters; longer texts are articles, not captions."""
 
@@ -32,6 +23,8 @@ SPLIT_NAMES: Mapping[str, str] = {
 """Names under which splits are met, and Limner's."""
 
 NO_PICTURE = "caption without a picture"
+NO_CAPTION = "no caption"
+SHARED = "picture that shares its name and its caption file with another"
 EMPTY_CAPTION = "empty caption"
 LONG_CAPTION = f"caption over {LONGEST_CAPTION:,} characters"
 NOT_TEXT = "caption is not UTF-8 text"
@@ -83,29 +76,22 @@ class Sample:
     labels: Labels
     problem: str | None = None
     """Why the sample cannot be used, as far as its words tell."""
+    file: str = ""
+    """The name of the picture's file in the source, with its suffix."""
+    where: str = ""
+    """The line that speaks of it, such as "metadata.csv, line 3", where a table does."""
+    counts: bool = True
+    """Whether it is one of the set's samples. False for a file that was left alone: `key` is its name, and `problem` the reason."""
 
 
-def read_sources(sources: Sequence[Path]) -> Iterator[Sample]:
-    """Every sample of folders and tar shards, in an order that depends on their names alone; raises DataError for what is neither."""
-    from limner.data.folders import read_folder
-    from limner.data.shards import read_shard
-
-    for source in sources:
-        if source.is_dir():
-            yield from read_folder(source)
-        elif source.is_file():
-            if source.suffix.lower() in PICTURE_SUFFIXES:
-                raise DataError(f"{source} is one picture: give the folder that holds it")
-            yield from read_shard(source)
-        else:
-            raise _missing(source)
+def left_alone(key: str, source: str, reason: str) -> Sample:
+    """A file, or a part of one, that is not read, and is no picture or caption of the set by all that can be seen."""
+    return Sample(key=key, source=source, picture=None, captions=(), labels=Labels(), problem=reason, counts=False)
 
 
-def _missing(source: Path) -> DataError:
-    here = [path.name for path in source.parent.iterdir()] if source.parent.is_dir() else []
-    nearest = difflib.get_close_matches(source.name, here, n=1, cutoff=0.6)
-    hint = f"did you mean {source.parent / nearest[0]}?" if nearest else "give a folder of captioned pictures or a tar shard"
-    return DataError(f"there is nothing at {source}: {hint}")
+def system_reason(error: OSError) -> str:
+    """What the system says of a file that cannot be opened."""
+    return f"cannot be opened ({error.strerror or error})"
 
 
 def clean_captions(lines: Iterable[str]) -> tuple[tuple[str, ...], str | None]:
@@ -128,39 +114,3 @@ def decode_captions(content: bytes) -> tuple[tuple[str, ...], str | None]:
         return clean_captions(content.decode("utf-8-sig").splitlines())
     except UnicodeDecodeError:
         return (), NOT_TEXT
-
-
-def captions_of_field(value: Any) -> tuple[tuple[str, ...], str | None]:
-    """The captions of a JSON value: a string, a list of strings, or nothing."""
-    if value is None:
-        return (), None
-    lines = [value] if isinstance(value, str) else value
-    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
-        return (), "text is neither a string nor a list of strings"
-    return clean_captions(lines)
-
-
-def read_labels(fields: Mapping[str, Any], split: str | None = None) -> Labels:
-    """Split and class among the fields of a JSON object or a table's row; `split` holds where they name none."""
-    given = str(fields.get("split") or "").strip()
-    problem = None
-    if given:
-        split = SPLIT_NAMES.get(given.lower())
-        problem = None if split else f"unknown split '{given[:40]}' (known: train, val, test)"
-    class_id, class_name = _whole_number(fields.get("class_id")), _name(fields.get("class_name"))
-    other = fields.get("class")
-    if class_id is None and _whole_number(other) is not None:
-        class_id = _whole_number(other)
-    elif class_name is None:
-        class_name = _name(other)
-    return Labels(split=split, class_id=class_id, class_name=class_name, problem=problem)
-
-
-def _whole_number(value: Any) -> int | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    return int(value) if isinstance(value, str) and value.strip().isdecimal() else None
-
-
-def _name(value: Any) -> str | None:
-    return value.strip() or None if isinstance(value, str) else None

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from limner.core import random
 from limner.core.errors import DataError
 from limner.core.pictures import CaptionedPictures
+
+if TYPE_CHECKING:
+    from limner.model import Model
 
 
 def drawn_captions(pictures: CaptionedPictures, count: int, seed: int) -> list[str]:
@@ -21,6 +27,28 @@ def drawn_captions(pictures: CaptionedPictures, count: int, seed: int) -> list[s
         captions = pictures.captions(int(order[number % len(order)]))
         drawn.append(captions[int(random.integers(len(captions), seed, "explore caption", pictures.split, number))])
     return drawn
+
+
+def distinct_captions(pictures: CaptionedPictures, count: int, seed: int) -> list[str]:
+    """As `drawn_captions`, with each text once: fewer than `count` where the split does not hold as many.
+
+    Once every picture has had its turn, the captions that were not drawn follow, in the same order of pictures.
+    """
+    order = drawn_pictures(pictures, seed)
+    found = dict.fromkeys(drawn_captions(pictures, min(count, len(order)), seed))
+    for index in order.tolist():
+        if len(found) >= count:
+            break
+        found |= dict.fromkeys(pictures.captions(index))
+    return list(found)[:count]
+
+
+def paintable(model: Model, captions: Sequence[str]) -> list[str]:
+    """Those of a set's captions that the model can paint. Raises DataError where there is none."""
+    found = [caption for caption in captions if model.can_paint(caption)]
+    if not found:
+        raise DataError(f"the model knows no word of the captions drawn, such as '{captions[0][:60]}': choose another --split or --data")
+    return found
 
 
 def drawn_pictures(pictures: CaptionedPictures, seed: int) -> NDArray[np.int64]:

@@ -19,7 +19,7 @@ from limner.core.method import Method
 from limner.core.pictures import CaptionedPictures
 from limner.data.reduced import ReducedPictures
 from limner.data.sheet import caption_grid
-from limner.explore.captions import drawn_captions, drawn_pictures
+from limner.explore.captions import distinct_captions, drawn_captions, drawn_pictures, paintable
 from limner.features.network import to_float
 from limner.features.registry import FEATURE_NETWORKS, load_feature_network
 from limner.metrics.judge import to_tensor
@@ -170,7 +170,7 @@ def remembered_or_made(
         held_out: Real pictures that were not trained on, which give one scale; the training pictures' distances to each other give another,
             the better one where the held-out pictures are of classes that were not trained on.
         look: The features whose cosine distance is taken.
-        captions: By default `ROWS` captions of `held_out`, or of `training` where that is None.
+        captions: By default at most `ROWS` different captions of `held_out`, or of `training` where that is None.
         count: Nearest training pictures for each generated one.
         pictures: Generated pictures of each caption; they are those of `model.generate` with this seed.
         sample: How many pictures of held-out captions (of `training`, where there are none) are generated for the figures, and at most how
@@ -184,7 +184,7 @@ def remembered_or_made(
         if value < 1:
             raise SettingsError(f"{name} is {value}: give 1 or more")
     source = training if held_out is None else held_out
-    captions = captions or drawn_captions(source, ROWS, seed)
+    captions = captions or paintable(model, distinct_captions(source, 8 * ROWS, seed))[:ROWS]
     training = ReducedPictures(training, model.resolution)
     known = drawn_pictures(training, seed)[:sample]
     if len(known) < 2:
@@ -194,7 +194,7 @@ def remembered_or_made(
     with torch.inference_mode():
         features = [
             _seen(look, painted),
-            _of_generated(model, drawn_captions(source, sample, seed), look, seed, progress),
+            _of_generated(model, paintable(model, drawn_captions(source, sample, seed)), look, seed, progress),
             _of_real(training, known, look),
         ]
         if held_out is not None:

@@ -16,7 +16,7 @@ from limner.core.errors import SettingsError
 from limner.core.pictures import CaptionedPictures
 from limner.data.garden import ATTRIBUTES
 from limner.data.sheet import contact_sheet
-from limner.explore.captions import drawn_captions
+from limner.explore.captions import distinct_captions, paintable
 from limner.features.garden_judge import AttributeJudge, load_judge
 from limner.features.network import to_float
 from limner.metrics.faithfulness import UNNAMED, named_codes
@@ -63,12 +63,15 @@ class Failures:
     """Their mean score."""
     source: str
     """Where the captions are from, as in "garden/test"."""
+    unread: int = 0
+    """Captions that were drawn and not painted, because the model knows none of their words."""
 
     def figures(self) -> str:
         """What the worst are the worst of, in a sentence."""
+        unread = f" {self.unread:,} more hold no word that the model knows, and were not painted." if self.unread else ""
         return (
             f"The {len(self.cases)} of {self.judged:,} captions of {self.source} whose pictures score lowest, worst first. "
-            f"Mean score of all: {self.mean:.3f}."
+            f"Mean score of all: {self.mean:.3f}.{unread}"
         )
 
 
@@ -83,15 +86,18 @@ def worst(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Failures:
-    """Paint captions of a split, a picture each, and keep those that score lowest.
+    """Paint captions of a split, each once, and keep those that score lowest.
 
+    captions: how many are painted and judged, at most; a split may hold fewer that differ.
     score: higher is better; of equal scores the caption drawn first comes first.
     remark: what to say of a case; by default its score. Raises SettingsError for counts below 1, or a score that is no number.
     """
     for name, value in (("--count", count), ("--captions", captions)):
         if value < 1:
             raise SettingsError(f"{name} is {value}: give 1 or more")
-    texts = drawn_captions(pictures, captions, seed)
+    drawn = distinct_captions(pictures, captions, seed)
+    texts = paintable(model, drawn)
+    captions = len(texts)
     kept: list[tuple[float, int, NDArray[np.uint8]]] = []
     total = 0.0
     for start in range(0, captions, _CHUNK):
@@ -108,7 +114,7 @@ def worst(
             progress(start + len(part), captions, "painting and judging")
     remark = remark or _score_alone
     cases = [Case(texts[number], picture, value, number, remark(texts[number], picture, value)) for value, number, picture in kept]
-    return Failures(cases, captions, total / captions, f"{pictures.name}/{pictures.split}")
+    return Failures(cases, captions, total / captions, f"{pictures.name}/{pictures.split}", len(drawn) - captions)
 
 
 def _score_alone(caption: str, picture: NDArray[np.uint8], score: float) -> list[str]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from limner.core.errors import SettingsError
+from limner.core.errors import CheckpointError, SettingsError
+from limner.core.state_dicts import read_state_dict
 from limner.features.network import StagedNetwork
 
 
@@ -48,28 +46,21 @@ Network = TypeVar("Network", bound=PretrainedNetwork)
 
 
 def load_pretrained(build: Callable[[], Network], path: Path) -> Network:
-    """The network that `build` makes with the weights of a file (`.safetensors`, or `.pth` read with `weights_only`), frozen.
+    """The network that `build` makes with the weights of a file (`.safetensors` or `.pth`, as `read_state_dict` takes them), frozen.
 
     Raises SettingsError where the file cannot be read, or holds something else than this network's float32 weights.
     """
-    return filled(build, read_tensors(path), str(path))
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file or a PyTorch checkpoint; raises SettingsError where there are none to read."""
+    with torch.device("meta"):
+        network = build()
+    needed = {name for name in network.state_dict() if not name.endswith("num_batches_tracked")}
+    wanted, choose = "give a whole .safetensors or .pth file of named tensors", "give a file of that network alone"
     try:
-        content: object = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        problem = "it is no file of weights alone"
-    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, EOFError) as error:
-        problem = (str(error) or type(error).__name__).splitlines()[0]
-    else:
-        if isinstance(content, dict):
-            content = content.get("state_dict", content)
-        if isinstance(content, dict) and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()):
-            return content
-        problem = "it holds something else than named tensors"
-    raise SettingsError(f"no weights can be read from {path} ({problem}): give a whole .safetensors or .pth file of named tensors")
+        tensors = read_state_dict(
+            path, lambda tensors: needed <= network.renamed(tensors).keys(), wanted=wanted, choose=choose, finite=False
+        )
+    except (CheckpointError, OSError) as error:
+        raise SettingsError(f"no weights can be read for the feature network '{network.name}': {error}") from error
+    return filled(build, tensors, str(path))
 
 
 def filled(build: Callable[[], Network], tensors: Mapping[str, Tensor], where: str) -> Network:

@@ -117,7 +117,7 @@ def load_feature_network(spec: str, device: torch.device | str = "cpu") -> Featu
         return _laid_out(load_judge(path)).to(device)
     from limner.features.pretrained import load_pretrained
 
-    return _laid_out(load_pretrained(build, path or _found(name) or _downloaded(name, build))).to(device)
+    return _laid_out(load_pretrained(build, path or stored_file(name) or _downloaded(name, build))).to(device)
 
 
 def _laid_out(network: FeatureNetwork) -> FeatureNetwork:
@@ -128,8 +128,8 @@ def _laid_out(network: FeatureNetwork) -> FeatureNetwork:
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _found(name: str) -> Path | None:
-    """The file of weights that a folder already has."""
+def stored_file(name: str) -> Path | None:
+    """The file of a network's weights that is on this machine already, where `load_feature_network` looks for it."""
     own = os.environ.get(FOLDER_VARIABLE)
     folders = [Path(own).expanduser()] if own else []
     for folder in [*folders, cache_folder() / "features", Path(torch.hub.get_dir()) / "checkpoints"]:

@@ -8,12 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from limner.core.errors import CheckpointError
 from limner.core.trainable import Conditions
-from limner.families.tree import discriminator_name
 from limner.interop import trees
 from limner.interop.networks import keep_imported
-from limner.interop.state_dicts import read_state_dict
+from limner.interop.state_dicts import read_networks
 from limner.interop.trees import count
 from limner.methods.attngan import NAME, AttnGAN, AttnGANSettings
 from limner.text.encoder import TextEncoder
@@ -33,45 +31,51 @@ DISCRIMINATOR: trees.Names = [
 ]
 
 
-def import_attngan(files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, *, mixed_padding: bool = False) -> None:
+def import_attngan(
+    files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, *, mixed_padding: bool = False, within: Sequence[str] = ()
+) -> None:
     """Turn the authors' files into a Limner folder.
 
     files: a generator, with any of its discriminators. out: the folder, which must not exist or be empty. encoder: the text encoder that
     they were trained with (`limner.interop.damsm.read_text_encoder`), which makes `out` a model that paints captions. mixed_padding:
     whether it hides padding as the authors' code did.
+    within: as `read_networks` takes it.
     Raises CheckpointError for a file that is not theirs, SettingsError for a combination that cannot work.
     """
-    method, players = read_attngan(files, mixed_padding=mixed_padding)
+    method, players = read_attngan(files, mixed_padding=mixed_padding, within=within)
     if method.settings.reads_words:
         trees.check_words(encoder, method.conditions)
     keep_imported(NAME, method, players, files, out, encoder, SOURCE)
 
 
-def read_attngan(files: Sequence[Path], *, mixed_padding: bool = False) -> tuple[AttnGAN, list[str]]:
+def read_attngan(files: Sequence[Path], *, mixed_padding: bool = False, within: Sequence[str] = ()) -> tuple[AttnGAN, list[str]]:
     """The authors' files as a method in evaluation mode, and the players whose weights they held; another player's weights are 0."""
     states = trees.read_players(
-        files, lambda path: read_network(path, GENERATOR, TITLE), "the authors' netG_epoch_N.pth (or bird_AttnGAN2.pth)"
+        files, lambda path: read_file(path, GENERATOR, TITLE, within), "the authors' netG_epoch_N.pth (or bird_AttnGAN2.pth)"
     )
     values, conditions = sizes(states, "attention.0", TITLE)
     settings = AttnGANSettings(**values, mixed_padding=mixed_padding)
     return trees.filled(lambda: AttnGAN(settings, conditions), states, TITLE), trees.order(states)
 
 
-def read_network(path: Path, generator: trees.Names, title: str) -> tuple[str, dict[str, Tensor]]:
-    """Which player a file holds, and its tensors under Limner's names; generator, title: AttnGAN's, or those of an heir."""
+def read_file(path: Path, generator: trees.Names, title: str, within: Sequence[str] = ()) -> dict[str, dict[str, Tensor]]:
+    """The players that a file holds, and their tensors under Limner's names; generator, title: AttnGAN's, or those of an heir."""
+    wanted = f"no network of {title}: give the authors' netG_epoch_N.pth, netD0.pth, netD1.pth or netD2.pth"
+    found = read_networks(path, trees.player, wanted, within=within)
+    return {player: named_tensors(path, player, plain, generator, title) for player, plain in found.items()}
+
+
+def named_tensors(path: Path, player: str, plain: Mapping[str, Tensor], generator: trees.Names, title: str) -> dict[str, Tensor]:
+    """A player's tensors under Limner's names, given the authors'."""
     unknown = f"no network of {title}: give the authors' netG_epoch_N.pth or netD0.pth to netD2.pth"
-    plain = {name.removeprefix("module."): value for name, value in read_state_dict(path).items()}  # DataParallel's prefix
-    if "ca_net.fc.weight" in plain:
+    if player == "generator":
         named = {trees.renamed(key, generator, path, unknown): value for key, value in plain.items()}
         named.pop(trees.UNUSED, None)
-        return "generator", {key: value.flatten(1) if key.endswith("project.weight") else value for key, value in named.items()}
-    side = trees.trunk_side(plain)
-    if side is None:
-        raise CheckpointError(f"{path} is no network of {title}: give the authors' netG_epoch_N.pth, netD0.pth, netD1.pth or netD2.pth")
+        return {key: value.flatten(1) if key.endswith("project.weight") else value for key, value in named.items()}
     first = 11  # how many layers img_code_s16 has
-    later = [(rf"{name}\.(\d)\.(.+)", rf"picture.{{{first + 3 * place}+\1}}.\2") for place, name in enumerate(trees.TRUNKS[side])]
-    names = [*DISCRIMINATOR, *later]
-    return discriminator_name(side), {trees.renamed(key, names, path, unknown): value for key, value in plain.items()}
+    trunk = enumerate(trees.trunk(plain))
+    later = [(rf"{name}\.(\d)\.(.+)", rf"picture.{{{first + 3 * place}+\1}}.\2") for place, name in trunk]
+    return {trees.renamed(key, [*DISCRIMINATOR, *later], path, unknown): value for key, value in plain.items()}
 
 
 def sizes(states: Mapping[str, Mapping[str, Tensor]], words: str, title: str) -> tuple[dict[str, Any], Conditions]:

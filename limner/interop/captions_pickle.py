@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,7 @@ def read_captions_pickle(path: Path) -> PickledCaptions:
 
     Nothing of the file is run. Raises DataError where it cannot be read, CheckpointError where it holds something else.
     """
-    try:
-        with path.open("rb") as file:
-            content = _PlainUnpickler(file, encoding="utf-8").load()
-    except OSError as error:
-        raise DataError(f"cannot read {path} ({error.strerror or error}): {_WANTED}") from error
-    except Exception as error:  # a damaged pickle can raise anything
-        raise CheckpointError(f"{path} is cut short, no pickle, or holds more than captions ({_line(error)}): {_WANTED}") from error
+    content = _unpickled(path)
     if not isinstance(content, (list, tuple)) or len(content) != 4:
         raise CheckpointError(f"{path} does not hold two lists of captions and two dictionaries: {_WANTED}")
     train, test, words, ids = content
@@ -53,6 +48,83 @@ def read_captions_pickle(path: Path) -> PickledCaptions:
     if any(not isinstance(word, str) or ids.get(word) != number for number, word in enumerate(ordered, start=1)):
         raise CheckpointError(f"the two dictionaries in {path} contradict each other: {_WANTED}")
     return PickledCaptions(ordered, [list(caption) for caption in train], [list(caption) for caption in test])
+
+
+def read_vocabulary(path: Path) -> list[str]:
+    """The words of a vocabulary in the order of their ids from 1.
+
+    The authors' captions.pickle; another pickle or a JSON file with words by id or ids by word in it, by whatever name and beside whatever
+    else, or with a plain list of words; or UTF-8 text with one word a line. Nothing of the file is run.
+    Raises DataError where it cannot be read, CheckpointError where it holds no vocabulary, or two.
+    """
+    start = _start(path)
+    if path.suffix.lower() == ".json":
+        try:
+            content = json.loads(path.read_text(encoding="utf-8-sig"))
+        except ValueError as error:
+            raise DataError(
+                f"cannot read words from {path} ({error}): give JSON of words by id, or UTF-8 text with one word a line"
+            ) from error
+    elif path.suffix.lower() in (".pickle", ".pkl") or start[:1] == b"\x80":
+        content = _unpickled(path)
+        if isinstance(content, (list, tuple)) and len(content) == 4 and isinstance(content[2], Mapping):
+            return read_captions_pickle(path).words
+    else:
+        return _lines(path)
+    found = {tuple(words) for words in _orders(content)}
+    if not found and isinstance(content, (list, tuple)) and content and all(isinstance(word, str) for word in content):
+        found = {tuple(content)}
+    if len(found) != 1:
+        problem = "holds no words by their ids" if not found else "holds several vocabularies that contradict each other"
+        raise CheckpointError(f"{path} {problem}: {_WANTED}, or UTF-8 text with one word a line, that of id 1 first")
+    return list(found.pop())
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(8)
+    except OSError as error:
+        raise DataError(
+            f"cannot read words from {path} ({error.strerror}): give a captions.pickle, or text with one word a line"
+        ) from error
+
+
+def _unpickled(path: Path) -> Any:
+    try:
+        with path.open("rb") as file:
+            return _PlainUnpickler(file, encoding="utf-8").load()
+    except OSError as error:
+        raise DataError(f"cannot read {path} ({error.strerror or error}): {_WANTED}") from error
+    except Exception as error:  # a damaged pickle can raise anything
+        raise CheckpointError(f"{path} is cut short, no pickle, or holds more than captions ({_line(error)}): {_WANTED}") from error
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        words = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"cannot read words from {path} ({error}): give UTF-8 text with one word a line") from error
+    if not words or any(not word or word != word.strip() for word in words):
+        raise DataError(f"{path} holds a line that is no word: give one word a line, that of id 1 first")
+    return words
+
+
+def _orders(content: Any, depth: int = 0) -> Iterator[list[str]]:
+    """Every numbering of words in a file, as the words of ids from 1; id 0 is padding."""
+    if not isinstance(content, (Mapping, list, tuple)) or depth > 3:
+        return
+    pairs = list(content.items()) if isinstance(content, Mapping) else []
+    if len(pairs) > 1 and all(isinstance(word, str) and type(number) is int for word, number in pairs):
+        pairs = [(number, word) for word, number in pairs]
+    elif pairs and all(isinstance(number, str) and number.isdecimal() and isinstance(word, str) for number, word in pairs):
+        pairs = [(int(number), word) for number, word in pairs]  # JSON has no other keys than text
+    words = {number: word for number, word in pairs if type(number) is int and isinstance(word, str)}
+    if len(words) > 1 and len(words) == len(pairs) and set(words) in (set(range(len(words))), set(range(1, len(words) + 1))):
+        yield [words[number] for number in sorted(words) if number]
+        return
+    for value in content.values() if isinstance(content, Mapping) else content[:16]:
+        yield from _orders(value, depth + 1)
 
 
 def _are_captions(captions: Any) -> bool:

@@ -7,7 +7,7 @@ on one caption at a time.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -37,13 +37,14 @@ def port_name(name: str) -> str:
     return f"{_PARTS[part]}.{kind}"
 
 
-def read_char_cnn_rnn(path: Path, tokenizer: CharacterTokenizer | None = None) -> CharCnnRnn:
+def read_char_cnn_rnn(path: Path, tokenizer: CharacterTokenizer | None = None, *, within: Sequence[str] = ()) -> CharCnnRnn:
     """Build the encoder that a file of the port holds, in evaluation mode.
 
     Widths follow from the tensors' shapes. Whether the third convolution is pooled does not show in them: as published, it is before the
-    plain recurrent network and is not before the gated one. Raises CheckpointError in one line for any other file.
+    plain recurrent network and is not before the gated one. within: as `read_state_dict` takes it.
+    Raises CheckpointError in one line for any other file.
     """
-    tensors = read_state_dict(path)
+    tensors = read_state_dict(path, lambda tensors: {"conv1.weight", "emb_proj.weight"} <= tensors.keys(), within=within)
     encoder = CharCnnRnn(_settings(tensors, path), tokenizer)
     expected = {port_name(name): (name, value.shape) for name, value in encoder.state_dict().items()}
     for name in sorted(expected.keys() | tensors.keys()):

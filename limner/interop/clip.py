@@ -8,12 +8,10 @@ the picture tower of three large open_clip models has.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from limner.core.errors import CheckpointError, SettingsError
@@ -78,14 +76,16 @@ def their_name(name: str) -> str:
     return name
 
 
-def import_clip(file: Path, out: Path, vocabulary: str | None = None, activation: Activation | None = None) -> CLIP:
+def import_clip(
+    file: Path, out: Path, vocabulary: str | None = None, activation: Activation | None = None, *, within: Sequence[str] = ()
+) -> CLIP:
     """Write a model folder from a file of OpenAI's or open_clip's, and return the model.
 
     vocabulary: the file of byte pairs, by default the one beside `file`; "none" for a model that looks at pictures and reads no captions.
-    activation: known for OpenAI's own archives, to be told for others.
+    activation: known for OpenAI's own archives, to be told for others. within: as `read_state_dict` takes it.
     Raises CheckpointError for a file that is no CLIP, SettingsError where something must be told, DataError for a wrong vocabulary.
     """
-    tensors = read_tensors(file)
+    tensors = read_tensors(file, within)
     if activation is None:
         if not is_torchscript(file):
             raise SettingsError(
@@ -115,26 +115,24 @@ def described(model: CLIP) -> str:
     )
 
 
-def read_tensors(file: Path) -> dict[str, Tensor]:
+def read_tensors(file: Path, within: Sequence[str] = ()) -> dict[str, Tensor]:
     """The tensors of a CLIP file by the authors' names, in float32. Raises CheckpointError for any other file."""
-    if file.suffix == ".safetensors":
-        try:
-            tensors = load_file(file)
-        except FileNotFoundError:
-            raise CheckpointError(f"there is no file {file}: give CLIP weights of OpenAI or open_clip") from None
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"cannot read {file} ({error}): get it again") from error
-    elif file.is_file() and is_torchscript(file):
+    if file.is_file() and is_torchscript(file):
         tensors = read_torchscript(file)
     else:
-        tensors = read_state_dict(file, within="state_dict")
-    for prefix in ("module.", "text."):  # of open_clip's training, and of its models with a text tower of their own
-        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+        tensors = read_state_dict(file, _is_clip, within=within, wanted="give CLIP weights of OpenAI or open_clip")
+    tensors = {name.removeprefix("text."): value for name, value in tensors.items()}  # open_clip's models with a text tower of their own
     tensors = {name: value for name, value in tensors.items() if name.rpartition(".")[2] not in _BESIDE}
     for name, why in (("logit_bias", "a SigLIP model"), ("visual.trunk.", "a model with a tower of timm's")):
         if any(key.startswith(name) for key in tensors):
             raise _not_one(file, f"it is {why}, which Limner does not have")
     return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+
+
+def _is_clip(tensors: Mapping[str, Tensor]) -> bool:
+    return any(f"{tower}token_embedding.weight" in tensors for tower in ("", "text.")) and any(
+        name.startswith("visual.") for name in tensors
+    )
 
 
 def _sizes(tensors: Mapping[str, Tensor], file: Path, activation: Activation) -> tuple[CLIPSettings, int, int]:

@@ -26,23 +26,26 @@ GENERATOR: trees.Names = [
 """As AttnGAN's; the authors' channel attention takes its second projection at 64 px and its third at 128."""
 
 
-def import_controlgan(files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, *, mixed_padding: bool = False) -> None:
+def import_controlgan(
+    files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, *, mixed_padding: bool = False, within: Sequence[str] = ()
+) -> None:
     """Turn the authors' files into a Limner folder.
 
     files: a generator, with any of its discriminators. out: the folder, which must not exist or be empty. encoder: the text encoder that
     they were trained with (`limner.interop.damsm.read_text_encoder`), which makes `out` a model that paints captions. mixed_padding:
     whether it treats padding as the authors' code did, in places and channels.
+    within: as `read_networks` takes it.
     Raises CheckpointError for a file that is not theirs, SettingsError for a combination that cannot work.
     """
-    method, players = read_controlgan(files, mixed_padding=mixed_padding)
+    method, players = read_controlgan(files, mixed_padding=mixed_padding, within=within)
     if method.settings.reads_words:
         trees.check_words(encoder, method.conditions)
     keep_imported(NAME, method, players, files, out, encoder, SOURCE)
 
 
-def read_controlgan(files: Sequence[Path], *, mixed_padding: bool = False) -> tuple[ControlGAN, list[str]]:
+def read_controlgan(files: Sequence[Path], *, mixed_padding: bool = False, within: Sequence[str] = ()) -> tuple[ControlGAN, list[str]]:
     """The authors' files as a method in evaluation mode, and the players whose weights they held; another player's weights are 0."""
-    states = trees.read_players(files, lambda path: attngan.read_network(path, GENERATOR, TITLE), "the authors' netG_epoch_N.pth")
+    states = trees.read_players(files, lambda path: attngan.read_file(path, GENERATOR, TITLE, within), "the authors' netG_epoch_N.pth")
     if not any(key.startswith("channel.") for key in states["generator"]):
         raise CheckpointError("the generator has no channel attention: give ControlGAN's, or import AttnGAN's with limner import attngan")
     values, conditions = attngan.sizes(states, "spatial.0", TITLE)

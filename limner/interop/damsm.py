@@ -7,37 +7,32 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from limner.core.errors import CheckpointError, DataError
+from limner.core.errors import CheckpointError
 from limner.core.files import sha256
 from limner.core.trainable import Conditions
-from limner.interop.captions_pickle import read_captions_pickle
+from limner.interop.captions_pickle import read_vocabulary
 from limner.interop.state_dicts import read_state_dict
 from limner.matching.models.damsm import DAMSM, INSIDE, DAMSMSettings
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
+from limner.text.words import splitting_of
 
 _HEADS = {"emb_features.": "to_regions.", "emb_cnn_code.": "to_picture."}
 
 
 def read_words(path: Path) -> list[str]:
-    """The words of a vocabulary file, in the order of their ids from 1: the authors' `.pickle`, or UTF-8 text with one a line."""
-    if path.suffix in (".pickle", ".pkl"):
-        return read_captions_pickle(path).words
-    try:
-        words = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read words from {path} ({error}): give UTF-8 text with one word a line") from error
-    if not words or any(not word or word != word.strip() for word in words):
-        raise DataError(f"{path} holds a line that is no word: give one word a line, that of id 1 first")
-    return words
+    """The words of a vocabulary file in the order of their ids from 1, as `read_vocabulary` finds them."""
+    return read_vocabulary(path)
 
 
-def read_text_encoder(path: Path, words: Sequence[str] | None = None, maximum_words: int = 18) -> LSTMEncoder:
+def read_text_encoder(
+    path: Path, words: Sequence[str] | None = None, maximum_words: int = 18, *, within: Sequence[str] = ()
+) -> LSTMEncoder:
     """The text encoder that a file of the authors holds, in evaluation mode.
 
     words: its vocabulary in the order of ids from 1; without it the encoder reads ids alone (`LSTMEncoder.read`).
-    Raises CheckpointError for any other file, and where the words are not as many as the file's.
+    within: as `read_state_dict` takes it. Raises CheckpointError for any other file, and where the words are not as many as the file's.
     """
-    tensors = read_state_dict(path)
+    tensors = read_state_dict(path, lambda tensors: {"encoder.weight", "rnn.weight_hh_l0"} <= tensors.keys(), within=within)
     for name, dimensions in (("encoder.weight", 2), ("rnn.weight_hh_l0", 2)):
         if name not in tensors or tensors[name].ndim != dimensions:
             raise _not_one(path, "text encoder", f"it has no matrix '{name}'")
@@ -48,15 +43,17 @@ def read_text_encoder(path: Path, words: Sequence[str] | None = None, maximum_wo
         )
     named = [f"word {number}" for number in range(1, ids)] if words is None else words  # with a space inside, no caption's word is one
     settings = LSTMSettings(word_embedding=embedding, width=2 * tensors["rnn.weight_hh_l0"].shape[1])
-    encoder = LSTMEncoder(Vocabulary(named, maximum_words), settings)
+    encoder = LSTMEncoder(Vocabulary(named, maximum_words, splitting_of(named)), settings)
     renamed = {name.replace("encoder.", "embedding.", 1).replace("rnn.", "reader.", 1): value for name, value in tensors.items()}
     _fill(encoder, renamed, path, "text encoder")
     return encoder.eval()
 
 
-def read_damsm(text: Path, image: Path, words: Sequence[str], maximum_words: int = 18, align_corners: bool = True) -> DAMSM:
+def read_damsm(
+    text: Path, image: Path, words: Sequence[str], maximum_words: int = 18, align_corners: bool = True, *, within: Sequence[str] = ()
+) -> DAMSM:
     """Text and image encoder together as a matching model that holds its Inception-v3, in evaluation mode."""
-    encoder = read_text_encoder(text, words, maximum_words)
+    encoder = read_text_encoder(text, words, maximum_words, within=within)
     settings = DAMSMSettings(
         pictures=INSIDE,
         align_corners=align_corners,
@@ -66,7 +63,8 @@ def read_damsm(text: Path, image: Path, words: Sequence[str], maximum_words: int
     )
     model = DAMSM(settings, Conditions(resolution=256, sentence_width=settings.width, word_width=settings.width), encoder)
     renamed = {}
-    for name, value in read_state_dict(image).items():
+    heads = {"emb_features.weight", "emb_cnn_code.weight"}
+    for name, value in read_state_dict(image, lambda tensors: heads <= tensors.keys(), within=within).items():
         if name.startswith(("AuxLogits.", "fc.")):
             continue
         head = next((ours + name.removeprefix(theirs) for theirs, ours in _HEADS.items() if name.startswith(theirs)), None)

@@ -15,7 +15,7 @@ from torch import Tensor
 from limner.core.errors import CheckpointError, SettingsError
 from limner.core.trainable import Conditions
 from limner.interop.networks import keep_imported
-from limner.interop.state_dicts import read_state_dict
+from limner.interop.state_dicts import read_networks
 from limner.methods.dcgan_cls import DCGANCLS, DCGANCLSSettings
 from limner.text.encoder import TextEncoder
 
@@ -29,28 +29,38 @@ PREFIXES = {
 Objective = Literal["cross-entropy", "wasserstein"]
 
 
-def import_dcgan_cls(files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, objective: Objective = "cross-entropy") -> None:
+def import_dcgan_cls(
+    files: Sequence[Path],
+    out: Path,
+    encoder: TextEncoder | None = None,
+    objective: Objective = "cross-entropy",
+    *,
+    within: Sequence[str] = (),
+) -> None:
     """Turn the port's files into a Limner folder.
 
     files: a generator, a discriminator or both, in any order. out: the folder, which must not exist or be empty.
     encoder: the text encoder that the generator was trained with (the authors' char-CNN-RNN, of 1,024 numbers a sentence). With it,
     `out` is a model folder that paints captions. Without it `out` holds the networks, for `load_networks`: the port's
     files have no text encoder, and another one's sentences would mean nothing to them.
-    objective: which of the port's types trained them, `gan_cls` or `wgan_cls`.
+    objective: which of the port's types trained them, `gan_cls` or `wgan_cls`. within: as `read_networks` takes it.
     Raises CheckpointError for a file that is not the port's, SettingsError for a combination that cannot work.
     """
-    method, players = read_dcgan_cls(files, objective)
+    method, players = read_dcgan_cls(files, objective, within=within)
     keep_imported(NAME, method, players, files, out, encoder, SOURCE)
 
 
-def read_dcgan_cls(files: Sequence[Path], objective: Objective = "cross-entropy") -> tuple[DCGANCLS, list[str]]:
+def read_dcgan_cls(
+    files: Sequence[Path], objective: Objective = "cross-entropy", *, within: Sequence[str] = ()
+) -> tuple[DCGANCLS, list[str]]:
     """The port's files as a method in evaluation mode, and the players whose weights they held; another player's network is fresh."""
     states: dict[str, dict[str, Tensor]] = {}
     for path in files:
-        player, state = _read(path)
-        if player in states:
-            raise SettingsError(f"{path} is a second {player}: give one generator, one discriminator or one of each")
-        states[player] = state
+        refusal = "no conditional network of the port (its types gan_cls and wgan_cls): give another file"
+        for player, state in read_networks(path, _player, refusal, within=within).items():
+            if player in states:
+                raise SettingsError(f"{path} is a second {player}: give one generator, one discriminator or one of each")
+            states[player] = {_renamed(key, PREFIXES[player]): value for key, value in state.items()}
     if not states:
         raise SettingsError("no file to import: give the port's gen_N.pth, disc_N.pth or both")
     settings, conditions = _sizes(states, objective)
@@ -64,14 +74,12 @@ def read_dcgan_cls(files: Sequence[Path], objective: Objective = "cross-entropy"
     return method.eval(), sorted(states, reverse=True, key=lambda player: player == "generator")
 
 
-def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
-    """Which player a file holds, and its tensors under Limner's names."""
-    plain = {name.removeprefix("module."): value for name, value in read_state_dict(path).items()}  # DataParallel's prefix
+def _player(tensors: Mapping[str, Tensor]) -> str | None:
+    """The player whose network these tensors are."""
     for player, names in PREFIXES.items():
-        renamed = {_renamed(key, names): value for key, value in plain.items()}
-        if {name.split(".")[0] for name in renamed} == {name.rstrip(".") for name in names.values()}:
-            return player, renamed
-    raise CheckpointError(f"{path} is no conditional network of the port (its types gan_cls and wgan_cls): give another file")
+        if {_renamed(key, names).split(".")[0] for key in tensors} == {name.rstrip(".") for name in names.values()}:
+            return player
+    return None
 
 
 def _renamed(key: str, names: Mapping[str, str]) -> str:

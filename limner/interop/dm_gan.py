@@ -9,10 +9,9 @@ from torch import Tensor
 
 from limner.core.errors import CheckpointError
 from limner.core.trainable import Conditions
-from limner.families.tree import discriminator_name
 from limner.interop import trees
 from limner.interop.networks import keep_imported
-from limner.interop.state_dicts import read_state_dict
+from limner.interop.state_dicts import read_networks
 from limner.interop.trees import count
 from limner.methods.dm_gan import DMGAN, NAME, DMGANSettings
 from limner.text.encoder import TextEncoder
@@ -39,45 +38,49 @@ WRAPPED = {".module.weight_bar": ".weight", ".module.bias": ".bias", ".module.we
 UNKNOWN = "no network of DM-GAN: give the authors' netG_epoch_N.pth or netD0.pth to netD2.pth"
 
 
-def import_dm_gan(files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, *, mixed_padding: bool = False) -> None:
+def import_dm_gan(
+    files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, *, mixed_padding: bool = False, within: Sequence[str] = ()
+) -> None:
     """Turn the authors' files into a Limner folder.
 
     files: a generator, with any of its discriminators. out: the folder, which must not exist or be empty. encoder: the text encoder that
     they were trained with (`limner.interop.damsm.read_text_encoder`), which makes `out` a model that paints captions. mixed_padding:
     whether it hides padding as the authors' code did.
+    within: as `read_networks` takes it.
     Raises CheckpointError for a file that is not theirs, SettingsError for a combination that cannot work.
     """
-    method, players = read_dm_gan(files, mixed_padding=mixed_padding)
+    method, players = read_dm_gan(files, mixed_padding=mixed_padding, within=within)
     if method.settings.reads_words:
         trees.check_words(encoder, method.conditions)
     keep_imported(NAME, method, players, files, out, encoder, SOURCE)
 
 
-def read_dm_gan(files: Sequence[Path], *, mixed_padding: bool = False) -> tuple[DMGAN, list[str]]:
+def read_dm_gan(files: Sequence[Path], *, mixed_padding: bool = False, within: Sequence[str] = ()) -> tuple[DMGAN, list[str]]:
     """The authors' files as a method in evaluation mode, and the players whose weights they held; another player's weights are 0."""
-    states = trees.read_players(files, _read, "the authors' netG_epoch_N.pth (or bird_DMGAN.pth)")
+    states = trees.read_players(files, lambda path: _read(path, within), "the authors' netG_epoch_N.pth (or bird_DMGAN.pth)")
     settings, conditions = _sizes(states, mixed_padding)
     return trees.filled(lambda: DMGAN(settings, conditions), states, TITLE), trees.order(states)
 
 
-def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
-    """Which player a file holds, and its tensors under Limner's names."""
-    plain = {name.removeprefix("module."): value for name, value in read_state_dict(path).items()}  # DataParallel's prefix
-    if "ca_net.fc.weight" in plain:
+def _read(path: Path, within: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+    """The players that a file holds, and their tensors under Limner's names."""
+    found = read_networks(path, trees.player, UNKNOWN, within=within)
+    return {player: _named(path, player, plain) for player, plain in found.items()}
+
+
+def _named(path: Path, player: str, plain: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    if player == "generator":
         named = {trees.renamed(key, GENERATOR, path, UNKNOWN): value for key, value in plain.items()}
-        return "generator", {key: value.flatten(1) if _is_word_wise(key, value) else value for key, value in named.items()}
-    side = trees.trunk_side(plain)
-    if side is None:
-        raise CheckpointError(f"{path} is no network of DM-GAN: give the authors' netG_epoch_N.pth, netD0.pth, netD1.pth or netD2.pth")
+        return {key: value.flatten(1) if _is_word_wise(key, value) else value for key, value in named.items()}
     if not any(key.endswith(".module.weight_bar") for key in plain):
         raise CheckpointError(f"{path} has no spectral norms, as AttnGAN's discriminators: give DM-GAN's, or import it as attngan")
     first = 8  # how many layers img_code_s16 has
-    later = [(rf"{name}\.0\.(.+)", rf"picture.{first + 2 * place}.\1") for place, name in enumerate(trees.TRUNKS[side])]
+    later = [(rf"{name}\.0\.(.+)", rf"picture.{first + 2 * place}.\1") for place, name in enumerate(trees.trunk(plain))]
     names, state = [*DISCRIMINATOR, *later], {}
     for key, value in plain.items():
         theirs = next((end for end in WRAPPED if key.endswith(end)), "")
         state[trees.renamed(key.removesuffix(theirs) + WRAPPED.get(theirs, ""), names, path, UNKNOWN)] = value
-    return discriminator_name(side), state
+    return state
 
 
 def _is_word_wise(key: str, value: Tensor) -> bool:

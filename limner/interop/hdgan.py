@@ -12,7 +12,7 @@ from torch import Tensor
 from limner.core.errors import CheckpointError, SettingsError
 from limner.core.trainable import Conditions
 from limner.interop.networks import keep_imported
-from limner.interop.state_dicts import read_state_dict
+from limner.interop.state_dicts import read_networks
 from limner.methods.hdgan import HDGAN, HDGANSettings
 from limner.text.encoder import TextEncoder
 
@@ -35,28 +35,35 @@ NAMES = {
     ],
 }
 """What the authors call the parts of each network, and what Limner does; the first that fits is taken."""
+SECOND = "second generator"
 
 
-def import_hdgan(files: Sequence[Path], out: Path, encoder: TextEncoder | None = None) -> None:
+def import_hdgan(files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, *, within: Sequence[str] = ()) -> None:
     """Turn the authors' files into a Limner folder.
 
     files: a generator, a discriminator or both, in any order. out: the folder, which must not exist or be empty.
     encoder: the text encoder that the generator was trained with (a char-CNN-RNN, of 1,024 numbers a sentence). With it, `out` is a model
-    folder that paints captions; without it `out` holds the networks, for `load_networks`.
+    folder that paints captions; without it `out` holds the networks, for `load_networks`. within: as `read_networks` takes it.
     Raises CheckpointError for a file that is not the authors', SettingsError for a combination that cannot work.
     """
-    method, players = read_hdgan(files)
+    method, players = read_hdgan(files, within=within)
     keep_imported(NAME, method, players, files, out, encoder, SOURCE)
 
 
-def read_hdgan(files: Sequence[Path]) -> tuple[HDGAN, list[str]]:
+def read_hdgan(files: Sequence[Path], *, within: Sequence[str] = ()) -> tuple[HDGAN, list[str]]:
     """The authors' files as a method in evaluation mode, and the players whose weights they held; another player's network is fresh."""
     states: dict[str, dict[str, Tensor]] = {}
     for path in files:
-        player, state = _read(path)
-        if player in states:
-            raise SettingsError(f"{path} is a second {player}: give one generator, one discriminator or one of each")
-        states[player] = state
+        found = read_networks(path, _player, f"no generator or discriminator of {SOURCE}: give another file", within=within)
+        if SECOND in found:
+            raise CheckpointError(
+                f"{path} is the authors' second generator, of 512 px, which stands on a frozen one and is another network than Limner's: "
+                "give a G_epochN.pth of 256 px"
+            )
+        for player, state in found.items():
+            if player in states:
+                raise SettingsError(f"{path} is a second {player}: give one generator, one discriminator or one of each")
+            states[player] = {limner_name(key, NAMES[player]): value for key, value in state.items()}
     if not states:
         raise SettingsError("no file to import: give the authors' G_epochN.pth, D_epochN.pth or both")
     method = HDGAN(*_sizes(states))
@@ -69,19 +76,11 @@ def read_hdgan(files: Sequence[Path]) -> tuple[HDGAN, list[str]]:
     return method.eval(), sorted(states, reverse=True)
 
 
-def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
-    """Which player a file holds, and its tensors under Limner's names."""
-    plain = {name.removeprefix("module."): value for name, value in read_state_dict(path).items()}  # DataParallel's prefix
-    if any(name.startswith("generator_256.") for name in plain):
-        raise CheckpointError(
-            f"{path} is the authors' second generator, of 512 px, which stands on a frozen one and is another network than Limner's: "
-            "give a G_epochN.pth of 256 px"
-        )
-    for player, names in NAMES.items():
-        renamed = {limner_name(key, names): value for key, value in plain.items()}
-        if all(renamed):
-            return player, renamed
-    raise CheckpointError(f"{path} is no generator or discriminator of {SOURCE}: give another file")
+def _player(tensors: Mapping[str, Tensor]) -> str | None:
+    """The player whose network these tensors are, or SECOND."""
+    if any(name.startswith("generator_256.") for name in tensors):
+        return SECOND
+    return next((player for player, names in NAMES.items() if all(limner_name(key, names) for key in tensors)), None)
 
 
 def limner_name(key: str, names: Sequence[tuple[str, str]]) -> str:

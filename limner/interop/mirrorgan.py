@@ -15,7 +15,7 @@ from limner.core.errors import CheckpointError
 from limner.core.trainable import Conditions
 from limner.interop import attngan, trees
 from limner.interop.networks import keep_imported
-from limner.interop.state_dicts import read_state_dict
+from limner.interop.state_dicts import read_networks, read_state_dict
 from limner.methods.mirrorgan import NAME, CaptionDecoder, MirrorGAN, MirrorGANSettings
 from limner.text.encoder import TextEncoder
 
@@ -27,6 +27,7 @@ GENERATOR: trees.Names = [
     (r"h_net(\d)\.att\.conv_sentence_vis\.weight", r"glimpses.{\1-2}.compare.weight"),
     (r"h_net(\d)\.conv\.weight", r"joins.{\1-2}.weight"),
 ]
+CAPTIONER = "captioner"
 DECODER: trees.Names = [
     (r"embed\.weight", "embedding.weight"),
     (r"lstm\.(\w+_l0)", r"reader.\1"),
@@ -34,26 +35,29 @@ DECODER: trees.Names = [
 ]
 
 
-def import_mirrorgan(files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, *, mixed_padding: bool = False) -> None:
+def import_mirrorgan(
+    files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, *, mixed_padding: bool = False, within: Sequence[str] = ()
+) -> None:
     """Turn the authors' files into a Limner folder.
 
     files: a generator, with any of its discriminators. out: the folder, which must not exist or be empty. encoder: the text encoder that
     they were trained with (`limner.interop.damsm.read_text_encoder`), which makes `out` a model that paints captions. mixed_padding:
     whether it hides padding as the authors' code did.
+    within: as `read_networks` takes it.
     Raises CheckpointError for a file that is not theirs, SettingsError for a combination that cannot work.
     """
-    method, players = read_mirrorgan(files, mixed_padding=mixed_padding)
+    method, players = read_mirrorgan(files, mixed_padding=mixed_padding, within=within)
     if method.settings.reads_words:
         trees.check_words(encoder, method.conditions)
     keep_imported(NAME, method, players, files, out, encoder, SOURCE)
 
 
-def read_mirrorgan(files: Sequence[Path], *, mixed_padding: bool = False) -> tuple[MirrorGAN, list[str]]:
+def read_mirrorgan(files: Sequence[Path], *, mixed_padding: bool = False, within: Sequence[str] = ()) -> tuple[MirrorGAN, list[str]]:
     """The authors' files as a method in evaluation mode, and the players whose weights they held; another player's weights are 0.
 
     It has no captioner, and so no caption loss.
     """
-    states = trees.read_players(files, _read, "the authors' netG.pth")
+    states = trees.read_players(files, lambda path: _read(path, within), "the authors' netG.pth")
     settings, conditions = _sizes(states, mixed_padding)
     return trees.filled(lambda: MirrorGAN(settings, conditions), states, TITLE), trees.order(states)
 
@@ -61,7 +65,8 @@ def read_mirrorgan(files: Sequence[Path], *, mixed_padding: bool = False) -> tup
 def read_decoder(path: Path) -> CaptionDecoder:
     """The decoder of their captioner, in evaluation mode. Raises CheckpointError for a file of something else."""
     unknown = "no decoder of MirrorGAN: give the authors' rnn_decoder.ckpt"
-    state = {trees.renamed(key, DECODER, path, unknown): value for key, value in read_state_dict(path).items()}
+    theirs = read_state_dict(path, lambda tensors: {"embed.weight", "lstm.weight_ih_l0"} <= tensors.keys())
+    state = {trees.renamed(key, DECODER, path, unknown): value for key, value in theirs.items()}
     try:
         ids, width = state["embedding.weight"].shape
         decoder = CaptionDecoder(ids, width, state["to_words.weight"].shape[1])
@@ -71,16 +76,22 @@ def read_decoder(path: Path) -> CaptionDecoder:
     return decoder.eval()
 
 
-def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
-    state = read_state_dict(path)
-    if "embed.weight" in state or "resnet.0.weight" in state:
+def _player(tensors: Mapping[str, Tensor]) -> str | None:
+    """The player whose network these tensors are, or CAPTIONER."""
+    return CAPTIONER if "embed.weight" in tensors or "resnet.0.weight" in tensors else trees.player(tensors)
+
+
+def _read(path: Path, within: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+    found = read_networks(path, _player, "no network of MirrorGAN: give the authors' netG.pth or netD0.pth to netD2.pth", within=within)
+    if set(found) == {CAPTIONER}:
         raise CheckpointError(f"{path} is a part of the captioner, which reads pictures by a ResNet-152 that Limner has not: leave it out")
-    player, named = attngan.read_network(path, GENERATOR, TITLE)
-    if player == "generator" and any(key.startswith("attention.") for key in named) and not any(key.startswith("joins.") for key in named):
+    players = {player: attngan.named_tensors(path, player, found[player], GENERATOR, TITLE) for player in found if player != CAPTIONER}
+    generator = players.get("generator", {})
+    if any(key.startswith("attention.") for key in generator) and not any(key.startswith("joins.") for key in generator):
         raise CheckpointError(
             f"{path} has no attention to the sentence, as AttnGAN's generators: give MirrorGAN's, or import it as attngan"
         )
-    return player, named
+    return players
 
 
 def _sizes(states: Mapping[str, Mapping[str, Tensor]], mixed_padding: bool) -> tuple[MirrorGANSettings, Conditions]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from limner.core.errors import CheckpointError, SettingsError
 from limner.core.trainable import Conditions
 from limner.interop.networks import keep_imported
-from limner.interop.state_dicts import read_state_dict
+from limner.interop.state_dicts import read_networks
 from limner.methods.stackgan import StackGAN, StackGANSettings
 from limner.text.encoder import TextEncoder
 
@@ -37,36 +37,36 @@ PARTS = {"fc": "generator-1", "hr_joint": "generator-2", "get_uncond_logits": "d
 WANTED = "give netG_epoch_N.pth or netD_epoch_last.pth of either stage"
 
 
-def import_stackgan(files: Sequence[Path], out: Path, encoder: TextEncoder | None = None) -> None:
+def import_stackgan(files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, *, within: Sequence[str] = ()) -> None:
     """Turn the authors' files into a Limner folder.
 
     files: generators and discriminators of Stage-I, Stage-II or both, in any order; a Stage-II generator holds its Stage-I within, and
     one of Stage-I alone makes a model that paints Stage-I's pictures. out: the folder, which must not exist or be empty.
     encoder: the text encoder that the generator was trained with (the authors' char-CNN-RNN, of 1,024 numbers a sentence). With it, `out`
-    is a model folder that paints captions; without it, it holds the networks, for `load_networks`.
+    is a model folder that paints captions; without it, it holds the networks, for `load_networks`. within: as `read_networks` takes it.
     Raises CheckpointError for a file that is not the authors', SettingsError for a combination that cannot work.
     """
-    method, players = read_stackgan(files)
+    method, players = read_stackgan(files, within=within)
     keep_imported(NAME, method, players, files, out, encoder, SOURCE)
 
 
-def read_stackgan(files: Sequence[Path]) -> tuple[StackGAN, list[str]]:
+def read_stackgan(files: Sequence[Path], *, within: Sequence[str] = ()) -> tuple[StackGAN, list[str]]:
     """The authors' files as a method in evaluation mode, and the players whose weights they held; other networks are fresh."""
     states: dict[str, dict[str, Tensor]] = {}
-    within: dict[str, Tensor] = {}
+    inner: dict[str, Tensor] = {}
     for path in files:
-        player, state = _read(path)
-        if player in states:
-            raise SettingsError(f"{path} is a second {player}: give at most one of each")
-        if player == "generator-2":
-            within = {key.removeprefix(STAGE_1_PREFIX): value for key, value in state.items() if key.startswith(STAGE_1_PREFIX)}
-            state = {key: value for key, value in state.items() if not key.startswith(STAGE_1_PREFIX)}
-        states[player] = state
+        for player, state in read_networks(path, _player, f"no network of StackGAN-Pytorch: {WANTED}", within=within).items():
+            if player in states:
+                raise SettingsError(f"{path} is a second {player}: give at most one of each")
+            states[player] = state
+            if player == "generator-2":
+                inner = {key.removeprefix(STAGE_1_PREFIX): value for key, value in state.items() if key.startswith(STAGE_1_PREFIX)}
+                states[player] = {key: value for key, value in state.items() if not key.startswith(STAGE_1_PREFIX)}
     if not states:
         raise SettingsError(f"no file to import: {WANTED}")
-    if within:
-        _check_same(states.get("generator-1", within), within)
-        states["generator-1"] = within  # of the two, the one whose statistics Stage-II was trained with
+    if inner:
+        _check_same(states.get("generator-1", inner), inner)
+        states["generator-1"] = inner  # of the two, the one whose statistics Stage-II was trained with
     named = {player: dict(zip(renamed_keys(player, state), state.values(), strict=True)) for player, state in states.items()}
     settings, conditions = _sizes(named)
     try:
@@ -84,14 +84,10 @@ def read_stackgan(files: Sequence[Path]) -> tuple[StackGAN, list[str]]:
     return method.eval(), [player for player in method.players() if player in named]
 
 
-def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
-    """Which player a file holds, and its tensors."""
-    plain = {name.removeprefix("module."): value for name, value in read_state_dict(path).items()}  # DataParallel's prefix
-    parts = {name.split(".")[0] for name in plain}
-    for part, player in PARTS.items():
-        if part in parts:
-            return player, plain
-    raise CheckpointError(f"{path} is no network of StackGAN-Pytorch: {WANTED}")
+def _player(tensors: Mapping[str, Tensor]) -> str | None:
+    """The player whose network these tensors are."""
+    parts = {name.split(".")[0] for name in tensors}
+    return next((player for part, player in PARTS.items() if part in parts and (part != "fc" or "ca_net" in parts)), None)
 
 
 def _check_same(alone: Mapping[str, Tensor], within: Mapping[str, Tensor]) -> None:

@@ -14,7 +14,7 @@ from limner.core.trainable import Conditions
 from limner.core.weights import weights_loaded_next
 from limner.families.tree import discriminator_name
 from limner.interop.networks import keep_imported
-from limner.interop.state_dicts import read_state_dict
+from limner.interop.state_dicts import read_networks
 from limner.methods.stackgan_v2 import NAME, StackGANv2, StackGANv2Settings
 from limner.text.encoder import TextEncoder
 
@@ -24,31 +24,33 @@ BASE_SIDE = 64
 SENTENCE_WIDTH = 1024
 """Numbers in the authors' sentences, where no generator's file tells."""
 TRUNK = re.compile(r"img_code_s(\d+)(?:_(\d+))?\.")
+REFUSAL = "no network of the authors' StackGAN-v2: give their netG_N.pth or netD0.pth, netD1.pth, ..."
 Widths = dict[str, Any]
 
 
-def import_stackgan_v2(files: Sequence[Path], out: Path, encoder: TextEncoder | None = None) -> None:
+def import_stackgan_v2(files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, *, within: Sequence[str] = ()) -> None:
     """Turn the authors' files into a Limner folder.
 
     files: a generator, any of the discriminators, or both, in any order. out: the folder, which must not exist or be empty.
     encoder: the text encoder that the generator was trained with (the authors' char-CNN-RNN, of 1,024 numbers a sentence; none for models
     without captions). With it, `out` is a model folder that paints captions; without it `out` holds the networks, for `load_networks`.
+    within: as `read_networks` takes it.
     Raises CheckpointError for a file that is not the authors', SettingsError for a combination that cannot work.
     """
-    method, players = read_stackgan_v2(files)
+    method, players = read_stackgan_v2(files, within=within)
     keep_imported(NAME, method, players, files, out, encoder, SOURCE)
 
 
-def read_stackgan_v2(files: Sequence[Path]) -> tuple[StackGANv2, list[str]]:
+def read_stackgan_v2(files: Sequence[Path], *, within: Sequence[str] = ()) -> tuple[StackGANv2, list[str]]:
     """The authors' files as a method in evaluation mode, and the players whose weights they held, the generator first; another player's
     network is fresh."""
     states: dict[str, dict[str, Tensor]] = {}
     widths: dict[str, Widths] = {}
     for path in files:
-        player, state, sizes = _read(path)
-        if player in states:
-            raise SettingsError(f"{path} is a second {player}: give one file of each network")
-        states[player], widths[player] = state, sizes
+        for player, plain in read_networks(path, _player, REFUSAL, within=within).items():
+            if player in states:
+                raise SettingsError(f"{path} is a second {player}: give one file of each network")
+            states[player], widths[player] = _read(path, player, plain)
     if not states:
         raise SettingsError("no file to import: give the authors' netG_N.pth, some of netD0.pth, netD1.pth, netD2.pth, or both")
     settings, conditions = _sizes(widths)
@@ -64,20 +66,26 @@ def read_stackgan_v2(files: Sequence[Path]) -> tuple[StackGANv2, list[str]]:
     return method.eval(), sorted(states, key=order.index)
 
 
-def _read(path: Path) -> tuple[str, dict[str, Tensor], Widths]:
-    """Which player a file holds, its tensors under Limner's names, and the sizes that its shapes tell."""
-    plain = {name.removeprefix("module."): value for name, value in read_state_dict(path).items()}  # DataParallel's prefix
-    refusal = CheckpointError(f"{path} is no network of the authors' StackGAN-v2: give their netG_N.pth or netD0.pth, netD1.pth, ...")
+def _player(tensors: Mapping[str, Tensor]) -> str | None:
+    """The player whose network these tensors are."""
+    if "img_net1.img.0.weight" in tensors:
+        return "generator"
     try:
-        if "img_net1.img.0.weight" in plain:
-            return "generator", {_generator_name(key): value for key, value in plain.items()}, _generator_sizes(plain)
-        if "img_code_s16.0.weight" in plain:
-            sizes = _discriminator_sizes(plain)
-            names = _discriminator_names(plain, sizes["unconditional"])
-            return discriminator_name(sizes["side"]), {names[key]: value for key, value in plain.items()}, sizes
+        return discriminator_name(_discriminator_sizes(tensors)["side"])
+    except (KeyError, IndexError):
+        return None
+
+
+def _read(path: Path, player: str, plain: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Widths]:
+    """A player's tensors under Limner's names, and the sizes that their shapes tell."""
+    try:
+        if player == "generator":
+            return {_generator_name(key): value for key, value in plain.items()}, _generator_sizes(plain)
+        sizes = _discriminator_sizes(plain)
+        names = _discriminator_names(plain, sizes["unconditional"])
     except (KeyError, IndexError) as error:
-        raise refusal from error
-    raise refusal
+        raise CheckpointError(f"{path} is {REFUSAL}") from error
+    return {names[key]: value for key, value in plain.items()}, sizes
 
 
 def _generator_name(key: str) -> str:

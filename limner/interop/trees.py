@@ -13,6 +13,7 @@ from torch import Tensor
 from limner.core.errors import CheckpointError, SettingsError
 from limner.core.method import Method
 from limner.core.trainable import Conditions
+from limner.families.tree import discriminator_name
 from limner.text.encoder import TextEncoder
 
 Names = list[tuple[str, str]]
@@ -33,12 +34,21 @@ TRUNKS = {64: [], 128: ["img_code_s32", "img_code_s32_1"], 256: ["img_code_s32",
 """What follows `img_code_s16` in the discriminator of each side, in order: a convolution and what comes after it each."""
 
 
-def trunk_side(state: Mapping[str, Tensor]) -> int | None:
-    """The side of the pictures that a discriminator of theirs looks at; None for another network."""
+def player(state: Mapping[str, Tensor]) -> str | None:
+    """The player whose network these tensors are: the generator, or a discriminator by its side."""
+    if "ca_net.fc.weight" in state:
+        return "generator"
     parts = {key.split(".")[0] for key in state}
     if "COND_DNET" not in parts:
         return None
-    return next((side for side, trunk in TRUNKS.items() if parts - {"UNCOND_DNET", "COND_DNET"} == {"img_code_s16", *trunk}), None)
+    sides = (side for side, later in TRUNKS.items() if parts - {"UNCOND_DNET", "COND_DNET"} == {"img_code_s16", *later})
+    return next(map(discriminator_name, sides), None)
+
+
+def trunk(state: Mapping[str, Tensor]) -> list[str]:
+    """What follows `img_code_s16` in a discriminator of theirs, in order."""
+    parts = {key.split(".")[0] for key in state}
+    return next(later for later in TRUNKS.values() if parts - {"UNCOND_DNET", "COND_DNET"} == {"img_code_s16", *later})
 
 
 def renamed(key: str, names: Names, path: Path, what: str) -> str:
@@ -54,17 +64,19 @@ def _computed(found: re.Match[str]) -> str:
     return str(int(left) + int(right) * (1 if sign == "+" else -1))
 
 
-def read_players(files: Sequence[Path], read: Callable[[Path], tuple[str, dict[str, Tensor]]], wanted: str) -> dict[str, dict[str, Tensor]]:
+def read_players(
+    files: Sequence[Path], read: Callable[[Path], Mapping[str, dict[str, Tensor]]], wanted: str
+) -> dict[str, dict[str, Tensor]]:
     """The tensors of each player, under Limner's names, with the generator's among them.
 
-    read: the player that a file holds, and its tensors. wanted: the generator's file, in words, for the error where it is missing.
+    read: the players that a file holds, and their tensors. wanted: the generator's file, in words, for the error where it is missing.
     """
     states: dict[str, dict[str, Tensor]] = {}
     for path in files:
-        player, state = read(path)
-        if player in states:
-            raise SettingsError(f"{path} is a second {player.replace('-', ' of side ')}: give each file once")
-        states[player] = state
+        for player, state in read(path).items():
+            if player in states:
+                raise SettingsError(f"{path} is a second {player.replace('-', ' of side ')}: give each file once")
+            states[player] = state
     if "generator" not in states:
         raise SettingsError(f"no generator among the files: give {wanted}")
     return states

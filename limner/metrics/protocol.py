@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from limner.core.errors import CheckpointError, SettingsError
+from limner.core.owner import owned
 
 FORMAT = 1
 NOT_COMPARED = ("version",)
@@ -55,14 +56,26 @@ class Protocol:
 
     def line(self) -> str:
         """The protocol in one line, to stand under a table."""
-        network = f"; features {self.features} {self.features_hash} ({self.resize})" if self.features else ""
-        settings = "".join(f"; {name} {value}" for name, value in self.settings.items())
-        reference = f"{self.data}/{self.split} ({self.fingerprint})"
+        return f"{self.metric}: {self.compared()}{self._looked()}; seed {self.seed}; {self.implementation}; limner {self.version}"
+
+    def shared(self) -> str:
+        """What the scores of one evaluation have in common."""
+        return f"{self.compared()}; seed {self.seed}; limner {self.version}"
+
+    def own(self) -> str:
+        """What `shared` leaves out: the metric, who looked, and by whose formula."""
+        return f"{self.metric}: {f'{self._looked()}; {self.implementation}'.removeprefix('; ')}"
+
+    def compared(self) -> str:
+        """Which pictures were held against which."""
         return (
-            f"{self.metric}: {self.count:,} pictures of {self.resolution} px from {self.captions} of {reference}"
-            f" against {self.reference_count:,} real ones{network}{settings}; seed {self.seed}; {self.implementation};"
-            f" limner {self.version}"
+            f"{self.count:,} pictures of {self.resolution} px from {self.captions} of {self.data}/{self.split} ({self.fingerprint})"
+            f" against {self.reference_count:,} real ones"
         )
+
+    def _looked(self) -> str:
+        network = f"; features {self.features} {self.features_hash} ({self.resize})" if self.features else ""
+        return network + "".join(f"; {name} {value}" for name, value in self.settings.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +155,16 @@ def read_scores(path: Path) -> list[Score]:
 
 
 def write_scores(path: Path, scores: Iterable[Score]) -> None:
-    """Add scores to a file; a score replaces one of the same name and protocol. The file is replaced whole, or not at all."""
-    kept = _merged(read_scores(path), list(scores))
+    """Add scores to a file; a score replaces one of the same name and protocol. The file is replaced whole, or not at all.
+
+    Of several processes that add to one file, each waits for the one before, so that no score is lost.
+    """
+    with owned(path.with_name(f".{path.name}.lock"), f"{path} is being written by", wait=60.0):
+        _add_scores(path, list(scores))
+
+
+def _add_scores(path: Path, scores: Sequence[Score]) -> None:
+    kept = _merged(read_scores(path), scores)
     text = json.dumps({"format": FORMAT, "scores": msgspec.to_builtins(kept)}, indent=1, allow_nan=True) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")

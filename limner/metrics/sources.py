@@ -6,19 +6,22 @@ import copy
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from limner.core import random
 from limner.core.errors import DataError, SettingsError
 from limner.core.pictures import CaptionedPictures
+from limner.data.caption_checks import with_words
 from limner.data.decoding import Rejected, decode
-from limner.data.sources import Sample, read_sources
+from limner.data.reading import read_sources
+from limner.data.refusals import Reject, counted
+from limner.data.sources import NO_PICTURE, Sample, system_reason
 from limner.metrics.judge import to_tensor
 
 Painter = Callable[[list[str], NDArray[np.int64], int], Tensor]
@@ -123,27 +126,39 @@ class Unprompted(Source):
 class Stored(Source):
     """Pictures of a folder, ours or another program's, with captions and classes where same-name .txt files or metadata.jsonl give them.
 
-    A picture whose name is that of a reference picture is held against that one, and is of its class, if it says no other.
+    A picture with a reference picture's name is compared with it, and takes its class unless it states its own.
     """
+
+    left_out: str
+    """What of the folder is not scored, with numbers and reasons; empty where all is."""
 
     def __init__(self, folder: Path, count: int | None = None) -> None:
         """Raises DataError for a folder without two pictures, unlike or no squares, and for `count` pictures where there are fewer."""
-        samples = [sample for sample in read_sources([folder]) if sample.picture is not None]
+        found = [sample for sample, _ in map(with_words, read_sources([folder]))]
+        samples = [sample for sample in found if sample.picture is not None]
+        unread = [Reject.of(sample, sample.problem or NO_PICTURE) for sample in found if sample.picture is None]
+        self.left_out = f"{counted(unread)}, such as {unread[0].key}" if unread else ""
         if len(samples) < 2:
-            raise DataError(f"{folder} holds {len(samples)} picture(s), and a score needs at least 2: give the folder with the pictures")
+            others = f" and {len(unread):,} files that are not scored ({self.left_out})" if unread else ""
+            fix = "give the folder with the pictures"
+            raise DataError(f"{folder} holds {len(samples)} picture(s){others}, and a score needs at least 2: {fix}")
         if count is not None and count > len(samples):
             raise DataError(f"{folder} holds {len(samples):,} pictures, not {count:,}: lower --count, or leave it out")
         self.folder, self._samples = folder, samples[:count]
         self.count = len(self._samples)
         bad = next((sample for sample in self._samples if sample.problem), None)
         if bad is not None:
-            raise DataError(f"{folder}, '{bad.key}': {bad.problem}: mend or remove it")
+            where = f" ({bad.where})" if bad.where else ""
+            raise DataError(f"{folder}, '{bad.key}'{where}: {bad.problem}: correct or remove it")
         self.side = self._checked_side()
         captioned = all(sample.captions for sample in self._samples)
         self.captions = [sample.captions[0] for sample in self._samples] if captioned else None
         self.told = (
             f"the first caption beside each in a folder of {self.count:,}" if captioned else f"a folder of {self.count:,} without captions"
         )
+        lost = sum(sample.counts for sample in found) - len(samples)
+        if lost:
+            self.told += f" ({lost:,} more left out)"
         self.indices = np.full(self.count, -1, dtype=np.int64)
         self.classes = None
 
@@ -161,14 +176,33 @@ class Stored(Source):
             )
         if self.side > self._side:
             self.told += f", reduced from {self.side} px (Lanczos)"
-        keys = {reference.key(index): index for index in range(len(reference))}
-        self.indices = np.array([keys.get(sample.key, -1) for sample in self._samples], dtype=np.int64)
+        self.indices = self._pair(reference)
         self.classes = None
         if reference.class_ids is not None:
             known = np.where(self.indices >= 0, np.asarray(reference.class_ids)[self.indices], -1)
             said = [sample.labels.class_id for sample in self._samples]
             classes = np.array([mine if mine is not None else theirs for mine, theirs in zip(said, known.tolist())], dtype=np.int64)
             self.classes = classes if (classes >= 0).all() else None
+
+    def _pair(self, reference: CaptionedPictures) -> NDArray[np.int64]:
+        """The reference picture of each picture's name, or -1; DataError for a name that several pictures have."""
+        keys: dict[str, int] = {}
+        twice: set[str] = set()
+        for index in range(len(reference)):
+            if keys.setdefault(reference.key(index), index) != index:
+                twice.add(reference.key(index))
+        found: dict[int, str] = {}
+        indices = []
+        for sample in self._samples:
+            # a.jpg and a.png of one folder have their suffixes in their keys
+            key = sample.key if sample.key in keys or sample.key != sample.file else str(PurePosixPath(sample.key).with_suffix(""))
+            index = keys.get(key, -1)
+            other = found.setdefault(index, sample.file) if index >= 0 else sample.file
+            if key in twice or other != sample.file:
+                whose = f"'{reference.name}' has several pictures of its name" if key in twice else f"{other} has the same name"
+                raise DataError(f"{self.folder}: {sample.file} has no reference picture that is surely its own, for {whose}: rename them")
+            indices.append(index)
+        return np.array(indices, dtype=np.int64)
 
     def pictures(self, numbers: NDArray[np.int64]) -> Tensor:
         return to_tensor(np.stack([self._read(self._samples[number]) for number in numbers.tolist()]))
@@ -178,7 +212,7 @@ class Stored(Source):
         try:
             return decode(sample.picture, self._side)[0]
         except Rejected as error:
-            raise DataError(f"{sample.picture.path}: {error}: mend or remove it") from error
+            raise DataError(f"{sample.picture.path}: {error}: correct or remove it") from error
 
     def _checked_side(self) -> int:
         """The side in pixels that all pictures have."""
@@ -189,7 +223,8 @@ class Stored(Source):
                 with Image.open(io.BytesIO(sample.picture.read())) as picture:
                     sizes.setdefault(picture.size, sample.picture.path)
             except OSError as error:
-                raise DataError(f"{sample.picture.path} is no picture that can be read: mend or remove it") from error
+                reason = "is not a picture that can be read" if isinstance(error, UnidentifiedImageError) else system_reason(error)
+                raise DataError(f"{sample.picture.path} {reason}: correct or remove it") from error
         if len(sizes) > 1:
             (first, one), (second, other), *_ = sizes.items()
             unlike = f"{one.name} of {first[0]} x {first[1]} px and {other.name} of {second[0]} x {second[1]} px"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from limner.metrics.protocol import Part, Score
+from limner.metrics.protocol import Part, Protocol, Score
 
 _COLUMNS = ("value", "+-", "chance", "shuffled", "real", "captions")
 
@@ -12,7 +12,8 @@ _COLUMNS = ("value", "+-", "chance", "shuffled", "real", "captions")
 def table(scores: Sequence[Score]) -> str:
     """Scores by reference split, each attribute under its score, then notes and every score's protocol.
 
-    chance: every value equally often. shuffled: the same pictures against each other's captions. real: what real pictures score.
+    chance: every value equally often. shuffled: the same pictures against each other's captions. real: what real pictures score. A column
+    in which a split has nothing is left out, and so is what several protocols share, but for the first time.
     """
     blocks = []
     for place in dict.fromkeys((score.protocol.data, score.protocol.split) for score in scores):
@@ -23,15 +24,27 @@ def table(scores: Sequence[Score]) -> str:
             whole = Part(value=score.value, error=score.error, chance=score.chance, shuffled=score.shuffled, real=score.real)
             rows.append((f"{score.name} ({arrow})", *_cells(whole)))
             rows += [(f"  {name}", *_cells(part)) for name, part in score.parts.items()]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = [
-            "  ".join(cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths))) for row in rows
-        ]
+        filled = [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
+        widths = {column: max(len(row[column]) for row in rows) for column in filled}
+        lines = ["  ".join(row[i].rjust(width) if i else row[i].ljust(width) for i, width in widths.items()) for row in rows]
         lines.insert(1, "-" * len(lines[0]))
         lines += [f"note: {score.name}: {note}" for score in own for note in score.notes]
-        lines += [f"protocol: {score.protocol.line()}" for score in own]
+        lines += _protocols([score.protocol for score in own])
         blocks.append("\n".join(line.rstrip() for line in lines))
     return "\n\n".join(blocks)
+
+
+def _protocols(protocols: Sequence[Protocol]) -> Iterator[str]:
+    """What several protocols share stands once, above what each has of its own."""
+    groups: dict[str, dict[str, Protocol]] = {}
+    for protocol in protocols:
+        groups.setdefault(protocol.shared(), {})[protocol.own()] = protocol
+    for shared, group in groups.items():
+        if len(group) == 1:
+            yield from (f"protocol: {protocol.line()}" for protocol in group.values())
+            continue
+        yield f"protocol: {shared}"
+        yield from (f"  {own}" for own in group)
 
 
 def _cells(part: Part) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,16 +12,19 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
-from limner.core.errors import SettingsError
+from limner.core.errors import LimnerWarning, SettingsError
 from limner.core.method import Method
 from limner.core.noise import Noise
 from limner.core.text import TextFeatures
 from limner.features.network import to_float
 from limner.parts.style import StyleEncoder
 from limner.text.encoder import TextEncoder
+from limner.text.words import nearest_words
 
 LONGEST_CAPTION = 2_000
 """Characters a caption may have."""
+_NAMED = 8
+"""Unknown words that a message names."""
 
 
 class Model:
@@ -62,15 +66,27 @@ class Model:
             self.style.to(device)
         return self
 
+    def can_paint(self, caption: str) -> bool:
+        """Whether `check` lets a caption pass."""
+        try:
+            check_caption(self.encoder, caption)
+        except SettingsError:
+            return False
+        return True
+
     def generate(self, caption: str | Sequence[str] = "", n: int = 1, seed: int = 0) -> list[Image.Image]:
         """Paint `n` pictures of each caption: caption by caption, a list of RGB images. A model that reads no text gets no caption.
 
         The same caption, seed and place in the call give the same picture, however many are asked for. Raises SettingsError for an empty
-        caption, one too long, or one without a word that the model knows.
+        caption, one too long, or one without a word that the model knows; warns of other words that it does not know.
         """
         captions = [caption] if isinstance(caption, str) else list(caption)
         if n < 1:
             raise SettingsError(f"n is {n}: ask for at least one picture of each caption")
+        for text in dict.fromkeys(captions):
+            self.check(text)
+            if self.reads_text and (strange := self.strange_words(text)):
+                warnings.warn(f"the model never met {strange} in '{shortened(text)}'", LimnerWarning, stacklevel=2)
         pictures = self.pictures([text for text in captions for _ in range(n)], np.tile(np.arange(n), len(captions)), seed)
         return [Image.fromarray(picture) for picture in pictures]
 
@@ -130,19 +146,49 @@ class Model:
         """The words of a caption that the model never met."""
         return self.encoder.unknown_words(caption)
 
+    def strange_words(self, caption: str) -> str:
+        """The words of a caption that the model never met, each with known ones that it looks like; empty where there is none."""
+        return strange_words(self.encoder, caption)
+
     def check(self, caption: str) -> None:
         """Raise SettingsError for a caption that cannot be painted: empty, too long, or without a word that the model knows."""
-        shown = caption if len(caption) <= 60 else caption[:57] + "..."
-        if not self.reads_text:
-            if caption.strip():
-                raise SettingsError(f"the model reads no text, and cannot paint '{shown}': it makes pictures without a caption")
-            return
-        if not caption.strip():
-            raise SettingsError("a caption is empty: say what to paint")
-        if len(caption) > LONGEST_CAPTION:
-            raise SettingsError(f"the caption '{shown}' has {len(caption):,} characters: shorten it to {LONGEST_CAPTION:,}")
-        if not set(self.encoder.words(caption)) - set(self.unknown_words(caption)):
-            raise SettingsError(f"the model knows none of the words in '{shown}': use words of the captions it was trained on")
+        check_caption(self.encoder, caption, suggest=True)
+
+
+def check_caption(encoder: TextEncoder, caption: str, suggest: bool = False) -> None:
+    """Raise SettingsError for a caption that cannot be painted by what this encoder reads of it.
+
+    suggest: name known words that look like the unknown ones, which takes a while where many captions are looked at.
+    """
+    shown = shortened(caption)
+    if not encoder.reads:
+        if caption.strip():
+            raise SettingsError(f"the model reads no text, and cannot paint '{shown}': it makes pictures without a caption")
+        return
+    if not caption.strip():
+        raise SettingsError("a caption is empty: say what to paint")
+    if len(caption) > LONGEST_CAPTION:
+        raise SettingsError(f"the caption '{shown}' has {len(caption):,} characters: shorten it to {LONGEST_CAPTION:,}")
+    if not set(encoder.words(caption)) - set(encoder.unknown_words(caption)):
+        found = strange_words(encoder, caption) if suggest else ""
+        words = f" {found};" if "did you mean" in found else ""
+        raise SettingsError(f"the model knows none of the words in '{shown}':{words} use words of the captions it was trained on")
+
+
+def strange_words(encoder: TextEncoder, caption: str) -> str:
+    """The words of a caption that an encoder never met, as `Model.strange_words` gives them."""
+    known, unknown = encoder.known_words(), encoder.unknown_words(caption)
+    named = []
+    for word in unknown[:_NAMED]:
+        nearest = " or ".join(f"'{other}'" for other in nearest_words(word, known))
+        named.append(f"'{shortened(word, 30)}'" + (f" (did you mean {nearest}?)" if nearest else ""))
+    return ", ".join(named) + (f" and {len(unknown) - _NAMED:,} more" if len(unknown) > _NAMED else "")
+
+
+def shortened(text: str, longest: int = 60) -> str:
+    """The text in one line, cut where it is too long to be shown."""
+    text = " ".join(text.split())
+    return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
 def to_bytes(images: Tensor) -> Tensor:

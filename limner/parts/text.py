@@ -32,7 +32,7 @@ from limner.matching.towers.compact import PictureEncoder
 from limner.text.encoder import TextEncoder
 from limner.text.recurrent import RecurrentEncoder, RecurrentSettings
 from limner.text.tokenizers import WordTokenizer
-from limner.text.words import drop_words
+from limner.text.words import drop_words, split_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,11 +133,12 @@ class CaptionMatching(MatchingModel):
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         settings = self.settings
         drop = settings.word_dropout
-        captions = drop_words([own[0] for own in batch.captions], drop, batch.seed, batch.samples)
+        split = self.encoder.words if isinstance(self.encoder, RecurrentEncoder) else split_words
+        captions = drop_words([own[0] for own in batch.captions], drop, batch.seed, batch.samples, split=split)
         wrong: list[str] = []
         if settings.counterfactual and batch.counterfactual_captions is not None:
             wrong = drop_words(
-                [own[0] for own in batch.counterfactual_captions], drop, batch.seed, batch.samples, "counterfactual word dropout"
+                [own[0] for own in batch.counterfactual_captions], drop, batch.seed, batch.samples, "counterfactual word dropout", split
             )
 
         pictures = self.embed_pictures(batch.image(settings.resolution))  # [B, D]

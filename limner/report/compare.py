@@ -21,6 +21,8 @@ from limner.report.tables import cost_table, score_tables
 
 LARGEST = 256
 """Pictures are shown in the page at no more pixels than this."""
+ROOM, SMALLEST, SHOWN = 800, 104, 220
+"""What the pictures of a row share on a wide screen, and their smallest and largest side there, in pixels of the page."""
 
 
 def write_comparison(
@@ -111,15 +113,17 @@ def _pictures(entries: Sequence[Entry], asked: Asked, shown: Sequence[Shown]) ->
                 cells += f'<td rowspan="{NOISES}">{_cell(asked.real[number], f"real picture: {caption}")}</td>'
             rows.append(f'<tr>{first}<th scope="row"><span class="hidden">noise </span>{noise + 1}</th>{cells}</tr>')
         bodies.append(f"<tbody>{''.join(rows)}</tbody>")
+    side = min(max(ROOM // (len(names) + bool(asked.real)) - 6, SMALLEST), SHOWN)
+    words = caption_of(f"Captions and noises down the side, entries across: {asked.source}")
     table = (
-        f'<table class="painted">{caption_of(f"Captions and noises down the side, entries across: {asked.source}")}<thead><tr>'
-        f'<th scope="col">Caption</th><th scope="col"><span class="hidden">Noise</span></th>{heads}</tr></thead>{"".join(bodies)}</table>'
+        f'<table class="painted" style="--side: {side}px">{words}<thead><tr><th scope="col">Caption</th>'
+        f'<th scope="col"><span class="hidden">Noise</span></th>{heads}</tr></thead>{"".join(bodies)}</table>'
     )
     several = any(len(entry.runs) > 1 for entry in entries)
     chosen = " Where an entry has several runs, the one with the lowest seed paints." if several else ""
     return (
         f"<h2>What they paint</h2><p>Every row is one caption and one noise, the same for all; none was chosen for its looks.{chosen}</p>"
-        f"{scrolling('The same captions painted by every entry', table)}\n"
+        f"{scrolling('The same captions painted by every entry', table, 'card hugging')}\n"
     )
 
 

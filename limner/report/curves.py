@@ -9,13 +9,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from limner.core.figures import PENALTIES, is_verdict, verdict_label
+
 Points = Sequence[tuple[float, float]]
 
 COLORS = ("#9b2335", "#1f5f8b", "#4d7c3a", "#b8860b", "#6b4c8a", "#2a7f7f")
 WIDTH, HEIGHT = 520, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 22, 12, 34
 MOST_POINTS = 300
-NOT_DRAWN = {"phase", "step", "total_step", "images", "epoch", "seconds"}
+NOT_DRAWN = {"phase", "stage", "step", "total_step", "images", "epoch", "seconds"}
+
+OF_PLAYERS = {"loss", "gradient_norm", "skipped"} | PENALTIES
+"""Figures that are drawn with one line for each player."""
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -47,7 +52,9 @@ def charts(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 def _groups(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Names of figures by the chart they belong on: those of one chart have one scale."""
     groups: dict[str, list[str]] = {}
-    for name in dict.fromkeys(name for row in rows for name, value in row.items() if name not in NOT_DRAWN and drawable(value)):
+    drawn = dict.fromkeys(name for row in rows for name, value in row.items() if name not in NOT_DRAWN and drawable(value))
+    judges = {name.rpartition("/")[0] for name in drawn if is_verdict(name)}
+    for name in drawn:
         player, _, figure = name.rpartition("/")
         if figure == "loss":
             title = "losses"
@@ -57,23 +64,26 @@ def _groups(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
             title = f"evaluation: {figure}" if figure in ("fid", "kid", "is") else "evaluation"
         elif "gradient_norm" in figure:
             title = "gradient norms"
+        elif figure == "skipped":
+            title = "updates left out"
+        elif figure in PENALTIES:
+            title = "gradient penalties"
+        elif is_verdict(name):
+            title = f"what the {player} says"
+        elif player in judges:
+            title = f"further figures of the {player}"
         else:
-            title = f"what the {player} says" if _judges(player) else player or figure.replace("_", " ")
+            title = player or figure.replace("_", " ")
         groups.setdefault(title, []).append(name)
     return dict(sorted(groups.items(), key=lambda group: (group[0] != "losses", group[0] == "images a second")))
 
 
 def _label(name: str) -> str:
     """`discriminator/real` -> D(real); `generator/loss` -> generator."""
+    if is_verdict(name):
+        return verdict_label(name)
     player, _, figure = name.rpartition("/")
-    if _judges(player) and figure not in ("loss", "gradient_norm"):
-        return f"D({figure.replace('_', ' ')})"
-    return (player if figure in ("loss", "gradient_norm") else figure).replace("_", " ")
-
-
-def _judges(player: str) -> bool:
-    """Whether a player is a discriminator; methods with several name them `discriminator-64` or so."""
-    return player.split("-")[0] == "discriminator"
+    return (player if figure in OF_PLAYERS else figure).replace("_", " ")
 
 
 def drawable(value: Any) -> bool:

@@ -18,12 +18,15 @@ from limner.matching.registry import is_matching
 from limner.metrics.protocol import Score, read_scores
 from limner.model.folder import folder_of, read_config
 from limner.report.curves import read_log
+from limner.report.phases import of_the_method, passed
 from limner.training.launch import MAY_CHANGE
 
 BUDGET = ("training.steps", "training.epochs", "training.images", "training.minutes")
 """What decides how long a run trains: part of what it is, and not of its name unless two entries differ in nothing else."""
 NOT_COMPARED = {f"training.{name.replace('_', '-')}" for name in MAY_CHANGE | {"seed"}} - {*BUDGET}
 """Settings that leave a run's entry what it is: the seed, and what a resumed run may change."""
+MOST_NAMED = 3
+"""An entry of more runs is named after the first of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,19 +52,19 @@ class Contender:
 
     @property
     def seconds(self) -> float | None:
-        """Training time."""
+        """Training time of the method's own phases: that of a text or style encoder is not in it."""
         return self._sum("seconds")
 
     @property
     def images(self) -> float | None:
-        """Pictures seen in training."""
+        """Pictures that the method's own phases have seen."""
         return self._sum("images")
 
     def _sum(self, name: str) -> float | None:
-        """A figure of the log, over all phases; without a log, what config.json says of the last phase."""
+        """A figure of the log, over the method's phases; without a log, what config.json says of the last phase."""
         if not self.log:
             return self.about.get(name)
-        return float(sum(line[name] for line in {line["phase"]: line for line in self.log}.values()))
+        return float(sum(getattr(phase, name) for phase in passed(of_the_method(self.log))))
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def read_entries(paths: Sequence[Path], names: Mapping[Path, str] | None = None)
     for runs in groups.values():
         _refuse_repeated_seeds(runs)
         runs.sort(key=lambda run: -1 if run.seed is None else run.seed)
-    titles = list(groups) if names else entry_names([runs[0] for runs in groups.values()])
+    titles = list(groups) if names else _called(list(groups.values()))
     return [Entry(name, runs) for name, runs in zip(titles, groups.values(), strict=True)]
 
 
@@ -101,6 +104,34 @@ def _refuse_repeated_seeds(runs: Sequence[Contender]) -> None:
         if run.seed in seen:
             raise SettingsError(f"{seen[run.seed].path} and {run.path} have the same settings and seed {run.seed}: leave one out")
         seen[run.seed] = run
+
+
+def _called(groups: Sequence[Sequence[Contender]]) -> list[str]:
+    """Each entry by the folders that its runs were given, then its method and settings: `garden-fast (gan-cls, learning-rate 0.0004)`."""
+    folders = folder_names([run.path for runs in groups for run in runs])
+    names = []
+    for runs, settings in zip(groups, entry_names([runs[0] for runs in groups]), strict=True):
+        own = [folders[run.path] for run in runs]
+        called = ", ".join(own) if len(own) <= MOST_NAMED else f"{own[0]} and {len(own) - 1} others"
+        names.append(called if called == settings else f"{called} ({settings})")
+    return names
+
+
+def folder_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """The end of each path, as long as it must be to be no other's: `runs/fast` is `fast`; the model of a run is `fast/model`."""
+    tails = {path: path.resolve().parts if path.exists() else path.parts for path in paths}
+    lengths = {path: 2 if path.name == "model" else 1 for path in paths}
+
+    def name(path: Path) -> str:
+        return "/".join(tails[path][-lengths[path] :])
+
+    while True:
+        shared = [path for path in paths if [name(other) for other in paths].count(name(path)) > 1]
+        longer = [path for path in shared if lengths[path] < len(tails[path])]
+        if not longer:
+            return {path: name(path) for path in paths}
+        for path in longer:
+            lengths[path] += 1
 
 
 def entry_names(firsts: Sequence[Contender]) -> list[str]:

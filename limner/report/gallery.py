@@ -56,8 +56,8 @@ def own_captions(captions: Sequence[str]) -> Asked:
 def drawn_captions(contenders: Sequence[Contender], count: int, seed: int, data: str | None = None) -> Asked:
     """Captions of pictures that no contender was trained on, with those pictures: the test split's, or else the val split's.
 
-    data: the set to draw from; by default what all of them were trained on. Raises SettingsError where they were not trained on the same,
-    DataError where the set has no such split.
+    Each caption comes once, so that a set of few gives fewer. data: the set to draw from; by default what all of them were trained on.
+    Raises SettingsError where they were not trained on the same, DataError where the set has no such split.
     """
     if count < 1:
         raise SettingsError(f"--count is {count}: ask for at least one caption")
@@ -65,10 +65,13 @@ def drawn_captions(contenders: Sequence[Contender], count: int, seed: int, data:
     side = min(contender.resolution for contender in contenders)
     pictures = _held_out(data, side, 8 * count)
     pool = np.flatnonzero(pictures.caption_counts > 0)
-    chosen = pool[random.permutation(len(pool), seed, "compare", pictures.split)[:count]]
-    captions = [max(pictures.captions(int(index)), key=len) for index in chosen]
-    real = [Image.fromarray(picture) for picture in at_resolution(pictures, side).read(chosen)]
-    return Asked(captions, real, f"captions of the {pictures.split} split of {pictures.name}")
+    asked: dict[str, int] = {}
+    for index in pool[random.permutation(len(pool), seed, "compare", pictures.split)].tolist():
+        if len(asked) == count:
+            break
+        asked.setdefault(max(pictures.captions(index), key=len), index)
+    real = [Image.fromarray(picture) for picture in at_resolution(pictures, side).read(list(asked.values()))]
+    return Asked(list(asked), real, f"captions of the {pictures.split} split of {pictures.name}")
 
 
 def _shared_data(contenders: Sequence[Contender]) -> str:
@@ -96,7 +99,8 @@ def paint(entry: Entry, asked: Asked, seed: int, device: str) -> Shown:
     """What an entry's first run paints of all captions, as `limner generate RUN CAPTION --count 2 --seed SEED` does. [captions][noises]."""
     model = load(entry.runs[0].path, device)
     try:
-        painted = model.generate(asked.captions, NOISES, seed)
+        repeated = [caption for caption in asked.captions for _ in range(NOISES)]
+        painted = [Image.fromarray(picture) for picture in model.pictures(repeated, np.tile(np.arange(NOISES), len(asked.captions)), seed)]
     except SettingsError as error:
         raise SettingsError(f"{entry.runs[0].path}: {error}") from None
     return Shown([painted[start : start + NOISES] for start in range(0, len(painted), NOISES)], cost(model, asked.captions, seed))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,12 +15,16 @@ from limner.core.errors import CheckpointError
 from limner.core.files import write_whole
 from limner.core.recipes import GROUPS, load_recipe, trainable
 from limner.core.settings import Recipe
+from limner.data.pngwords import captions_in
 from limner.matching.registry import names as matching_models
-from limner.metrics.protocol import Part, Score, read_scores
+from limner.metrics.protocol import read_scores
 from limner.report.curves import charts, read_log
-from limner.report.html import caption, commands, document, duration, embedded, header, scrolling, text
+from limner.report.html import commands, document, duration, embedded, header, scrolling, text
+from limner.report.phases import of_the_method, passed, when
+from limner.report.scores import score_table
 from limner.report.strips import TITLES, kept_strips
-from limner.training.health import CAPTIONS, NOISES, CollapseWatch
+from limner.training.grids import grid_moment
+from limner.training.health import CAPTIONS, NOISES, CollapseWatch, too_short
 
 COURSE = 5
 """How many earlier grids show the course of training."""
@@ -40,12 +43,12 @@ def write_report(run: Path | str) -> Path:
     title = f"{recipe.method} on {Path(recipe.data).name}"
     sections = [
         _header(title, recipe, log),
-        _pictures(run),
+        _pictures(run, log),
         _gallery(run),
         _curves(log),
-        _health(log),
+        _health(log, paints=recipe.method not in matching_models()),
         _strips(run),
-        _scores(read_scores(run / "scores.json")),
+        score_table(read_scores(run / "scores.json")),
         _next(run, recipe),
         _settings(recipe),
     ]
@@ -56,42 +59,52 @@ def write_report(run: Path | str) -> Path:
 def _header(title: str, recipe: Recipe, log: Sequence[Mapping[str, Any]]) -> str:
     made = trainable(recipe.method)
     facts = {"pixels": str(recipe.resolution), "preset": recipe.preset, "seed": str(recipe.training.seed)}
-    if log:
-        last = {line["phase"]: line for line in log}.values()
-        facts |= {
-            "steps": f"{sum(line['step'] for line in last):,}",
-            "pictures seen": f"{sum(line['images'] for line in last):,}",
-            "of training": duration(sum(line["seconds"] for line in last)),
-        }
+    phases = passed(log)
+    if len(phases) == 1:
+        (only,) = phases
+        facts |= {"steps": f"{only.steps:,}", "pictures seen": f"{only.images:,}", "of training": duration(only.seconds)}
         speeds = [line["images_per_second"] for line in log if "images_per_second" in line]
         if speeds:
-            facts["pictures a second"] = f"{speeds[-1]:,.0f}"
+            facts["pictures a second"] = f"{speeds[-1]:,.0f}" if speeds[-1] >= 10 else f"{speeds[-1]:.2g}"
+    for phase in phases if len(phases) > 1 else ():
+        facts[f"{phase.name}: {phase.images:,} pictures seen in {duration(phase.seconds)}"] = f"{phase.steps:,} steps"
     return header(title, made.paper, facts)
 
 
-def _pictures(run: Path) -> str:
+def _pictures(run: Path, log: Sequence[Mapping[str, Any]]) -> str:
     grids = sorted((run / "samples").glob("*.png"))
     if not grids:
         return ""
     *earlier, newest = grids
-    drawn = _image(newest, f"What was painted of each caption after step {_step(newest)}")
+    drawn = _image(newest, f"What was painted of each caption after {_when(log, newest)}")
+    kind = "" if captions_in(newest) else " whole-size"  # the only captions are those in the picture
     parts = [
-        f'<h2>What it paints</h2><figure class="card grid-picture">{drawn}'
-        f"<figcaption>after step {_step(newest)}: a row for each caption, a column for each noise</figcaption></figure>"
+        f'<h2>What it paints</h2><figure class="card grid-picture{kind}">{drawn}'
+        f"<figcaption>after {text(_when(log, newest))}: a row for each caption, a column for each noise</figcaption>"
+        f"{_rows(newest)}</figure>"
     ]
     if earlier:
+        shown = [(path, _when(log, path)) for path in _spread(earlier, COURSE)]
         stages = "".join(
-            f"<figure>{_image(path, f'The same after step {_step(path)}', widest=420)}<figcaption>step {_step(path)}</figcaption></figure>"
-            for path in _spread(earlier, COURSE)
+            f"<figure>{_image(path, f'The same after {place}', widest=420)}<figcaption>{text(place)}</figcaption></figure>"
+            for path, place in shown
         )
         parts.append(f'<h2>How it got there</h2><div class="card course">{stages}</div>')
     return "".join(parts) + "\n"
 
 
+def _rows(path: Path) -> str:
+    """The captions of a picture's rows as text, for screens on which those in the picture are too small to read."""
+    listed = "".join(f"<li>{text(caption)}</li>" for caption in captions_in(path))
+    return f'<div class="small-screens"><p>The rows, from the top:</p><ol>{listed}</ol></div>' if listed else ""
+
+
 def _gallery(run: Path) -> str:
     """Further pictures that were painted with the run's model."""
     paths = sorted((run / "pictures").glob("*.png"))
-    figures = "".join(f'<figure class="card"><h3>{text(_title(path))}</h3>{_image(path, _title(path))}</figure>' for path in paths)
+    figures = "".join(
+        f'<figure class="card"><h3>{text(_title(path))}</h3>{_image(path, _title(path))}{_rows(path)}</figure>' for path in paths
+    )
     return f'<h2>Closer looks</h2><div class="gallery">{figures}</div>\n' if paths else ""
 
 
@@ -101,7 +114,8 @@ def _curves(log: Sequence[Mapping[str, Any]]) -> str:
         return ""
     return (
         '<h2>How training went</h2><p class="faint">Healthy adversarial training keeps both losses in motion. D(...) is how real and well '
-        "described the discriminator finds true pairs, generated pictures and wrong pairs: D(fake) stuck at 0, or D(real) and D(fake) "
+        "described the discriminator finds true pairs, generated pictures and wrong pairs (a probability, "
+        "or a score without bounds where the objective has it so): D(fake) stuck at 0, or D(real) and D(fake) "
         "meeting, wants a look. Diversity is how much pictures of one caption differ under different noises, and those of different "
         "captions under one noise, as shares of how much real pictures do; near 0, the generator has collapsed. "
         "Gradient norms should stay within a factor of ten or so.</p>"
@@ -109,8 +123,8 @@ def _curves(log: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _health(log: Sequence[Mapping[str, Any]]) -> str:
-    """What the log says of the run's health: how much the newest pictures differ, and all that was warned of."""
+def _health(log: Sequence[Mapping[str, Any]], paints: bool) -> str:
+    """What the log says of the run's health: how much the newest pictures differ, all that was warned of, and whether it says enough."""
     grids = [line for line in log if NOISES in line and CAPTIONS in line]
     watch = CollapseWatch()
     warned = [(line["step"], watch.judge(line, line["step"])) for line in grids]
@@ -118,12 +132,18 @@ def _health(log: Sequence[Mapping[str, Any]]) -> str:
     unfinished = dict.fromkeys(name for line in log for name, value in line.items() if value is None)
     if unfinished:
         lines.append(f"Not finite at times: {', '.join(unfinished)}.")
-    if not grids and not lines:
+    left_out = dict.fromkeys(name.rpartition("/")[0] for line in log for name, value in line.items() if name.endswith("/skipped") and value)
+    lines += [f"Updates of the {player} were left out: loss or gradient not finite." for player in left_out]
+    own = passed(of_the_method(log))
+    short = too_short(own[-1].steps, own[-1].epochs) if paints and own else None
+    if not grids and not lines and not short:
         return ""
     shown = "".join(f"<li>{text(line)}</li>" for line in lines)
-    state = (
-        f'<ul class="warned">{shown}</ul>' if shown else "<p>Nothing in the log speaks of a collapse or of numbers that are not finite.</p>"
-    )
+    state = f'<ul class="warned">{shown}</ul>' if shown else ""
+    if short:
+        state += f'<p class="note" role="note">{text(short)}.</p>'
+    elif not shown:
+        state = "<p>Nothing in the log speaks of a collapse or of numbers that are not finite.</p>"
     newest = ""
     if grids:
         noises, captions = grids[-1][NOISES], grids[-1][CAPTIONS]
@@ -139,45 +159,9 @@ def _strips(run: Path) -> str:
     for strip in kept_strips(run):
         painted = f"after {strip.steps:,} steps; more of them: limner explore {strip.name} {shlex.quote(str(run))} --out {strip.name}.png"
         drawn = scrolling(TITLES[strip.name], _image(strip.path, strip.words), "card strip")
-        parts.append(f"<h2>{TITLES[strip.name]}</h2><figure>{drawn}<figcaption>{text(painted)}</figcaption></figure>")
+        words = f'<p class="small-screens">{text(strip.words)}</p>' if strip.words else ""
+        parts.append(f"<h2>{TITLES[strip.name]}</h2><figure>{drawn}<figcaption>{text(painted)}</figcaption>{words}</figure>")
     return "".join(parts) + "\n" if parts else ""
-
-
-def _scores(scores: Sequence[Score]) -> str:
-    if not scores:
-        return ""
-    titles = ("metric", "score", "±", "chance", "other captions", "real pictures", '<span class="hidden">score as a bar</span>')
-    head = "".join(f'<th scope="col">{title}</th>' for title in titles)
-    rows = "".join(_score_rows(score) for score in scores)
-    notes = [f"{score.name}: {note}" for score in scores for note in score.notes]
-    protocols = dict.fromkeys([score.protocol.line() for score in scores] + notes)
-    listed = "".join(f"<li>{text(line)}</li>" for line in protocols)
-    words = caption("With what chance, other captions' pictures and real ones score")
-    table = f"<table>{words}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    return f'<h2>Scores</h2>{scrolling("Scores", table)}<ul class="protocols">{listed}</ul>\n'
-
-
-def _score_rows(score: Score) -> str:
-    arrow = "higher is better" if score.higher_is_better else "lower is better"
-    name = f'{score.name} <span class="faint">{text(score.protocol.split)}, {arrow}</span>'
-    parts = "".join(_row(text(part_name), part, "part") for part_name, part in score.parts.items())
-    return _row(name, score, "whole" if score.parts else "") + parts
-
-
-def _row(name: str, score: Score | Part, kind: str) -> str:
-    share = score.chance is not None
-    cells = "".join(f"<td>{_score(value, share)}</td>" for value in (score.value, score.error, score.chance, score.shuffled, score.real))
-    bar = ""
-    if share and score.chance is not None and math.isfinite(score.value):
-        filled = f'<i style="width:{100 * min(max(score.value, 0), 1):.1f}%"></i>'
-        bar = f'<span class="bar">{filled}<b style="left:{100 * score.chance:.1f}%"></b></span>'
-    return f'<tr class="{kind}"><th scope="row">{name}</th>{cells}<td>{bar}</td></tr>'
-
-
-def _score(value: float | None, share: bool) -> str:
-    if value is None:
-        return ""
-    return f"{100 * value:.1f} %" if share else f"{value:.4g}"
 
 
 def _next(run: Path, recipe: Recipe) -> str:
@@ -256,5 +240,6 @@ def _title(path: Path) -> str:
     return path.stem.lstrip("0123456789-").replace("-", " ").capitalize()
 
 
-def _step(path: Path) -> str:
-    return f"{int(path.stem):,}" if path.stem.isdigit() else path.stem
+def _when(log: Sequence[Mapping[str, Any]], path: Path) -> str:
+    """When a grid was painted: its phase and step. Files of earlier versions are named after the steps of the whole run."""
+    return when(log, int(path.stem)) if path.stem.isdigit() else grid_moment(path)

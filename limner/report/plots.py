@@ -13,6 +13,7 @@ from typing import Any
 from limner.report.curves import COLORS, drawable, thinned
 from limner.report.entries import Contender, Entry
 from limner.report.html import text
+from limner.report.phases import of_the_method
 
 Points = Sequence[tuple[float, float]]
 
@@ -87,11 +88,11 @@ def charted(entries: Sequence[Entry]) -> dict[str, str]:
 
 
 def course(run: Contender, name: str, axis: Axis) -> list[tuple[float, float]]:
-    """A figure of a log along an axis that goes on from phase to phase. A loss is the mean over players of that kind."""
+    """A figure of a log along an axis that goes on over the method's phases. A loss is the mean over players of that kind."""
     points = []
     before = last = 0.0
     phase = None
-    for line in run.log:
+    for line in of_the_method(run.log):
         if line["phase"] != phase:
             before, phase = before + last, line["phase"]
         last = float(line[axis.name])

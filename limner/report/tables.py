@@ -177,7 +177,9 @@ def cost_table(entries: Sequence[Entry], costs: Sequence[Cost], where: str) -> s
         cells += [_over([run.seconds for run in entry.runs], duration), _over([run.images for run in entry.runs], "{:,.0f}".format)]
         cells += [_seconds(own.seconds[count]) for count in COUNTS] + [f"{own.bytes[count] / 2**20:.1f} MB" for count in COUNTS]
         rows += _row(entry.name, cells)
-    table = _table("Parameters in millions; training as the mean over seeds; one painting, from captions to pixels", titles, rows)
+    table = _table(
+        "Parameters in millions; training of the method alone, as the mean over seeds; one painting, from captions to pixels", titles, rows
+    )
     return (
         f"<h2>What it costs</h2>{scrolling('Parameters, training and painting', table)}"
         f'<p class="faint">Painting was measured when this page was written, on {text(where)}: the median time of repeated paintings, the '

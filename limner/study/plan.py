@@ -11,12 +11,13 @@ from typing import Any
 
 from limner import methods
 from limner.core.errors import DataError, SettingsError, unknown_name
+from limner.core.owner import LOCK
 from limner.core.recipes import GROUPS, flat_settings, from_preset, laid_over, load_recipe, save_recipe
 from limner.core.settings import Recipe
 from limner.data.catalog import BUILT_IN
 from limner.study.settings import Entry, Study, read_study
 
-RECORD, LOCK = "study.yaml", ".lock"
+RECORD = "study.yaml"
 SHOWN = ("log-every", "sample-every", "checkpoint-every", "keep-checkpoints", "tensorboard")
 """Settings of the training loop that neither a step nor its time depends on."""
 

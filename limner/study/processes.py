@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from limner.core.errors import SettingsError
+from limner.core.owner import LOCK, owned
 from limner.study.board import Board
 from limner.study.child import NEXT
-from limner.study.plan import LOCK, Planned
+from limner.study.plan import Planned
 from limner.study.settings import Study
 from limner.study.state import Course, is_scored, is_trained, standing
 from limner.training.signals import StopRequest
@@ -47,14 +47,9 @@ def graphics_cards(device: str) -> list[str]:
 
 @contextmanager
 def alone_in(out: Path) -> Iterator[None]:
-    """Hold a study's folder for this process. Raises SettingsError where another study has it; a lock dies with its process."""
-    lock = _lock(out / LOCK)
-    if lock is None:
-        raise SettingsError(f"another study is at work in {out}: wait for it, or stop it by Ctrl-C in its terminal")
-    try:
+    """Hold a study's folder for this process. Raises FolderInUse where another study has it; a lock dies with its process."""
+    with owned(out / LOCK, f"another study is at work in {out}:"):
         yield
-    finally:
-        os.close(lock)
 
 
 @dataclass

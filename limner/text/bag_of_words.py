@@ -10,7 +10,7 @@ from torch import nn
 
 from limner.core.settings import at_least
 from limner.core.text import TextFeatures
-from limner.text.encoder import TextEncoder
+from limner.text.encoder import Limit, TextEncoder
 from limner.text.tokenizers import WordTokenizer
 
 
@@ -46,11 +46,24 @@ class BagOfWords(TextEncoder):
         words = self.embedding(tokens.ids.to(device)) * mask
         return TextFeatures(self.to_sentence(words.sum(1) / mask.sum(1).clamp_min(1.0)))
 
+    def words(self, caption: str) -> list[str]:
+        return self.tokenizer.split(caption)
+
+    def known_words(self) -> Sequence[str]:
+        return (*self.tokenizer.vocabulary, *self.tokenizer.synonyms)
+
     def unknown_words(self, caption: str) -> list[str]:
         return self.tokenizer.unknown_words(caption)
 
     def was_cut(self, caption: str) -> bool:
         return self.tokenizer.was_cut(caption)
+
+    @property
+    def limit(self) -> Limit:
+        return Limit(self.tokenizer.maximum_words, "words")
+
+    def read_at_most(self, words: int) -> None:
+        self.tokenizer.maximum_words = words
 
     def config(self) -> dict[str, Any]:
         return {"settings": asdict(self.settings), "tokenizer": self.tokenizer.config()}

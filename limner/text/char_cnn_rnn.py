@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from limner.core.errors import SettingsError, unknown_name
 from limner.core.text import TextFeatures
-from limner.text.encoder import TextEncoder
+from limner.text.encoder import Limit, TextEncoder
 from limner.text.tokenizers import CharacterTokenizer
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+-=<>()[]{} "
@@ -180,6 +180,10 @@ class CharCnnRnn(TextEncoder):
 
     def was_cut(self, caption: str) -> bool:
         return self.tokenizer.was_cut(caption)
+
+    @property
+    def limit(self) -> Limit:
+        return Limit(self.tokenizer.length, "characters")
 
     def config(self) -> dict[str, Any]:
         settings = dataclasses.asdict(self.settings) | {"convolutions": list(self.settings.convolutions)}

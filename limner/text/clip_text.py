@@ -18,7 +18,7 @@ from limner.core.errors import SettingsError
 from limner.core.settings import at_least
 from limner.core.text import TextFeatures
 from limner.text.byte_pairs import WORD_END, BytePairTokenizer
-from limner.text.encoder import TextEncoder
+from limner.text.encoder import Limit, TextEncoder
 from limner.text.transformer import Activation, Transformer
 
 
@@ -106,6 +106,16 @@ class ClipText(TextEncoder):
 
     def was_cut(self, caption: str) -> bool:
         return self._tokenizer.was_cut(caption)
+
+    @property
+    def limit(self) -> Limit:
+        return Limit(self.settings.context_length - 2, "byte pairs")  # its start and end take two places
+
+    def read_at_most(self, words: int) -> None:
+        raise SettingsError(
+            f"text.maximum-words cannot be set: CLIP reads {self.limit} of a caption: leave it out, or train CLIP with another "
+            "method.context-length"
+        )
 
     def config(self) -> dict[str, Any]:
         tokenizer = None if self.tokenizer is None else self.tokenizer.config()

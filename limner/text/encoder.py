@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from torch import nn
 
+from limner.core.errors import SettingsError
 from limner.core.text import TextFeatures
 from limner.text.words import split_words
+
+
+class Limit(NamedTuple):
+    """How much of a caption an encoder reads: 48 words, 201 characters, 75 byte pairs."""
+
+    number: int
+    unit: str
+
+    def __str__(self) -> str:
+        return f"{self.number:,} {self.unit}"
 
 
 class TextEncoder(nn.Module, ABC):
@@ -41,9 +52,23 @@ class TextEncoder(nn.Module, ABC):
     def unknown_words(self, caption: str) -> list[str]:
         """The parts of a caption that this encoder cannot tell from each other, because it never met them."""
 
+    def known_words(self) -> Sequence[str]:
+        """The words that it can tell from others, most frequent first; none where it reads something smaller than words."""
+        return ()
+
     def was_cut(self, caption: str) -> bool:
         """Whether a caption is longer than this encoder reads, so that its end is not heard."""
         return False
+
+    @property
+    def limit(self) -> Limit | None:
+        """How much of a caption is read, or None where there is no end."""
+        return None
+
+    def read_at_most(self, words: int) -> None:
+        """Read so many words of a caption from now on. Raises SettingsError where weights or settings fix what is read."""
+        reads = "no text" if not self.reads else f"{self.limit} of a caption, whatever their words" if self.limit else "all of a caption"
+        raise SettingsError(f"text.maximum-words cannot be set: the text encoder ({self.kind}) reads {reads}: leave it out")
 
     @abstractmethod
     def config(self) -> dict[str, Any]:

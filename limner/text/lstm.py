@@ -19,9 +19,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from limner.core.errors import DataError, SettingsError
 from limner.core.text import TextFeatures
-from limner.text.encoder import TextEncoder
+from limner.text.encoder import Limit, TextEncoder
 from limner.text.tokenizers import Tokens
-from limner.text.words import UNKNOWN_WORD, split_words
+from limner.text.words import UNKNOWN_WORD, Splitting, split_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,25 +48,25 @@ class Vocabulary:
     """Words to ids as AttnGAN numbers them: 0 is padding, and word number i of the list has the id i + 1.
 
     maximum_words: longer captions are cut there, after words that the list lacks are left out. A caption of which nothing is left is read
-    as the one id 0.
+    as the one id 0. splitting: how scripts that write no spaces are cut (`limner.text.words`).
     """
 
-    def __init__(self, words: Sequence[str], maximum_words: int = 18) -> None:
+    def __init__(self, words: Sequence[str], maximum_words: int = 18, splitting: Splitting = "characters") -> None:
         if maximum_words < 1:
             raise SettingsError(f"maximum_words is {maximum_words}: a caption needs room for at least one word")
         if len(set(words)) != len(words):
             twice = next(word for word, count in Counter(words).items() if count > 1)
             raise SettingsError(f"the vocabulary holds '{twice}' twice: give each word once")
-        self.words, self.maximum_words = tuple(words), maximum_words
+        self.words, self.maximum_words, self.splitting = tuple(words), maximum_words, splitting
         self._ids = {word: place + 1 for place, word in enumerate(self.words)}
 
     @classmethod
-    def build(cls, captions: Iterable[str], maximum_words: int = 18) -> Vocabulary:
+    def build(cls, captions: Iterable[str], maximum_words: int = 18, splitting: Splitting = "characters") -> Vocabulary:
         """A vocabulary of every word of the captions, the most frequent first."""
-        counts = Counter(word for caption in captions for word in split_words(caption) if UNKNOWN_WORD not in word)
+        counts = Counter(word for caption in captions for word in split_words(caption, splitting) if UNKNOWN_WORD not in word)
         if not counts:
             raise DataError("the captions hold no word: give captions that do")
-        return cls(sorted(counts, key=lambda word: (-counts[word], word)), maximum_words)
+        return cls(sorted(counts, key=lambda word: (-counts[word], word)), maximum_words, splitting)
 
     def __len__(self) -> int:
         """How many ids there are, that of padding included."""
@@ -76,7 +76,7 @@ class Vocabulary:
         """Ids and mask [B, T] on the CPU, T being the longest caption's length. Raises DataError for a caption without any word."""
         rows = []
         for place, caption in enumerate(captions):
-            if not (spoken := split_words(caption)):
+            if not (spoken := self.split(caption)):
                 shown = f"is '{caption.strip()[:20]}' and holds no word" if caption.strip() else "is empty"
                 raise DataError(f"caption number {place + 1} {shown}: write at least one word")
             rows.append([self._ids[word] for word in spoken if word in self._ids][: self.maximum_words] or [0])
@@ -85,13 +85,17 @@ class Vocabulary:
         mask = torch.arange(longest)[None] < torch.tensor([len(row) for row in rows])[:, None]
         return Tokens(ids, mask)
 
+    def split(self, caption: str) -> list[str]:
+        """The words of a caption, known or not."""
+        return split_words(caption, self.splitting)
+
     def known(self, caption: str) -> list[str]:
         """The words of a caption that have an id, in order, before any cut."""
-        return [word for word in split_words(caption) if word in self._ids]
+        return [word for word in self.split(caption) if word in self._ids]
 
     def unknown_words(self, caption: str) -> list[str]:
         """The words of a caption that have no id, in order, each once."""
-        return list(dict.fromkeys(word for word in split_words(caption) if word not in self._ids))
+        return list(dict.fromkeys(word for word in self.split(caption) if word not in self._ids))
 
 
 class LSTMEncoder(TextEncoder):
@@ -121,6 +125,12 @@ class LSTMEncoder(TextEncoder):
         words = pad_packed_sequence(states, batch_first=True, total_length=ids.shape[1])[0]
         return TextFeatures(last.transpose(0, 1).flatten(1), words, mask.to(device), ids)
 
+    def words(self, caption: str) -> list[str]:
+        return self.vocabulary.split(caption)
+
+    def known_words(self) -> Sequence[str]:
+        return self.vocabulary.words
+
     def unknown_words(self, caption: str) -> list[str]:
         return self.vocabulary.unknown_words(caption)
 
@@ -130,10 +140,20 @@ class LSTMEncoder(TextEncoder):
     def was_cut(self, caption: str) -> bool:
         return len(self.vocabulary.known(caption)) > self.vocabulary.maximum_words
 
+    @property
+    def limit(self) -> Limit:
+        return Limit(self.vocabulary.maximum_words, "words")
+
+    def read_at_most(self, words: int) -> None:
+        self.vocabulary.maximum_words = words
+
     def config(self) -> dict[str, Any]:
-        words = {"words": list(self.vocabulary.words), "maximum_words": self.vocabulary.maximum_words}
+        words: dict[str, Any] = {"words": list(self.vocabulary.words), "maximum_words": self.vocabulary.maximum_words}
+        if self.vocabulary.splitting != "spaces":
+            words["splitting"] = self.vocabulary.splitting
         return {"settings": dataclasses.asdict(self.settings), "vocabulary": words}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> LSTMEncoder:
-        return cls(Vocabulary(**config["vocabulary"]), LSTMSettings(**config["settings"]))
+        vocabulary = {"splitting": "spaces", **config["vocabulary"]}  # the rule of those that were saved without one
+        return cls(Vocabulary(**vocabulary), LSTMSettings(**config["settings"]))

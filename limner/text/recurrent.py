@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from limner.core.text import TextFeatures
-from limner.text.encoder import TextEncoder
+from limner.text.encoder import Limit, TextEncoder
 from limner.text.tokenizers import WordTokenizer
 
 
@@ -65,6 +65,12 @@ class RecurrentEncoder(TextEncoder):
         states, _ = self.reader(packed)
         return pad_packed_sequence(states, batch_first=True, total_length=embedded.shape[1])[0]
 
+    def words(self, caption: str) -> list[str]:
+        return self.tokenizer.split(caption)
+
+    def known_words(self) -> Sequence[str]:
+        return (*self.tokenizer.vocabulary, *self.tokenizer.synonyms)
+
     def unknown_words(self, caption: str) -> list[str]:
         return self.tokenizer.unknown_words(caption)
 
@@ -73,6 +79,13 @@ class RecurrentEncoder(TextEncoder):
 
     def was_cut(self, caption: str) -> bool:
         return self.tokenizer.was_cut(caption)
+
+    @property
+    def limit(self) -> Limit:
+        return Limit(self.tokenizer.maximum_words, "words")
+
+    def read_at_most(self, words: int) -> None:
+        self.tokenizer.maximum_words = words
 
     def config(self) -> dict[str, Any]:
         return {"settings": dataclasses.asdict(self.settings), "tokenizer": self.tokenizer.config()}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from limner.core.text import TextFeatures
-from limner.text.encoder import TextEncoder
+from limner.text.encoder import Limit, TextEncoder
 from limner.text.encoding import encode_all
 
 SMALLEST = 1e-6
@@ -56,6 +56,16 @@ class Standardized(TextEncoder):
 
     def was_cut(self, caption: str) -> bool:
         return self.encoder.was_cut(caption)
+
+    def known_words(self) -> Sequence[str]:
+        return self.encoder.known_words()
+
+    @property
+    def limit(self) -> Limit | None:
+        return self.encoder.limit
+
+    def read_at_most(self, words: int) -> None:
+        self.encoder.read_at_most(words)
 
     def config(self) -> dict[str, Any]:
         return {"encoder": {"kind": self.encoder.kind, **self.encoder.config()}}

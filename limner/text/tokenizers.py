@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limner.core.errors import DataError, SettingsError
-from limner.text.words import UNKNOWN_WORD, split_words
+from limner.text.words import UNKNOWN_WORD, Splitting, split_words
 
 
 class Tokens(NamedTuple):
@@ -25,21 +25,32 @@ class Tokens(NamedTuple):
     mask: Tensor
 
 
+MAXIMUM_WORDS = 48
+"""Words of a caption that encoders read unless they are told otherwise."""
+
+
 class WordTokenizer:
     """Words to ids: 0 is padding, 1 an unknown word, and vocabulary word number i has the id i + 2.
 
     vocabulary: distinct words, as `split_words` gives them; maximum_words: longer captions are cut there; synonyms: further words, each
     read as the word of the vocabulary that it stands for ({"center": "centre"}), so that words of no training caption are understood too.
+    splitting: how scripts that write no spaces are cut (`limner.text.words`).
     """
 
-    def __init__(self, vocabulary: Sequence[str], maximum_words: int = 48, synonyms: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        maximum_words: int = MAXIMUM_WORDS,
+        synonyms: Mapping[str, str] | None = None,
+        splitting: Splitting = "characters",
+    ) -> None:
         if maximum_words < 1:
             raise SettingsError(f"maximum_words is {maximum_words}: a caption needs room for at least one word")
         if len(set(vocabulary)) != len(vocabulary):
             twice = next(word for word, count in Counter(vocabulary).items() if count > 1)
             raise SettingsError(f"the vocabulary holds '{twice}' twice: give each word once")
         self.vocabulary = tuple(vocabulary)
-        self.maximum_words = maximum_words
+        self.maximum_words, self.splitting = maximum_words, splitting
         self.synonyms = dict(synonyms or {})
         self._ids = {word: place + 2 for place, word in enumerate(self.vocabulary)}
         for word, known in self.synonyms.items():
@@ -48,16 +59,18 @@ class WordTokenizer:
             self._ids.setdefault(word, self._ids[known])
 
     @classmethod
-    def build(cls, captions: Iterable[str], minimum_count: int = 1, maximum_words: int = 48) -> WordTokenizer:
+    def build(
+        cls, captions: Iterable[str], minimum_count: int = 1, maximum_words: int = MAXIMUM_WORDS, splitting: Splitting = "characters"
+    ) -> WordTokenizer:
         """A tokenizer for every word that the captions hold at least `minimum_count` times, the most frequent first."""
-        counts = Counter(word for caption in captions for word in split_words(caption))
+        counts = Counter(word for caption in captions for word in split_words(caption, splitting))
         vocabulary = sorted(
             (word for word, count in counts.items() if count >= minimum_count and UNKNOWN_WORD not in word),
             key=lambda word: (-counts[word], word),
         )
         if not vocabulary:
             raise DataError(f"no word occurs {minimum_count} times in the captions: lower minimum_count or give more captions")
-        return cls(vocabulary, maximum_words)
+        return cls(vocabulary, maximum_words, splitting=splitting)
 
     def __len__(self) -> int:
         """How many ids there are, padding and the unknown word included."""
@@ -66,11 +79,15 @@ class WordTokenizer:
     def __call__(self, captions: Sequence[str]) -> Tokens:
         """Ids and mask [B, T] on the CPU, T being the longest caption's length."""
         unknown, longest = 1, self.maximum_words
-        rows = [[self._ids.get(word, unknown) for word in split_words(caption)[:longest]] for caption in captions]
+        rows = [[self._ids.get(word, unknown) for word in self.split(caption)[:longest]] for caption in captions]
         for place, row in enumerate(rows):
             if not row:
                 raise _empty(captions[place], place)
         return _padded(rows, max(map(len, rows), default=0))
+
+    def split(self, caption: str) -> list[str]:
+        """The words of a caption, as this tokenizer cuts it."""
+        return split_words(caption, self.splitting)
 
     def decode(self, ids: Tensor) -> list[str]:
         """Captions of [B, T] ids: words joined by spaces, unknown ones as U+FFFD."""
@@ -79,20 +96,21 @@ class WordTokenizer:
 
     def unknown_words(self, caption: str) -> list[str]:
         """The words of a caption that have no id of their own, in order, each once."""
-        return list(dict.fromkeys(word for word in split_words(caption) if word not in self._ids))
+        return list(dict.fromkeys(word for word in self.split(caption) if word not in self._ids))
 
     def was_cut(self, caption: str) -> bool:
         """Whether a caption has more words than are read."""
-        return len(split_words(caption)) > self.maximum_words
+        return len(self.split(caption)) > self.maximum_words
 
     def config(self) -> dict[str, Any]:
         """What `from_config` makes the tokenizer of again, as plain JSON."""
-        return {"vocabulary": list(self.vocabulary), "maximum_words": self.maximum_words, "synonyms": self.synonyms}
+        config = {"vocabulary": list(self.vocabulary), "maximum_words": self.maximum_words, "synonyms": self.synonyms}
+        return config if self.splitting == "spaces" else {**config, "splitting": self.splitting}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> WordTokenizer:
-        """The tokenizer that `config` described."""
-        return cls(**config)
+        """The tokenizer that `config` described; one that was saved without a rule of splitting keeps that of its time."""
+        return cls(**{"splitting": "spaces", **config})
 
 
 class CharacterTokenizer:

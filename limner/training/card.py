@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
+import shlex
 from typing import Any
 
 from limner import methods
 from limner.core.method import Method
-from limner.core.plugins import how_to_give
 from limner.core.recipes import recipe_text
+from limner.core.registry import how_to_give
 from limner.core.settings import Recipe
 from limner.matching.model import MatchingModel
 
@@ -37,10 +37,10 @@ model = limner.load("PATH OF THIS FOLDER")
 pictures = model.generate({asked}n=4, seed=7)
 ```
 
-Once more: `limner train recipe.yaml --out RUN` with this `recipe.yaml`:
+To train it again: `limner train recipe.yaml --out RUN`, with this `recipe.yaml`:
 
 ```yaml
-{recipe_text(dataclasses.replace(recipe, data=about["data"]))}```
+{recipe_text(recipe)}```
 
 Terms: those of the pictures and captions it was trained on.
 """
@@ -63,14 +63,14 @@ Says how well a caption fits a picture. Made with Limner.
   {about["seconds"] / 60:.0f} minutes, seed {about["seed"]}{chosen}
 
 ```
-limner train gan-cls --data {about["data"]} --text.encoder PATH_OF_THIS_FOLDER --out RUN
-limner evaluate PATH_OF_THIS_FOLDER --data {about["data"]}
+limner train gan-cls --data {shlex.quote(recipe.data)} --text.encoder PATH_OF_THIS_FOLDER --out RUN
+limner evaluate PATH_OF_THIS_FOLDER --data {shlex.quote(recipe.data)}
 ```
 
-Once more: `limner train recipe.yaml --out RUN` with this `recipe.yaml`:
+To train it again: `limner train recipe.yaml --out RUN`, with this `recipe.yaml`:
 
 ```yaml
-{recipe_text(dataclasses.replace(recipe, data=about["data"]))}```
+{recipe_text(recipe)}```
 
 Terms: those of the pictures and captions it was trained on.
 """

@@ -21,6 +21,8 @@ from limner.matching.model import MatchingModel
 from limner.metrics.evaluate import Unprompted, check_metrics, evaluate
 from limner.metrics.protocol import write_scores
 from limner.model import Model
+from limner.text.encoder import TextEncoder
+from limner.training.readable import readable
 from limner.training.trainer import Stage
 
 GARDEN_PICTURES = 1000
@@ -32,6 +34,8 @@ class Evaluator:
 
     def __init__(self, settings: EvaluationSettings, pictures: CaptionedPictures, seed: int, network: FeatureNetwork | None = None) -> None:
         self.settings, self.pictures, self.seed, self.network = settings, pictures, seed, network
+        self.remark: str | None = None
+        """What is to be said of the captions that it uses."""
         self.metrics = [name.strip().lower() for name in settings.metrics.split(",") if name.strip()]
 
     def matching(self, model: MatchingModel) -> dict[str, float]:
@@ -63,10 +67,10 @@ class Evaluator:
         return {score.name: float(score.value) for score in scores}
 
 
-def make_evaluator(recipe: Recipe, method: Method, stages: list[Stage]) -> Evaluator | None:
+def make_evaluator(recipe: Recipe, method: Method, stages: list[Stage], encoder: TextEncoder) -> Evaluator | None:
     """The evaluator that a recipe asks for, or None. Raises LimnerError for what could not be evaluated.
 
-    A matching model is evaluated unasked, and so only where its data have the split.
+    A matching model is evaluated unasked, and so only where its data have the split. Captions that the encoder cannot read are left out.
     """
     if not any(stage.evaluate_every for stage in stages):
         return None
@@ -84,10 +88,16 @@ def make_evaluator(recipe: Recipe, method: Method, stages: list[Stage]) -> Evalu
         if settings.every is None:
             return None
         raise
+    opened, left_out = readable(opened, encoder)
     if isinstance(method, MatchingModel):
-        return Evaluator(settings, opened, seed)
-    pictures = at_resolution(opened, resolution)
-    network = load_feature_network(settings.features) if settings.features else None
-    evaluator = Evaluator(settings, pictures, seed, network)
-    check_metrics(evaluator.metrics, [pictures])
+        evaluator = Evaluator(settings, opened, seed)
+    else:
+        pictures = at_resolution(opened, resolution)
+        network = load_feature_network(settings.features) if settings.features else None
+        evaluator = Evaluator(settings, pictures, seed, network)
+        check_metrics(evaluator.metrics, [pictures])
+    if left_out:
+        evaluator.remark = (
+            f"evaluation: left out {len(left_out)} captions of the {settings.split} split without a word, such as '{left_out[0]}'"
+        )
     return evaluator

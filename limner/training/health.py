@@ -21,6 +21,10 @@ ONE_PICTURE = 0.05
 UNMOVED = 0.015
 """A figure below this: what it is about changes nothing to be seen. Between noises, healthy runs give 0.03 to 0.4, collapsed ones 0.001."""
 
+FEWEST_STEPS, FEWEST_EPOCHS = 1000, 1.0
+"""A run of fewer steps, or of less than a pass over its pictures, says little of its health: the runs that docs/health.md judges had 1,200
+and more."""
+
 ADVICE = "go back to an earlier checkpoint or begin anew with a lower --method.learning-rate; docs/health.md shows the signs"
 
 
@@ -44,6 +48,20 @@ def diversity(pictures: NDArray[np.uint8], real_distance: float) -> dict[str, fl
         NOISES: float(np.mean([mean_distance(row) for row in pictures])) / real_distance,
         CAPTIONS: float(np.mean([mean_distance(column) for column in pictures.swapaxes(0, 1)])) / real_distance,
     }
+
+
+def too_short(steps: int, epochs: float) -> str | None:
+    """A sentence where a painter has been trained for too short a time to be judged, or None.
+
+    steps, epochs: of the phase that paints last; epochs are passes over the training pictures.
+    """
+    passes = f"{epochs:,.0f}" if epochs >= 10 else f"{epochs:.1f}"
+    trained = f"{steps:,} {'step' if steps == 1 else 'steps'}, {passes} times over the training pictures"
+    if steps < FEWEST_STEPS:
+        return f"Too short to judge ({trained}): networks that paint usually need thousands of steps"
+    if epochs < FEWEST_EPOCHS:
+        return f"Too short to judge ({trained}): it has not seen every picture yet"
+    return None
 
 
 class CollapseWatch:

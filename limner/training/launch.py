@@ -6,16 +6,20 @@ import logging
 import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 
-from limner.core.errors import CheckpointError, SettingsError
+from limner.core.errors import SettingsError
 from limner.core.recipes import flat_settings, load_recipe
 from limner.core.settings import Recipe
 from limner.training.choices import on_gpu
+from limner.training.folder import is_first
+from limner.training.inputs import Found, find_inputs
 from limner.training.memory import keep_memory
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 MAY_CHANGE = {
     "steps",
@@ -36,30 +40,28 @@ MAY_CHANGE = {
 
 def is_first_process(recipe: Recipe) -> bool:
     """Whether this is the process that writes and speaks; known before the others are launched."""
-    if recipe.training.devices * recipe.training.nodes == 1:
-        return True
-    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
-    return all(os.environ.get(rank, "0") == "0" for rank in ranks)
+    return recipe.training.devices * recipe.training.nodes == 1 or is_first()
 
 
-def check_folder(recipe: Recipe, out: Path, resume: bool) -> None:
-    """Refuse a folder that another run has, or a resumed run whose steps would not be the same."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not out.is_dir():
-        raise CheckpointError(f"{out} is a file: give a folder for the run")
-    if not resume:
-        raise CheckpointError(f"{out} exists already: go on with it by --resume, or choose another --out")
-    if not (out / "recipe.yaml").exists():
-        raise CheckpointError(f"{out} holds something that is no run: choose another --out")
+def going_on(recipe: Recipe, out: Path) -> Found:
+    """The recipe with which the run in the folder `out` can go on: everything that it reads is found where it lies now.
+
+    Raises SettingsError for what is not there any more, and for a run whose steps would not be the same.
+    """
     stored = load_recipe(out / "recipe.yaml")
-    before, now = _comparable(stored), _comparable(recipe)
-    changed = [name for name in now if before[name] != now[name] and not (name.startswith("style.") and may_add_style(stored))]
+    found = find_inputs(recipe, stored, out)
+    before, now = _comparable(stored), _comparable(found.recipe)
+    changed = [
+        name
+        for name in now
+        if before[name] != now[name] and name not in found.same and not (name.startswith("style.") and may_add_style(stored))
+    ]
     if changed:
         name = changed[0]
         raise SettingsError(
             f"{out} was begun with {name} {before[name]}, not {now[name]}: resume it with its own settings, or choose another --out"
         )
+    return found
 
 
 def may_add_style(stored: Recipe) -> bool:
@@ -69,7 +71,7 @@ def may_add_style(stored: Recipe) -> bool:
 
 def _comparable(recipe: Recipe) -> dict[str, Any]:
     """The settings that decide what a step does, flat, by their names on the command line; how a run is evaluated is none of them."""
-    left_out = {f"training.{name.replace('_', '-')}" for name in MAY_CHANGE}
+    left_out = {f"training.{name.replace('_', '-')}" for name in MAY_CHANGE} | {"text.steps"}  # which `Run` allows in its phase
     return {name: value for name, value in flat_settings(recipe).items() if name not in left_out and not name.startswith("evaluation.")}
 
 
@@ -83,6 +85,8 @@ def launch(recipe: Recipe) -> Fabric:
         raise SettingsError(f"training.devices is {settings.devices}, but PyTorch sees {torch.cuda.device_count()} GPUs: lower it")
     if accelerator == "cpu":
         keep_memory()
+    from lightning_fabric import Fabric  # takes seconds to load, which nobody shall wait for who is to be refused
+
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # its notices of what it starts are for developers
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -6,16 +6,22 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.live import Live
 from torch import Tensor
 
 from limner.core.errors import SettingsError
+from limner.training.estimate import TimeLeft
 from limner.training.players import AllReduce
+from limner.training.progress import Health, Standing
+
+BETWEEN_LINES = 10.0
+"""Seconds between two lines where there is no terminal."""
 
 
 class Means:
@@ -24,6 +30,8 @@ class Means:
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
+        self.counts: dict[str, int] = {}
+        """Of how many values each mean was taken that was read last, in this process."""
 
     def add(self, values: Mapping[str, Tensor]) -> None:
         """Add device scalars, by name."""
@@ -39,6 +47,7 @@ class Means:
         sums = torch.stack(list(self._sums.values()))
         values = (all_reduce(sums) if all_reduce else sums).tolist()
         means = {name: value / self._counts[name] for name, value in zip(self._sums, values, strict=True)}
+        self.counts = self._counts
         self._sums, self._counts = {}, {}
         return means
 
@@ -49,14 +58,17 @@ class RunLog:
     def __init__(self, run: Path, *, quiet: bool = False, tensorboard: bool = False) -> None:
         self.path, self.quiet = run / "log.jsonl", quiet
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
-        self._bar: Progress | None = None
+        self._standing: Standing | None = None
+        self._live: Live | None = None
         self._last_line = 0.0
+        self._shown: Path | None = max((run / "samples").glob("*.png"), default=None)
         self._make_events = _event_writer() if tensorboard and not quiet else None
         self._events: Any = None
 
     def say(self, text: str) -> None:
-        """A line for the user, on stderr."""
-        self.console.print(text, markup=False, soft_wrap=True)
+        """A line for the user, on stderr; where nobody can read it any more, that ends no run."""
+        with suppress(OSError, ValueError):
+            self.console.print(text, markup=False, soft_wrap=True)
 
     def drop_after(self, step: int) -> None:
         """Forget lines beyond a step of the run, which a resumed run will write again; a line cut short by a crash goes too."""
@@ -71,40 +83,53 @@ class RunLog:
                 continue
         self.path.write_text("".join(kept), encoding="utf-8")
 
-    def begin(self, phase: str, done: int, steps: int) -> None:
-        """Show progress of a phase, from `done` steps on."""
+    def begin(self, phase: str, left: TimeLeft) -> None:
+        """Show how a phase goes, from where `left` stands."""
         self.end()
-        if self.console.is_terminal and not self.quiet:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[speed]}"),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
+        if self.quiet:
+            return
+        self._standing, self._last_line = Standing(phase, left, Health(pictures=self._shown)), time.monotonic()
+        if self.console.is_terminal and not self.console.is_dumb_terminal:
+            self._live = Live(
+                get_renderable=lambda: self._standing or "",
                 console=self.console,
+                refresh_per_second=2,
+                transient=True,
+                redirect_stdout=sys.stdout.isatty(),
             )
-            self._task = self._bar.add_task(phase, total=steps, completed=done, speed="")
-            self._bar.start()
+            self._live.start()
 
-    def advance(self, step: int, images_per_second: float | None = None) -> None:
-        """Move the progress bar to a step of the phase, and show the speed."""
-        if self._bar:
-            speed = {} if images_per_second is None else {"speed": f"{images_per_second:.0f} images/s"}
-            self._bar.update(self._task, completed=step, **speed)  # type: ignore[arg-type]
+    def advance(self) -> None:
+        """A step has ended: the bar moves by itself, and elsewhere a line is printed where the last one is old."""
+        if self._standing and not self._live and time.monotonic() - self._last_line > BETWEEN_LINES:
+            self._say_standing()
 
-    def write(self, line: dict[str, Any], remaining: float) -> None:
-        """Write one line of numbers, and show it where there is no progress bar. remaining: seconds to the end of the phase."""
+    def skipped(self, count: int) -> None:
+        """So many more updates were left out."""
+        if self._standing:
+            self._standing.health.skipped += count
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Write one line of numbers, and show them."""
         if self.quiet:
             return
         self._keep(line)
-        if not self._bar and time.monotonic() - self._last_line > 10:
-            self._last_line = time.monotonic()
-            losses = "  ".join(f"{name} {value:.3f}" for name, value in line.items() if name.endswith("/loss"))
-            self.say(
-                f"{line['phase']}  step {line['step']:,}  {line['images_per_second']:.0f} images/s  {losses}  {remaining / 60:.1f} min left"
-            )
+        if self._standing:
+            first = not self._standing.health.losses
+            self._standing.health.read(line)
+            if not self._live and (first or time.monotonic() - self._last_line > BETWEEN_LINES):
+                self._say_standing()
+
+    def _say_standing(self) -> None:
+        assert self._standing
+        self._last_line = time.monotonic()
+        self.say(self._standing.line())
+
+    def painted(self, path: Path) -> None:
+        """A sample grid was written."""
+        self._shown = path
+        if self._standing:
+            self._standing.health.pictures = path
 
     def evaluated(self, place: dict[str, Any], figures: dict[str, float]) -> None:
         """Write and show what an evaluation found."""
@@ -120,6 +145,12 @@ class RunLog:
             self._keep(place | figures)
 
     def _keep(self, line: dict[str, Any]) -> None:
+        try:
+            self._write_down(line)
+        except Exception as error:  # a full disk, or what TensorBoard makes of it
+            self.say(f"warning: step {line['step']:,} is not in the log ({error}): the run goes on")
+
+    def _write_down(self, line: dict[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
         if self._make_events and not self._events:  # not before there is a run: it makes files at once
@@ -129,11 +160,14 @@ class RunLog:
                 if isinstance(value, (int, float)):
                     self._events.add_scalar(f"{line['phase']}/{name}", value, line["total_step"])
 
-    def end(self) -> None:
-        """Take the progress bar away: the phase is over."""
-        if self._bar:
-            self._bar.stop()
-            self._bar = None
+    def end(self, how: str | None = None) -> None:
+        """Take the bar away: the phase is over, and `how` says what ended it."""
+        if self._live:
+            self._live.stop()
+        if self._standing and how:
+            pictures = self._standing.health.pictures
+            self.say(f"{self._standing.phase}  {how}" + (f"; newest pictures {pictures}" if pictures else ""))
+        self._standing = self._live = None
 
     def close(self) -> None:
         """End the phase, and close the event files."""

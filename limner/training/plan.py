@@ -20,7 +20,7 @@ from limner.matching.model import MatchingModel
 from limner.parts.style import StyleInversion
 from limner.parts.text import CaptionMatching, CaptionMatchingSettings
 from limner.text.encoder import TextEncoder
-from limner.training.text import choose_encoder, no_encoder, standardized
+from limner.training.text import choose_encoder, matching_settings, no_encoder, standardized
 from limner.training.trainer import Stage
 
 EVALUATIONS, FEWEST_STEPS = 20, 50
@@ -47,7 +47,9 @@ def make_plan(recipe: Recipe, pictures: CaptionedPictures) -> Plan:
     if issubclass(made, MatchingModel):
         if recipe.text.encoder is not None:
             raise SettingsError(f"{recipe.method} trains a text encoder of its own: leave text.encoder out")
-        model = made.for_data(recipe.method_settings, pictures, recipe.resolution)
+        model = made.for_data(matching_settings(recipe), pictures, recipe.resolution)
+        if recipe.text.maximum_words is not None:
+            model.encoder.read_at_most(recipe.text.maximum_words)
         encoder, method = model.encoder, cast(Method, model)
     else:
         encoder, is_new = choose_encoder(recipe, pictures) if made.reads_text(recipe.method_settings) else (no_encoder(recipe), False)

@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 
-from limner.core.errors import CheckpointError, SettingsError
-from limner.core.plugins import keep_copy
+from limner.core.errors import CheckpointError, LimnerError, SettingsError, in_words
 from limner.core.recipes import load_recipe, save_recipe
+from limner.core.registry import keep_copy
 from limner.core.settings import Recipe
 from limner.data.captions import CaptionFeatures
+from limner.data.catalog import BUILT_IN
 from limner.data.loader import Loader
 from limner.matching.model import MatchingModel
 from limner.matching.saving import save_matching
-from limner.model import Model, save_model
-from limner.nn.uncompiled import uncompiled
+from limner.model import save_model
 from limner.training.card import matching_card, model_card
 from limner.training.checkpoints import Checkpoints
 from limner.training.choices import compile_networks, settled
-from limner.training.evaluation import make_evaluator
-from limner.training.launch import check_folder, is_first_process, launch
+from limner.training.folder import check_place, owner
+from limner.training.inputs import with_places, write_inputs
+from limner.training.launch import going_on, is_first_process, launch
 from limner.training.log import RunLog
 from limner.training.plan import check_stages, make_plan, training_pictures
 from limner.training.players import Turn, painting
-from limner.training.samples import SampleGrid
+from limner.training.side_work import SideWork
 from limner.training.signals import StopRequest
+from limner.training.text import caption_remarks, read_as_before
 from limner.training.trainer import Position, Stage, Trainer
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -56,38 +60,59 @@ def train(recipe: Recipe, out: Path | str, *, resume: bool = False) -> RunResult
     for what cannot work, before anything is written, and CheckpointError where the end could not be saved.
     """
     out = Path(out)
-    recipe = settled(recipe, out if resume else None)
-    if is_first_process(recipe):
-        check_folder(recipe, out, resume)
-    fabric = launch(recipe)
-    log = RunLog(out, quiet=fabric.global_rank > 0, tensorboard=recipe.training.tensorboard)
-    with StopRequest() as stop:
-        try:
-            return Run(recipe, out, fabric, log, stop).go(resume)
-        finally:
-            log.close()
+    first = is_first_process(recipe)
+    with owner(out) if first else nullcontext():
+        if first:
+            check_place(out, resume)
+        recipe, moved = settled(recipe, out if resume else None), {}
+        if resume and (out / "recipe.yaml").is_file():
+            found = going_on(recipe, out)
+            recipe, moved = found.recipe, found.moved
+        if recipe.data not in BUILT_IN:
+            training_pictures(recipe)  # whether they are there: before what takes long to load
+        fabric = launch(recipe)
+        log = RunLog(out, quiet=fabric.global_rank > 0, tensorboard=recipe.training.tensorboard)
+        with StopRequest() as stop:
+            try:
+                return Run(recipe, out, fabric, log, stop, moved).go(resume)
+            finally:
+                log.close()
 
 
 class Run:
-    """One process's part of a run."""
+    """One process's part of a run. moved: what a run that goes on reads from another place now, by the names of the settings."""
 
-    def __init__(self, recipe: Recipe, out: Path, fabric: Fabric, log: RunLog, stop: StopRequest) -> None:
+    def __init__(
+        self, recipe: Recipe, out: Path, fabric: Fabric, log: RunLog, stop: StopRequest, moved: Mapping[str, str] | None = None
+    ) -> None:
         self.recipe, self.out, self.fabric, self.log, self.stop = recipe, out, fabric, log, stop
         self.training = recipe.training
         self.position = Position()
         self.turns: dict[str, Turn] = {}
-        self.grid: SampleGrid | None = None
         self.made: dict[str, Any] | None = None
+        self.moved = moved or {}
+        self.remarks = [f"{name} moved: going on with {place}" for name, place in self.moved.items()]
+        """What is to be said before training begins."""
+        self._saved: Position | None = None
         torch.manual_seed(self.training.seed)
         self.pictures = training_pictures(recipe)
         plan = make_plan(recipe, self.pictures)
         self.encoder, self.method, self.stages, self.style = plan.encoder, plan.method, plan.stages, plan.style
         check_stages(self.stages, recipe, self.pictures, fabric.world_size)
-        self.evaluator = make_evaluator(recipe, self.method, self.stages) if fabric.global_rank == 0 else None
+        self.side_work = SideWork(self)
         for module in self._modules().values():
             module.to(fabric.device)
         self.checkpoints = Checkpoints(out, self.training.keep_checkpoints)
-        self.trainer = Trainer(self.training, fabric, log, stop, save=self.save, sample=self.sample, evaluate=self.evaluate)
+        self.trainer = Trainer(
+            self.training,
+            fabric,
+            log,
+            stop,
+            save=self.save,
+            sample=self.side_work.sample,
+            evaluate=self.side_work.evaluate,
+            stages=self.stages,
+        )
 
     def _modules(self) -> dict[str, torch.nn.Module]:
         named: dict[str, torch.nn.Module] = {stage.name: stage.method for stage in self.stages}
@@ -98,16 +123,20 @@ class Run:
     def go(self, resume: bool) -> RunResult:
         """Train every stage from where the run stands."""
         if resume and self._restore():
+            self.fabric.barrier()  # before the recipe changes that every process has read
             if self._is_done():
+                self._keep_places()
                 self.log.say(f"{self.out} is finished after {self.position.total_step:,} steps: nothing to do")
                 return RunResult(self.out, self.position.total_step)
             self.log.say(f"going on with {self.out} after step {self.position.total_step:,}")
-            self._keep_style_settings()
+            self._keep_settings()
             self.position.finished = False
         else:
             if resume:
                 self.log.say(f"nothing to resume in {self.out}: starting from the beginning")
             self._begin()
+        for remark in [*self.remarks, *self.side_work.remarks]:
+            self.log.say(remark)
         while self.position.stage < len(self.stages):
             if not self._train(self.stages[self.position.stage]):
                 self._save_or_fail()
@@ -143,19 +172,29 @@ class Run:
                 turn.exchange()
         self.turns = {name: turn for name, turn in self.turns.items() if name in going_on}
 
-    def _keep_style_settings(self) -> None:
-        """A style phase that was added to a run becomes part of its recipe, so that it goes on with it hereafter."""
+    def _keep_settings(self) -> None:
+        """What a resumed run is trained with from now on becomes its recipe, so that this says what was trained."""
         if self.fabric.global_rank == 0:
-            stored = load_recipe(self.out / "recipe.yaml")
-            if stored.style != self.recipe.style:
-                save_recipe(dataclasses.replace(stored, style=self.recipe.style), self.out / "recipe.yaml")
+            save_recipe(self.recipe, self.out / "recipe.yaml")
+            write_inputs(self.recipe, self.out)
+
+    def _keep_places(self) -> None:
+        """A finished run's recipe finds what has moved; else it says what was trained, whatever this command asks for."""
+        if self.moved and self.fabric.global_rank == 0:
+            stored = with_places(load_recipe(self.out / "recipe.yaml"), self.moved)
+            save_recipe(stored, self.out / "recipe.yaml")
+            write_inputs(stored, self.out)
+            self.log.say(self.remarks[0])
 
     def _begin(self) -> None:
         if self.fabric.global_rank == 0:
             self.out.mkdir(parents=True, exist_ok=True)
             save_recipe(self.recipe, self.out / "recipe.yaml")
+            write_inputs(self.recipe, self.out)
             keep_copy(self.recipe.method, self.out)
             self.log.drop_after(-1)
+            for remark in caption_remarks(self.recipe, self.pictures, self.encoder):
+                self.log.say(remark)
         self.fabric.barrier()
 
     def _train(self, stage: Stage) -> bool:
@@ -171,16 +210,7 @@ class Run:
             )
         if stage.name == "style" and self.position.step == 0:
             self.log.say(f"training a style encoder, which finds the noise that a picture was painted from ({stage.steps:,} steps)")
-        self.grid = (
-            SampleGrid(self.recipe, self.pictures, captioned=self.encoder.reads)
-            if self._paints(stage) and self.fabric.global_rank == 0
-            else None
-        )
         return self.trainer.train(stage, self._loader(stage), self.turns, self.position)
-
-    @staticmethod
-    def _paints(stage: Stage) -> bool:
-        return any(player.averaged for player in stage.method.players().values())
 
     def _loader(self, stage: Stage) -> Loader:
         features = None
@@ -199,60 +229,17 @@ class Run:
             processes=self.fabric.world_size,
         )
 
-    def sample(self) -> dict[str, float]:
-        """Paint the sample grid with the averaged weights. Returns how much its pictures differ, for the log."""
-        figures: dict[str, float] = {}
-        if self.grid is not None:
-            with self._painter() as model:
-                pictures = self.grid.paint(model)
-            path = self.out / "samples" / f"{self.position.total_step:08d}.png"
-            try:
-                self.grid.save(pictures, path)
-            except OSError as error:
-                path.unlink(missing_ok=True)
-                self.log.say(f"warning: could not write {path} ({error}): training goes on, free some space")
-            figures = self.grid.diversity(pictures)
-        self.fabric.barrier()
-        return figures
-
-    def evaluate(self) -> dict[str, float]:
-        """Score what is being trained; of a matching model, keep the best. Returns the figures for the log."""
-        figures: dict[str, float] = {}
-        if self.evaluator is not None:
-            if isinstance(self.method, MatchingModel):
-                figures = self.evaluator.matching(self.method)
-                if self.position.best is None or figures["score"] > self.position.best:
-                    self.position.best = figures["score"]
-                    self._write_matching()
-            else:
-                with self._painter() as model:
-                    figures = self.evaluator.painting(model, self.out / "evaluation.json")
-        self.fabric.barrier()
-        return figures
-
-    def _write_matching(self) -> None:
+    def write_matching(self, score: float | None) -> None:
+        """Write the matching model as it is now, which an evaluation gave this score. Raises CheckpointError where that cannot be."""
         assert isinstance(self.method, MatchingModel)
-        about = self._about(self.stages[self.position.stage]) | {"score": self.position.best}
-        try:
-            save_matching(self.out / "model", self.recipe.method, self.method, about, matching_card(self.recipe, self.method, about))
-        except CheckpointError as error:
-            self.log.say(f"warning: {error}; training goes on")
-
-    @contextmanager
-    def _painter(self) -> Iterator[Model]:
-        """The model as it would be shared now. Training goes on as if nothing had been."""
-        requires_grad = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
-        with uncompiled(), painting(self.turns):
-            yield Model(self.method, self.encoder)
-        for parameter in requires_grad:
-            parameter.requires_grad_(True)
-        self.method.train()
+        about = self._about(self.stages[self.position.stage]) | {"score": score}
+        save_matching(self.out / "model", self.recipe.method, self.method, about, matching_card(self.recipe, self.method, about))
 
     def save(self) -> None:
-        """Write a checkpoint and the model; a failure to write is told and never stops the training."""
+        """Write a checkpoint and the model; a failure to write is told and never stops the training. What is saved already stays."""
         problem = self._save()
         if problem:
-            self.log.say(f"warning: {problem}; training goes on")
+            self.log.say(f"warning: {problem}; the run goes on")
 
     def _save_or_fail(self) -> None:
         """The last saving, which no later one could make up for."""
@@ -267,17 +254,28 @@ class Run:
         return problem
 
     def _save_here(self) -> str | None:
-        """Save in this process; returns what went wrong and how to mend it, or None."""
+        """Save in this process; returns what went wrong and what to do, or None."""
+        if self._saved == dataclasses.replace(self.position):
+            return None
         state = self._state()
         values = [value for module in state["modules"].values() for value in module.values() if value.is_floating_point()]
         if not all(bool(torch.isfinite(value).all()) for value in values):
             return f"weights are not finite after step {self.position.total_step:,}: the checkpoint before is kept; lower the learning rate"
-        try:
-            self._save_model()  # first, so that beside the checkpoint of a finished run lies the model of its end, whenever a crash comes
-            self.checkpoints.save(self.position.total_step, state)
-        except (OSError, CheckpointError, RuntimeError) as error:  # torch and safetensors wrap the system's error in a RuntimeError
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            return f"could not save after step {self.position.total_step:,} ({reason}): free some space"
+        problems: list[str] = []
+        writes = [lambda: self.checkpoints.save(self.position.total_step, state), self._save_model]
+        if self.position.finished:  # beside the checkpoint that says so lies the model of the end; the state of its step is saved already
+            writes.reverse()
+        for write in writes:
+            try:
+                write()
+            except Exception as error:  # also that of a card: nothing that goes with a model may cost what was trained
+                hint = "" if isinstance(error, LimnerError) else ": free some space"
+                problems.append(f"could not save after step {self.position.total_step:,} ({in_words(error)}){hint}")
+                if self.position.finished:
+                    break
+        if problems:
+            return problems[0]
+        self._saved = dataclasses.replace(self.position)
         return None
 
     def _share_statistics(self) -> None:
@@ -300,7 +298,7 @@ class Run:
             return
         if isinstance(self.method, MatchingModel):
             if self.position.best is None:  # nothing chooses among its states: the newest is kept
-                self._write_matching()
+                self.write_matching(None)
             return
         self._write_model(self._about(stage))
 
@@ -335,6 +333,7 @@ class Run:
             "processes": self.fabric.world_size,
             "torch": str(torch.__version__),
             "modules": modules,
+            "splitting": "characters",
             "turns": {name: turn.state_dict() for name, turn in self.turns.items()},
             "made": self.made,
         }
@@ -345,11 +344,15 @@ class Run:
             return False
         if state.get("fingerprint", self.pictures.fingerprint) != self.pictures.fingerprint:
             raise SettingsError(
-                f"{self.recipe.data} is not what {self.out} was begun with (prepared anew?): bring that back, or choose another --out"
+                f"{self.recipe.data} is not what {self.out} was begun with (its fingerprint is {self.pictures.fingerprint}, and was "
+                f"{state['fingerprint']}; prepared anew?): bring that back, give its place by --data DIR, or choose another --out"
             )
         self.position = Position(**state["position"])
         self.made = state.get("made")
         stage = self.stages[self.position.stage]
+        self._check_text_steps(stage)
+        if "splitting" not in state and (isinstance(self.method, MatchingModel) or self.stages[0].name == "text"):
+            read_as_before(self.encoder, self.pictures)
         for name, module in self._modules().items():
             if name in state["modules"]:
                 module.load_state_dict(state["modules"][name])
@@ -368,3 +371,14 @@ class Run:
             self.log.say(f"warning: the method's file is not the one that {self.out} was begun with, of which the run keeps a copy")
         self.log.drop_after(self.position.total_step)
         return True
+
+    def _check_text_steps(self, stage: Stage) -> None:
+        """The text phase may be made longer or shorter while it lasts."""
+        before, now = load_recipe(self.out / "recipe.yaml").text.steps, self.recipe.text.steps
+        if before == now:
+            return
+        if stage.name != "text":
+            raise SettingsError(
+                f"{self.out} was begun with text.steps {before}, not {now}, and no text encoder is in training now: leave --text.steps out"
+            )
+        self.remarks.append(f"text.steps is {now:,} in place of {before:,}; the phase's learning rate follows it from here on")

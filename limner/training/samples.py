@@ -5,19 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from limner.core import random
-from limner.core.errors import LimnerError
+from limner.core.errors import LimnerError, SettingsError
 from limner.core.pictures import CaptionedPictures
 from limner.core.settings import Recipe
 from limner.data.catalog import open_data
+from limner.data.pngwords import with_captions
 from limner.data.reduced import at_resolution
 from limner.data.sheet import caption_grid
 from limner.model import Model
+from limner.model.model import check_caption
+from limner.text.encoder import TextEncoder
 from limner.training.health import diversity, mean_distance
 
 CAPTIONS, PICTURES = 8, 6
+MOST_REFUSED = 1000
+"""Pictures whose captions are looked at in vain before a split is given up."""
 REAL_PICTURES = 64
 """Training pictures that say how much real ones differ."""
 
@@ -25,29 +31,58 @@ REAL_PICTURES = 64
 class SampleGrid:
     """One row for each of a few captions that are not trained on, one column for each noise.
 
-    The captions are the val split's or, where that is trained on too, the test split's; the train split's where there is no such split.
+    The captions are the val split's or, where that is trained on too, the test split's; the train split's where there is no such split,
+    or none of its captions has a word that the encoder knows. They are chosen when a run begins: what cannot be painted is found out then.
 
-    captioned: whether the painter reads captions; else every picture has a noise of its own.
+    encoder: what the painter reads through; without captions, every picture has a noise of its own.
+    remark: what is to be said of the choice, or None. Raises SettingsError where no caption at all can be painted.
     """
 
-    def __init__(self, recipe: Recipe, train: CaptionedPictures, *, captioned: bool = True) -> None:
+    def __init__(self, recipe: Recipe, train: CaptionedPictures, encoder: TextEncoder) -> None:
         self.seed = recipe.training.seed
-        self.captions = self._choose(recipe, train) if captioned else [""] * CAPTIONS
-        self.numbers = np.tile(np.arange(PICTURES), len(self.captions)) if captioned else np.arange(CAPTIONS * PICTURES)
+        self.remark: str | None = None
+        self.captions = self._choose(recipe, train, encoder) if encoder.reads else [""] * CAPTIONS
+        self.numbers = np.tile(np.arange(PICTURES), len(self.captions)) if encoder.reads else np.arange(CAPTIONS * PICTURES)
 
         self._train = train
         self._real = np.sort(random.permutation(len(train), self.seed, "real pictures beside the samples")[:REAL_PICTURES])
         self._real_distances: dict[int, float] = {}
 
-    def _choose(self, recipe: Recipe, train: CaptionedPictures) -> list[str]:
+    def _choose(self, recipe: Recipe, train: CaptionedPictures, encoder: TextEncoder) -> list[str]:
         held_out = "test" if recipe.data_settings.trainval else "val"
         try:
             source = open_data(recipe.data, held_out, recipe.resolution, recipe.data_settings, length=CAPTIONS * 8)
         except LimnerError:
             source = train
+        chosen, refused = self._paintable(source, encoder)
+        if not chosen and source is not train:
+            chosen, _ = self._paintable(train, encoder)
+            none = f"no caption of the {source.split} split"
+            why = f"{none} can be painted, such as '{refused[0]}'" if refused else f"there is {none}"
+            self.remark = f"sample grid: {why}: it shows training captions"
+        elif refused:
+            self.remark = (
+                f"sample grid: left out {len(refused)} captions of the {source.split} split that cannot be painted, such as '{refused[0]}'"
+            )
+        if not chosen:
+            raise SettingsError(f"no caption can be painted, such as '{refused[0]}'" if refused else "there are no captions")
+        return chosen
+
+    def _paintable(self, source: CaptionedPictures, encoder: TextEncoder) -> tuple[list[str], list[str]]:
+        """The longest caption of each of a few pictures that the encoder can read, and those that were passed over for that."""
         pool = np.flatnonzero(source.caption_counts > 0)
-        chosen = pool[random.permutation(len(pool), self.seed, "sample captions")[:CAPTIONS]]
-        return [max(source.captions(int(index)), key=len) for index in chosen]
+        chosen: list[str] = []
+        refused: list[str] = []
+        for index in pool[random.permutation(len(pool), self.seed, "sample captions")].tolist():
+            if len(chosen) == CAPTIONS or len(refused) == MOST_REFUSED:
+                break
+            longest, *others = sorted(source.captions(index), key=len, reverse=True)
+            readable = next((caption for caption in (longest, *others) if _can_be_read(encoder, caption)), None)
+            if readable is None:
+                refused.append(longest)
+            else:
+                chosen.append(readable)
+        return chosen, refused
 
     def paint(self, model: Model) -> NDArray[np.uint8]:
         """Paint the grid: [captions, noises, H, W, 3]."""
@@ -58,7 +93,7 @@ class SampleGrid:
     def save(self, pictures: NDArray[np.uint8], path: Path) -> None:
         """Write painted pictures into a PNG file."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        caption_grid([list(row) for row in pictures], self.captions).save(path)
+        caption_grid([list(row) for row in pictures], self.captions).save(path, pnginfo=with_captions(self.captions))
 
     def diversity(self, pictures: NDArray[np.uint8]) -> dict[str, float]:
         """How much painted pictures differ, beside real ones, for the log."""
@@ -66,3 +101,17 @@ class SampleGrid:
         if side not in self._real_distances:
             self._real_distances[side] = mean_distance(at_resolution(self._train, side).read(self._real))
         return diversity(pictures, self._real_distances[side])
+
+
+def _can_be_read(encoder: TextEncoder, caption: str) -> bool:
+    """Whether the encoder can read a caption: it is tried, without a trace in the training."""
+    training = encoder.training
+    try:
+        check_caption(encoder, caption)
+        with torch.no_grad():
+            encoder.eval()([caption])
+    except Exception:  # whatever it is, it would come back with every grid
+        return False
+    finally:
+        encoder.train(training)
+    return True

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from torch import nn
 
 from limner.core.errors import DataError, SettingsError
 from limner.core.pictures import CaptionedPictures
@@ -14,10 +17,14 @@ from limner.matching.registry import is_matching
 from limner.matching.saving import load_matching_encoder
 from limner.model import load
 from limner.parts.text import CaptionMatching, CaptionMatchingSettings
-from limner.text.encoder import TextEncoder
+from limner.text.bag_of_words import BagOfWords
+from limner.text.encoder import Limit, TextEncoder
+from limner.text.lstm import LSTMEncoder, Vocabulary
 from limner.text.no_text import NoText
+from limner.text.recurrent import RecurrentEncoder
 from limner.text.saving import load_encoder, load_shipped_encoder, shipped_encoders
 from limner.text.standardized import Standardized
+from limner.text.tokenizers import MAXIMUM_WORDS, WordTokenizer
 
 STANDARDIZING = 2000
 """About how many captions give the mean and deviation of an encoder's sentences."""
@@ -26,6 +33,7 @@ STANDARDIZING = 2000
 def choose_encoder(recipe: Recipe, pictures: CaptionedPictures) -> tuple[TextEncoder, bool]:
     """The encoder that the recipe names, or the shipped one of a built-in set, or else a new one; and whether it must be trained first."""
     name = recipe.text.encoder
+    words = recipe.text.maximum_words
     if name is None and pictures.name in shipped_encoders():
         name = pictures.name
     if name is None:
@@ -34,15 +42,25 @@ def choose_encoder(recipe: Recipe, pictures: CaptionedPictures) -> tuple[TextEnc
                 f"'{pictures.name}' has no captions to train a text encoder on: give data with captions, or a method that needs none "
                 "(limner train stackgan-v2 --method.unconditional)"
             )
-        settings = CaptionMatchingSettings(sentence_width=recipe.text.width)
+        settings = CaptionMatchingSettings(sentence_width=recipe.text.width, maximum_words=words or MAXIMUM_WORDS)
         return CaptionMatching.new_encoder(settings, every_caption(pictures)), True
-    return named_encoder(name), False
+    encoder = named_encoder(name)
+    if words is not None:
+        encoder.read_at_most(words)
+    return encoder, False
+
+
+def matching_settings(recipe: Recipe) -> Any:
+    """The settings of the recipe's matching model, with text.maximum-words in place of its own number where it has one."""
+    settings, words = recipe.method_settings, recipe.text.maximum_words
+    return settings if words is None or not hasattr(settings, "maximum_words") else dataclasses.replace(settings, maximum_words=words)
 
 
 def no_encoder(recipe: Recipe) -> NoText:
     """The encoder of a method that reads no text under its settings. Raises SettingsError for what a run can do with captions alone."""
     asked = {
         "text.encoder": recipe.text.encoder is not None,
+        "text.maximum-words": recipe.text.maximum_words is not None,
         "text.standardize": recipe.text.standardize,
         "style.steps": recipe.style.steps,
     }
@@ -50,6 +68,74 @@ def no_encoder(recipe: Recipe) -> NoText:
         if wanted:
             raise SettingsError(f"{recipe.method} reads no text under these settings: leave {name} out")
     return NoText()
+
+
+def read_as_before(encoder: TextEncoder, pictures: CaptionedPictures) -> None:
+    """Give an encoder of words that is built for these captions the vocabulary of a run that was begun when scripts without spaces were
+    not split into characters: its weights are those words'."""
+    if not all(parameter.requires_grad for parameter in encoder.parameters()):  # taken from elsewhere, with its own vocabulary
+        return
+    if isinstance(encoder, RecurrentEncoder | BagOfWords):
+        words = encoder.tokenizer.maximum_words
+        encoder.tokenizer = WordTokenizer.build(every_caption(pictures), maximum_words=words, splitting="spaces")
+        size = len(encoder.tokenizer)
+    elif isinstance(encoder, LSTMEncoder):
+        encoder.vocabulary = Vocabulary.build(every_caption(pictures), encoder.vocabulary.maximum_words, "spaces")
+        size = len(encoder.vocabulary)
+    else:
+        return
+    old = encoder.embedding
+    if size != old.num_embeddings:
+        encoder.embedding = nn.Embedding(size, old.embedding_dim, padding_idx=old.padding_idx).to(old.weight.device)
+
+
+def caption_remarks(recipe: Recipe, pictures: CaptionedPictures, encoder: TextEncoder) -> Iterator[str]:
+    """What of the training captions is lost, a line each: those that hold no word, and the ends of those that are too long."""
+    wordless = pictures.wordless()
+    if wordless:
+        place, text = wordless[0]
+        alone = sum(not pictures.caption_counts[place] for place in {place for place, _ in wordless})
+        pictures_too = f"; {counted(alone, 'picture has', 'pictures have')} no other and cannot be used either" if alone else ""
+        yield (
+            f"{counted(len(wordless), 'caption holds', 'captions hold')} no word and cannot be used, such as '{text[:20]}' of "
+            f"'{pictures.key(place)}'{pictures_too}"
+        )
+    limit = encoder.limit
+    if not encoder.reads or limit is None:
+        return
+    cut, longest, key = 0, 0, ""
+    for index in range(len(pictures)):
+        for caption in pictures.captions(index):
+            if _may_be_cut(caption, limit) and encoder.was_cut(caption):
+                cut += 1
+                length = len(caption) if limit.unit == "characters" else len(encoder.words(caption))
+                longest, key = max((longest, key), (length, pictures.key(index)), key=lambda found: found[0])
+    if cut:
+        yield (
+            f"{cut:,} of {int(pictures.caption_counts.sum()):,} training captions are longer than the text encoder reads, and are cut to "
+            f"{limit} (the longest, of '{key}', has {longest:,}): {_longer(recipe, limit, longest)}"
+        )
+
+
+def _may_be_cut(caption: str, limit: Limit) -> bool:
+    """Whether a caption could be longer than the limit, as its number of characters tells; spares most captions a count."""
+    if caption.isascii() and limit.unit == "words":
+        return len(caption) >= 2 * limit.number
+    return len(caption.encode()) > limit.number
+
+
+def _longer(recipe: Recipe, limit: Limit, longest: int) -> str:
+    """How to have captions of this length read whole."""
+    if limit.unit == "words":
+        return f"--text.maximum-words {longest} reads all"
+    if limit.unit == "byte pairs" and recipe.text.encoder is None:
+        return f"--method.context-length {longest + 2} reads all"
+    return "this encoder's limit is fixed: shorten the captions, or choose another encoder"
+
+
+def counted(number: int, one: str, several: str) -> str:
+    """A number with what it counts: "1 caption holds", "1,200 captions hold"."""
+    return f"{number:,} {one if number == 1 else several}"
 
 
 def standardized(encoder: TextEncoder, pictures: CaptionedPictures) -> Standardized:

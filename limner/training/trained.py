@@ -12,6 +12,7 @@ from limner.core.recipes import load_recipe
 from limner.data.catalog import BUILT_IN
 from limner.model import load
 from limner.training.checkpoints import Checkpoints
+from limner.training.inputs import data_of
 
 
 def trained_method(run: Path | str) -> Method:
@@ -44,7 +45,7 @@ def trained_on(name: str, about: Mapping[str, Any]) -> str:
     not here.
     """
     recipe = Path(name) / "recipe.yaml"
-    data = load_recipe(recipe).data if recipe.is_file() else about.get("data")
+    data = data_of(Path(name), load_recipe(recipe)) if recipe.is_file() else about.get("data")
     if not isinstance(data, str):
         raise SettingsError(f"{name} does not say what it was trained on: give --data NAME|DIR")
     if data not in BUILT_IN and not Path(data).exists():

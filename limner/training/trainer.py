@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from limner.core import random
@@ -20,10 +20,16 @@ from limner.core.method import Method
 from limner.core.settings import TrainingSettings
 from limner.core.trainable import Phase, Player, Progress
 from limner.data.loader import Loader
+from limner.training.estimate import Budget, TimeLeft
+from limner.training.grids import GRIDS, is_due, steps_between
 from limner.training.health import CollapseWatch
 from limner.training.log import Means, RunLog
 from limner.training.players import AllReduce, Statistics, Turn
+from limner.training.progress import spoken
 from limner.training.signals import StopRequest
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass
@@ -59,6 +65,11 @@ class Stage:
     evaluate_every: int = 0
     """Steps between two evaluations; 0 for none."""
 
+    @property
+    def budget(self) -> Budget:
+        """What ends it."""
+        return Budget(steps=self.steps, batch_size=self.phase.batch_size, minutes=self.minutes)
+
     def players(self) -> dict[str, Player]:
         """Who is trained in this phase."""
         players = self.method.players()
@@ -90,7 +101,10 @@ def mean_over_processes(fabric: Fabric) -> AllReduce | None:
 
 @dataclass
 class Trainer:
-    """Runs stages. `save` writes a checkpoint; `sample` paints a grid and `evaluate` scores, and both return figures for the log."""
+    """Runs stages. `save` writes a checkpoint; `sample` paints a grid and `evaluate` scores, and both return figures for the log.
+
+    None of the three raises for what goes wrong in it.
+    """
 
     settings: TrainingSettings
     fabric: Fabric
@@ -99,6 +113,8 @@ class Trainer:
     save: Callable[[], None]
     sample: Callable[[], dict[str, float]]
     evaluate: Callable[[], dict[str, float]] = dict
+    stages: Sequence[Stage] = ()
+    """All of the run's, for the time that it will take."""
     _means: Means = field(default_factory=Means)
     _watch: CollapseWatch = field(default_factory=CollapseWatch)
 
@@ -109,38 +125,48 @@ class Trainer:
         """
         settings = self.settings
         stage.method.train()
-        self.log.begin(stage.phase.name, position.step, stage.steps)
+        self._left = self._time_left(stage, position)
+        self.log.begin(stage.phase.name, self._left)
         before, first, clock = position.seconds, position.step, Stopwatch(position.step)
-        written = drawn = evaluated = position.step
-        while position.step < stage.steps and not self._time_is_up(stage, position) and not self._asked_to_stop(position.step):
+        written = drawn = evaluated = saved = position.step
+        while not self._is_over(stage, position):
             step = position.step
             torch.manual_seed(int(random.hash64(settings.seed, "layers", stage.name, step, self.fabric.global_rank) >> 1))
             batch = loader.batch(step)
             self._play(stage, batch, turns, self._progress(stage, loader, step), check=self.fabric.world_size > 1 and step - first < 3)
             position.step, position.total_step = step + 1, position.total_step + 1
             position.seconds = before + clock.total()
+            self._left.stepped(position.step, position.seconds)
+            self.log.advance()
             if position.step % settings.log_every == 0 or position.step == stage.steps:
                 self._write(stage, loader, position, clock)
                 written = position.step
-            if position.step % settings.sample_every == 0:
-                with clock.paused():
+            with clock.paused():  # what is reached is saved before anything looks at it, and after an evaluation that has kept a state
+                if due := position.step % settings.checkpoint_every == 0:
+                    self._save()
+                    saved = position.step
+                if self._is_over(stage, position):
+                    break
+                if self._grid_is_due(stage, position, drawn):
                     self._sample(stage, loader, turns, position)
-                drawn = position.step
-            if stage.evaluate_every and position.step % stage.evaluate_every == 0:
-                with clock.paused():
+                    drawn = position.step
+                if stage.evaluate_every and position.step % stage.evaluate_every == 0:
                     self._evaluate(stage, loader, position)
-                evaluated = position.step
-            if position.step % settings.checkpoint_every == 0:
-                with clock.paused():
-                    self.save()
+                    evaluated = position.step
+                    if due:
+                        self._save()
         if position.step != written and self._time_is_up(stage, position):
             self._write(stage, loader, position, clock)
+        if position.step != saved:
+            self._save()
         if position.step != drawn:
             self._sample(stage, loader, turns, position)
-        if stage.evaluate_every and position.step != evaluated and not self._asked_to_stop(0):
+        asked = self._asked_to_stop(0)  # 0: asked of all processes, so that none goes on alone
+        if stage.evaluate_every and position.step != evaluated and (position.step % stage.evaluate_every == 0 or not asked):
             self._evaluate(stage, loader, position)
-        self.log.end()
-        return not self._asked_to_stop(0)  # 0: asked of all processes, so that none goes on alone
+        whole = not self._asked_to_stop(0)
+        self.log.end(self._how_it_ended(stage, position))
+        return whole
 
     def _play(self, stage: Stage, batch: Any, turns: Mapping[str, Turn], progress: Progress, check: bool) -> None:
         """One step of the method: each update it yields is taken before it goes on."""
@@ -166,20 +192,22 @@ class Trainer:
         means = self._means.read(mean_over_processes(self.fabric))
         steps, seconds = clock.lap(position.step)
         speed = steps * stage.phase.batch_size / max(seconds, 1e-9)
+        left_out = {}
         for player in [name.removesuffix("/skipped") for name in means if name.endswith("/skipped")]:
-            self._judge_skipped(player, means.pop(f"{player}/skipped"), position)
-        remaining = (stage.steps - position.step) * stage.phase.batch_size / speed
-        if stage.minutes is not None:
-            remaining = min(remaining, stage.minutes * 60 - position.seconds)
+            share = means.pop(f"{player}/skipped")
+            if share:
+                left_out[f"{player}/skipped"] = round(share, 6)
+                self.log.skipped(round(share * self._means.counts[f"{player}/skipped"]))
+            self._judge_skipped(player, share, position)
         line = self._place(stage, loader, position) | {"images_per_second": round(speed, 1)}
-        self.log.write(line | {name: value if math.isfinite(value) else None for name, value in means.items()}, remaining)
-        self.log.advance(position.step, speed)
+        self.log.write(line | {name: value if math.isfinite(value) else None for name, value in means.items()} | left_out)
 
     @staticmethod
     def _place(stage: Stage, loader: Loader, position: Position) -> dict[str, Any]:
         """Where a line of the log stands."""
         return {
             "phase": stage.phase.name,
+            "stage": stage.name,
             "step": position.step,
             "total_step": position.total_step,
             "images": position.step * stage.phase.batch_size,
@@ -188,15 +216,42 @@ class Trainer:
         }
 
     def _sample(self, stage: Stage, loader: Loader, turns: Mapping[str, Turn], position: Position) -> None:
-        figures = self.sample()
+        with self._left.doing("sample"):
+            figures = self.sample()
         self.log.sampled(self._place(stage, loader, position), figures)
         warning = self._watch.judge(figures, max((turn.updates for turn in turns.values() if turn.player.averaged), default=0))
         if warning:
             self.log.say(f"warning: {warning}")
 
     def _evaluate(self, stage: Stage, loader: Loader, position: Position) -> None:
-        figures = self.evaluate()
+        with self._left.doing("evaluate"):
+            figures = self.evaluate()
         self.log.evaluated(self._place(stage, loader, position), figures)
+
+    def _save(self) -> None:
+        with self._left.doing("save"):
+            self.save()
+
+    def _time_left(self, stage: Stage, position: Position) -> TimeLeft:
+        settings = self.settings
+        side_work = {
+            "sample": steps_between(stage.steps, settings.sample_every),
+            "evaluate": stage.evaluate_every,
+            "save": settings.checkpoint_every,
+        }
+        later = [other.budget for other in self.stages[position.stage + 1 :]]
+        return TimeLeft(stage.budget, later, step=position.step, seconds=position.seconds, side_work=side_work)
+
+    def _how_it_ended(self, stage: Stage, position: Position) -> str:
+        """What ended a phase, in words."""
+        place, took = f"step {position.step:,} of {stage.steps:,}", f"after {spoken(position.seconds)} of training"
+        if position.step >= stage.steps:
+            return f"all {stage.steps:,} steps done {took}"
+        if self.stop.signal is not None:
+            return f"stopped by {signal.Signals(self.stop.signal).name} at {place} {took}"
+        own, whole = stage.minutes or 0.0, self.settings.minutes or 0.0
+        part = "" if own == whole else f" (this phase's part: {own:.3g})"
+        return f"stopped by --training.minutes {whole:g}{part} at {place} {took}"
 
     def _judge_skipped(self, player: str, share: float, position: Position) -> None:
         if share >= 1.0:
@@ -208,6 +263,18 @@ class Trainer:
             self.log.say(
                 f"warning: {share:.1%} of the {player}'s updates before step {position.step} were left out: loss or gradient not finite"
             )
+
+    def _grid_is_due(self, stage: Stage, position: Position, drawn: int) -> bool:
+        """By the number of steps; the first one of a phase that the clock may end also by the clock."""
+        every = self.settings.sample_every
+        if is_due(position.step, stage.steps, every):
+            return True
+        if every is not None or stage.minutes is None or drawn > 0:
+            return False
+        return self._any(position.step, position.seconds >= stage.minutes * 60 / GRIDS)
+
+    def _is_over(self, stage: Stage, position: Position) -> bool:
+        return position.step >= stage.steps or self._time_is_up(stage, position) or self._asked_to_stop(position.step)
 
     def _time_is_up(self, stage: Stage, position: Position) -> bool:
         return stage.minutes is not None and self._any(position.step, position.seconds >= stage.minutes * 60)

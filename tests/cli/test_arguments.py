@@ -24,6 +24,8 @@ class Words:
     """Two words."""
     share: float = 0.5
     """A share."""
+    limit: float | None = None
+    """The most."""
     kind: Literal["round", "square"] = "round"
     """Which kind."""
     out_file: str
@@ -38,6 +40,9 @@ def test_values_arrive_typed() -> None:
     words = read("a", "b c", "-n", "3", "--out-file", "x", "--pair", "one two", "three", "--share=1e-3", "--kind", "square")
     assert words == Words(first="a", rest=("b c",), count=3, out_file="x", pair=("one two", "three"), share=0.001, kind="square")
     assert read("a", "--out_file", "x").out_file == "x"
+    for nothing in ("none", "None"):
+        assert read("a", "--out-file", "x", "--limit", nothing).limit is None
+    assert read("a", "--out-file", "x", "--limit", "2").limit == 2.0
 
 
 @pytest.mark.parametrize(
@@ -50,6 +55,7 @@ def test_values_arrive_typed() -> None:
         ((), "missing: FIRST, --out-file; see limner words --help"),
         (("a", "--out-file", "x", "-n", "many"), "-n/--count takes a whole number, not 'many'; see limner words --help"),
         (("a", "--out-file", "x", "--share", "half"), "--share takes a number, not 'half'; see limner words --help"),
+        (("a", "--out-file", "x", "--limit", "half"), "--limit takes a number, not 'half'; see limner words --help"),
         (("a", "--out-file", "x", "--kind", "oval"), "--kind cannot be 'oval': choose round or square; see limner words --help"),
         (("a", "--out-file", "x", "--pair", "one"), "--pair needs 2 values; see limner words --help"),
         (("a", "--out-file"), "--out-file needs a value; see limner words --help"),
@@ -65,4 +71,6 @@ def test_help_shows_the_sentences(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         read("--help")
     assert not stop.value.code
-    assert "Which kind. (default: round)" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "Which kind. (default: round)" in shown and "--limit none|FLOAT" in shown and "The most. (default: none)" in shown
+    assert "None" not in shown

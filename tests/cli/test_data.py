@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,7 @@ def test_prepare_then_show(source, tmp_path, capsys):
         (["prepare", "{source}x", "--out", "{out}", "--resolution", "16"], "there is nothing at"),
         (["prepare", "{source}", "--out", "{out}", "--resolution", "4"], "--resolution 4 cannot be prepared"),
         (["prepare", "{source}", "--out", "{out}", "--resolution", "16", "--max-rejcted", "1"], "did you mean '--max-rejected'"),
+        (["prepare", "{source}", "--out", "{source}/0.jpg/out", "--resolution", "16"], "cannot use"),
         (["show", "{source}"], "is not a prepared data set"),
         (["show", "garden", "--out", "sheet.doc"], "no picture file"),
         (["shwo"], "did you mean 'show'"),
@@ -45,3 +48,30 @@ def test_mistakes_get_one_line_and_leave_nothing(source, tmp_path, capsys, argum
     told = capsys.readouterr()
     assert message in told.err and told.err.count("\n") == 1 and told.out == ""
     assert not out.parent.exists()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.ENOENT, errno.ENAMETOOLONG, errno.EACCES])
+def test_what_the_system_refuses_is_one_line(source, tmp_path, capsys, monkeypatch, number):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number), str(tmp_path / "new"))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert main(["data", "prepare", str(source), "--out", str(tmp_path / "new" / "out"), "--resolution", "16"]) == 2
+    told = capsys.readouterr()
+    assert os.strerror(number) in told.err and str(tmp_path / "new") in told.err and told.err.count("\n") == 1
+
+
+def test_the_summary_says_what_was_left_out_and_left_alone(source, tmp_path, capsys):
+    (source / "3.jpg").write_bytes(b"junk")
+    (source / "4.heic").write_bytes(b"junk")
+    (source / "9x.svg").write_bytes(b"junk")
+    (source / "notes.txt").write_text("mine")
+    (source / "5.txt").write_text("on the left")
+    out = tmp_path / "sets/out"
+    assert main(["data", "prepare", str(source), "--out", str(out), "--resolution", "16", "--max-rejected", "0.1", "--flip", "yes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    listed = f"each is in {out / 'rejects.jsonl'}"
+    assert lines[1].startswith("left out: 1 .svg picture that is not read (convert it to JPEG or PNG), 1 not a picture, such as '")
+    assert lines[2].startswith("not read: 1 ") and ".heic picture that" in lines[2] and "1 note on the set" in lines[2]
+    assert lines[1].endswith(listed) and lines[2].endswith(listed)
+    assert lines[-1] == "left and right: 1 of 29 captions speak of them; their pictures are never mirrored, the others may be"

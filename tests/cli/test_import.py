@@ -41,7 +41,7 @@ def port_file(path: Path, recurrent: str = "relu", **changes: Tensor | None) -> 
 
 
 def test_the_public_flags_are_these() -> None:
-    assert sorted(options(CharCnnRnnArguments)) == ["--case", "--out", "--unknown"]
+    assert sorted(options(CharCnnRnnArguments)) == ["--case", "--out", "--unknown", "--within"]
 
 
 def test_help_names_the_verb_and_what_it_reads(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,7 +100,7 @@ def _pickled(path: Path) -> None:
         (_cut, "cut short"),
         (_pickled, "more than tensors"),
         (lambda path: torch.save(torch.zeros(3), path), "holds no tensors by name"),
-        (lambda path: torch.save({"epoch": 3}, path), "'epoch' in"),
+        (lambda path: torch.save({"epoch": 3}, path), "'epoch' in it is no tensor"),
         (lambda path: torch.save({"weight": torch.zeros(3)}, path), "it lacks 'conv1.weight'"),
         (lambda path: port_file(path, conv3__weight=None), "it lacks 'conv3.weight'"),
         (lambda path: port_file(path, conv1__weight=torch.zeros(5)), "'conv1.weight' has the shape (5,)"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import logging
+import os
 import re
 import subprocess
 import sys
@@ -83,3 +85,94 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     assert process.wait() == 141
     assert process.stderr.read() == b""
     process.stderr.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "text"),
+    [
+        (errno.ENOTDIR, "x/y", "limner: cannot use x/y: Not a directory: "),
+        (errno.EISDIR, "x", "limner: cannot use x: Is a directory: "),
+        (errno.EROFS, "x", "limner: cannot use x: Read-only file system: "),
+        (errno.ENAMETOOLONG, "x", "limner: cannot use x: File name too long: choose a shorter name"),
+        (errno.ELOOP, "x", "limner: cannot use x: "),
+        (errno.ENOENT, "x", "limner: cannot use x: No such file or directory: check the path"),
+        (errno.EIO, None, "limner: Input/output error: "),
+        (errno.EDQUOT, "x", "limner: no space left on the disk while writing x: "),
+        (errno.ECONNREFUSED, None, "limner: Connection refused: "),
+    ],
+)
+def test_any_error_of_the_system_is_one_line(
+    number: int, name: str | None, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    errors = [OSError(number, os.strerror(number), name) if name else OSError(number, os.strerror(number))]
+    if name is None:
+        errors.append(RuntimeError(f"I/O error: {os.strerror(number)} (os error {number})"))  # as safetensors says it
+    for error in errors:
+        monkeypatch.setattr(command.importlib, "import_module", lambda name, error=error: raising(error))
+        assert main(["doctor"]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith(text) and told.count("\n") == 1
+
+
+PRINTS = """
+import sys
+from pathlib import Path
+import types
+from limner.cli import main as command
+def verb(argv):
+    for number in range(3):
+        Path(argv[0], f"{number}.txt").write_text("kept")
+        print("写真 é \\udce9", flush=True)
+        print("limner: 写真", file=sys.stderr)
+    return 0
+command.importlib.import_module = lambda name: types.SimpleNamespace(main=verb)
+sys.exit(command.main(["doctor", sys.argv[1]]))
+"""
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize(
+    ("shell", "environment", "code", "shown"),
+    [
+        ('"$@"', {"PYTHONIOENCODING": "cp1252"}, 0, b"\\u5199\\u771f \xe9 \\udce9\n" * 3),
+        ('"$@"', {"PYTHONIOENCODING": "ascii:strict"}, 0, b"\\u5199\\u771f \\xe9 \\udce9\n" * 3),
+        ('"$@"', ASCII, 0, b"\\u5199\\u771f \\xe9 \\udce9\n" * 3),
+        ('"$@" >&-', {}, 0, b""),
+        ('"$@" 2>&-', {}, 0, "写真 é \\udce9\n".encode() * 3),
+        ('"$@" >&- 2>&- <&-', {}, 0, b""),
+        ('"$@" >/dev/full', {}, 2, b""),
+    ],
+)
+def test_printing_never_stops_the_work(shell: str, environment: dict[str, str], code: int, shown: bytes, tmp_path: Path) -> None:
+    if "full" in shell and not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "run.py").write_text(PRINTS, encoding="utf-8")
+    ours = {name: value for name, value in os.environ.items() if name not in ("LC_ALL", "PYTHONIOENCODING", "PYTHONUTF8")}
+    done = subprocess.run(
+        ["sh", "-c", shell, "sh", sys.executable, str(tmp_path / "run.py"), str(tmp_path / "out")],
+        capture_output=True,
+        env=ours | {"PYTHONUTF8": "1"} | environment,
+    )
+    assert len(list((tmp_path / "out").iterdir())) == 3
+    assert (done.returncode, done.stdout) == (code, shown) and b"Traceback" not in done.stderr and b"ignored" not in done.stderr
+
+
+def test_work_goes_on_without_its_reader(tmp_path: Path) -> None:
+    (tmp_path / "run.py").write_text(PRINTS, encoding="utf-8")
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, str(tmp_path / "run.py"), str(tmp_path)], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert len(list(tmp_path.glob("*.txt"))) == 3 and done.returncode == 141
+    assert b"Traceback" not in done.stderr and b"ignored" not in done.stderr
+
+
+def test_a_log_of_limner_s_is_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(argv: list[str]) -> int:
+        logging.getLogger("limner.core.anything").info("taken from '%s'", "netG")
+        return 0
+
+    monkeypatch.setattr(command.importlib, "import_module", lambda name: types.SimpleNamespace(main=said))
+    assert main(["doctor"]) == 0 == main(["doctor"])
+    assert capsys.readouterr().err == "limner: taken from 'netG'\n" * 2

@@ -53,6 +53,23 @@ def written(folder: Path, **changes: Any) -> Path:
     return path
 
 
+WAITS = """
+import signal, time
+from pathlib import Path
+from limner.methods.gan_cls import GANCLS
+
+class Waits(GANCLS):
+    def training_step(self, batch, progress):
+        reached = Path(__file__).with_name("reached")
+        if progress.step == 3 and not reached.exists():
+            reached.touch()
+            while signal.getsignal(signal.SIGTERM).__self__.signal is None:  # until this training is asked to stop
+                time.sleep(0.01)
+        yield from super().training_step(batch, progress)
+"""
+"""GAN-CLS, whose first training stands still in its fourth step until it is asked to stop, however fast or busy the machine is."""
+
+
 def begin(path: Path, out: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "limner", "study", str(path), "--out", str(out)],
@@ -63,20 +80,18 @@ def begin(path: Path, out: Path) -> subprocess.Popen[str]:
     )
 
 
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    while not path.exists():
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.02)
-
-
-def test_killed_in_the_middle_and_with_a_run_that_fails_it_completes(tmp_path: Path) -> None:
-    path, out = written(tmp_path), tmp_path / "study"
+def test_killed_in_the_middle_and_with_a_run_that_fails_it_completes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "waits.py").write_text(WAITS)
+    monkeypatch.setenv(registry.VARIABLE, str(tmp_path / "waits.py"))
+    path, out = written(tmp_path, entries=[TINY["entries"][0], {"method": "waits", "name": "gan-cls"}]), tmp_path / "study"
     killed, obstacle = out / "runs" / "garden" / "gan-cls-seed0", out / "runs" / "garden" / "DF-halved-seed0" / "log.jsonl"
     obstacle.mkdir(parents=True)  # its training has nowhere to write its log
     write_study(read_study(path), out / "study.yaml")
 
     process = begin(path, out)
-    wait_for(killed / "checkpoints" / "00000001", process)
+    while not (tmp_path / "reached").exists():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     told = process.communicate()[0]
     log = out / "logs" / "garden" / "DF-halved-seed0.log"
@@ -95,7 +110,8 @@ def test_killed_in_the_middle_and_with_a_run_that_fails_it_completes(tmp_path: P
     assert "DF, halved" in page and "Not done yet" not in page
 
     assert main(["study", str(path), "--out", str(out), "--dry-run"]) == 0
-    assert main(["study", str(written(tmp_path, budget={"images": 320})), "--out", str(out), "--dry-run"]) == 2
+    more = written(tmp_path, entries=yaml.safe_load(path.read_text())["entries"], budget={"images": 320})
+    assert main(["study", str(more), "--out", str(out), "--dry-run"]) == 2
 
 
 def check_results(out: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,7 +29,7 @@ PUBLIC_FLAGS = """
 --training.precision --training.compile --training.ema-half-life --training.log-every --training.sample-every --training.checkpoint-every
 --training.keep-checkpoints --training.tensorboard --training.no-tensorboard
 --data.flip --data.no-flip --data.garden-pictures --data.counterfactuals --data.trainval --data.no-trainval
---text.encoder --text.standardize --text.no-standardize --text.width --text.steps --text.batch-size
+--text.encoder --text.standardize --text.no-standardize --text.width --text.maximum-words --text.steps --text.batch-size
 --style.steps --style.batch-size --style.channels --style.learning-rate
 --evaluation.every --evaluation.split --evaluation.metrics --evaluation.count --evaluation.features
 """.split()
@@ -147,3 +150,39 @@ def test_bad_input_gets_one_line_and_writes_nothing(
     assert main(["train", *words.split()]) == 2
     assert capsys.readouterr().err == f"limner: {message}\n"
     assert not list(tmp_path.iterdir())
+
+
+LIGHT = """
+import sys
+from limner.cli.main import main
+code = main(sys.argv[1:])
+sys.exit(9 if "torch" in sys.modules else code)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("train gan-cls --data garden --out there", "there exists already: go on with it by --resume, or choose another --out"),
+        ("train gan-cls --data garden --out=there --training.devices 2", "there exists already: go on with it by --resume"),
+        ("train sje --data garden --out there --resume", "there holds something that is no run: choose another --out"),
+        ("train gan-cls --data garden --out there/letter", "there/letter is a file: give a folder for the run"),
+        ("train gan-cls --data sets/none --out run", "there is no folder sets/none: give one that `limner data prepare` wrote"),
+        ("train gan-clss --data garden --out run", "there is no method 'gan-clss': did you mean 'gan-cls'?"),
+        ("train none.yaml --out run", "there is no recipe none.yaml"),
+    ],
+)
+def test_what_needs_nothing_of_pytorch_is_refused_before_it_is_loaded(words: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "letter").write_text("dear")
+    root = str(Path(__file__).parents[2])
+    command = [sys.executable, "-c", LIGHT, *words.split()]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": root}, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith(f"limner: {message}"), (done.returncode, done.stderr)
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_training_is_imported_without_what_its_launcher_needs() -> None:
+    """Settings that cannot work are refused before seconds go by."""
+    code = "import sys, limner.training.run; sys.exit(bool({'lightning_fabric', 'torch._dynamo', 'torchmetrics'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}).returncode == 0

@@ -12,6 +12,7 @@ from PIL import Image
 from limner.cli import doctor, evaluate, generate
 from limner.cli.explore import interpolate
 from limner.cli.main import main
+from limner.core.errors import LimnerWarning, SettingsError
 from limner.core.files import sha256
 from limner.model import Model
 
@@ -47,6 +48,35 @@ def test_a_png_gets_one_grid_and_strange_words_a_warning(tmp_path: Path, capsys:
     assert "never met 'dragon'" in capsys.readouterr().err
     with Image.open(out) as grid:
         assert grid.width > 3 * 16
+
+
+def test_one_bad_caption_leaves_the_others(tiny_model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    captions = ["a rde flower", "粉红色的花", "a red flower " + "and petals " * 30, "flwer", "", "the bird"]
+    assert main(["generate", "any", *captions, "--out", str(tmp_path)]) == 2
+    assert sorted(path.name[:4] for path in tmp_path.iterdir()) == ["001-", "003-", "006-"], "names keep the captions' numbers"
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[1] for line in told] == [
+        " the model never met 'rde' (did you mean 'red'?) in 'a rde flower'",
+        " caption 2 is left out",
+        " the model never met 'and' and reads no further than 48 words in 'a red flower and petals and petals and petals and petals ...'",
+        " caption 4 is left out",
+        " caption 5 is left out",
+    ]
+    assert "did you mean 'flower'?" in told[3]
+    expected = tiny_model.pictures(["the bird"], [0])[0]
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "006-the-bird-01.png")), expected)
+
+
+def test_where_no_caption_can_be_painted_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", "any", "zebra", "花", "--out", str(tmp_path / "x.png")]) == 2
+    assert "nothing was painted" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_python_warns_of_unknown_words(tiny_model: Model) -> None:
+    with pytest.warns(LimnerWarning, match="never met 'flwer' \\(did you mean 'flower'\\?\\), 'tulip' in 'a flwer tulip'"):
+        tiny_model.generate("a flwer tulip")
+    with pytest.raises(SettingsError, match="did you mean 'petals'"):
+        tiny_model.generate(["a flower", "petls"])
 
 
 @pytest.mark.parametrize(
@@ -123,6 +153,23 @@ def test_doctor_tells_whole_weights_from_damaged_ones(tmp_path: Path) -> None:
     assert (damaged.state, damaged.fix) == ("wrong", "reinstall")
     (tmp_path / "config.json").unlink()
     assert doctor.whole(tmp_path, "reinstall").state == "wrong"
+
+
+def test_doctor_says_whether_published_scores_can_be_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMNER_FEATURES", str(tmp_path))
+    monkeypatch.setenv("LIMNER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    (missing,) = doctor._published()
+    assert missing.state == "note" and "'fid-inception'" in missing.what and "--features fid-inception" in missing.fix
+    (tmp_path / "fid-inception.pth").touch()
+    (found,) = doctor._published()
+    assert found.state == "ok" and str(tmp_path / "fid-inception.pth") in found.what
+
+
+def test_doctor_counts_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.get_num_threads", lambda: 1)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
+    assert "2 CPU cores, PyTorch uses 1 thread" in [finding.what for finding in doctor._devices()]
 
 
 def test_doctors_exit_code_follows_what_it_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,8 @@ from limner.core.errors import DataError
 from limner.data.decoding import Rejected, decode
 from limner.data.prepare import prepare
 from limner.data.prepared import open_prepared
-from limner.data.sources import PictureFile, read_sources
+from limner.data.reading import read_sources
+from limner.data.sources import PictureFile
 
 
 def paint(path: Path, colour=(200, 30, 30), size=(30, 24), **save) -> Path:

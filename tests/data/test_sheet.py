@@ -2,6 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
+from limner.core.errors import LimnerWarning
+from limner.data import lettering
+from limner.data.lettering import Lettering, draws
 from limner.data.sheet import caption_grid, column_grid, contact_sheet, wrap
 
 
@@ -77,3 +80,78 @@ def test_a_text_beside_each_row_stands_left_of_its_pictures() -> None:
     assert page.shape[0] == bare.height and added > 200
     assert np.array_equal(page[:, added + 28 :], np.asarray(bare)[:, 28:])
     assert (page[:, :added] < 128).any()
+
+
+LETTERS = "Pokémon, pétales, ß ñ ç – „quotes“ Ελλάδα Привет; Łódź, ő ț ğ, Tiếng Việt, ¿qué?, 5 € → ½ × ≤ ★"
+
+
+@pytest.fixture
+def no_system_fonts(monkeypatch: pytest.MonkeyPatch):
+    """A machine without any font; what was found or told before is forgotten."""
+    monkeypatch.setattr(lettering, "_system_fonts", list)
+    monkeypatch.setattr(lettering, "_told", set())
+    for cache in (lettering._search, lettering._found):
+        cache.cache_clear()
+    yield
+    for cache in (lettering._search, lettering._found):
+        cache.cache_clear()
+
+
+def test_letters_with_accents_are_drawn_on_every_machine(no_system_fonts, recwarn: pytest.WarningsRecorder) -> None:
+    letters = Lettering(LETTERS)
+    assert letters.font.getname()[0] == "DejaVu Sans" and not letters.others and not recwarn.list
+    assert all(draws(letters.font, character) for character in LETTERS)
+    boxes = {character for character in LETTERS if not draws(ImageFont.load_default(15), character)}
+    assert {"é", "ß", "Е".lower(), "λ"} <= boxes, "which Pillow's own font has not"
+
+
+def test_no_letter_is_drawn_as_the_sign_for_a_missing_one(no_system_fonts) -> None:
+    picture = np.zeros((16, 16, 3), np.uint8)
+    for letter in "éñßλЖ":
+        with pytest.warns(LimnerWarning):
+            box = np.asarray(contact_sheet([picture], [f"a\u0fd5{letter}"]))  # with a sign that no font here has
+        drawn = np.asarray(contact_sheet([picture], [f"a{letter}"]))
+        lettering._told.clear()
+        assert box.shape == drawn.shape and not np.array_equal(box, drawn)
+        assert ink_between(contact_sheet([picture], [letter]), 28, 200, 60, 240) > 10
+
+
+def test_english_looks_as_ever_and_a_page_has_one_font() -> None:
+    assert Lettering("a flower, isn't it? …").font.getname() == ImageFont.load_default(15).getname()
+    picture = np.zeros((16, 16, 3), np.uint8)
+    alone, among = (np.asarray(contact_sheet([picture] * 2, ["a flower", other])) for other in ("a bird", "un été"))
+    assert not np.array_equal(alone[:, :200], among[:, :200]), "the plain caption next to one with accents is in the same font"
+
+
+def test_a_script_without_a_font_is_said_once_and_drawn_as_boxes(no_system_fonts) -> None:
+    picture = np.zeros((16, 16, 3), np.uint8)
+    with pytest.warns(LimnerWarning) as told:
+        page = contact_sheet([picture] * 4, ["写真 Pokémon", "真 写", "ไม้", "🌸"])
+        contact_sheet([picture], ["写"])
+    assert len(told) == 3 and sorted(str(warning.message).split(" characters")[0].split("draws ")[1] for warning in told) == [
+        "Chinese, Japanese or Korean",
+        "Thai",
+        "emoji and symbol",
+    ]
+    assert ink_between(page, 28, 28 + 176 + 6, 56, 28 + 176 + 26) > 20, "two boxes"
+
+
+def test_a_font_of_the_system_draws_what_the_others_lack(no_system_fonts, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    (tmp_path / "broken.ttf").write_bytes(b"no font")
+    shipped = lettering.resources.files("limner") / "data/fonts/DejaVuSans-subset.ttf"
+    (tmp_path / "whole.ttf").write_bytes(shipped.read_bytes())
+    monkeypatch.setattr(lettering, "_system_fonts", lambda: [str(tmp_path / "broken.ttf"), str(tmp_path / "whole.ttf")])
+    monkeypatch.setattr(lettering, "_shipped", lettering._default)  # as if nothing came with Limner
+    letters = Lettering("an été")
+    assert letters.font.getname() == lettering._default().getname() and letters.others["é"].getname()[0] == "DejaVu Sans"
+    assert letters.length("été") > letters.length("t")
+
+
+def test_controls_and_selectors_are_not_drawn_and_accents_are_composed() -> None:
+    assert lettering.visible("e\u0301te\u0301 ❤\ufe0f a\u200db") == "été ❤ ab"
+
+
+def test_the_font_comes_small_and_with_its_licence() -> None:
+    folder = lettering.resources.files("limner") / "data/fonts"
+    assert len((folder / "DejaVuSans-subset.ttf").read_bytes()) < 300_000
+    assert "Bitstream Vera" in (folder / "LICENSE").read_text()

@@ -11,7 +11,7 @@ import pytest
 
 import limner
 from limner.cli.main import main
-from limner.core import plugins
+from limner.core import registry
 from limner.training.checkpoints import Checkpoints
 
 PAGE = (Path(__file__).parents[2] / "docs" / "add-a-method.md").read_text(encoding="utf-8")
@@ -26,8 +26,8 @@ LESS = {
 
 def run(command: str, monkeypatch: pytest.MonkeyPatch) -> int:
     """A line of the page, run as a process of its own would: with no file given before."""
-    monkeypatch.setattr(plugins, "_registered", {})
-    monkeypatch.setenv(plugins.VARIABLE, "")
+    monkeypatch.setattr(registry, "_registered", {})
+    monkeypatch.setenv(registry.VARIABLE, "")
     command = command.replace("--steps 500", "--steps 3").replace("--steps 1000", "--steps 5")
     verb = next(verb for verb in LESS if f" {verb} " in command)
     return main(shlex.split(f"{command} {LESS[verb]}")[1:])

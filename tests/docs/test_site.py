@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +21,9 @@ from limner.matching import registry
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted(path for path in DOCS.rglob("*.md") if DOCS / "models" not in path.parents)
+PAGES = sorted(DOCS.rglob("*.md"))
+CARDS = sorted((ROOT / "limner" / "shipped").glob("*/README.md"))
+README = ROOT / "README.md"
 PAGE_OF = {"sje": "char-cnn-rnn"}
 """Matching models whose page bears another name: that of the paper's system."""
 
@@ -35,6 +38,7 @@ def load_conf() -> ModuleType:
 
 CONF = load_conf()
 NAVIGATION = CONF.navigation((DOCS / "index.md").read_text(encoding="utf-8"))
+(SECTIONS,) = re.findall(r"<!-- README: (.+?) -->", (DOCS / "start.md").read_text(encoding="utf-8"))
 LISTED = [page for _, pages in NAVIGATION for _, page in pages]
 PACKAGES = sorted(
     package
@@ -61,18 +65,111 @@ def test_every_package_is_in_the_reference() -> None:
     assert packages - {"limner.cli"} == set(PACKAGES)  # the command line explains itself: limner VERB --help
 
 
-@pytest.mark.parametrize("path", [*PAGES, ROOT / "README.md"], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", [*PAGES, *CARDS, README], ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(path: Path) -> None:
-    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    targets = [target for target in re.findall(r"\]\(([^)\s#]+)(?:#[^)]*)?\)", text) if not re.match(r"\w+:", target)]
-    assert not [target for target in targets if not (path.parent / target).exists()]
+    """To a file and a heading that are there, on a code host; and from a page of the site to what the site has."""
+    assert not list(dead(path, path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("page", [DOCS / "start.md", DOCS / "shipped.md"], ids=lambda path: path.name)
+def test_links_of_what_is_put_into_a_page_lead_somewhere(page: Path) -> None:
+    text = on_the_site(page)
+    assert len(text) > 5000 and "](../docs/" not in text and "](../../" not in text
+    assert not list(dead(page, text, read=on_the_site))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[a](nowhere.md)", "no such file"),
+        ("![a](images/nowhere.png)", "no such file"),
+        ('<img src="images/nowhere.png">', "no such file"),
+        ("[a][b]\n\n[b]: nowhere.md", "no such file"),
+        ('[a](nowhere.md "its title")', "no such file"),
+        ("[a](#no-such-heading)", "no such heading"),
+        ("[a](training.md#no-such-heading)", "no such heading"),
+        ("[a](../README.md#no-such-heading)", "no such heading"),
+        ("[a](../README.md#methods)", "not on the site"),  # a section that start.md leaves out
+        ("[a](images)", "a folder"),
+        ("[a](../benchmarks)", "a folder"),
+        ("[a](/docs/training.md)", "absolute"),
+    ],
+)
+def test_links_that_lead_nowhere_are_found(text: str, reason: str) -> None:
+    assert [found.rpartition(": ")[2] for found in dead(DOCS / "garden.md", f"Text.\n\n{text}\n")] == [reason]
+    assert not list(dead(DOCS / "garden.md", f"Text.\n\n```\n{text}\n```\nand `{text.partition(chr(10))[0]}`.\n".replace("\n\n[b]", "")))
+
+
+@pytest.mark.parametrize(
+    "text", ["[a](training.md#the-run-folder)", "[a](../README.md)", "[a](../README.md#speed)", "[a](../LICENSE)", "[a](#pairs-and-sets)"]
+)
+def test_links_that_lead_somewhere_are_not(text: str) -> None:
+    assert not list(dead(DOCS / "garden.md", f"## Pairs (and sets)\n\n{text}\n"))
+
+
+def in_the_file(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def on_the_site(path: Path) -> str:
+    """A page as Sphinx gets it."""
+    text = [in_the_file(path)]
+    CONF.on_source_read(None, path.relative_to(DOCS).with_suffix("").as_posix(), text)
+    return text[0]
+
+
+def dead(path: Path, text: str, read: Callable[[Path], str] = in_the_file) -> Iterator[str]:
+    """What is wrong with each link of a file that leads nowhere. What other hosts have is not looked up.
+
+    read: gives the text of the page that a link leads to.
+    """
+    published = path in PAGES
+    for target in links(text):
+        if re.match(r"[\w+.-]+:|//", target):
+            continue
+        name, _, anchor = target.partition("#")
+        goal = Path(os.path.normpath(path.parent / name)) if name else path
+        if name.startswith("/"):
+            yield f"{target}: absolute"
+        elif not goal.exists():
+            yield f"{target}: no such file"
+        elif goal.is_dir():
+            if published:
+                yield f"{target}: a folder"
+        elif anchor and goal.suffix == ".md" and anchor not in anchors(text if goal == path else read(goal)):
+            yield f"{target}: no such heading"
+        elif published and goal == README:
+            if anchor and anchor not in anchors(CONF.readme_sections(SECTIONS)):
+                yield f"{target}: not on the site"
+        elif published and goal.suffix == ".md" and goal not in PAGES and goal not in CARDS:
+            yield f"{target}: not on the site"
+
+
+def prose(text: str) -> str:
+    """Markdown without its fences."""
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def links(text: str) -> list[str]:
+    """Where links and pictures lead: in brackets, as references, and in HTML."""
+    text = re.sub(r"`[^`\n]+`(?!\])", "", prose(text))
+    kinds = r"\]\(<?([^)\s>]+)", r"^\[[^]]+\]:\s*<?([^\s>]+)", r"\b(?:src|href)=\"([^\"]+)\""
+    return [target for kind in kinds for target in re.findall(kind, text, flags=re.MULTILINE)]
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a file: its headings as code hosts and MyST spell them, as deep as the site has them, and labels."""
+    text, found = prose(text), []
+    for heading in re.findall(rf"^#{{1,{CONF.myst_heading_anchors}}} (.+?)\s*$", text, flags=re.MULTILINE):
+        words = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading)
+        slug = re.sub(r"[^\w\- ]", "", words.lower()).replace(" ", "-")
+        found.append(slug if slug not in found else f"{slug}-{found.count(slug)}")
+    return {*found, *re.findall(r"^\(([\w-]+)\)=$", text, flags=re.MULTILINE)}
 
 
 def test_sections_of_the_readme_are_found() -> None:
-    start = (DOCS / "start.md").read_text(encoding="utf-8")
-    (names,) = re.findall(r"<!-- README: (.+?) -->", start)
-    text = CONF.readme_sections(names)
-    assert text.count("\n## ") + 1 == len(names.split(","))
+    text = CONF.readme_sections(SECTIONS)
+    assert text.count("\n## ") + 1 == len(SECTIONS.split(","))
     assert "](docs/" not in text and "](data.md)" in text
 
 

@@ -63,8 +63,11 @@ def solid(*colours, side=16):
 class Painter:
     """Stands for a model: `paint(captions, numbers)` gives uint8 pictures."""
 
-    def __init__(self, paint, resolution=16):
-        self.paint, self.resolution = paint, resolution
+    def __init__(self, paint, resolution=16, unread=()):
+        self.paint, self.resolution, self.unread = paint, resolution, unread
+
+    def can_paint(self, caption):
+        return caption not in self.unread
 
     def pictures(self, captions, samples, seed=0):
         return self.paint(list(captions), np.asarray(samples))
@@ -127,6 +130,11 @@ def test_without_held_out_pictures_training_pictures_give_the_scale():
         painter, training, Album(noise_pictures(4, "t"), "test", classes=[1] * 4), look, ["one"], pictures=2, sample=4
     )
     assert apart.unseen_classes and "go by the last figure" in apart.figures()[2] and apart.captions == ["one", "one"]
+    picky = Painter(painter.paint, unread=[f"train {index}" for index in range(1, 10)])
+    alone = remembered_or_made(picky, training, None, look, sample=20)
+    assert alone.captions == ["train 0"] and len(alone.generated) == 2, "what it cannot read is not painted, and each caption is shown once"
+    with pytest.raises(DataError, match="knows no word of the captions drawn"):
+        remembered_or_made(Painter(painter.paint, unread=[f"train {index}" for index in range(10)]), training, None, look, sample=20)
     with pytest.raises(SettingsError, match="--sample is 0"):
         remembered_or_made(painter, training, None, look, sample=0)
     with pytest.raises(DataError, match="at least 2"):

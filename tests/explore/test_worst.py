@@ -23,8 +23,17 @@ def garden_words(tiny_model):
     """A split whose every caption the tiny model can read."""
     words = open_data("garden", "val", 16, length=200)
     known = [index for index in range(200) if set(tiny_model.encoder.words(words.captions(index)[0])) & {"red", "blue", "five", "petals"}]
-    words._captions = [words.captions(known[index % len(known)])[0] for index in range(200) for _ in range(5)]
+    words._captions = [f"{words.captions(known[index % len(known)])[0]} {index}" for index in range(200) for _ in range(5)]
     return words
+
+
+def test_each_caption_is_shown_once_and_one_that_cannot_be_painted_not_at_all(tiny_model):
+    words = garden_words(tiny_model)
+    texts = ["a red flower", "a blue bird", "five petals", "!!", "a zebra"]
+    words._captions = [texts[index % 5] for index in range(200) for _ in range(5)]
+    found = worst(tiny_model, words, darkness, count=6, captions=150, seed=3)
+    assert sorted(case.caption for case in found.cases) == sorted(texts[:3] + texts[4:])  # "a" is a word that it knows
+    assert (found.judged, found.unread) == (4, 1) and "1 more hold no word that the model knows" in found.figures()
 
 
 def test_the_worst_of_all_captions_come_first_and_can_be_painted_again(tiny_model):

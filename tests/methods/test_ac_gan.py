@@ -1,4 +1,4 @@
-"""AC-GAN: the published sizes and losses, captions painted by their classes, captions asked back, and exact resume."""
+"""AC-GAN: the published sizes and losses, captions painted by their classes, captions asked back, dropout and exact resume."""
 
 from __future__ import annotations
 
@@ -10,37 +10,27 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from shared.batches import CLASSES, PROGRESS, WIDTH, make_batch, turns_of_a_step
+from shared.tiny_runs import same, state_of, tiny
 from torch import nn
 
 from limner.core.batch import Batch
 from limner.core.errors import DataError, SettingsError
-from limner.core.recipes import from_preset
 from limner.core.text import TextFeatures
-from limner.core.trainable import Conditions, Progress
+from limner.core.trainable import Conditions
 from limner.methods.ac_gan import ACGAN, ACGANSettings
 from limner.model import load
-from limner.training import checkpoints
 from limner.training.run import train
 
-WIDTH, CLASSES = 12, 5
-PROGRESS = Progress(phase="gan", step=0, steps=10, images=0, epoch=0.0)
 SMALL = ACGANSettings(noise_width=6, text_width=8, generator_channels=2, discriminator_channels=2, dropout=0.0)
 CAPTION = {"condition": "sentence", "auxiliary": "caption"}
 
 
-def make_batch(size: int = 6, resolution: int = 16) -> Batch:
-    generator = torch.Generator().manual_seed(0)
-    pictures = torch.rand(size, 3, resolution, resolution, generator=generator) * 2 - 1
-    return Batch(
-        pictures=pictures,
-        captions=[["a"]] * size,
-        texts=(TextFeatures(torch.randn(size, WIDTH, generator=generator)),),
-        indices=np.arange(size),
-        samples=np.arange(size),
-        seed=0,
-        classes=torch.tensor([0, 1, 3, 0, 1, 3][:size]),
-        counterfactual=TextFeatures(torch.randn(size, WIDTH, generator=generator)),
-    )
+def make_batch_of_classes() -> Batch:
+    """Six pictures of three classes: 2 and 4 are never met."""
+    batch = make_batch(classes=CLASSES)
+    batch.classes = torch.tensor([0, 1, 3, 0, 1, 3])
+    return batch
 
 
 def build(resolution: int = 16, **values: Any) -> ACGAN:
@@ -66,7 +56,7 @@ def test_published_layers() -> None:
 def test_losses(condition: str, of_generated: bool) -> None:
     """L_S and L_C by their definitions: of real and generated pictures in the discriminator, of generated ones in the generator."""
     method = build(condition=condition, auxiliary_weight=0.7, auxiliary_of_generated=of_generated).eval()
-    batch = make_batch()
+    batch = make_batch_of_classes()
     steps = method.training_step(batch, PROGRESS)
     update = next(steps)
     classes = batch.classes
@@ -85,7 +75,7 @@ def test_losses(condition: str, of_generated: bool) -> None:
 
 def test_a_caption_is_one_choice_among_the_batch_and_its_own_made_wrong() -> None:
     """Row by row: the own caption, five others and, for the first half, the counterfactual one."""
-    method, batch = build(**CAPTION, counterfactual=0.5).eval(), make_batch()
+    method, batch = build(**CAPTION, counterfactual=0.5).eval(), make_batch_of_classes()
     update = next(method.training_step(batch, PROGRESS))
     sentence, changed = batch.text.sentence, batch.counterfactual
     assert changed is not None
@@ -104,7 +94,7 @@ def test_a_caption_is_one_choice_among_the_batch_and_its_own_made_wrong() -> Non
 def test_gradient_penalty_is_of_all_that_pictures_are_judged_by() -> None:
     """R1 by an independent formula, of the source's logit and the right class's, at real pictures, times weight and interval."""
     values: dict[str, Any] = {"discriminator_normalization": False, "auxiliary_weight": 0.7}
-    batch = make_batch()
+    batch = make_batch_of_classes()
     assert batch.classes is not None
     method = build(**values, gradient_penalty=2.0, penalty_every=3)
     without = next(build(**values).training_step(batch, PROGRESS)).loss
@@ -124,7 +114,7 @@ def test_gradient_penalty_is_of_all_that_pictures_are_judged_by() -> None:
 
 def test_captions_are_painted_as_the_nearest_class_that_was_met() -> None:
     """Means over all training captions, whatever the batches; classes without a caption are never painted."""
-    method, batch = build(), make_batch()
+    method, batch = build(), make_batch_of_classes()
     with torch.no_grad():
         batch.text.sentence[:] = torch.eye(WIDTH)[torch.tensor([0, 1, 3, 0, 1, 3])] + 10.0  # what all have in common says nothing
     for step in range(2):
@@ -150,18 +140,9 @@ def test_captions_are_painted_as_the_nearest_class_that_was_met() -> None:
     ],
     ids=["published", "dropout", "no-auxiliary", "caption", "strided"],
 )
-def test_a_turn_leaves_the_other_player_alone(values: dict[str, Any]) -> None:
-    method, batch = build(**values), make_batch()
-    players, turns = method.players(), []
-    for update in method.training_step(batch, PROGRESS):
-        assert torch.isfinite(update.loss)
-        own = {id(value) for value in players[update.player].module.parameters()}
-        for value in method.parameters():
-            value.grad = None
-        update.loss.backward(inputs=list(players[update.player].module.parameters()))
-        assert all((value.grad is not None) == (id(value) in own) for value in method.parameters())
-        turns.append(update.player)
-    assert turns == ["discriminator", "generator"]
+def test_every_setting_takes_a_step(values: dict[str, Any]) -> None:
+    turns = turns_of_a_step(build(**values), make_batch_of_classes())
+    assert [turn.player for turn in turns] == ["discriminator", "generator"]
 
 
 @pytest.mark.parametrize("resolution", [16, 64, 256])
@@ -185,37 +166,21 @@ def test_what_is_refused() -> None:
         with pytest.raises(DataError, match="have none.*method.auxiliary caption"):
             ACGAN(dataclasses.replace(SMALL, **values), without)
     method = ACGAN(dataclasses.replace(SMALL, **CAPTION), without)
-    batch = make_batch()
+    batch = make_batch_of_classes()
     batch.classes = None
     assert len(list(method.training_step(batch, PROGRESS))) == 2
 
 
-def test_resume_is_exact(tmp_path: Path) -> None:
-    """Six steps in one go, and three and three, on the garden: the same weights, class means, optimisers and averages."""
-    recipe = from_preset("ac-gan", "cpu", "garden", 16)
-    small = dataclasses.replace(SMALL, discriminator_layers="strided", dropout=0.3, batch_size=8)
-    data = dataclasses.replace(recipe.data_settings, garden_pictures=40)
+def test_dropout_is_drawn_alike_where_a_run_goes_on(tmp_path: Path) -> None:
+    """Four steps in one go, and two and two: the same weights, and class means of every caption that was read."""
 
-    def run(out: Path, steps: int, resume: bool = False) -> dict[str, Any]:
-        training = dataclasses.replace(recipe.training, steps=steps, checkpoint_every=3, sample_every=100, device="cpu")
-        train(dataclasses.replace(recipe, method_settings=small, data_settings=data, training=training), out, resume=resume)
-        state = checkpoints.Checkpoints(out).load()
-        assert state is not None
-        return state
+    def run(out: str, steps: int, resume: bool = False) -> None:
+        settings = dataclasses.replace(SMALL, discriminator_layers="strided", dropout=0.3, batch_size=4)
+        train(dataclasses.replace(tiny("ac-gan", steps, 16), method_settings=settings), tmp_path / out, resume=resume)
 
-    straight = run(tmp_path / "straight", 6)
-    run(tmp_path / "halves", 3)
-    resumed = run(tmp_path / "halves", 6, resume=True)
-    for part in ("modules", "turns"):
-        assert str(flat(straight[part])) == str(flat(resumed[part]))
+    run("straight", 4)
+    run("halves", 2)
+    run("halves", 4, resume=True)
+    assert same(state_of(tmp_path / "straight"), state_of(tmp_path / "halves"))
     method = load(tmp_path / "halves").method
-    assert isinstance(method, ACGAN) and float(method.class_captions.sum()) == 48.0
-
-
-def flat(value: Any) -> Any:
-    """Nested state with tensors as exact lists."""
-    if isinstance(value, torch.Tensor):
-        return value.tolist()
-    if isinstance(value, dict):
-        return {key: flat(item) for key, item in sorted(value.items(), key=lambda pair: str(pair[0]))}
-    return [flat(item) for item in value] if isinstance(value, (list, tuple)) else value
+    assert isinstance(method, ACGAN) and float(method.class_captions.sum()) == 16.0

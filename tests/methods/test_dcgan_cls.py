@@ -8,36 +8,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from shared.batches import PROGRESS, WIDTH, make_batch
 
-from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.text import TextFeatures
-from limner.core.trainable import Conditions, Progress
+from limner.core.trainable import Conditions
 from limner.methods.dcgan_cls import DCGANCLS, DCGANCLSSettings, MinibatchDiscrimination, is_generator_turn
 from limner.training.players import Statistics, Turn
 
-WIDTH = 12
-PROGRESS = Progress(phase="gan", step=0, steps=10, images=0, epoch=0.0)
 SMALL = DCGANCLSSettings(noise_width=6, text_width=8, generator_channels=4, discriminator_channels=4)
-
-
-def make_batch(size: int = 6, resolution: int = 16, seed: int = 0) -> Batch:
-    generator = torch.Generator().manual_seed(seed)
-
-    def one() -> Batch:
-        return Batch(
-            pictures=torch.rand(size, 3, resolution, resolution, generator=generator) * 2 - 1,
-            captions=[["a"]] * size,
-            texts=(TextFeatures(torch.randn(size, WIDTH, generator=generator)),),
-            indices=np.arange(size),
-            samples=np.arange(size),
-            seed=seed,
-            counterfactual=TextFeatures(torch.randn(size, WIDTH, generator=generator)),
-        )
-
-    batch, other = one(), one()
-    batch.make_mismatched = lambda: other
-    return batch
 
 
 def build(resolution: int = 16, **values: object) -> DCGANCLS:
@@ -123,17 +102,6 @@ def test_generator_turns_are_those_of_the_port_s_loop(short: int, long: int) -> 
         ends.add(steps - 1)
         turn += 1
     assert {step for step in range(steps) if is_generator_turn(step, short, long)} == ends
-
-
-def test_a_turn_leaves_the_other_player_alone() -> None:
-    method, batch = build(), make_batch()
-    players = method.players()
-    for update in method.training_step(batch, PROGRESS):
-        own = {id(value) for value in players[update.player].module.parameters()}
-        for value in method.parameters():
-            value.grad = None
-        update.loss.backward(inputs=list(players[update.player].module.parameters()))
-        assert all((value.grad is not None) == (id(value) in own) for value in method.parameters())
 
 
 def test_minibatch_discrimination_sees_repetition() -> None:

@@ -3,46 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from shared.batches import PROGRESS, WIDTH, make_batch, turns_of_a_step
 
-from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.noise import squeezed
-from limner.core.recipes import from_preset
 from limner.core.text import TextFeatures
-from limner.core.trainable import Conditions, Progress
+from limner.core.trainable import Conditions
 from limner.methods.df_gan import DFGAN, ConditionalAffine, DFGANSettings, HalvingBlock
 from limner.nn.fast.upsampling import DoublingConvolution, doubled
-from limner.training import checkpoints
-from limner.training.run import train
 
-WIDTH = 6
-PROGRESS = Progress(phase="gan", step=0, steps=10, images=0, epoch=0.0)
 SMALL = DFGANSettings(noise_width=5, generator_channels=3, discriminator_channels=3)
-
-
-def make_batch(size: int = 4, resolution: int = 16) -> Batch:
-    generator = torch.Generator().manual_seed(0)
-
-    def one() -> Batch:
-        return Batch(
-            pictures=torch.rand(size, 3, resolution, resolution, generator=generator) * 2 - 1,
-            captions=[["a"]] * size,
-            texts=(TextFeatures(torch.randn(size, WIDTH, generator=generator)),),
-            indices=np.arange(size),
-            samples=np.arange(size),
-            seed=0,
-            counterfactual=TextFeatures(torch.randn(size, WIDTH, generator=generator)),
-        )
-
-    batch, other = one(), one()
-    batch.make_mismatched = lambda: other
-    return batch
 
 
 def build(resolution: int = 16, **values: object) -> DFGAN:
@@ -82,19 +57,17 @@ def test_blocks_in_the_published_order() -> None:
 
 
 @pytest.mark.parametrize("resolution", [16, 64])
-def test_paints_what_sample_numbers_say(resolution: int) -> None:
+def test_what_it_paints_is_seen_by_its_discriminator(resolution: int) -> None:
     method = build(resolution).eval()
     text = TextFeatures(torch.randn(3, WIDTH))
     with torch.no_grad():
-        together = method.paint(text, method.draw_noise(3, np.arange(3))).images
-        alone = method.paint(text[2:], method.draw_noise(3, np.array([2]))).images
-        assert together.shape == (3, 3, resolution, resolution) and method.look(together).shape == (3, 3 * min(resolution // 4, 8) * 16)
-    torch.testing.assert_close(together[2:], alone, rtol=0, atol=1e-5)
+        images = method.paint(text, method.draw_noise(3, np.arange(3))).images
+        assert images.shape == (3, 3, resolution, resolution) and method.look(images).shape == (3, 3 * min(resolution // 4, 8) * 16)
 
 
 def test_noise_is_truncated_in_painting_alone() -> None:
     method, plain, samples = build(noise_width=64), build(noise_width=64, truncation=0.0), np.arange(400)
-    batch = dataclasses.replace(make_batch(), samples=samples)
+    batch = dataclasses.replace(make_batch(size=4), samples=samples)
     drawn, trained = method.draw_noise(0, samples).z, method.noise(batch, "generator").z
     assert 1.6 < drawn.abs().max() <= 0.88 * 2.0 and trained.abs().max() > 3.0
     assert float(drawn.std()) == pytest.approx(0.88 * 0.8796, rel=0.02)  # 0.8796: the deviation of a normal distribution cut at 2
@@ -114,7 +87,7 @@ def test_noise_is_truncated_in_painting_alone() -> None:
 )
 def test_the_discriminator_s_loss(values: dict[str, object]) -> None:
     """By the definition: every pair judged by itself, the gradient of each logit taken alone."""
-    method, batch = build(**values), make_batch()
+    method, batch = build(**values), make_batch(size=4)
     settings, judge, text = method.settings, method.discriminator, batch.text.sentence
     fake = method.generator(method.noise(batch, "generator").z, text).detach()
     update = next(method.training_step(batch, PROGRESS))
@@ -140,26 +113,16 @@ def test_the_discriminator_s_loss(values: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("values", [{}, {"two_way": True, "affines": 1}])
-def test_a_turn_moves_its_player_alone(values: dict[str, object]) -> None:
-    """And every weight of it; the generator's turn has the pictures that the discriminator judged."""
-    method, batch = build(**values), make_batch()
-    players = method.players()
-    turns = []
-    for update in method.training_step(batch, PROGRESS):
-        own = {id(value) for value in players[update.player].module.parameters()}
-        for value in method.parameters():
-            value.grad = None
-        update.loss.backward(inputs=list(players[update.player].module.parameters()))
-        assert torch.isfinite(update.loss) and all((value.grad is not None) == (id(value) in own) for value in method.parameters())
-        turns.append((update.player, update))
-    assert [player for player, _ in turns] == ["discriminator", "generator"]
+def test_the_generator_s_turn_has_the_pictures_that_the_discriminator_judged(values: dict[str, object]) -> None:
+    first, second = turns_of_a_step(build(**values), make_batch(size=4), rate=0.0)
+    assert (first.player, second.player) == ("discriminator", "generator")
     if not values:
-        torch.testing.assert_close(turns[1][1].loss.detach(), -turns[0][1].metrics["fake"])
+        torch.testing.assert_close(second.loss.detach(), -first.metrics["fake"])
 
 
 def test_penalty_every_few_steps() -> None:
     """Off its turn the loss has none; at it, one that many times as heavy."""
-    batch, losses = make_batch(), {}
+    batch, losses = make_batch(size=4), {}
     for every, step in ((1, 0), (3, 0), (3, 1)):
         losses[every, step] = next(build(penalty_every=every).training_step(batch, dataclasses.replace(PROGRESS, step=step))).loss
     assert losses[1, 0] > losses[3, 1]
@@ -180,33 +143,3 @@ def test_what_is_refused() -> None:
     for resolution in (8, 48):
         with pytest.raises(SettingsError, match=f"df-gan cannot paint at {resolution} px.*power of two"):
             build(resolution)
-
-
-def test_resume_is_exact(tmp_path: Path) -> None:
-    """Twelve steps in one go, and in two, with a penalty in each."""
-    recipe = from_preset("df-gan", "cpu", "garden", 16)
-    small = dataclasses.replace(recipe.method_settings, generator_channels=4, discriminator_channels=4, batch_size=8)
-
-    def run(steps: int, out: Path, resume: bool = False) -> dict[str, object]:
-        training = dataclasses.replace(recipe.training, steps=steps, log_every=2, checkpoint_every=6, sample_every=1000, device="cpu")
-        data = dataclasses.replace(recipe.data_settings, garden_pictures=60)
-        train(dataclasses.replace(recipe, method_settings=small, training=training, data_settings=data), out, resume=resume)
-        state = checkpoints.Checkpoints(out).load()
-        assert state is not None
-        state["position"].pop("seconds")
-        return state
-
-    whole = run(12, tmp_path / "whole")
-    run(6, tmp_path / "parts")
-    parts = run(12, tmp_path / "parts", resume=True)
-    assert same(whole, parts)
-
-
-def same(a: object, b: object) -> bool:
-    if isinstance(a, torch.Tensor):
-        return isinstance(b, torch.Tensor) and torch.equal(a, b)
-    if isinstance(a, dict):
-        return isinstance(b, dict) and a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, (list, tuple)):
-        return isinstance(b, (list, tuple)) and len(a) == len(b) and all(map(same, a, b))
-    return bool(a == b)

@@ -8,16 +8,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from shared.batches import PROGRESS, WIDTH, make_batch
 from torch import nn
 
-from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.text import TextFeatures
-from limner.core.trainable import Conditions, Progress
+from limner.core.trainable import Conditions
 from limner.methods.gan_cls import GANCLS, GANCLSSettings, with_midpoints
 
-WIDTH = 12
-PROGRESS = Progress(phase="gan", step=0, steps=10, images=0, epoch=0.0)
 SMALL = GANCLSSettings(noise_width=6, text_width=8, generator_channels=4, discriminator_channels=4, captions=2)
 
 
@@ -25,26 +23,6 @@ def parameters_with_biases(network: nn.Module) -> int:
     """Weights as the authors' files count them: their convolutions carry biases, which are set to zero before every use."""
     convolutions = [module for module in network.modules() if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))]
     return sum(value.numel() for value in network.parameters()) + sum(module.out_channels for module in convolutions)
-
-
-def make_batch(size: int = 6, resolution: int = 16, captions: int = 2, seed: int = 0) -> Batch:
-    generator = torch.Generator().manual_seed(seed)
-
-    def one(counterfactual: bool) -> Batch:
-        texts = tuple(TextFeatures(torch.randn(size, WIDTH, generator=generator)) for _ in range(captions))
-        return Batch(
-            pictures=torch.rand(size, 3, resolution, resolution, generator=generator) * 2 - 1,
-            captions=[["a"] * captions] * size,
-            texts=texts,
-            indices=np.arange(size),
-            samples=np.arange(size),
-            seed=seed,
-            counterfactual=TextFeatures(torch.randn(size, WIDTH, generator=generator)) if counterfactual else None,
-        )
-
-    batch, other = one(True), one(False)
-    batch.make_mismatched = lambda: other
-    return batch
 
 
 def build(resolution: int = 16, **values: object) -> GANCLS:
@@ -63,7 +41,7 @@ def test_published_sizes() -> None:
 @pytest.mark.parametrize("mismatch", ["picture", "caption"])
 def test_discriminator_loss(weight: float, mismatch: str) -> None:
     """BCE(real, 1) + w BCE(mismatched, 0) + (1 - w) BCE(fake, 0), the mismatched pair being of the kind that is asked for."""
-    method, batch = build(mismatch_weight=weight, mismatch=mismatch).eval(), make_batch()
+    method, batch = build(mismatch_weight=weight, mismatch=mismatch).eval(), make_batch(captions=2)
     update = next(method.training_step(batch, PROGRESS))
     condition = (batch.texts[0].sentence + batch.texts[1].sentence) / 2
     other = (batch.mismatched.texts[0].sentence + batch.mismatched.texts[1].sentence) / 2
@@ -80,7 +58,7 @@ def test_discriminator_loss(weight: float, mismatch: str) -> None:
 
 
 def test_counterfactual_captions_take_their_share() -> None:
-    method, batch = build(mismatch="caption", counterfactual=0.5).eval(), make_batch()
+    method, batch = build(mismatch="caption", counterfactual=0.5).eval(), make_batch(captions=2)
     features = method.discriminator.look(batch.pictures)
     logits = method._mismatched(batch, features, batch.text.sentence)
     assert batch.counterfactual is not None
@@ -91,7 +69,7 @@ def test_counterfactual_captions_take_their_share() -> None:
 
 def test_interpolated_conditions_train_the_generator_alone() -> None:
     """GAN-INT: half a batch of midpoints more, weighted by beta within a mean over 1.5 B; the discriminator never sees them."""
-    method, batch = build(interpolation=0.7).eval(), make_batch()
+    method, batch = build(interpolation=0.7).eval(), make_batch(captions=2)
     steps = method.training_step(batch, PROGRESS)
     first = next(steps)
     torch.testing.assert_close(first.loss, next(build().eval().training_step(batch, PROGRESS)).loss)
@@ -106,7 +84,7 @@ def test_interpolated_conditions_train_the_generator_alone() -> None:
 
 def test_gradient_penalty_comes_every_few_steps() -> None:
     """R1 by an independent formula: half the squared norm of d logit / d picture, at real pictures, times weight and interval."""
-    method, batch = build(gradient_penalty=2.0, penalty_every=3, discriminator_normalization=False), make_batch()
+    method, batch = build(gradient_penalty=2.0, penalty_every=3, discriminator_normalization=False), make_batch(captions=2)
     without = next(build(discriminator_normalization=False).training_step(batch, PROGRESS)).loss
     torch.testing.assert_close(next(method.training_step(batch, dataclasses.replace(PROGRESS, step=1))).loss, without)
     condition = (batch.texts[0].sentence + batch.texts[1].sentence) / 2
@@ -116,27 +94,6 @@ def test_gradient_penalty_comes_every_few_steps() -> None:
     ]
     expected = 0.5 * torch.stack([row.square().sum() for row in rows]).mean()
     torch.testing.assert_close(next(method.training_step(batch, PROGRESS)).loss, without + 2.0 * 3 * expected)
-
-
-def test_a_turn_leaves_the_other_player_alone() -> None:
-    method, batch = build(), make_batch()
-    players = method.players()
-    for update in method.training_step(batch, PROGRESS):
-        own = {id(value) for value in players[update.player].module.parameters()}
-        for value in method.parameters():
-            value.grad = None
-        update.loss.backward(inputs=list(players[update.player].module.parameters()), retain_graph=True)
-        assert all((value.grad is not None) == (id(value) in own) for value in method.parameters())
-
-
-def test_pictures_follow_their_sample_numbers() -> None:
-    """The same picture whatever the batch it is painted in."""
-    method = build().eval()
-    text = TextFeatures(torch.randn(5, WIDTH, generator=torch.Generator().manual_seed(1)))
-    together = method.paint(text, method.draw_noise(3, np.arange(5))).images
-    alone = method.paint(text[2:3], method.draw_noise(3, np.array([2]))).images
-    torch.testing.assert_close(together[2:3], alone, rtol=0, atol=1e-5)
-    assert not torch.allclose(together[0], method.paint(text[:1], method.draw_noise(4, np.array([0]))).images)
 
 
 @pytest.mark.parametrize("resolution", [16, 32, 128])

@@ -12,23 +12,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
+from shared.batches import CLASSES, PROGRESS, WIDTH, make_batch
 from torch import nn
 
-from limner.core.batch import Batch
 from limner.core.errors import DataError, SettingsError
 from limner.core.recipes import from_preset
 from limner.core.settings import Recipe
 from limner.core.text import TextFeatures
-from limner.core.trainable import Conditions, Progress
+from limner.core.trainable import Conditions
 from limner.features.garden_judge import load_judge
 from limner.methods.ppan import PPAN, PPANSettings
-from limner.model import load
-from limner.training.checkpoints import Checkpoints
 from limner.training.players import Statistics, Turn
 from limner.training.run import train
 
-WIDTH, CLASSES = 12, 5
-PROGRESS = Progress(phase="gan", step=0, steps=10, images=0, epoch=0.0)
 SMALL = PPANSettings(
     noise_width=6,
     text_width=8,
@@ -39,26 +35,6 @@ SMALL = PPANSettings(
     perceptual_network="garden",
     perceptual_stage="layer2",
 )
-
-
-def make_batch(size: int = 6, resolution: int = 32, seed: int = 0, classes: bool = True) -> Batch:
-    generator = torch.Generator().manual_seed(seed)
-
-    def one() -> Batch:
-        return Batch(
-            pictures=torch.rand(size, 3, resolution, resolution, generator=generator) * 2 - 1,
-            captions=[["a"]] * size,
-            texts=(TextFeatures(torch.randn(size, WIDTH, generator=generator)),),
-            indices=np.arange(size),
-            samples=np.arange(size),
-            seed=seed,
-            classes=torch.randint(0, CLASSES, (size,), generator=generator) if classes else None,
-            counterfactual=TextFeatures(torch.randn(size, WIDTH, generator=generator)),
-        )
-
-    batch, mismatched = one(), one()
-    batch.make_mismatched = lambda: mismatched
-    return batch
 
 
 def build(resolution: int = 32, class_count: int = CLASSES, **values: Any) -> PPAN:
@@ -76,7 +52,7 @@ def smaller(pictures: torch.Tensor) -> torch.Tensor:
 def test_losses(mismatch: str) -> None:
     """The sum over sizes of pairs and places, classes at the largest, the perceptual term and the divergence, by formulas of their own."""
     weights = {"local_weight": 0.5, "class_weight": 0.25, "perceptual": 2.0, "divergence_weight": 1.5, "mismatch_weight": 0.3}
-    method, batch = build(mismatch=mismatch, **weights).eval(), make_batch()
+    method, batch = build(mismatch=mismatch, **weights).eval(), make_batch(32, classes=CLASSES)
     sentence, other = batch.text.sentence, batch.mismatched.text.sentence
     fakes, gaussian = method.generator(method.noise(batch, "train"), sentence)
     assert [fake.shape[-1] for fake in fakes] == [16, 32]
@@ -125,7 +101,7 @@ def test_coarse_levels_reach_fine_pictures_by_lateral_connections() -> None:
 )
 def test_every_setting_takes_steps(values: dict[str, Any]) -> None:
     """Through the trainer's turns: losses are finite, a turn moves nobody else, and every part of a player is moved."""
-    method, batch = build(**values).train(), make_batch()
+    method, batch = build(**values).train(), make_batch(32, classes=CLASSES)
     statistics = Statistics(method)
     turns = {name: Turn(player, statistics, ema_half_life=100.0) for name, player in method.players().items()}
     for step in range(2):
@@ -139,7 +115,7 @@ def test_every_setting_takes_steps(values: dict[str, Any]) -> None:
 
 
 def test_the_frozen_network_is_no_part_of_the_method() -> None:
-    method, batch = build(), make_batch()
+    method, batch = build(), make_batch(32, classes=CLASSES)
     loss = method.guides["perceptual"]
     inside = {id(value) for value in loss.network.parameters()}
     assert not inside & {id(value) for value in method.parameters()} and not any("perceptual" in name for name in method.state_dict())
@@ -154,7 +130,7 @@ def test_pictures_without_classes() -> None:
     with pytest.raises(DataError, match="the training pictures have none: .*--method.class-weight 0"):
         build(class_count=0)
     method = build(class_count=0, class_weight=0.0)
-    assert all(torch.isfinite(update.loss) for update in method.training_step(make_batch(classes=False), PROGRESS))
+    assert all(torch.isfinite(update.loss) for update in method.training_step(make_batch(32), PROGRESS))
 
 
 @pytest.mark.parametrize(("resolution", "scales", "sides"), [(16, 1, [16]), (64, 3, [16, 32, 64])])
@@ -164,7 +140,6 @@ def test_shapes(resolution: int, scales: int, sides: list[int]) -> None:
     painting = method.paint(text, method.draw_noise(0, np.arange(3)))
     assert [stage.shape for stage in (*painting.stages, painting.images)] == [(3, 3, side, side) for side in sides]
     assert method.look(painting.images).shape[0] == 3
-    torch.testing.assert_close(method.paint(text[2:], method.draw_noise(0, np.array([2]))).images, painting.images[2:], rtol=0, atol=1e-5)
 
 
 def test_what_cannot_work_is_refused(tmp_path: Path) -> None:
@@ -193,18 +168,9 @@ def tiny(steps: int) -> Recipe:
     )
 
 
-def test_a_resumed_run_is_the_same(tmp_path: Path) -> None:
-    train(tiny(6), tmp_path / "straight")
-    train(tiny(3), tmp_path / "halved")
-    train(tiny(6), tmp_path / "halved", resume=True)
-    states = [Checkpoints(tmp_path / name).load() for name in ("straight", "halved")]
-    assert states[0] is not None and states[1] is not None
-    for name, value in states[0]["modules"]["method"].items():
-        assert torch.equal(value, states[1]["modules"]["method"][name]), name
-    for name, turn in states[0]["turns"].items():
-        assert all(map(torch.equal, turn["average"], states[1]["turns"][name]["average"]))
-    lines = [json.loads(line) for line in (tmp_path / "straight" / "log.jsonl").read_text().splitlines()]
+def test_what_a_run_tells_and_leaves(tmp_path: Path) -> None:
+    train(tiny(2), tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert any("generator/perceptual" in line and "discriminator/classes" in line for line in lines)
-    with safe_open(tmp_path / "halved" / "model" / "model.safetensors", framework="pt") as saved:
+    with safe_open(tmp_path / "run" / "model" / "model.safetensors", framework="pt") as saved:
         assert {name.split(".")[1] for name in sorted(saved.keys()) if name.startswith("method.")} == {"generator"}
-    assert len(load(tmp_path / "halved").generate("a large red flower", n=2)) == 2

@@ -1,49 +1,22 @@
-"""TAC-GAN: the authors' sizes, the terms of their losses and whose class each has, the order of play, and exact resume."""
+"""TAC-GAN: the authors' sizes, the terms of their losses and whose class each has, and the order of play."""
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from shared.batches import CLASSES, PROGRESS, WIDTH, make_batch, turns_of_a_step
 
-from limner.core.batch import Batch
 from limner.core.errors import DataError, SettingsError
-from limner.core.recipes import from_preset
 from limner.core.text import TextFeatures
-from limner.core.trainable import Conditions, Progress
+from limner.core.trainable import Conditions
 from limner.methods.tac_gan import TACGAN, ShiftedBatchNorm, TACGANSettings
-from limner.training import checkpoints
-from limner.training.run import train
 
-WIDTH, CLASSES = 12, 5
-PROGRESS = Progress(phase="gan", step=0, steps=10, images=0, epoch=0.0)
 SMALL = TACGANSettings(noise_width=6, text_width=8, generator_channels=2, discriminator_channels=2)
-
-
-def make_batch(size: int = 6, resolution: int = 32) -> Batch:
-    """A batch whose mismatched rows are of other classes."""
-    generator = torch.Generator().manual_seed(0)
-
-    def one(classes: list[int], counterfactual: bool) -> Batch:
-        return Batch(
-            pictures=torch.rand(size, 3, resolution, resolution, generator=generator) * 2 - 1,
-            captions=[["a"]] * size,
-            texts=(TextFeatures(torch.randn(size, WIDTH, generator=generator)),),
-            indices=np.arange(size),
-            samples=np.arange(size),
-            seed=0,
-            classes=torch.tensor(classes),
-            counterfactual=TextFeatures(torch.randn(size, WIDTH, generator=generator)) if counterfactual else None,
-        )
-
-    batch, other = one([0, 1, 2, 0, 1, 2], True), one([3, 4, 3, 4, 3, 4], False)
-    batch.make_mismatched = lambda: other
-    return batch
 
 
 def build(resolution: int = 32, **values: Any) -> TACGAN:
@@ -65,11 +38,15 @@ def sigmoid_loss(logits: torch.Tensor, classes: list[int]) -> torch.Tensor:
     return -torch.where(right, logits.sigmoid(), 1 - logits.sigmoid()).log().mean()
 
 
-@pytest.mark.parametrize("mismatch, classes", [("picture", [0, 1, 2, 4, 3, 4]), ("caption", [0, 1, 2, 0, 1, 2])])
+OWN = [0, 1, 2, 3, 4, 0]
+"""The classes of a batch; those of its mismatched rows are one further."""
+
+
+@pytest.mark.parametrize("mismatch, classes", [("picture", [0, 1, 2, 4, 0, 1]), ("caption", OWN)])
 def test_losses(mismatch: str, classes: list[int]) -> None:
     """Six terms without weights; the mismatched pair has its picture's class, whatever the caption, and the fake that of its caption."""
     of_generated = mismatch == "picture"
-    method, batch = build(mismatch=mismatch, counterfactual=0.5, class_of_generated=of_generated).eval(), make_batch()
+    method, batch = build(mismatch=mismatch, counterfactual=0.5, class_of_generated=of_generated).eval(), make_batch(32, classes=CLASSES)
     steps = method.training_step(batch, PROGRESS)
     update = next(steps)
     own, other = batch.text.sentence, batch.mismatched
@@ -82,24 +59,16 @@ def test_losses(mismatch: str, classes: list[int]) -> None:
     judge, fake = method.discriminator, method.generator(method.noise(batch, "train").z, own)
     real, wrong, generated = judge(batch.pictures, own), judge(pictures, sentences), judge(fake, own)
     loss = F.softplus(-real.source).mean() + F.softplus(wrong.source).mean() + F.softplus(generated.source).mean()
-    loss = loss + sigmoid_loss(real.classes, [0, 1, 2, 0, 1, 2]) + sigmoid_loss(wrong.classes, classes)
-    torch.testing.assert_close(update.loss, loss + of_generated * sigmoid_loss(generated.classes, [0, 1, 2, 0, 1, 2]))
-    torch.testing.assert_close(next(steps).loss, F.softplus(-generated.source).mean() + sigmoid_loss(generated.classes, [0, 1, 2, 0, 1, 2]))
+    loss = loss + sigmoid_loss(real.classes, OWN) + sigmoid_loss(wrong.classes, classes)
+    torch.testing.assert_close(update.loss, loss + of_generated * sigmoid_loss(generated.classes, OWN))
+    torch.testing.assert_close(next(steps).loss, F.softplus(-generated.source).mean() + sigmoid_loss(generated.classes, OWN))
 
 
 def test_the_generator_steps_twice_on_the_same_noise() -> None:
-    method, batch = build(), make_batch()
-    players, turns, losses = method.players(), [], []
-    for update in method.training_step(batch, PROGRESS):
-        own = {id(value) for value in players[update.player].module.parameters()}
-        for value in method.parameters():
-            value.grad = None
-        update.loss.backward(inputs=list(players[update.player].module.parameters()))
-        assert all((value.grad is not None) == (id(value) in own) for value in method.parameters())
-        turns.append(update.player)
-        losses.append(float(update.loss.detach()))
-    assert turns == ["discriminator", "generator", "generator"]
-    assert losses[1] == pytest.approx(losses[2], rel=1e-5)  # nothing was stepped: the same captions and noise give the same loss
+    turns = turns_of_a_step(build(), make_batch(32, classes=CLASSES), rate=0.0)
+    assert [turn.player for turn in turns] == ["discriminator", "generator", "generator"]
+    first, second = (float(turn.loss.detach()) for turn in turns[1:])
+    assert first == pytest.approx(second, rel=1e-5)  # no weight moves: the same captions and noise
 
 
 @pytest.mark.parametrize(
@@ -112,7 +81,7 @@ def test_the_generator_steps_twice_on_the_same_noise() -> None:
     ids=lambda values: next(iter(values)),
 )
 def test_every_setting_takes_a_step(values: dict[str, Any]) -> None:
-    method, batch = build(**values), make_batch()
+    method, batch = build(**values), make_batch(32, classes=CLASSES)
     updates = list(method.training_step(batch, PROGRESS))
     assert all(torch.isfinite(update.loss) for update in updates)
     metrics = updates[0].metrics
@@ -154,32 +123,3 @@ def test_what_is_refused() -> None:
     with pytest.raises(DataError, match="have none.*train gan-cls"):
         TACGAN(SMALL, without)
     TACGAN(dataclasses.replace(SMALL, class_weight=0.0), without)
-
-
-def test_resume_is_exact(tmp_path: Path) -> None:
-    """Six steps in one go, and three and three, on the garden: the same weights, optimisers and averages."""
-    recipe = from_preset("tac-gan", "cpu", "garden", 16)
-    small = dataclasses.replace(recipe.method_settings, generator_channels=2, discriminator_channels=2, batch_size=8)
-    data = dataclasses.replace(recipe.data_settings, garden_pictures=40)
-
-    def run(out: Path, steps: int, resume: bool = False) -> dict[str, Any]:
-        training = dataclasses.replace(recipe.training, steps=steps, checkpoint_every=3, sample_every=100, device="cpu")
-        train(dataclasses.replace(recipe, method_settings=small, data_settings=data, training=training), out, resume=resume)
-        state = checkpoints.Checkpoints(out).load()
-        assert state is not None
-        return state
-
-    straight = run(tmp_path / "straight", 6)
-    run(tmp_path / "halves", 3)
-    resumed = run(tmp_path / "halves", 6, resume=True)
-    for part in ("modules", "turns"):
-        assert str(flat(straight[part])) == str(flat(resumed[part]))
-
-
-def flat(value: Any) -> Any:
-    """Nested state with tensors as exact lists."""
-    if isinstance(value, torch.Tensor):
-        return value.tolist()
-    if isinstance(value, dict):
-        return {key: flat(item) for key, item in sorted(value.items(), key=lambda pair: str(pair[0]))}
-    return [flat(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -71,3 +71,18 @@ def test_scores_of_earlier_versions_are_still_read():
         scores = read_scores(Path(__file__).parents[2] / "docs" / name)
         assert scores and all(score.protocol.fingerprint and score.protocol.implementation for score in scores)
         assert table(scores)
+
+
+def test_a_table_has_no_empty_column_and_says_once_what_protocols_share():
+    kid = dataclasses.replace(_with(metric="kid", settings={}), name="kid", error=0.5, parts={}, notes=())
+    fid = dataclasses.replace(SCORE, parts={}, notes=())
+    lines = table([fid, kid]).splitlines()
+    assert lines[0].split() == ["garden/test", "value", "+-"] and lines[2].split() == ["fid", "(down)", "3.500"]
+    assert lines[4:] == [
+        "protocol: 100 pictures of 64 px from one drawn caption a picture of garden/test (abc) against 100 real ones; seed 0; limner 1",
+        "  fid: features garden 123 (bilinear); splits 10; a formula",
+        "  kid: features garden 123 (bilinear); a formula",
+    ]
+    apart = table([fid, dataclasses.replace(kid, protocol=dataclasses.replace(kid.protocol, count=50))]).splitlines()
+    assert [line.partition(" pictures")[0] for line in apart[4:]] == ["protocol: fid: 100", "protocol: kid: 50"]
+    assert table([SCORE]).splitlines()[0].split() == ["garden/test", "value", "chance", "captions"]

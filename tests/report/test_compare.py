@@ -96,8 +96,28 @@ def test_an_interval_holds_the_truth_as_often_as_it_says() -> None:
 def test_runs_that_differ_in_their_seed_alone_are_one_entry(make: Make) -> None:
     runs = [make("b", seed=1), make("other", captions=4), make("a", seed=0)]
     entries = read_entries(runs)
-    assert [entry.name for entry in entries] == ["gan-cls, generator-channels 4", "gan-cls, captions 4, generator-channels 4"]
+    assert [entry.name for entry in entries] == [
+        "a, b (gan-cls, generator-channels 4)",
+        "other (gan-cls, captions 4, generator-channels 4)",
+    ]
     assert [run.path.name for run in entries[0].runs] == ["a", "b"]
+
+
+def test_an_entry_bears_the_names_that_its_folders_were_given(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "new").mkdir()
+    old, new = make("old/fast", captions=3), make("new/fast", captions=4)
+    seeds = [make(f"seed{seed}", seed=seed) for seed in range(4)]
+    entries = read_entries([old, new, *seeds, make("slow", captions=2) / "model"])
+    assert [entry.name.partition(" (")[0] for entry in entries] == ["old/fast", "new/fast", "seed0 and 3 others", "slow/model"]
+    assert all("gan-cls, " in entry.name for entry in entries)
+
+
+def test_what_a_text_encoder_took_is_no_part_of_what_the_method_took(make: Make) -> None:
+    log = [logged("text", 100), logged("gan", 1, fid=9.0), logged("gan", 2, fid=8.0), logged("style", 50)]
+    (entry, _) = read_entries([make("a", log=log), make("b", captions=4)])
+    assert (entry.runs[0].seconds, entry.runs[0].images) == (120.0, 64.0)
+    assert course(entry.runs[0], "fid", AXES[0]) == [(1.0, 9.0), (2.0, 8.0)]
 
 
 def test_entries_that_somebody_names_are_taken_at_their_word(make: Make) -> None:

@@ -27,6 +27,15 @@ def test_the_ids_are_those_of_the_given_words() -> None:
         Vocabulary(["a", "b", "a"])
 
 
+def test_a_vocabulary_keeps_the_rule_that_it_was_saved_with() -> None:
+    encoder = LSTMEncoder(Vocabulary.build(["一朵红花"]), LSTMSettings(word_embedding=5, width=8))
+    again = LSTMEncoder.from_config(encoder.config())
+    assert again.words("红花") == again.read_words("红花") == ["红", "花"]
+    old = encoder.config()
+    old["vocabulary"] = {"words": ["红花"], "maximum_words": 18}  # as it was saved when there was one rule
+    assert LSTMEncoder.from_config(old).words("红花") == ["红花"] and LSTMEncoder.from_config(old).config() == old
+
+
 @torch.no_grad()
 def test_captions_are_read_alone_as_among_others(encoder: LSTMEncoder) -> None:
     together = encoder(CAPTIONS)

@@ -54,6 +54,40 @@ def test_tokenizers_survive_json() -> None:
         assert torch.equal(again([text]).ids, tokenizer([text]).ids)
 
 
+def test_the_vocabulary_of_english_captions_is_what_it_always_was() -> None:
+    captions = ["A heart-shaped flower, isn\u2019t it?", "the flower’s 5 petals – “pink” ones…", "a Café, naïve; a flower"]
+    tokenizer = WordTokenizer.build(captions)
+    assert tokenizer.vocabulary == (
+        "a",
+        "flower",
+        "5",
+        "café",
+        "flower's",
+        "heart",
+        "isn't",
+        "it",
+        "naïve",
+        "ones",
+        "petals",
+        "pink",
+        "shaped",
+        "the",
+    )
+    assert tokenizer(captions).ids.tolist() == [[2, 7, 14, 3, 8, 9], [15, 6, 4, 12, 13, 11], [2, 5, 10, 2, 3, 0]]
+    old = WordTokenizer.from_config({"vocabulary": list(tokenizer.vocabulary), "maximum_words": 48, "synonyms": {}})
+    assert torch.equal(old(captions).ids, tokenizer(captions).ids)
+
+
+def test_a_tokenizer_keeps_the_rule_that_it_was_saved_with() -> None:
+    old = WordTokenizer.from_config({"vocabulary": ["一朵红花", "\ufe0f"], "maximum_words": 48, "synonyms": {}})
+    assert old(["一朵红花，❤️"]).ids.tolist() == [[2, 3]] and old.unknown_words("红花") == ["红花"]
+    assert "splitting" not in old.config(), "what an older version saved is saved again as it was"
+    new = WordTokenizer.build(["一朵红花"])
+    again = WordTokenizer.from_config(json.loads(json.dumps(new.config())))
+    assert again.vocabulary == ("一", "朵", "红", "花") and again(["红花花"]).ids.tolist() == [[4, 5, 5]]
+    assert again.unknown_words("蓝花") == ["蓝"]
+
+
 def test_characters_round_trip_cut_and_unknown() -> None:
     tokenizer = CharacterTokenizer("abcdefghijklmnopqrstuvwxyz -", 12)
     ids, mask = tokenizer(["A pink-ish", "a flower with petals"])

@@ -19,7 +19,7 @@ ROOT = SCRIPT.parents[2]
 def run(out: Path, method: str, processes: int, style_steps: int = 0) -> None:
     command = [sys.executable, str(SCRIPT), str(out), method, str(processes), str(style_steps)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
 
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 import torch
+from shared.pictures import prepared
 
 from limner.core.errors import CheckpointError, SettingsError, TrainingError
-from limner.core.recipes import from_preset
+from limner.core.recipes import from_preset, load_recipe
 from limner.core.settings import Recipe
 from limner.core.trainable import Update
 from limner.data.loader import Loader
@@ -101,24 +102,41 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+SIGNALLED = """
+import os, sys
+from limner.cli.main import main
+from limner.data.loader import Loader
+
+make, at, number = Loader.batch, int(sys.argv[1]), int(sys.argv[2])
+
+def batch(self, step):
+    if step == at:
+        os.kill(os.getpid(), number)
+    return make(self, step)
+
+Loader.batch = batch
+sys.exit(main(sys.argv[3:]))
+"""
+"""A command line whose process gets a signal at a step: at that one, however busy the machine is."""
+
+
+def signalled(step: int, number: int, words: list[str]) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-c", SIGNALLED, str(step), str(int(number)), *words[words.index("train") :]]
+    return subprocess.run(argv, env=environment(), capture_output=True, text=True)
+
+
 def test_kill_and_resume_is_bit_for_bit(straight: Path, tmp_path: Path) -> None:
     """`kill -9` after the first checkpoint, then --resume with a SIGTERM on the way, then --resume to the end, on the command line."""
     out = tmp_path / "run"
-    process = subprocess.Popen(command(out), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    wait_for(out / "checkpoints" / "00000020", process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert newest(out)["position"]["total_step"] in (20, 40)
+    assert signalled(27, signal.SIGKILL, command(out)).returncode == -signal.SIGKILL
+    assert newest(out)["position"]["total_step"] == 20
 
-    process = subprocess.Popen(command(out, "--resume"), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for_text(process, "going on with")
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode in (0, 143), errors  # 0 where it was done before the signal came
-    if process.returncode == 143:
-        assert "--resume" in errors
+    stopped = signalled(33, signal.SIGTERM, command(out, "--resume"))
+    assert stopped.returncode == 143, stopped.stderr
+    assert "going on with" in stopped.stderr and "--resume" in stopped.stderr
+    assert newest(out)["position"]["total_step"] == 34  # the step is finished, and kept
 
-    finished = subprocess.run(command(out, "--resume"), env=environment(), capture_output=True, text=True, timeout=120)
+    finished = subprocess.run(command(out, "--resume"), env=environment(), capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
     state = newest(out)
     assert state["position"]["total_step"] == 60
@@ -126,19 +144,33 @@ def test_kill_and_resume_is_bit_for_bit(straight: Path, tmp_path: Path) -> None:
     assert losses(out)[-1] == losses(straight)[-1]
 
 
+def test_a_run_that_trains_is_left_alone_until_it_is_gone(tmp_path: Path) -> None:
+    """A second start, with or without --resume, is refused and touches nothing; after `kill -9` the folder is free."""
+    out = tmp_path / "run"
+    living = subprocess.Popen(command(out, "--steps", "100000"), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    wait_for(out / "checkpoints" / "00000020", living)
+    recipe = (out / "recipe.yaml").read_bytes()
+    for more in (["--resume"], ["--resume", "--steps", "50"], ["--seed", "3"]):
+        refused = subprocess.run(command(out, *more), env=environment(), capture_output=True, text=True, timeout=120)
+        assert refused.returncode == 2 and refused.stderr.count("\n") == 1, refused.stderr
+        if "--resume" in more:
+            assert refused.stderr.startswith(f"limner: {out} is being trained by process {living.pid} on host ")
+    assert (out / "recipe.yaml").read_bytes() == recipe
+    living.send_signal(signal.SIGKILL)
+    living.wait()
+    reached = newest(out)["position"]["total_step"]
+    gone = subprocess.run(
+        command(out, "--resume", "--steps", str(reached + 5)), env=environment(), capture_output=True, text=True, timeout=120
+    )
+    assert gone.returncode == 0, gone.stderr
+    assert not (out / ".lock").exists()
+
+
 def wait_for(path: Path, process: subprocess.Popen[Any], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not path.exists():
         assert time.monotonic() < end and process.poll() is None, f"{path} did not appear"
         time.sleep(0.01)
-
-
-def wait_for_text(process: subprocess.Popen[str], text: str) -> None:
-    assert process.stderr is not None
-    for line in process.stderr:
-        if text in line:
-            return
-    raise AssertionError(f"'{text}' was not said")
 
 
 def test_a_finished_run_says_so(straight: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -264,3 +296,40 @@ def test_divergence_stops_the_run_at_the_next_log_line(tmp_path: Path, monkeypat
     with pytest.raises(TrainingError, match="every update of the generator before step 25.*not finite"):
         train(tiny(60), tmp_path / "run")
     assert newest(tmp_path / "run")["position"]["total_step"] == 20
+
+
+def test_recipe_and_card_say_what_was_trained(tmp_path: Path) -> None:
+    """After a longer --resume they hold every setting that it changed; a finished run's stay as they are."""
+    out = tmp_path / "run"
+    train(tiny(4), out)
+    train(tiny(6, minutes=50.0, epochs=70.0, keep_checkpoints=3), out, resume=True)
+    kept = load_recipe(out / "recipe.yaml").training
+    assert (kept.steps, kept.minutes, kept.epochs, kept.keep_checkpoints) == (6, 50.0, 70.0, 3)
+    card = (out / "model" / "README.md").read_text()
+    assert "6 steps" in card and "  steps: 6\n" in card and "  minutes: 50.0\n" in card
+    train(tiny(5, keep_checkpoints=1), out, resume=True)  # nothing to do
+    assert load_recipe(out / "recipe.yaml").training == kept
+
+
+def test_the_text_phase_may_be_made_shorter_while_it_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    def with_text(steps: int) -> Recipe:
+        made = dataclasses.replace(tiny(4), data=str(data))
+        settings = dataclasses.replace(made.method_settings, batch_size=4)
+        return dataclasses.replace(made, method_settings=settings, text=dataclasses.replace(made.text, steps=steps, batch_size=4))
+
+    data = prepared(tmp_path / "set", [("train", f"a {colour} bird") for colour in ("red", "blue", "green", "grey")])
+    out, honest = tmp_path / "run", Loader.batch
+
+    def batch(self: Loader, step: int) -> Any:
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return honest(self, step)
+
+    monkeypatch.setattr(Loader, "batch", batch)
+    assert train(with_text(4), out).signal == signal.SIGTERM
+    monkeypatch.undo()
+    assert train(with_text(3), out, resume=True).steps == 7
+    assert "text.steps is 3 in place of 4" in capsys.readouterr().err
+    assert load_recipe(out / "recipe.yaml").text.steps == 3
+    with pytest.raises(SettingsError, match="begun with text.steps 3, not 9, and no text encoder is in training now"):
+        train(with_text(9), out, resume=True)

@@ -12,7 +12,9 @@ from tyro.conf import Positional, arg
 from limner.cli.arguments import parse
 from limner.cli.explore.splits import check_png
 from limner.cli.models import Device, open_model
+from limner.cli.outputs import check_file
 from limner.core.errors import SettingsError
+from limner.core.files import write_whole
 
 DESCRIPTION = """Show where a generator with attention to words looked for each word of a caption: a row for each of its stages, a column
 for each word, bright where it looked. A web page of the same name is written beside the picture.
@@ -44,9 +46,10 @@ def main(argv: Sequence[str]) -> int:
     page = arguments.out.with_suffix(".html")
     if page.is_dir():
         raise SettingsError(f"--out {arguments.out}: its page would be {page}, which is a folder; give another name")
+    check_file(page)
     attended = attend(open_model(arguments.model, arguments.device), arguments.caption, seed=arguments.seed)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     attention_grid(attended).save(arguments.out)
-    page.write_text(attention_page([attended]), encoding="utf-8")
+    write_whole(page, attention_page([attended]))
     print(f"{arguments.out}\n{page}")
     return 0

@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
 from limner.cli.models import Device, open_model
+from limner.cli.outputs import check_file
 from limner.core.errors import SettingsError
 
 DESCRIPTION = """Walk between two captions at fixed noise, or between two noises at a fixed caption.
@@ -47,6 +48,7 @@ def main(argv: Sequence[str]) -> int:
     if (arguments.captions is None) == (arguments.caption is None):
         raise SettingsError('give --captions "A" "B" (two captions, one noise) or --caption "A" --seeds 1 2 (one caption, two noises)')
     check_format(arguments.out)
+    check_file(arguments.out)
     model = open_model(arguments.model, arguments.device)
     if arguments.captions is not None:
         pictures = between_captions(model, *arguments.captions, steps=arguments.steps, seed=arguments.seed)

@@ -88,13 +88,13 @@ def check_style(name: str, model: Model) -> None:
 
 
 def drawn_from(source: Source, split: str | None, count: int, seed: int) -> tuple[NDArray[np.uint8], list[str]]:
-    """`count` pictures [count, R, R, 3] and four captions, of other pictures where the split has enough."""
+    """`count` pictures [count, R, R, 3] and up to four different captions, of other pictures where the split has enough."""
     from limner.data.reduced import at_resolution
-    from limner.explore.captions import drawn_captions, drawn_pictures
+    from limner.explore.captions import distinct_captions, drawn_pictures
 
     resolution = source.model.resolution
     opened = at_resolution(source.split(split) if split else source.held_out(), resolution)
     chosen = drawn_pictures(opened, seed)[-count:]
     margin = (opened.stored_resolution - resolution) // 2
     pictures = opened.read(chosen)[:, margin : margin + resolution, margin : margin + resolution]
-    return pictures, drawn_captions(opened, 4, seed)
+    return pictures, distinct_captions(opened, 4, seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from limner.cli.outputs import check_file
 from limner.core.errors import DataError, SettingsError
 from limner.core.settings import DataSettings
 
@@ -53,6 +54,7 @@ class Source:
 
 
 def check_png(path: Path) -> None:
-    """Raises SettingsError unless the name is a PNG's."""
+    """Raises SettingsError unless the name is a PNG's and can be written."""
     if path.suffix.lower() != ".png" or path.is_dir():
         raise SettingsError(f"--out {path}: the page is written as a picture; give a file name that ends in .png")
+    check_file(path)

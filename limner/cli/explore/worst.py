@@ -102,7 +102,7 @@ def check_judge(spec: str | None, data: str) -> None:
 def judge(spec: str | None, model: Model, pictures: CaptionedPictures, seed: int) -> tuple[Scorer, Remark | None]:
     """Who scores pictures of a split, and what it says of a case."""
     from limner.cli.evaluate import matching_model
-    from limner.explore.captions import drawn_captions
+    from limner.explore.captions import distinct_captions
     from limner.explore.worst import GardenScore, MatchingScore
     from limner.features.garden_judge import load_judge
 
@@ -112,4 +112,4 @@ def judge(spec: str | None, model: Model, pictures: CaptionedPictures, seed: int
         return found, found.remark
     matching = matching_model(spec, "cuda" if model.device.type == "cuda" else "cpu")
     assert matching is not None
-    return MatchingScore(matching, drawn_captions(pictures, OTHERS, seed + 1)), None
+    return MatchingScore(matching, distinct_captions(pictures, OTHERS, seed + 1)), None

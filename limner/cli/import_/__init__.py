@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from tyro.conf import UseAppendAction, arg
+
+from limner.cli.outputs import check_folder
 from limner.core.errors import CheckpointError, unknown_name
 
 KINDS = {
@@ -26,7 +31,8 @@ KINDS = {
 
 HELP = f"""usage: limner import KIND FILE ... --out DIR [OPTIONS]
 
-Turn a checkpoint of the authors' code, or of a port of it, into a folder that Limner reads.
+Turn a checkpoint of the authors' code, or of a port of it, into a folder that Limner reads. PyTorch's and safetensors' files
+are taken; weights that lie in an entry of a file, such as netG, are found there.
 
 {chr(10).join(f"  {name:<12}  {sentence}" for name, sentence in KINDS.items())}
 
@@ -36,6 +42,16 @@ examples:
   limner import char-cnn-rnn flowers.pth --out encoders/flowers
   limner import dcgan-cls gen_200.pth --encoder encoders/flowers --out models/flowers
   limner import clip ViT-B-32.pt --vocabulary bpe_simple_vocab_16e6.txt.gz --out models/clip"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportArguments:
+    """What every kind takes."""
+
+    out: Annotated[Path, arg(metavar="DIR")]
+    """The folder to write; it must not exist yet."""
+    within: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="KEY")] = ()
+    """The entry of a file that holds the weights, such as netG_ema, where several fit; dots lead further in. May be given several times."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -51,6 +67,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def refuse_existing(out: Path) -> None:
-    """Raise CheckpointError where the folder to write is there already: what it holds may be wanted."""
+    """Raise CheckpointError where the folder to write is there already: what it holds may be wanted; SettingsError if it cannot be made."""
     if out.exists():
         raise CheckpointError(f"--out {out} exists already: give another folder, or remove that one")
+    check_folder(out)

@@ -10,7 +10,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
-from limner.cli.import_ import refuse_existing
+from limner.cli.import_ import ImportArguments, refuse_existing
 from limner.core.errors import SettingsError
 
 DESCRIPTION = """Turn networks of AttnGAN's authors (taoxugit/AttnGAN) into Limner's attngan.
@@ -22,11 +22,9 @@ examples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttnGANArguments:
+class AttnGANArguments(ImportArguments):
     files: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE ...")]
     """The authors' generator, and any of its discriminators: netG_epoch_N.pth, netD0.pth, netD1.pth, netD2.pth."""
-    out: Annotated[Path, arg(metavar="DIR")]
-    """The folder to write; it must not exist yet."""
     text: Annotated[Path | None, arg(metavar="FILE")] = None
     """The text_encoderN.pth that the generator was trained with: makes a model. Without it the networks alone are kept."""
     words: Annotated[Path | None, arg(metavar="FILE")] = None
@@ -53,8 +51,8 @@ def run(arguments: AttnGANArguments, import_networks: Callable[..., None]) -> in
 
     encoder = None
     if arguments.text is not None and arguments.words is not None:
-        encoder = read_text_encoder(arguments.text, read_words(arguments.words), arguments.maximum_words)
-    import_networks(arguments.files, arguments.out, encoder, mixed_padding=arguments.mixed_padding)
+        encoder = read_text_encoder(arguments.text, read_words(arguments.words), arguments.maximum_words, within=arguments.within)
+    import_networks(arguments.files, arguments.out, encoder, mixed_padding=arguments.mixed_padding, within=arguments.within)
     if encoder is None:
         print(f"{arguments.out}: the networks, without a text encoder; a model that paints captions needs --text and --words")
     else:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
-from limner.cli.import_ import refuse_existing
+from limner.cli.import_ import ImportArguments, refuse_existing
 
 DESCRIPTION = """Turn a char-CNN-RNN of the PyTorch port (martinduartemore/char_cnn_rnn_pytorch) into a text encoder.
 
@@ -20,11 +20,9 @@ examples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CharCnnRnnArguments:
+class CharCnnRnnArguments(ImportArguments):
     file: Annotated[Positional[Path], arg(metavar="FILE")]
     """The port's .pth file: a state dict."""
-    out: Annotated[Path, arg(metavar="DIR")]
-    """The folder to write; it must not exist yet."""
     unknown: Literal["space", "nothing"] = "space"
     """How a character outside the alphabet is read: as a space (the port), or as nothing at all (the authors' ICML demo)."""
     case: Literal["lower", "kept"] = "lower"
@@ -41,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
 
     unknown = " " if arguments.unknown == "space" else None
     tokenizer = CharacterTokenizer(ALPHABET, LENGTH, unknown=unknown, lower_case=arguments.case == "lower")
-    encoder = read_char_cnn_rnn(arguments.file, tokenizer)
+    encoder = read_char_cnn_rnn(arguments.file, tokenizer, within=arguments.within)
     save_encoder(encoder, arguments.out, card(encoder, arguments.file))
     print(f"{arguments.out}: {described(encoder.settings, LENGTH)}")
     print(f"use it: limner train METHOD --data DIR --text.encoder {arguments.out} --out RUN")

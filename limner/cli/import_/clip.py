@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
-from limner.cli.import_ import refuse_existing
+from limner.cli.import_ import ImportArguments, refuse_existing
 
 DESCRIPTION = """Turn CLIP weights of OpenAI or open_clip into a matching model.
 
@@ -21,13 +21,13 @@ examples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipArguments:
+class ClipArguments(ImportArguments):
     file: Annotated[Positional[Path], arg(metavar="FILE")]
     """OpenAI's archive (ViT-B-32.pt), or open_clip's .pt, .bin or .safetensors."""
-    out: Annotated[Path, arg(metavar="DIR")]
-    """The folder to write; it must not exist yet."""
-    vocabulary: Annotated[str | None, arg(metavar="FILE|none")] = None
-    """bpe_simple_vocab_16e6.txt.gz of github.com/openai/CLIP, by default the one beside FILE; `none`: the model reads no captions."""
+    vocabulary: Annotated[
+        str | None, arg(metavar="FILE|none", constructor=str, help_behavior_hint="(default: the one in the folder of FILE)")
+    ] = None
+    """bpe_simple_vocab_16e6.txt.gz of github.com/openai/CLIP; `none`: the model reads no captions."""
     activation: Literal["quick-gelu", "gelu"] | None = None
     """The nonlinearity that the weights were trained with; known for OpenAI's archives, to be told for others."""
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     refuse_existing(arguments.out)
     from limner.interop.clip import described, import_clip
 
-    model = import_clip(arguments.file, arguments.out, arguments.vocabulary, arguments.activation)
+    model = import_clip(arguments.file, arguments.out, arguments.vocabulary, arguments.activation, within=arguments.within)
     print(f"{arguments.out}: {described(model)}")
     print(f"use it: limner explore classify {arguments.out} PICTURE --labels cat dog")
     return 0

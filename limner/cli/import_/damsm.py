@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
-from limner.cli.import_ import refuse_existing
+from limner.cli.import_ import ImportArguments, refuse_existing
 
 DESCRIPTION = """Turn AttnGAN's encoders (taoxugit/AttnGAN) into a text encoder or, both together, into a matching model.
 The words are part of the weights: give the captions.pickle that belongs to them, or its words one a line, in the order of their ids from 1.
@@ -21,15 +21,13 @@ examples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DAMSMArguments:
+class DAMSMArguments(ImportArguments):
     text: Annotated[Positional[Path], arg(metavar="TEXT_ENCODER")]
     """The authors' text_encoderN.pth: a state dict."""
     image: Annotated[Positional[Path | None], arg(metavar="IMAGE_ENCODER")] = None
     """Their image_encoderN.pth: makes a matching model. Without it the text encoder alone is kept."""
     words: Annotated[Path, arg(metavar="FILE")]
     """The vocabulary that they were trained with: its captions.pickle, or a text of one word a line, that of id 1 first."""
-    out: Annotated[Path, arg(metavar="DIR")]
-    """The folder to write; it must not exist yet."""
     maximum_words: Annotated[int, arg(metavar="N")] = 18
     """Words of a caption that are read."""
     resize: Literal["corners", "half-pixel"] = "corners"
@@ -45,12 +43,14 @@ def main(argv: Sequence[str]) -> int:
 
     words = files.read_words(arguments.words)
     if arguments.image is None:
-        encoder = files.read_text_encoder(arguments.text, words, arguments.maximum_words)
+        encoder = files.read_text_encoder(arguments.text, words, arguments.maximum_words, within=arguments.within)
         save_encoder(encoder, arguments.out, files.text_card(encoder, arguments.text))
         print(f"{arguments.out}: a text encoder of {len(words):,} words, {encoder.sentence_width} numbers a sentence")
     else:
         corners = arguments.resize == "corners"
-        model = files.read_damsm(arguments.text, arguments.image, words, arguments.maximum_words, align_corners=corners)
+        model = files.read_damsm(
+            arguments.text, arguments.image, words, arguments.maximum_words, align_corners=corners, within=arguments.within
+        )
         card = files.model_card(model, arguments.text, arguments.image)
         save_matching(arguments.out, "damsm", model, files.about(arguments.text, arguments.image), card)
         print(f"{arguments.out}: a matching model of {len(words):,} words; score it: limner evaluate {arguments.out} --data DIR")

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
-from limner.cli.import_ import refuse_existing
+from limner.cli.import_ import ImportArguments, refuse_existing
 
 DESCRIPTION = """Turn networks of the PyTorch port (aelnouby/Text-to-Image-Synthesis) into Limner's dcgan-cls.
 
@@ -20,11 +20,9 @@ examples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DCGANCLSArguments:
+class DCGANCLSArguments(ImportArguments):
     files: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE ...")]
     """The port's gen_N.pth, disc_N.pth or both."""
-    out: Annotated[Path, arg(metavar="DIR")]
-    """The folder to write; it must not exist yet."""
     encoder: Annotated[str | None, arg(metavar="NAME|DIR")] = None
     """The text encoder that the generator was trained with: makes a model that paints captions. Without it the networks alone are kept."""
     objective: Literal["cross-entropy", "wasserstein"] = "cross-entropy"
@@ -38,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     from limner.training.text import named_encoder
 
     encoder = named_encoder(arguments.encoder) if arguments.encoder else None
-    import_dcgan_cls(arguments.files, arguments.out, encoder, arguments.objective)
+    import_dcgan_cls(arguments.files, arguments.out, encoder, arguments.objective, within=arguments.within)
     if encoder is None:
         print(f"{arguments.out}: the networks, without a text encoder; a model that paints captions needs --encoder")
     else:

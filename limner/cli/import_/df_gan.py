@@ -10,7 +10,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
-from limner.cli.import_ import refuse_existing
+from limner.cli.import_ import ImportArguments, refuse_existing
 
 DESCRIPTION = """Turn a checkpoint of DF-GAN's authors (tobran/DF-GAN, the CVPR code) into Limner's df-gan.
 
@@ -20,11 +20,9 @@ examples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DFGANArguments:
+class DFGANArguments(ImportArguments):
     file: Annotated[Positional[Path], arg(metavar="FILE")]
     """The authors' state_epoch_NNN.pth, which holds all networks."""
-    out: Annotated[Path, arg(metavar="DIR")]
-    """The folder to write; it must not exist yet."""
     encoder: Annotated[str | None, arg(metavar="NAME|DIR")] = None
     """The text encoder that the generator was trained with, AttnGAN's for its data set (`limner import damsm`): makes a model that paints
     captions. Without it the networks alone are kept."""
@@ -37,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     from limner.training.text import named_encoder
 
     encoder = named_encoder(arguments.encoder) if arguments.encoder else None
-    import_df_gan(arguments.file, arguments.out, encoder)
+    import_df_gan(arguments.file, arguments.out, encoder, within=arguments.within)
     if encoder is None:
         print(f"{arguments.out}: the networks, without a text encoder; a model that paints captions needs --encoder")
     else:

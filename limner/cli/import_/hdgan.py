@@ -10,7 +10,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
-from limner.cli.import_ import refuse_existing
+from limner.cli.import_ import ImportArguments, refuse_existing
 
 DESCRIPTION = """Turn networks of the authors' HDGAN (ypxie/HDGan) into Limner's hdgan.
 
@@ -20,11 +20,9 @@ examples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HDGANArguments:
+class HDGANArguments(ImportArguments):
     files: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE ...")]
     """The authors' G_epochN.pth, D_epochN.pth or both."""
-    out: Annotated[Path, arg(metavar="DIR")]
-    """The folder to write; it must not exist yet."""
     encoder: Annotated[str | None, arg(metavar="NAME|DIR")] = None
     """The text encoder that the generator was trained with: makes a model that paints captions. Without it the networks alone are kept."""
 
@@ -36,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     from limner.training.text import named_encoder
 
     encoder = named_encoder(arguments.encoder) if arguments.encoder else None
-    import_hdgan(arguments.files, arguments.out, encoder)
+    import_hdgan(arguments.files, arguments.out, encoder, within=arguments.within)
     if encoder is None:
         print(f"{arguments.out}: the networks, without a text encoder; a model that paints captions needs --encoder")
     else:

@@ -10,7 +10,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
-from limner.cli.import_ import refuse_existing
+from limner.cli.import_ import ImportArguments, refuse_existing
 
 DESCRIPTION = """Turn networks of the authors' StackGAN++ (hanzhanggit/StackGAN-v2) into Limner's stackgan-v2.
 
@@ -21,11 +21,9 @@ examples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StackGANv2Arguments:
+class StackGANv2Arguments(ImportArguments):
     files: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE ...")]
     """The authors' netG_N.pth, some or all of netD0.pth, netD1.pth, netD2.pth, or both."""
-    out: Annotated[Path, arg(metavar="DIR")]
-    """The folder to write; it must not exist yet."""
     encoder: Annotated[str | None, arg(metavar="NAME|DIR")] = None
     """The text encoder that the generator was trained with: makes a model that paints captions. Without it the networks alone are kept,
     unless the generator was trained without captions."""
@@ -38,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     from limner.training.text import named_encoder
 
     encoder = named_encoder(arguments.encoder) if arguments.encoder else None
-    import_stackgan_v2(arguments.files, arguments.out, encoder)
+    import_stackgan_v2(arguments.files, arguments.out, encoder, within=arguments.within)
     if not (arguments.out / "model.safetensors").exists():
         print(f"{arguments.out}: the networks, without a text encoder; a model that paints captions needs --encoder")
     elif encoder is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +17,10 @@ from torch import Tensor, nn
 
 from limner.cli.explore import classify as verb
 from limner.cli.main import main
-from limner.core.errors import DataError, SettingsError
+from limner.core.errors import CheckpointError, DataError, SettingsError
 from limner.data.catalog import GardenPictures
 from limner.data.garden import CLASS_NAMES, Garden
+from limner.matching.saving import load_matching
 from limner.matching.scores.classification import STRENGTHS, classify, fit_probe, label_embeddings, linear_probe, zero_shot_by_name
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -110,6 +112,18 @@ def test_the_verb_prints_labels_and_shares(tmp_path: Path, monkeypatch: pytest.M
     assert main(["explore", "classify", "any", "--data", "garden", "--probe"]) == 0
     told = capsys.readouterr().out
     assert "96 pictures of 4 classes" in told and "linear probe" in told and 'templates: "{}"' in told
+    out = tmp_path / "new" / "shares.json"
+    given = ["explore", "classify", "any", str(tmp_path / "dark.png"), "--labels", "day", "night", "--out", str(out)]
+    assert main(given) == 0 and capsys.readouterr().out.endswith(f"\n{out}\n")
+    (found,) = json.loads(out.read_text())["pictures"]
+    assert (
+        found["picture"].endswith("dark.png")
+        and [*found["labels"]] == ["night", "day"]
+        and sum(found["labels"].values()) == pytest.approx(1.0)
+    )
+    assert main(["explore", "classify", "any", "--data", "garden", "--probe", "--out", str(out)]) == 0
+    record = json.loads(out.read_text())
+    assert record["by_name"]["pictures"] == 96 and record["linear_probe"]["classes"] == 4 and record["templates"] == ["{}"]
 
 
 @pytest.mark.parametrize(
@@ -119,6 +133,7 @@ def test_the_verb_prints_labels_and_shares(tmp_path: Path, monkeypatch: pytest.M
         (["any", "a.png", "--data", "garden"], "one of the two"),
         (["any", "a.png", "--labels", "cat"], "give at least two"),
         (["any", "a.png", "--labels", "cat", "dog"], "there is no picture a.png"),
+        (["any", "a.png", "--labels", "cat", "dog", "--out", "a.csv"], "give a file name that ends in .json"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -129,6 +144,21 @@ def test_mistakes_are_one_line(
     assert main(["explore", "classify", *words]) == 2
     told = capsys.readouterr().err
     assert message in told and told.count("\n") == 1
+
+
+def test_what_is_no_matching_model_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "painter").mkdir()
+    (tmp_path / "painter" / "config.json").write_text('{"format": "limner-model"}')
+    for name, words in (
+        ("garden", "the shipped 'garden' holds a model that paints captions"),
+        ("garden-text", "the shipped 'garden-text' holds a text encoder alone"),
+        (tmp_path / "painter", "painter holds a model that paints captions"),
+        (tmp_path / "empty", r"empty holds no matching model \(no config.json\)"),
+        (tmp_path / "none", "there is no folder .*none"),
+    ):
+        with pytest.raises(CheckpointError, match=f"{words}.*: give the folder of one that `limner train sje`"):
+            load_matching(name)
 
 
 def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:

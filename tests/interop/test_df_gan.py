@@ -71,6 +71,16 @@ def test_networks_keep_sizes_and_weights(method: DFGAN, file: Path, tmp_path: Pa
     assert all(torch.equal(value, method.state_dict()[name]) for name, value in ours.state_dict().items())
 
 
+def test_a_generator_alone_paints(method: DFGAN, tmp_path: Path) -> None:
+    torch.save({"netG": their_names(method)["netG"], "epoch": 7}, tmp_path / "netG.pth")
+    import_df_gan(tmp_path / "netG.pth", tmp_path / "out", encoder())
+    generator = load(tmp_path / "out").method.state_dict()
+    own = {name: value for name, value in method.state_dict().items() if name.startswith("generator.")}
+    assert own and all(torch.equal(generator[name], value) for name, value in own.items())
+    import_df_gan(tmp_path / "netG.pth", tmp_path / "networks")
+    assert load_networks(tmp_path / "networks")[1] == ["generator"]
+
+
 def test_the_command_makes_a_model_that_paints(method: DFGAN, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_encoder(encoder(), tmp_path / "encoder")
     out = tmp_path / "model"

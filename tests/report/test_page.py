@@ -15,9 +15,12 @@ from PIL import Image
 
 from limner.core.errors import CheckpointError
 from limner.core.recipes import from_preset, save_recipe
+from limner.data.pngwords import with_captions
 from limner.metrics.protocol import Part, Protocol, Score, write_scores
 from limner.report.curves import MOST_POINTS, charts, line_chart, read_log, thinned, ticks
 from limner.report.page import write_report
+from limner.report.scores import score_table
+from limner.training.health import too_short
 
 
 def line(step: int, phase: str = "gan") -> dict[str, float | str]:
@@ -133,3 +136,67 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is not a run folder"):
         write_report(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_only_what_is_declared_a_verdict_is_drawn_as_one() -> None:
+    said = {
+        "real_unconditional": 0.5,
+        "words_real": 0.5,
+        "penalty": 9.0,
+        "pair_64": 0.3,
+        "class_accuracy": 0.5,
+        "realism": 2.0,
+        "skipped": 0.5,
+    }
+    drawn = dict(charts([line(50) | {f"discriminator-64/{name}": value for name, value in {**said, "skipped": 0.5}.items()}]))
+    assert "D(real unconditional)" in drawn["what the discriminator-64 says"] and "D(words real)" in drawn["what the discriminator-64 says"]
+    assert not re.search(r"D\((?!real|fake|words real)", "".join(drawn.values()))
+    assert "gradient penalties" in drawn and "updates left out" in drawn
+    others = drawn["further figures of the discriminator-64"]
+    assert all(name in others for name in ("pair 64", "class accuracy", "realism")) and "penalty" not in others
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_figures_of_unlike_phases_are_not_added_up_and_grids_stand_at_their_phases_steps(run: Path, named: bool) -> None:
+    log = [line(step, "text") | {"stage": "text"} for step in (100, 200)]
+    log += [line(step, "gan") | {"stage": "method", "total_step": 200 + step, "images": 16 * step} for step in (150, 300)]
+    log = [{key: value for key, value in own.items() if named or key != "stage"} for own in log]  # logs of before name no stage
+    (run / "log.jsonl").write_text("".join(json.dumps(own) + "\n" for own in log))
+    (run / "samples").mkdir()
+    for total in (350, 500):
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(run / "samples" / f"{total:08d}.png", pnginfo=with_captions(["a <red> flower"]))
+    page = write_report(run).read_text(encoding="utf-8")
+    assert re.search(r"200 steps</b><span>text: 12,800 pictures", page) and re.search(r"300 steps</b><span>gan: 4,800 pictures", page)
+    assert "17,600" not in page and "500 steps" not in page
+    assert "after step 300 of gan" in page and "step 150 of gan" in page and "step 500" not in page
+    assert page.count("<li>a &lt;red&gt; flower</li>") == 1
+    assert "Too short to judge (300 steps, 1.0 times over the training pictures)" in page and "Nothing in the log speaks" not in page
+
+
+@pytest.mark.parametrize(
+    ("steps", "epochs", "said"), [(1, 40.0, "1 step,"), (999, 0.1, "999 steps"), (5000, 0.4, "not seen every picture"), (1000, 1.0, None)]
+)
+def test_a_run_is_judged_by_its_steps_and_passes(steps: int, epochs: float, said: str | None) -> None:
+    found = too_short(steps, epochs)
+    assert found is None if said is None else found is not None and said in found and found.startswith("Too short to judge")
+
+
+def test_a_score_names_its_network_and_no_column_is_empty() -> None:
+    protocol = Protocol(
+        metric="fid", data="mine", split="test", fingerprint="f1", count=512, reference_count=512, captions="one", resolution=32, seed=0,
+        implementation="limner", features="garden", features_hash="1", resize="bilinear",
+    )  # fmt: skip
+    fid = Score(name="fid", value=42.09, protocol=protocol, higher_is_better=False)
+    other = dataclasses.replace(fid, value=197400.0, protocol=dataclasses.replace(protocol, features="squeezenet"))
+    fewer = dataclasses.replace(fid, value=50.0, protocol=dataclasses.replace(protocol, count=1000))
+    heads = [re.sub("<.*?>", "", head) for head in re.findall(r'<th scope="col">(.*?)</th>', score_table([fid, other]))]
+    rows = [re.sub("<.*?>", "", head) for head in re.findall(r'<th scope="row">(.*?)</th>', score_table([fid, other, fewer]))]
+    assert heads == ["metric", "score"]
+    assert rows == [
+        "fid garden, count 512, test, lower is better",
+        "fid squeezenet, test, lower is better",
+        "fid garden, count 1,000, test, lower is better",
+    ]
+    share = Score(name="r-precision", value=0.5, protocol=protocol, higher_is_better=True, chance=0.1, error=0.01)
+    heads = [re.sub("<.*?>", "", head) for head in re.findall(r'<th scope="col">(.*?)</th>', score_table([fid, share]))]
+    assert heads == ["metric", "score", "±", "chance", "score as a bar"]

@@ -11,7 +11,6 @@ import pytest
 import limner
 from limner import CheckpointError, SettingsError, methods
 from limner.cli.main import main
-from limner.core import plugins
 from limner.model import Model, save_model
 
 METHOD = """
@@ -24,8 +23,8 @@ class Mine(GANCLS):
 
 @pytest.fixture(autouse=True)
 def nothing_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugins, "_registered", {})
-    monkeypatch.setenv(plugins.VARIABLE, "")
+    monkeypatch.setattr(registry, "_registered", {})
+    monkeypatch.setenv(registry.VARIABLE, "")
     monkeypatch.chdir(tmp_path)
 
 
@@ -55,7 +54,7 @@ def test_a_file_that_is_given_again_is_read_again() -> None:
 
 def test_files_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
     files = [written("one.py"), written("two.py")]
-    monkeypatch.setenv(plugins.VARIABLE, os.pathsep.join(map(str, files)))
+    monkeypatch.setenv(registry.VARIABLE, os.pathsep.join(map(str, files)))
     assert {"one", "two"} <= {*methods.names()}
     assert methods.get("two").title == "Mine"
 
@@ -66,7 +65,7 @@ def test_with_gives_a_file_to_any_verb(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["--with", "my_method.py", "--with", "other.py", "methods"]) == 0
     shown = capsys.readouterr().out
     assert "from outside Limner:\n" in shown and "  my_method.py\n" in shown and "  other.py\n" in shown
-    assert os.environ[plugins.VARIABLE] == os.pathsep.join(["my_method.py", "other.py"])  # for processes that it starts
+    assert os.environ[registry.VARIABLE] == os.pathsep.join(["my_method.py", "other.py"])  # for processes that it starts
 
 
 @pytest.mark.parametrize(

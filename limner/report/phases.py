@@ -1,0 +1,56 @@
+"""What a log tells of each phase of a run. Figures of a text encoder's phase and of the method's are never added up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Line = Mapping[str, Any]
+
+OTHERS = ("text", "style")
+"""Stages of a run, and in logs that name no stages phases, that are not the method's own."""
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A phase, as far as it has come."""
+
+    name: str
+    steps: int
+    images: int
+    seconds: float
+    epochs: float
+    before: int
+    """Steps of the phases before it."""
+
+
+def passed(log: Sequence[Line]) -> list[Passed]:
+    """Every phase of a log, in order."""
+    last = {line["phase"]: line for line in log}
+    return [
+        Passed(
+            name,
+            line["step"],
+            line["images"],
+            line["seconds"],
+            line.get("epoch", 0.0),
+            line.get("total_step", line["step"]) - line["step"],
+        )
+        for name, line in last.items()
+    ]
+
+
+def of_the_method(log: Sequence[Line]) -> list[Line]:
+    """The lines of the method's own phases; all lines, where a log has no other."""
+    own = [line for line in log if line.get("stage", line["phase"]) not in OTHERS]
+    return own or list(log)
+
+
+def when(log: Sequence[Line], total_step: int) -> str:
+    """A step of the whole run as a step of its phase: `step 300`, and `step 300 of gan` where the run has several phases."""
+    known = passed(log)
+    phase = next((phase for phase in reversed(known) if phase.before < total_step), None)
+    if phase is None:
+        return f"step {total_step:,}"
+    return f"step {total_step - phase.before:,}" + (f" of {phase.name}" if len(known) > 1 else "")

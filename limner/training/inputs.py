@@ -1,0 +1,202 @@
+"""What a run reads from outside, known by its content: where it lies may change between a run's beginning and its continuation.
+
+`RUN/inputs.json` says of every setting that names a file or folder where that lay and what it held.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from limner.core.errors import DataError, SettingsError
+from limner.core.files import write_whole
+from limner.core.recipes import GROUPS, flat_settings
+from limner.core.settings import Recipe
+from limner.data.cache import read_card
+from limner.data.catalog import BUILT_IN
+from limner.text.saving import shipped_encoders
+
+RECORD, FORMAT = "inputs.json", 1
+
+
+@dataclass(frozen=True)
+class Input:
+    """Where something lay, as an absolute path, and a hash of what it held, as far as that is known."""
+
+    place: Path
+    content: str | None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A recipe whose inputs are here.
+
+    same: settings that hold the same as when the run began, whatever they are called now; moved: the new places of those that lie
+    elsewhere. Both by the setting's name on the command line.
+    """
+
+    recipe: Recipe
+    same: frozenset[str]
+    moved: dict[str, str]
+
+
+def write_inputs(recipe: Recipe, run: Path) -> None:
+    """Keep where everything lies that a recipe names, and what it holds."""
+    inputs = {}
+    for name, value in _named(recipe).items():
+        place = _path(value)
+        if place.exists():
+            inputs[name] = {"place": str(place.resolve()), "content": content(name, place)}
+    write_whole(run / RECORD, json.dumps({"format": FORMAT, "inputs": inputs}, indent=1) + "\n")
+
+
+def find_inputs(recipe: Recipe, stored: Recipe, run: Path) -> Found:
+    """The recipe of a run to go on with, with everything that it names where it is now.
+
+    What the command names anew may lie anywhere if it holds the same. What it does not is looked for where the run's recipe says, where it
+    lay when the run began, and beside the folders that the run lies in. Raises SettingsError for what is not there, or is something else.
+    """
+    known = _read(run)
+    now, before = _named(recipe, known), _named(stored, known)
+    same, moved = set[str](), dict[str, str]()
+    for name in now.keys() & before.keys():
+        value, then = now[name], before[name]
+        asked = value != then
+        if asked and (name.startswith("evaluation.") or _prefix(value) != _prefix(then)):
+            continue  # the first may be anything, the second is another thing
+        was = known.get(name) or _as_it_lies(name, then, hashed=asked)
+        places = [place for place in ([_path(value)] if asked else _places(value, was, run)) if place.exists()]
+        if not places:
+            if name in known or name in ("data", "text.encoder"):
+                raise _missing(name, value, run, asked=asked)
+            continue  # a word, perhaps, and no path
+        place = _chosen(name, places, was, run)
+        new = value if place == _path(value) else f"{_prefix(value)}{place}"
+        recipe = with_places(recipe, {name: new})
+        same.add(name)
+        if (place.resolve() != was.place) if was else (new != then):
+            moved[name] = new
+    return Found(recipe, frozenset(same), moved)
+
+
+def with_places(recipe: Recipe, places: Mapping[str, str]) -> Recipe:
+    """The recipe with other places, by the settings' names on the command line."""
+    for name, value in places.items():
+        group, _, setting = name.partition(".")
+        if not setting:
+            recipe = dataclasses.replace(recipe, data=value)
+            continue
+        field = next(field for field, known in GROUPS.items() if known == group)
+        settings = dataclasses.replace(getattr(recipe, field), **{setting.replace("-", "_"): value})
+        recipe = dataclasses.replace(recipe, **{field: settings})
+    return recipe
+
+
+def data_of(run: Path, recipe: Recipe) -> str:
+    """The data of a run, where they are now; as its recipe has them where they are not to be found."""
+    if recipe.data in BUILT_IN:
+        return recipe.data
+    was = _read(run).get("data")
+    places = [place for place in _places(recipe.data, was, run) if place.exists()]
+    same = [place for place in places if was is None or was.content in (None, content("data", place))]
+    return str((same or places or [Path(recipe.data)])[0])
+
+
+def content(name: str, place: Path) -> str | None:
+    """A hash of what a setting's file or folder holds; None where a data set cannot be read.
+
+    Of a data set it is the fingerprint, of a run the model in it, of another folder all files but its card.
+    """
+    if name == "data":
+        try:
+            return read_card(place).fingerprint[:16]
+        except DataError:
+            return None
+    if (place / "recipe.yaml").is_file() and (place / "model").is_dir():
+        place = place / "model"
+    files = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file() and path.name != "README.md")
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.relative_to(place).as_posix().encode() if path != place else b"")
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def _named(recipe: Recipe, known: Mapping[str, Input] | None = None) -> dict[str, str]:
+    """Settings whose text names a file or folder, as such or behind a NAME=, or may do so. known: those that are known to."""
+
+    def is_path(name: str, value: str) -> bool:
+        if name == "data":
+            return value not in BUILT_IN
+        if name == "text.encoder" and not Path(value).exists():
+            return value not in shipped_encoders()
+        return name in (known or ()) or "/" in value or _path(value).exists()
+
+    texts = {name: value for name, value in flat_settings(recipe).items() if isinstance(value, str) and name != "method"}
+    return {name: value for name, value in texts.items() if is_path(name, value)}
+
+
+def _prefix(value: str) -> str:
+    return "".join(value.partition("=")[:2]) if "=" in value else ""
+
+
+def _path(value: str) -> Path:
+    return Path(value.partition("=")[2] or value)
+
+
+def _places(value: str, was: Input | None, run: Path) -> Iterator[Path]:
+    path = _path(value)
+    yield path
+    if was is not None:
+        yield was.place
+    if not path.is_absolute():  # the whole project may have moved, or another folder is the current one
+        yield from (parent / path for parent in run.resolve().parents)
+
+
+def _missing(name: str, value: str, run: Path, *, asked: bool) -> SettingsError:
+    if asked:
+        return SettingsError(f"--{name} is {value}, and there is no such file or folder: give the place of what {run} was begun with")
+    what = "its data is" if name == "data" else f"its {name} is"
+    return SettingsError(f"{run} cannot go on: {what} not at {_path(value)}: give its new place by --{name} DIR")
+
+
+def _chosen(name: str, places: Sequence[Path], was: Input | None, run: Path) -> Path:
+    """The first of the places that holds what the run was begun with."""
+    if was is None or was.content is None:
+        return places[0]
+    held = {}
+    for place in places:
+        if name != "data" and place.resolve() == was.place:
+            return place  # a run whose encoder is used may have been trained on since
+        held[place] = content(name, place)
+        if held[place] == was.content:
+            return place
+    if name == "data" and held[places[0]] is None:
+        read_card(places[0])  # says what is wrong with it
+    raise SettingsError(
+        f"{places[0]} is not what {run} was begun with: its fingerprint is {held[places[0]]}, and that of {was.place} was {was.content}: "
+        f"give what it was begun with by --{name}, or choose another --out"
+    )
+
+
+def _as_it_lies(name: str, value: str, *, hashed: bool) -> Input | None:
+    """An input of a run that kept no record, as far as it is still where the run had it."""
+    place = _path(value)
+    if not place.exists():
+        return None
+    return Input(place.resolve(), content(name, place) if hashed else None)
+
+
+def _read(run: Path) -> dict[str, Input]:
+    try:
+        found: dict[str, Any] = json.loads((run / RECORD).read_text(encoding="utf-8"))["inputs"]
+        return {name: Input(Path(one["place"]), one["content"]) for name, one in found.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
