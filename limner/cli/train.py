@@ -12,19 +12,20 @@ from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 
 import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
 from limner import methods
 from limner.cli.arguments import parse
 from limner.cli.outputs import check_folder
+from limner.core import registry
 from limner.core.errors import SettingsError, in_words, unknown_name
 from limner.core.recipes import GROUPS, chosen_preset, from_preset, load_recipe, read_mapping, trainable, trainable_names
 from limner.core.settings import DataSettings, EvaluationSettings, Recipe, StyleSettings, TextSettings, TrainingSettings
 from limner.data.catalog import check_name
-from limner.matching.registry import names as matching_models
 from limner.training.folder import check_place, is_first, owner
 
 Settings = TypeVar("Settings")
+DRY_RUN = "--dry-run"
 
 EXAMPLE = """example:
   limner train gan-cls --data garden --out runs/first
@@ -56,6 +57,8 @@ Its options differ: `limner train METHOD --help` lists them all, with their sent
   --seed S                the same seed gives the same run
   --device cpu|cuda|auto  where to train
   --resume                go on with the run in RUN
+  --from PHASE=FOLDER     take a phase from another run or an import in place of training it
+  --dry-run               show recipe, players, phases, time and memory, and write nothing
 
 """
 
@@ -82,6 +85,10 @@ class TrainArguments(Generic[Settings]):
     """Where to train: short for --training.device."""
     resume: Annotated[bool, FlagCreatePairsOff] = False
     """Go on with the run in RUN, under the settings that it has, where this command gives no others."""
+    adopted: Annotated[UseAppendAction[tuple[str, ...]], arg(name="from", metavar="PHASE=FOLDER")] = ()
+    """Do not train this phase, but take what it trains from another run, a model folder or an import. May be given several times."""
+    dry_run: Annotated[bool, FlagCreatePairsOff] = False
+    """Show the whole recipe, who is trained, and what two real steps of each phase say of time and memory. Writes nothing."""
     method_settings: Annotated[Settings, arg(name="method")]
     training: TrainingSettings
     data_settings: Annotated[DataSettings, arg(name="data")]
@@ -100,7 +107,18 @@ def main(argv: Sequence[str]) -> int:
     with early_refusals(name, argv):
         default, why = starting_point(name, argv)
         recipe, out, resume = read_arguments(name, default, argv)
+        if DRY_RUN in argv:
+            return show_plan(recipe)
         return train_and_report(recipe, out, resume, why)
+
+
+def show_plan(recipe: Recipe) -> int:
+    """Print what a recipe would do. Returns the exit code."""
+    from limner.training.dry_run import dry_run
+
+    for line in dry_run(recipe):
+        print(line, flush=True)
+    return 0
 
 
 @contextmanager
@@ -114,7 +132,8 @@ def early_refusals(name: str, argv: Sequence[str]) -> Iterator[None]:
         raise unknown_name("method", name, trainable_names())
     if _is_recipe(name):
         read_mapping(Path(name), "recipe", "method: gan-cls")
-    if {"-h", "--help"}.intersection(argv) or not out or not is_first():  # of several processes, the others find the first one's folder
+    # Of several processes, the others find the first one's folder.
+    if {"-h", "--help", DRY_RUN}.intersection(argv) or not out or not is_first():
         yield
         return
     check_folder(Path(out))
@@ -178,7 +197,13 @@ def read_arguments(name: str, default: Recipe, argv: Sequence[str]) -> tuple[Rec
         prog=f"limner train {name}",
         description=f"{_introduction(default)}\n\n{examples(name, default.method)}",
         default=shape(
-            name=name, data=default.data or tyro.MISSING, out=tyro.MISSING, preset=default.preset, resolution=default.resolution, **groups
+            name=name,
+            data=default.data or tyro.MISSING,
+            out=Path("RUN") if DRY_RUN in argv else tyro.MISSING,
+            preset=default.preset,
+            resolution=default.resolution,
+            adopted=tuple(f"{phase}={place}" for phase, place in default.adopted.items()),
+            **groups,
         ),
     )
     short = {key: getattr(arguments, key) for key in ("steps", "seed", "device") if getattr(arguments, key) is not None}
@@ -193,13 +218,26 @@ def read_arguments(name: str, default: Recipe, argv: Sequence[str]) -> tuple[Rec
         text=arguments.text,
         style=arguments.style,
         evaluation=arguments.evaluation,
+        adopted=dict(map(read_adopted, arguments.adopted)),
     )
     return recipe, arguments.out, arguments.resume
 
 
+def read_adopted(text: str) -> tuple[str, str]:
+    """PHASE=FOLDER. Raises SettingsError for anything else."""
+    phase, equals, place = text.partition("=")
+    if not phase or not equals or not place:
+        fix = "`limner train METHOD --data ... --dry-run` names the phases"
+        raise SettingsError(f"--from {text} is not PHASE=FOLDER, such as captioner=runs/first: {fix}")
+    return phase, place
+
+
 def examples(name: str, method: str) -> str:
     """What `--help` of a method shows; name: as the user wrote it, such as the path of a file."""
-    return (METHOD_EXAMPLE + ("" if method in matching_models() else STYLE_EXAMPLE)).format(name=name)
+    from limner.core.abilities import abilities_of
+
+    paints = "paints" in abilities_of(trainable(method))
+    return (METHOD_EXAMPLE + (STYLE_EXAMPLE if paints else "")).format(name=name)
 
 
 def train_and_report(recipe: Recipe, out: Path, resume: bool, why: str) -> int:
@@ -221,11 +259,10 @@ def train_and_report(recipe: Recipe, out: Path, resume: bool, why: str) -> int:
         )
         return 128 + (result.signal or signal.SIGINT)
     page = report(out)
-    words = ' "..."' if trainable(recipe.method).reads_text(recipe.method_settings) else " -n 16"
-    use = f"paint   {command} generate {out}{words} --out pictures"
-    if recipe.method in matching_models():
-        use = f"use     limner train METHOD --data {recipe.data} --text.encoder {out} --out RUN"
-    print(f"model   {out / 'model'}\n{page}score   {command} evaluate {out}\n{use}")
+    print(f"model   {out / 'model'}\n{page}", end="")
+    for word, line in trainable(recipe.method).next_steps(recipe.method_settings):
+        said = line.replace("OTHER_RUN", "OTHER").replace("RUN", str(out)).replace("DATA", recipe.data)
+        print(f"{word:<7} {said.replace('limner', command, 1)}")
     return 0
 
 

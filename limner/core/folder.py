@@ -98,6 +98,23 @@ def write(folder: Path, kind: str, config: Mapping[str, Any], parts: Mapping[str
         raise CheckpointError(f"cannot write {KINDS[kind]} to {folder} ({reason}): free some space or choose another folder") from error
 
 
+def save(path: Path, name: str, trained: Trainable, encoder: Any, about: Mapping[str, Any], card: str) -> None:
+    """Write the folder of something trained, whole or not at all.
+
+    name: as `limner train` takes it. encoder: the `TextEncoder` that goes with it, or None. about: what is known of its making.
+    """
+    from limner.core import registry
+
+    kept = trained.keeps()
+    name = kept.name or name
+    config = {"name": name, **({"source": source} if (source := registry.source(name)) else {}), **kept.config, "about": dict(about)}
+    parts = dict(kept.parts)
+    if encoder is not None:
+        config["text"] = {"kind": encoder.kind, **encoder.config()}
+        parts["text"] = encoder.state_dict()
+    write(path, kept.kind, config, parts, card)
+
+
 def read(folder: Path, *kinds: str) -> Saved:
     """Read a folder that `write` wrote, or one of version 0.1.
 
@@ -182,7 +199,8 @@ def shipped(*kinds: str) -> list[str]:
     for entry in (resources.files("limner") / "shipped").iterdir():
         if (entry / DESCRIPTION).is_file():
             config = json.loads((entry / DESCRIPTION).read_text(encoding="utf-8"))
-            if not kinds or config["kind"] in kinds:
+            kind = FORMATS.get(config["format"], config.get("kind"))
+            if not kinds or kind in kinds:
                 found.append(entry.name)
     return sorted(found)
 

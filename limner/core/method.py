@@ -47,6 +47,24 @@ class Method(Trainable):
     def paint(self, text: TextFeatures, noise: Noise) -> Painting:
         """Paint one picture for each row of the text. Gradients may be taken within, by `torch.enable_grad()`."""
 
+    def summary(self) -> str:
+        side, how = self.resolution, "from captions" if self.reads_text(self.settings) else "without captions"
+        return f"Paints {side} x {side} pictures {how}."
+
+    def usage(self) -> str:
+        asked = '"a caption like those it was trained on", ' if self.reads_text(self.settings) else ""
+        return f"""```python
+import limner
+model = limner.load("PATH")
+pictures = model.generate({asked}n=4, seed=7)
+```
+"""
+
+    @classmethod
+    def next_steps(cls, settings: Any) -> tuple[tuple[str, str], ...]:
+        asked = '"..."' if cls.reads_text(settings) else "-n 16"
+        return (*super().next_steps(settings), ("paint", f"limner generate RUN {asked} --out pictures"))
+
     def noise(self, batch: Batch, stream: str) -> Any:
         """Fresh noise for each row of a training batch, on its device."""
         device = batch.pictures.device

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limner.core import registry
 from limner.core.errors import SettingsError, unknown_name
 from limner.core.files import write_whole
 from limner.core.registry import how_to_give, kept_copy
@@ -15,7 +16,7 @@ from limner.core.settings import DataSettings, EvaluationSettings, Preset, Recip
 if TYPE_CHECKING:
     import yaml
 
-    from limner.core.method import Method
+    from limner.core.trainable import Trainable
 
 GROUPS = {
     "method_settings": "method",
@@ -29,23 +30,13 @@ GROUPS = {
 
 
 def trainable_names() -> list[str]:
-    """The names of all that can be trained: methods, and matching models."""
-    from limner import methods
-    from limner.matching import registry
-
-    return sorted([*methods.names(), *registry.names()])
+    """The names of all that can be trained."""
+    return registry.names()
 
 
-def trainable(name: str) -> type[Method]:
-    """The class of a method or matching model, by name. Raises SettingsError, with the nearest name, where there is none."""
-    from limner import methods
-    from limner.matching import registry
-
-    if name in registry.names():
-        return registry.get(name)
-    if name not in methods.names():
-        raise unknown_name("method", name, trainable_names())
-    return methods.get(name)
+def trainable(name: str) -> type[Trainable]:
+    """The class of anything that can be trained, by name. Raises SettingsError, with the nearest name, where there is none."""
+    return registry.get(name)
 
 
 def chosen_preset(method: str, name: str) -> Preset:
@@ -99,7 +90,7 @@ def flat_settings(recipe: Recipe) -> dict[str, Any]:
     for field, group in GROUPS.items():
         for name, value in dataclasses.asdict(getattr(recipe, field)).items():
             values[f"{group}.{name.replace('_', '-')}"] = plain(value)
-    return values
+    return values | {f"from.{phase}": place for phase, place in recipe.adopted.items()}
 
 
 def recipe_text(recipe: Recipe) -> str:
@@ -112,10 +103,8 @@ def recipe_text(recipe: Recipe) -> str:
 
 def save_recipe(recipe: Recipe, path: Path | str) -> None:
     """Write every setting of a recipe as YAML, for `limner train` to read."""
-    from limner import methods
-
     path = Path(path)
-    source = methods.source(recipe.method)
+    source = registry.source(recipe.method)
     command = f"limner --with {source}" if source and source.endswith(".py") else "limner"
     write_whole(path, f"# Every setting of this run. To train it again: {command} train {path.name} --out RUN\n{recipe_text(recipe)}")
 
@@ -140,8 +129,11 @@ def load_recipe(path: Path | str) -> Recipe:
     resolution = values.get("resolution", base.resolution)
     if not isinstance(resolution, int) or isinstance(resolution, bool):
         raise SettingsError(f"resolution in {path} is {resolution!r}: give the side of the pictures in pixels, such as 64")
+    adopted = values.get("adopted") or {}
+    if not isinstance(adopted, dict) or not all(isinstance(text, str) for pair in adopted.items() for text in pair):
+        raise SettingsError(f"adopted in {path} must hold lines like 'PHASE: FOLDER'")
     groups = {name: laid_over(getattr(base, name), values[name] or {}, f"{name} in {path}") for name in GROUPS if name in values}
-    return dataclasses.replace(base, resolution=resolution, **groups)
+    return dataclasses.replace(base, resolution=resolution, adopted=adopted, **groups)
 
 
 def read_mapping(path: Path, kind: str, example: str) -> dict[Any, Any]:

@@ -84,6 +84,9 @@ class TrainingSettings:
     """The most training pictures that the method's phases may see together, each its part; a picture seen twice counts twice."""
     batch_size: int | None = None
     """Pictures a step, over all processes, in place of the method's own number."""
+    micro_batch: int | None = None
+    """Pictures that a process trains on at a time: gradients of several such parts add up to a step of the whole batch, which needs less
+    memory and more time. Refused where a step ties the rows of a batch together, as batch normalisation does."""
     seed: int = 0
     """Decides initial weights, order, crops, captions and noise: the same seed gives the same run on the same machine."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -110,9 +113,8 @@ class TrainingSettings:
     """Also write TensorBoard event files (needs the `log` extra)."""
 
     def __post_init__(self) -> None:
-        at_least(
-            self, "training", 1, "steps", "images", "devices", "nodes", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints"
-        )
+        at_least(self, "training", 1, "steps", "images", "micro_batch", "devices", "nodes", "log_every", "sample_every", "checkpoint_every")
+        at_least(self, "training", 1, "keep_checkpoints")
         at_least(self, "training", 2, "batch_size")
         at_least(self, "training", 0, "ema_half_life")
         above_zero(self, "training", "epochs", "minutes")
@@ -198,3 +200,5 @@ class Recipe:
     text: TextSettings = TextSettings()
     style: StyleSettings = StyleSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    adopted: dict[str, str] = field(default_factory=dict)
+    """Phases that are not trained but come from elsewhere, each with a run, model or import folder: `--from PHASE=FOLDER`."""

@@ -22,7 +22,7 @@ class Stateful(nn.Module):
         setattr(self, name, value)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)  # type: ignore[no-untyped-call]
+        super()._save_to_state_dict(destination, prefix, keep_vars)
         for name in self.__dict__.get("_registered_state", []):
             value = getattr(self, name)
             destination[prefix + name] = torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
@@ -31,7 +31,7 @@ class Stateful(nn.Module):
         # (local_metadata, strict, missing_keys, unexpected_keys, error_messages)
         names = self.__dict__.get("_registered_state", [])
         _, strict, missing, unexpected, _ = arguments
-        super()._load_from_state_dict(state_dict, prefix, *arguments)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
         for name in names:
             key = prefix + name
             if key in unexpected:

@@ -7,6 +7,7 @@ running average. Methods, matching models, text encoders, style encoders and jud
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -112,6 +113,19 @@ class Phase:
     """Pictures of one story: with more than one, batches hold whole stories, frames in order, and `batch_size` is a multiple of it."""
     distinct_classes: bool = False
     """Whether a batch holds one picture of each of `batch_size` different classes, drawn anew for each step, where classes are known."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is written into a saved folder: see `limner.core.folder`."""
+
+    kind: str
+    config: dict[str, Any]
+    """Plain JSON values."""
+    parts: dict[str, dict[str, Tensor]]
+    """Tensors by part and name."""
+    name: str | None = None
+    """The name of what the folder holds, where it is not the name of what was trained."""
 
 
 @dataclass(frozen=True)
@@ -221,6 +235,36 @@ class Trainable(Stateful, ABC):
     def description(self) -> dict[str, Any]:
         """What its saved folder says of it next to settings and conditions, as plain JSON values."""
         return {}
+
+    def keeps(self) -> Kept:
+        """All that its saved folder holds, a text encoder aside."""
+        config = {"settings": dataclasses.asdict(self.settings), "conditions": dataclasses.asdict(self.conditions), **self.description()}
+        kept = self.kept()
+        return Kept(kind=self.kind, config=config, parts={self.kind: kept} if kept else {})
+
+    def history(self, facts: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
+        """What its saved folder says of its making. facts: of this training; before: what was said of what was trained before it."""
+        return facts
+
+    def summary(self) -> str:
+        """What it does, in a sentence for its card."""
+        return f"{self.title}."
+
+    def usage(self) -> str:
+        """Lines for its card that use it, in a Markdown code block: PATH stands for its folder and DATA for the training data."""
+        return ""
+
+    @classmethod
+    def next_steps(cls, settings: Any) -> tuple[tuple[str, str], ...]:
+        """What to do with a finished run: a word and a command line each, in which RUN and DATA stand for folders."""
+        return (("score", "limner evaluate RUN"),)
+
+    def couples_rows(self) -> str | None:
+        """What ties the rows of a batch together, so that a step cannot train on a part of them at a time; None where nothing does.
+
+        A method says None only where each row's loss depends on that row alone, whatever rows are next to it.
+        """
+        return f"a step of {self.title} is not known to treat each picture by itself"
 
     def adopt(self, phase: Phase, state: Mapping[str, Tensor]) -> None:
         """Take over a phase's players from another run or an import, in place of training them.

@@ -72,6 +72,27 @@ class MatchingModel(Trainable):
     def description(self) -> dict[str, Any]:
         return {"looks_with": self.looks_with}
 
+    def summary(self) -> str:
+        looks = f"a frozen network ({self.looks_with})" if self.looks_with else "a network trained with it, from nothing"
+        return (
+            "Says how well a caption fits a picture. It reads with a text encoder of the kind "
+            f"'{self.encoder.kind}', {self.encoder.sentence_width} numbers a sentence, and looks with {looks}."
+        )
+
+    def usage(self) -> str:
+        return """```
+limner train gan-cls --data DATA --text.encoder PATH --out RUN
+limner evaluate PATH --data DATA
+```
+"""
+
+    @classmethod
+    def next_steps(cls, settings: Any) -> tuple[tuple[str, str], ...]:
+        return (*super().next_steps(settings), ("use", "limner train METHOD --data DATA --text.encoder RUN --out OTHER_RUN"))
+
+    def couples_rows(self) -> str | None:
+        return "its loss compares each picture with the captions of all others in the batch"
+
 
 def middle(pictures: CaptionedPictures, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Stored pictures without the margin that training crops from: [n, R, R, 3]."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,21 +11,12 @@ from limner.core import folder, registry
 from limner.core.errors import CheckpointError
 from limner.core.trainable import Conditions
 from limner.matching.model import MatchingModel
-from limner.text.registry import encoder_config
 from limner.text.saving import encoder_of
 
 
 def save_matching(path: Path, name: str, model: MatchingModel, about: dict[str, Any], card: str) -> None:
     """Write a model folder, whole or not at all. `name` is the model's, as `limner train` takes it; what it does not train is left out."""
-    config = {
-        "name": name,
-        "settings": dataclasses.asdict(model.settings),
-        "conditions": dataclasses.asdict(model.conditions),
-        "text": encoder_config(model.encoder),
-        **model.description(),
-        "about": about,
-    }
-    folder.write(path, "matching", config, {"text": model.encoder.state_dict(), "matching": model.kept()}, card)
+    folder.save(path, name, model, model.encoder, about, card)
 
 
 def load_matching(path: Path | str, device: str = "cpu") -> MatchingModel:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any, cast
 
-from limner.core import folder, registry
+from limner.core import folder
 from limner.core.errors import CheckpointError, LimnerError
 from limner.core.method import Method
 from limner.model.model import Model
-from limner.parts.style import StyleEncoder
+from limner.parts.style import StyleEncoder, StyleInversion
 from limner.text.encoder import TextEncoder
-from limner.text.registry import encoder_config
 from limner.text.saving import encoder_of
 
 
@@ -28,20 +26,10 @@ def save_model(
 ) -> None:
     """Write a model folder, whole or not at all. `name` is the method's; the method's present weights are saved, of those players that
     paint. style: a style encoder that goes with them."""
-    config: dict[str, Any] = {
-        "name": name,
-        **({"source": source} if (source := registry.source(name)) else {}),
-        "settings": dataclasses.asdict(method.settings),
-        "conditions": dataclasses.asdict(method.conditions),
-        "text": encoder_config(encoder),
-        **method.description(),
-        "about": about,
-    }
-    parts = {"text": encoder.state_dict(), "method": method.kept()}
-    if style is not None:
-        config["style"] = {"widths": style.widths, "channels": style.channels}
-        parts["style"] = style.state_dict()
-    folder.write(path, method.kind, config, parts, card)
+    if style is None:
+        folder.save(path, name, method, encoder, about, card)
+    else:
+        folder.save(path, name, StyleInversion.of(style, method, name), encoder, about, card)
 
 
 def load(name_or_path: str | Path, device: str = "cpu") -> Model:

@@ -96,7 +96,7 @@ class GardenJudge(Trainable):
 
     def phases(self) -> list[Phase]:
         settings = self.settings
-        return [Phase(name=PHASE, resolution=SIDE, batch_size=settings.batch_size, steps=settings.steps, paints=False, encoded=False)]
+        return [Phase(name=PHASE, resolution=SIDE, batch_size=settings.batch_size, steps=settings.steps, encoded=False)]
 
     def prepare(self, phase: Phase, pictures: CaptionedPictures) -> None:
         if pictures.name != "garden":
@@ -122,6 +122,12 @@ class GardenJudge(Trainable):
     def kept(self) -> dict[str, Tensor]:
         """The judge's weights in half precision."""
         return {name: value.half() if value.is_floating_point() else value for name, value in self.judge.state_dict().items()}
+
+    def summary(self) -> str:
+        return f"Reads {len(ATTRIBUTES)} attributes of a garden picture."
+
+    def usage(self) -> str:
+        return "```\nlimner evaluate RUN --judge PATH\n```\n"
 
     def description(self) -> dict[str, Any]:
         return {"attributes": self.judge.attributes, "classes": self.judge.classes}

@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from limner.core.method import Method
 from limner.core.noise import Noise
 from limner.core.optimizers import Adam
 from limner.core.settings import Preset, StyleSettings
-from limner.core.trainable import Conditions, Phase, Player, Progress, Trainable, Update
+from limner.core.trainable import Conditions, Kept, Phase, Player, Progress, Trainable, Update
 from limner.nn.initialization import he_initialization
 from limner.text.encoder import TextEncoder
 from limner.text.saving import load_encoder
@@ -79,15 +79,25 @@ class StyleInversion(Trainable):
         painter: Method | None = None,
         name: str = "",
     ) -> None:
+        made: dict[str, Any] = {}
         if painter is None:
             assert isinstance(settings, StyleTrainingSettings)
             with folder.located(settings.model, "method") as found:
                 saved = folder.read(found, "method")
             with saved.being_read():
                 painter, name = cast("Method", folder.restored(saved, "method")), str(saved.config["name"])
+            made = saved.config["about"]
         super().__init__(settings, painter.conditions)
+        self.name, self.made = name, made
         self._painter = (painter,)  # in a tuple, or torch would make it a part of this module
         self.encoder = StyleEncoder(noise_widths(painter, name), settings.channels, painter.conditions.resolution)
+
+    @classmethod
+    def of(cls, style: StyleEncoder, painter: Method, name: str) -> StyleInversion:
+        """A trained S together with its painter, to be saved."""
+        made = cls(StyleSettings(channels=style.channels), painter.conditions, painter=painter, name=name)
+        made.encoder = style
+        return made
 
     @classmethod
     def own_encoder(cls, settings: StyleTrainingSettings, captions: Iterable[str]) -> TextEncoder:
@@ -95,6 +105,34 @@ class StyleInversion(Trainable):
         if not settings.model:
             raise SettingsError("a style encoder belongs to a model: give it by --method.model RUN, a model folder or a shipped name")
         return load_encoder(settings.model).requires_grad_(False)
+
+    @property
+    def painter(self) -> Method:
+        """The method whose noise S finds."""
+        return self._painter[0]
+
+    def keeps(self) -> Kept:
+        """The painter's folder, with S in it."""
+        kept = self.painter.keeps()
+        style = {"widths": self.encoder.widths, "channels": self.encoder.channels}
+        parts = {**kept.parts, "style": self.encoder.state_dict()}
+        return dataclasses.replace(kept, name=self.name, config={**kept.config, "style": style}, parts=parts)
+
+    def history(self, facts: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
+        return {**(self.made if before is None else before), "style_steps": facts["steps"]}
+
+    def summary(self) -> str:
+        return f"{self.painter.summary()} Its style encoder finds the noise of a picture: `limner explore restyle`."
+
+    def usage(self) -> str:
+        return self.painter.usage()
+
+    @classmethod
+    def next_steps(cls, settings: Any) -> tuple[tuple[str, str], ...]:
+        return (("style", 'limner explore restyle RUN PICTURE "..." --out pictures'),)
+
+    def couples_rows(self) -> str | None:
+        return None
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
@@ -110,7 +148,7 @@ class StyleInversion(Trainable):
     def phases(self) -> list[Phase]:
         settings = self.settings
         return [
-            Phase(name="style", resolution=self.resolution, batch_size=settings.batch_size, steps=settings.steps, paints=False)
+            Phase(name="style", resolution=self.resolution, batch_size=settings.batch_size, steps=settings.steps)
         ]
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -124,7 +124,6 @@ class CaptionMatching(MatchingModel):
                 resolution=settings.resolution,
                 batch_size=settings.batch_size,
                 steps=settings.steps,
-                paints=False,
                 counterfactual=settings.counterfactual,
                 encoded=False,
             )
@@ -166,6 +165,19 @@ class CaptionMatching(MatchingModel):
     def kept(self) -> dict[str, Tensor]:
         """Nothing but the text encoder."""
         return {}
+
+    def description(self) -> dict[str, Any]:
+        return {}
+
+    def summary(self) -> str:
+        return f"Reads captions: {self.encoder.sentence_width} numbers a sentence."
+
+    def usage(self) -> str:
+        return "```\nlimner train gan-cls --data DATA --text.encoder PATH --out RUN\n```\n"
+
+    @classmethod
+    def next_steps(cls, settings: Any) -> tuple[tuple[str, str], ...]:
+        return (("use", "limner train METHOD --data DATA --text.encoder RUN --out OTHER_RUN"),)
 
     def embed_pictures(self, pictures: Tensor) -> Tensor:
         """[B, 3, R, R] in [-1, 1] -> [B, D] of length 1, R being `settings.resolution`."""

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from limner.core.errors import SettingsError
-from limner.core.method import Method
 from limner.core.recipes import load_recipe
 from limner.core.settings import Recipe
+from limner.core.trainable import Trainable
 from limner.text.encoder import TextEncoder
 
 
@@ -43,12 +43,12 @@ def _can_compile() -> bool:
     return hasattr(torch.compiler, "set_stance")
 
 
-def compile_networks(method: Method) -> None:
-    """Let the method's networks, and those that its losses look through, be compiled when they are next called, one by one.
+def compile_networks(trained: Trainable) -> None:
+    """Let the networks of what is trained, and those that its losses look through, be compiled when they are next called, one by one.
 
     Their names in checkpoints and models stay what they are. A network that is called by its parts has its parts compiled.
     """
-    wholes = [player.module for player in method.players().values()] + list(method.guides.values())
+    wholes = [player.module for player in trained.players().values()] + list(trained.guides.values())
     for module in [part for whole in wholes for part in (whole, *whole.children())]:
         if module._compiled_call_impl is None and not isinstance(module, (TextEncoder, nn.ModuleList)):
             module.compile()

@@ -8,22 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from limner.core.abilities import Paints
 from limner.core.errors import DataError, SettingsError
 from limner.core.files import cache_folder
-from limner.core.method import Method
 from limner.core.pictures import CaptionedPictures
 from limner.core.settings import EvaluationSettings, Recipe
 from limner.data.catalog import open_data
 from limner.data.reduced import at_resolution
 from limner.features.network import FeatureNetwork
 from limner.features.registry import load_feature_network
-from limner.matching.model import MatchingModel
 from limner.metrics.evaluate import Unprompted, check_metrics, evaluate
 from limner.metrics.protocol import write_scores
 from limner.model import Model
-from limner.text.encoder import TextEncoder
+from limner.training.plan import Plan
 from limner.training.readable import readable
-from limner.training.trainer import Stage
 
 GARDEN_PICTURES = 1000
 """Pictures that the garden paints for evaluations in training."""
@@ -37,15 +35,6 @@ class Evaluator:
         self.remark: str | None = None
         """What is to be said of the captions that it uses."""
         self.metrics = [name.strip().lower() for name in settings.metrics.split(",") if name.strip()]
-
-    def matching(self, model: MatchingModel) -> dict[str, float]:
-        """A matching model's validation; it goes on training as before."""
-        training = model.training
-        model.eval()
-        try:
-            return model.validate(self.pictures)
-        finally:
-            model.train(training)
 
     def painting(self, model: Model, record: Path) -> dict[str, float]:
         """Scores of a model that paints; the newest stand in `record` with their protocols."""
@@ -67,35 +56,36 @@ class Evaluator:
         return {score.name: float(score.value) for score in scores}
 
 
-def make_evaluator(recipe: Recipe, method: Method, stages: list[Stage], encoder: TextEncoder) -> Evaluator | None:
+def make_evaluator(recipe: Recipe, plan: Plan) -> Evaluator | None:
     """The evaluator that a recipe asks for, or None. Raises LimnerError for what could not be evaluated.
 
-    A matching model is evaluated unasked, and so only where its data have the split. Captions that the encoder cannot read are left out.
+    What is evaluated unasked is so only where its data have the split. Captions that the encoder cannot read are left out.
     """
-    if not any(stage.evaluate_every for stage in stages):
+    if not any(planned.evaluate_every for planned in plan.phases):
         return None
-    settings, seed = recipe.evaluation, recipe.training.seed
-    if isinstance(method, MatchingModel) and settings.split == "test":
+    settings, seed, trained = recipe.evaluation, recipe.training.seed, plan.asked_for.trained
+    paints = isinstance(trained, Paints)
+    if not paints and settings.split == "test":
         raise SettingsError("evaluation.split is test, which would choose the model that is kept: use val, and `limner evaluate` for test")
     if recipe.data_settings.trainval and settings.split == "val":
         if settings.every is None:
             return None
         raise SettingsError("data.trainval trains on the val split, which says nothing then: set evaluation.every 0")
-    resolution = method.conditions.resolution  # the final one: a method that grows is held against smaller pictures before
+    resolution = trained.conditions.resolution  # the final one: a method that grows is held against smaller pictures before
     try:
         opened = open_data(recipe.data, settings.split, resolution, recipe.data_settings, length=GARDEN_PICTURES)
     except DataError:
         if settings.every is None:
             return None
         raise
-    opened, left_out = readable(opened, encoder)
-    if isinstance(method, MatchingModel):
-        evaluator = Evaluator(settings, opened, seed)
-    else:
+    opened, left_out = readable(opened, plan.encoder)
+    if paints:
         pictures = at_resolution(opened, resolution)
         network = load_feature_network(settings.features) if settings.features else None
         evaluator = Evaluator(settings, pictures, seed, network)
         check_metrics(evaluator.metrics, [pictures])
+    else:
+        evaluator = Evaluator(settings, opened, seed)
     if left_out:
         evaluator.remark = (
             f"evaluation: left out {len(left_out)} captions of the {settings.split} split without a word, such as '{left_out[0]}'"

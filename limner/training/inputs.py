@@ -91,6 +91,9 @@ def with_places(recipe: Recipe, places: Mapping[str, str]) -> Recipe:
         if not setting:
             recipe = dataclasses.replace(recipe, data=value)
             continue
+        if group == "from":
+            recipe = dataclasses.replace(recipe, adopted={**recipe.adopted, setting: value})
+            continue
         field = next(field for field, known in GROUPS.items() if known == group)
         settings = dataclasses.replace(getattr(recipe, field), **{setting.replace("-", "_"): value})
         recipe = dataclasses.replace(recipe, **{field: settings})

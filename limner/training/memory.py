@@ -1,9 +1,11 @@
-"""How a process on a CPU keeps its memory from one step to the next."""
+"""The memory of a process: how it is kept from one step to the next on a CPU, and how much it has been at most."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+
+import torch
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 LARGEST = 1 << 30
@@ -24,3 +26,15 @@ def keep_memory() -> None:
         return
     mallopt(_MMAP_THRESHOLD, LARGEST)
     mallopt(_TRIM_THRESHOLD, ctypes.c_int(2**31 - 1))
+
+
+def most_memory(device: torch.device) -> int:
+    """The most memory so far, in MiB: of the device's allocations on a GPU, else of the whole process; 0 where the system does not say."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device) >> 20)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(most >> 20 if sys.platform == "darwin" else most >> 10)

@@ -1,142 +1,265 @@
-"""What a recipe asks for: a text encoder, a method or matching model, and the stages of training, each with its budget resolved."""
+"""What a recipe asks for: a list of acts, each a trainable with its phases, each phase with its budget resolved."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING
 
-from limner.core.errors import SettingsError
+import torch
+
+from limner.core.abilities import Paints
+from limner.core.errors import SettingsError, unknown_name
 from limner.core.method import Method
 from limner.core.pictures import CaptionedPictures
 from limner.core.recipes import trainable
-from limner.core.settings import Recipe
-from limner.core.trainable import Conditions, Phase
+from limner.core.settings import Recipe, TrainingSettings
+from limner.core.trainable import Conditions, Phase, Player, Trainable
 from limner.data.catalog import open_data
 from limner.data.loader import Loader
-from limner.matching.model import MatchingModel
 from limner.parts.style import StyleInversion
-from limner.parts.text import CaptionMatching, CaptionMatchingSettings
+from limner.parts.text import CaptionMatching
 from limner.text.encoder import TextEncoder
-from limner.training.text import choose_encoder, matching_settings, no_encoder, standardized
-from limner.training.trainer import Stage
+from limner.training.estimate import Budget
+from limner.training.players import PlayerTraining, Statistics, mean_over_processes
+from limner.training.text import choose_encoder, every_caption, no_encoder, own_settings, standardized, text_settings
 
-EVALUATIONS, FEWEST_STEPS = 20, 50
-"""How often a matching model is evaluated, unless the recipe says otherwise, and the fewest steps between two times."""
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+FEWEST_STEPS = 50
+"""The fewest steps between two evaluations, unless the recipe says otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Act:
+    """One of the things that a run trains, in order: the text encoder, what the recipe names, the style encoder.
+
+    encoder: reads captions for its batches, and goes into its folder.
+    """
+
+    name: str
+    """Names its state in checkpoints, its lines in the log and what its layers draw."""
+    registered: str
+    """The trainable's name, as `limner train` takes it: what its folder is called by."""
+    trained: Trainable
+    encoder: TextEncoder
+    introduction: str = ""
+    """Said when it begins; {steps} stands for its steps."""
+    is_asked_for: bool = True
+    """Whether the recipe's budget, batch size and evaluations are its own; those of the others come with them."""
+    writes: bool = True
+    """Whether its state is worth a folder by itself."""
+    lasts: bool = True
+    """Whether checkpoints of the acts after it hold it too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedPhase:
+    """One phase of an act, with its budget resolved."""
+
+    act: Act
+    phase: Phase
+    steps: int
+    minutes: float | None = None
+    evaluate_every: int = 0
+    """Steps between two evaluations; 0 for none."""
+
+    @property
+    def trained(self) -> Trainable:
+        """What is trained in it."""
+        return self.act.trained
+
+    @property
+    def budget(self) -> Budget:
+        """What ends it."""
+        return Budget(steps=self.steps, batch_size=self.phase.batch_size, minutes=self.minutes)
+
+    @property
+    def paints(self) -> bool:
+        """Whether pictures can be painted while it runs."""
+        return self.phase.paints and isinstance(self.trained, Paints)
+
+    @property
+    def writes(self) -> bool:
+        """Whether its state is worth a folder: a method that cannot paint yet is not."""
+        return self.act.writes and (self.phase.paints or not isinstance(self.trained, Paints))
+
+    def players(self) -> dict[str, Player]:
+        """Who is trained in it."""
+        players = self.trained.players()
+        return {name: players[name] for name in self.trained.phase_players(self.phase)}
+
+    def trainings(
+        self, settings: TrainingSettings, fabric: Fabric, before: Mapping[str, PlayerTraining] | None = None
+    ) -> dict[str, PlayerTraining]:
+        """Their trainings, ready on this device; those of `before` go on as they are."""
+        statistics = Statistics(self.trained)
+        all_reduce = mean_over_processes(fabric)
+        trainings = dict(before or {})
+        for training in trainings.values():
+            training.statistics = statistics
+        for name, player in self.players().items():
+            if name not in trainings:
+                trainings[name] = PlayerTraining(player, statistics, ema_half_life=settings.ema_half_life, all_reduce=all_reduce)
+        return trainings
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A run's networks and stages. Those of a matching model's text encoder are part of the model.
+    """A run's acts and their phases in order. encoder: reads captions for what the recipe names."""
 
-    style: what trains the style encoder in the last stage, or None.
-    """
-
+    acts: list[Act]
+    phases: list[PlannedPhase]
     encoder: TextEncoder
-    method: Method
-    stages: list[Stage]
-    style: StyleInversion | None = None
+
+    @property
+    def asked_for(self) -> Act:
+        """The act that the recipe names."""
+        return next(act for act in self.acts if act.is_asked_for)
+
+    @property
+    def trains_encoder(self) -> bool:
+        """Whether the text encoder learns in this run, and does not come from elsewhere."""
+        players = [player.module for act in self.acts for player in act.trained.players().values()]
+        return any(module is self.encoder for network in players for module in network.modules())
+
+    def modules(self) -> dict[str, torch.nn.Module]:
+        """Everything that checkpoints hold, by name. A text encoder that is part of what is trained is saved with it."""
+        named: dict[str, torch.nn.Module] = {act.name: act.trained for act in self.acts}
+        if all(module is not self.encoder for module in self.asked_for.trained.modules()):
+            named["encoder"] = self.encoder
+        return named
 
 
-def make_plan(recipe: Recipe, pictures: CaptionedPictures) -> Plan:
-    """Build what a recipe asks for, with fresh weights. Raises LimnerError for what cannot be trained together."""
+def make_plan(recipe: Recipe, pictures: CaptionedPictures, device: torch.device | str = "cpu", processes: int = 1) -> Plan:
+    """Build what a recipe asks for on a device, with fresh weights. Raises LimnerError for what cannot be trained, or not together."""
     made = trainable(recipe.method)
-    stages: list[Stage] = []
-    if issubclass(made, MatchingModel):
+    acts: list[Act] = []
+    settings = own_settings(recipe)
+    own = made.own_encoder(settings, every_caption(pictures))
+    if own is not None:
         if recipe.text.encoder is not None:
-            raise SettingsError(f"{recipe.method} trains a text encoder of its own: leave text.encoder out")
-        model = made.for_data(matching_settings(recipe), pictures, recipe.resolution)
+            raise SettingsError(f"{recipe.method} has a text encoder of its own: leave text.encoder out")
         if recipe.text.maximum_words is not None:
-            model.encoder.read_at_most(recipe.text.maximum_words)
-        encoder, method = model.encoder, cast(Method, model)
+            own.read_at_most(recipe.text.maximum_words)
+        encoder: TextEncoder = own
+    elif not made.reads_text(settings):
+        encoder = no_encoder(recipe)
     else:
-        encoder, is_new = choose_encoder(recipe, pictures) if made.reads_text(recipe.method_settings) else (no_encoder(recipe), False)
+        encoder, is_new = choose_encoder(recipe, pictures)
         if recipe.text.standardize:
             if is_new:
                 raise SettingsError("text.standardize is for a trained encoder, and this run trains its own: give text.encoder")
             encoder = standardized(encoder, pictures)
-        conditions = Conditions(
-            resolution=recipe.resolution,
-            sentence_width=encoder.sentence_width,
-            word_width=encoder.word_width,
-            class_count=pictures.class_count,
-        )
         if is_new:
-            settings = CaptionMatchingSettings(sentence_width=recipe.text.width, steps=recipe.text.steps, batch_size=recipe.text.batch_size)
-            matching = CaptionMatching(settings, conditions, encoder)
-            stages += [_stage("text", matching, phase, recipe, pictures) for phase in matching.phases()]
-        method = made(recipe.method_settings, conditions)
-        method.read_captions(caption for index in range(len(pictures)) for caption in pictures.captions(index))
-    stages += _stages_of(method, recipe, pictures)
-    if not recipe.style.steps:
-        return Plan(encoder, method, stages)
-    # The style encoder is made last, so that the weights before it start as they would without one.
-    style = StyleInversion(recipe.style, method, recipe.method)
-    stages += [_stage("style", style, phase, recipe, pictures) for phase in style.phases()]
-    return Plan(encoder, method, stages, style)
+            acts.append(_text_act(recipe, pictures, encoder))
+    conditions = Conditions(
+        resolution=recipe.resolution,
+        sentence_width=encoder.sentence_width,
+        word_width=encoder.word_width,
+        class_count=pictures.class_count,
+    )
+    trained = made(settings, conditions) if own is None else made(settings, conditions, own)  # type: ignore[call-arg]
+    acts.append(Act(name="method", registered=recipe.method, trained=trained, encoder=encoder))
+    phases: list[PlannedPhase] = []
+    for act in acts:
+        act.trained.to(device)
+        phases += _prepared(act, recipe, pictures, processes)
+    encoder.to(device)
+    if recipe.style.steps:
+        # The style encoder is made last, so that the weights before it start as they would without one.
+        style = _style_act(recipe, trained, encoder)
+        style.trained.to(device)
+        acts.append(style)
+        phases += _prepared(style, recipe, pictures, processes)
+    plan = Plan(acts, phases, encoder)
+    if not any(planned.act.is_asked_for for planned in phases):
+        raise SettingsError("every phase comes from another run by --from: nothing is left to train; leave one out")
+    return plan
 
 
-def _stages_of(method: Method, recipe: Recipe, pictures: CaptionedPictures) -> Iterator[Stage]:
-    phases = method.phases()
-    minutes, images, shares = recipe.training.minutes, recipe.training.images, sum(phase.share for phase in phases)
+def _text_act(recipe: Recipe, pictures: CaptionedPictures, encoder: TextEncoder) -> Act:
+    settings = text_settings(recipe)
+    conditions = Conditions(
+        resolution=recipe.resolution, sentence_width=encoder.sentence_width, word_width=encoder.word_width, class_count=pictures.class_count
+    )
+    return Act(
+        name="text",
+        registered="text",
+        trained=CaptionMatching(settings, conditions, encoder),
+        encoder=encoder,
+        introduction=(
+            f"no text encoder for '{pictures.name}': training one first, by matching captions and pictures ({{steps:,}} steps)"
+        ),
+        is_asked_for=False,
+        writes=False,
+        lasts=False,
+    )
+
+
+def _style_act(recipe: Recipe, trained: Trainable, encoder: TextEncoder) -> Act:
+    if not isinstance(trained, Method):
+        raise SettingsError(f"{recipe.method} paints nothing, so there is no style to find: leave style.steps out")
+    return Act(
+        name="style",
+        registered=recipe.method,
+        trained=StyleInversion(recipe.style, trained.conditions, painter=trained, name=recipe.method),
+        encoder=encoder,
+        introduction="training a style encoder, which finds the noise that a picture was painted from ({steps:,} steps)",
+        is_asked_for=False,
+    )
+
+
+def _prepared(act: Act, recipe: Recipe, pictures: CaptionedPictures, processes: int) -> Iterator[PlannedPhase]:
+    """Look at whether an act's phases can be trained, let it read the data, and resolve the budgets of those that are trained here."""
+    phases = act.trained.phases()
+    adopted = recipe.adopted if act.is_asked_for else {}
+    for name in adopted:
+        if name not in {phase.name for phase in phases}:
+            raise unknown_name(f"phase of {recipe.method}", name, [phase.name for phase in phases])
+    first = next((phase for phase in phases if phase.name not in adopted), phases[0])
+    with torch.random.fork_rng(devices=[]):  # what it looks through has weights of its own
+        act.trained.begin(first)  # finds that, or says what is missing
     for phase in phases:
-        if recipe.training.batch_size:
-            phase = dataclasses.replace(phase, batch_size=recipe.training.batch_size)
-        part = phase.share / shares
-        yield _stage(
-            "method",
-            method,
-            phase,
-            recipe,
-            pictures,
-            minutes=None if minutes is None else minutes * part,
-            images=None if images is None else images * part,
-            last=phase.name == phases[-1].name,
-        )
-
-
-def _stage(
-    name: str,
-    method: Method,
-    phase: Phase,
-    recipe: Recipe,
-    pictures: CaptionedPictures,
-    *,
-    minutes: float | None = None,
-    images: float | None = None,
-    last: bool = False,
-) -> Stage:
-    training = recipe.training
-    epochs = training.epochs if last and training.epochs is not None else phase.epochs
-    steps = phase.steps if phase.steps is not None and not (last and training.epochs) else None
-    steps_per_epoch = (int((pictures.caption_counts > 0).sum()) if phase.captions else len(pictures)) / phase.batch_size
-    if steps is None:
-        assert epochs is not None, f"phase {phase.name} has no budget"
-        steps = max(1, math.ceil(epochs * steps_per_epoch))
-    if training.steps is not None:
-        steps = min(steps, training.steps)
-    if images is not None:
-        steps = min(steps, max(1, round(images / phase.batch_size)))
-    every = recipe.evaluation.every
-    between = 0
-    if name == "method" and every:
-        between = max(1, round(every * steps_per_epoch))
-    elif name == "method" and every is None and isinstance(method, MatchingModel):
-        between = max(FEWEST_STEPS, steps // EVALUATIONS)
-    return Stage(name=name, method=method, phase=phase, steps=steps, minutes=minutes, evaluate_every=between)
-
-
-def check_stages(stages: list[Stage], recipe: Recipe, pictures: CaptionedPictures, processes: int) -> None:
-    """Refuse what could not be trained or evaluated, before anything is written."""
-    for stage in stages:
-        phase = stage.phase
-        Loader(pictures, phase, seed=recipe.training.seed, processes=processes)
-        if stage.name == "method" and phase.name == stage.method.phases()[0].name:
-            stage.method.begin(phase)  # finds what it looks through, or says what is missing
-        if phase.counterfactual and recipe.data_settings.counterfactuals < 1:
+        if not phase.distinct_classes:  # whose batches depend on what `prepare` finds
+            Loader(pictures, phase, seed=recipe.training.seed, processes=1)  # says what the data lack, before anything takes long
+    act.trained.prepare(first, pictures)
+    own = [phase for phase in act.trained.phases() if phase.name not in adopted]  # `prepare` may have found how large a batch can be
+    for planned in _budgeted(act, own, recipe, pictures):
+        Loader(pictures, planned.phase, seed=recipe.training.seed, processes=processes)
+        if planned.phase.counterfactual and recipe.data_settings.counterfactuals < 1:
             raise SettingsError("the method asks for counterfactual captions: set data.counterfactuals to 1 or more")
+        yield planned
+
+
+def _budgeted(act: Act, phases: list[Phase], recipe: Recipe, pictures: CaptionedPictures) -> Iterator[PlannedPhase]:
+    training = recipe.training
+    shares = sum(phase.share for phase in phases)
+    for phase in phases:
+        minutes = images = None
+        if act.is_asked_for:
+            if training.batch_size:
+                phase = dataclasses.replace(phase, batch_size=training.batch_size)
+            minutes, images = (None if whole is None else whole * phase.share / shares for whole in (training.minutes, training.images))
+        last = not act.is_asked_for or phase.name == phases[-1].name
+        epochs = training.epochs if act.is_asked_for and last and training.epochs is not None else phase.epochs
+        steps = phase.steps if phase.steps is not None and not (act.is_asked_for and last and training.epochs) else None
+        steps_per_epoch = (int((pictures.caption_counts > 0).sum()) if phase.captions else len(pictures)) / phase.batch_size
+        if steps is None:
+            assert epochs is not None, f"phase {phase.name} has no budget"
+            steps = max(1, math.ceil(epochs * steps_per_epoch))
+        if training.steps is not None:
+            steps = min(steps, training.steps)
+        if images is not None:
+            steps = min(steps, max(1, round(images / phase.batch_size)))
+        every = recipe.evaluation.every if act.is_asked_for else 0
+        between = max(1, round(every * steps_per_epoch)) if every else 0
+        if every is None and phase.evaluations:
+            between = max(FEWEST_STEPS, steps // phase.evaluations)
+        yield PlannedPhase(act=act, phase=phase, steps=steps, minutes=minutes, evaluate_every=between)
 
 
 def training_pictures(recipe: Recipe) -> CaptionedPictures:
@@ -145,3 +268,8 @@ def training_pictures(recipe: Recipe) -> CaptionedPictures:
         raise SettingsError("data.trainval: the garden's val split has the train split's classes: leave it out")
     split = "train+val" if recipe.data_settings.trainval else "train"
     return open_data(recipe.data, split, recipe.resolution, recipe.data_settings)
+
+
+def adopted_phases(act: Act, names: Iterable[str]) -> list[Phase]:
+    """The phases of an act by name."""
+    return [phase for phase in act.trained.phases() if phase.name in set(names)]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from limner.core.trainable import Player, Progress
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 AllReduce = Callable[[Tensor], Tensor]
 
@@ -152,6 +155,17 @@ class PlayerTraining:
         self.optimizer.load_state_dict(state["optimizer"])
         for average, value in zip(self.average, state["average"], strict=True):
             average.copy_(value)
+
+
+def mean_over_processes(fabric: Fabric) -> AllReduce | None:
+    """Averages a tensor over all processes; None where there is one alone."""
+
+    def mean(value: Tensor) -> Tensor:
+        result = fabric.all_reduce(value, reduce_op="mean")
+        assert isinstance(result, Tensor)
+        return result
+
+    return mean if fabric.world_size > 1 else None
 
 
 @contextmanager

@@ -11,29 +11,30 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from limner.core import folder
 from limner.core.errors import CheckpointError, LimnerError, SettingsError, in_words
+from limner.core.pictures import CaptionedPictures
 from limner.core.recipes import load_recipe, save_recipe
 from limner.core.registry import keep_copy
 from limner.core.settings import Recipe
 from limner.data.captions import CaptionFeatures
 from limner.data.catalog import BUILT_IN
 from limner.data.loader import Loader
-from limner.matching.model import MatchingModel
-from limner.matching.saving import save_matching
-from limner.model import save_model
-from limner.training.card import matching_card, model_card
+from limner.training.accumulation import refuse_coupled_rows
+from limner.training.adoption import adopt
+from limner.training.card import card
 from limner.training.checkpoints import Checkpoints
 from limner.training.choices import compile_networks, settled
 from limner.training.folder import check_place, owner
 from limner.training.inputs import with_places, write_inputs
 from limner.training.launch import going_on, is_first_process, launch
 from limner.training.log import RunLog
-from limner.training.plan import check_stages, make_plan, training_pictures
-from limner.training.players import Turn, painting
+from limner.training.plan import PlannedPhase, make_plan, training_pictures
+from limner.training.players import PlayerTraining, painting
 from limner.training.side_work import SideWork
 from limner.training.signals import StopRequest
 from limner.training.text import caption_remarks, read_as_before
-from limner.training.trainer import Position, Stage, Trainer
+from limner.training.trainer import Position, Trainer
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -88,7 +89,8 @@ class Run:
         self.recipe, self.out, self.fabric, self.log, self.stop = recipe, out, fabric, log, stop
         self.training = recipe.training
         self.position = Position()
-        self.turns: dict[str, Turn] = {}
+        self.players: dict[str, PlayerTraining] = {}
+        self.loader: Loader | None = None
         self.made: dict[str, Any] | None = None
         self.moved = moved or {}
         self.remarks = [f"{name} moved: going on with {place}" for name, place in self.moved.items()]
@@ -96,12 +98,10 @@ class Run:
         self._saved: Position | None = None
         torch.manual_seed(self.training.seed)
         self.pictures = training_pictures(recipe)
-        plan = make_plan(recipe, self.pictures)
-        self.encoder, self.method, self.stages, self.style = plan.encoder, plan.method, plan.stages, plan.style
-        check_stages(self.stages, recipe, self.pictures, fabric.world_size)
+        self.plan = make_plan(recipe, self.pictures, fabric.device, fabric.world_size)
+        if self.training.micro_batch:
+            refuse_coupled_rows(self.plan.asked_for.trained)
         self.side_work = SideWork(self)
-        for module in self._modules().values():
-            module.to(fabric.device)
         self.checkpoints = Checkpoints(out, self.training.keep_checkpoints)
         self.trainer = Trainer(
             self.training,
@@ -111,17 +111,16 @@ class Run:
             save=self.save,
             sample=self.side_work.sample,
             evaluate=self.side_work.evaluate,
-            stages=self.stages,
+            phases=self.plan.phases,
         )
 
-    def _modules(self) -> dict[str, torch.nn.Module]:
-        named: dict[str, torch.nn.Module] = {stage.name: stage.method for stage in self.stages}
-        if not isinstance(self.method, MatchingModel):  # whose text encoder is part of it
-            named["encoder"] = self.encoder
-        return named
+    @property
+    def now(self) -> PlannedPhase:
+        """The phase that the run is in."""
+        return self.plan.phases[self.position.phase]
 
     def go(self, resume: bool) -> RunResult:
-        """Train every stage from where the run stands."""
+        """Train every phase from where the run stands."""
         if resume and self._restore():
             self.fabric.barrier()  # before the recipe changes that every process has read
             if self._is_done():
@@ -137,14 +136,14 @@ class Run:
             self._begin()
         for remark in [*self.remarks, *self.side_work.remarks]:
             self.log.say(remark)
-        while self.position.stage < len(self.stages):
-            if not self._train(self.stages[self.position.stage]):
+        while True:
+            if not self._train(self.now):
                 self._save_or_fail()
                 return RunResult(self.out, self.position.total_step, self.stop.signal)
-            if self.position.stage + 1 == len(self.stages):
+            if self.position.phase + 1 == len(self.plan.phases):
                 break
             self.save()  # the model as this phase leaves it: the next one has none before its first checkpoint
-            self._next_stage()
+            self._next_phase()
             self.save()
         self.position.finished = True
         self._save_or_fail()
@@ -152,25 +151,24 @@ class Run:
 
     def _is_done(self) -> bool:
         """Whether the run had ended, and its budget is not larger now, nor has it another phase to go through."""
-        if self.position.stage + 1 < len(self.stages):
+        if self.position.phase + 1 < len(self.plan.phases):
             return False
-        last = self.stages[-1]
+        last = self.plan.phases[-1]
         spent = self.position.step >= last.steps or (last.minutes is not None and self.position.seconds >= last.minutes * 60)
         return self.position.finished and spent
 
-    def _next_stage(self) -> None:
-        ended = self.stages[self.position.stage]
+    def _next_phase(self) -> None:
+        ended = self.now
         about = self._about(ended)
-        self.position.next_stage()
-        stage = self.stages[self.position.stage]
-        if stage.name == "style":
+        self.position.next_phase()
+        if self.now.act is not ended.act and ended.act.lasts:
             self.made = about
-        # Who plays on goes on as it is; of the others stays what would be shared: their averaged weights.
-        going_on = stage.players() if stage.method is ended.method else {}
-        for name, turn in self.turns.items():
+        # Players of the next phase continue unchanged; the others are frozen at their averaged weights.
+        going_on = self.now.players() if self.now.act is ended.act else {}
+        for name, player in self.players.items():
             if name not in going_on:
-                turn.exchange()
-        self.turns = {name: turn for name, turn in self.turns.items() if name in going_on}
+                player.exchange()
+        self.players = {name: player for name, player in self.players.items() if name in going_on}
 
     def _keep_settings(self) -> None:
         """What a resumed run is trained with from now on becomes its recipe, so that this says what was trained."""
@@ -187,56 +185,47 @@ class Run:
             self.log.say(self.remarks[0])
 
     def _begin(self) -> None:
+        self.remarks += adopt(self.plan.asked_for, self.recipe)
         if self.fabric.global_rank == 0:
             self.out.mkdir(parents=True, exist_ok=True)
             save_recipe(self.recipe, self.out / "recipe.yaml")
             write_inputs(self.recipe, self.out)
             keep_copy(self.recipe.method, self.out)
             self.log.drop_after(-1)
-            for remark in caption_remarks(self.recipe, self.pictures, self.encoder):
+            for remark in caption_remarks(self.recipe, self.pictures, self.plan.encoder):
                 self.log.say(remark)
         self.fabric.barrier()
 
-    def _train(self, stage: Stage) -> bool:
-        stage.method.begin(stage.phase)
+    def _train(self, planned: PlannedPhase) -> bool:
+        if planned.phase.name != self._first_of(planned):
+            planned.trained.prepare(planned.phase, self.pictures)
+        planned.trained.begin(planned.phase)
         if self.training.compile == "networks":
-            compile_networks(stage.method)
-        self.turns = stage.turns(self.training, self.fabric, before=self.turns)
-        if isinstance(stage.method, MatchingModel):
-            stage.method.prepare(self.pictures)
-        if stage.name == "text" and self.position.step == 0:
-            self.log.say(
-                f"no text encoder for '{self.pictures.name}': training one first, by matching captions and pictures ({stage.steps:,} steps)"
-            )
-        if stage.name == "style" and self.position.step == 0:
-            self.log.say(f"training a style encoder, which finds the noise that a picture was painted from ({stage.steps:,} steps)")
-        return self.trainer.train(stage, self._loader(stage), self.turns, self.position)
+            compile_networks(planned.trained)
+        self.players = planned.trainings(self.training, self.fabric, before=self.players)
+        if planned.act.introduction and self.position.step == 0:
+            self.log.say(planned.act.introduction.format(steps=planned.steps))
+        self.loader = make_loader(planned, self.recipe, self.pictures, self.fabric)
+        return self.trainer.train(planned, self.loader, self.players, self.position)
 
-    def _loader(self, stage: Stage) -> Loader:
-        features = None
-        if stage.phase.encoded:
-            count = self.recipe.data_settings.counterfactuals if stage.phase.counterfactual else 0
-            words = stage.phase.words and self.encoder.word_width is not None
-            features = CaptionFeatures(self.encoder, self.pictures, words=words, counterfactuals=count, device=self.fabric.device)
-        return Loader(
-            self.pictures,
-            stage.phase,
-            seed=self.training.seed,
-            device=self.fabric.device,
-            features=features,
-            flip=self.recipe.data_settings.flip,
-            rank=self.fabric.global_rank,
-            processes=self.fabric.world_size,
-        )
+    def _first_of(self, planned: PlannedPhase) -> str:
+        """The phase of its act that the plan has prepared already."""
+        return next(other.phase.name for other in self.plan.phases if other.act is planned.act)
 
-    def write_matching(self, score: float | None) -> None:
-        """Write the matching model as it is now, which an evaluation gave this score. Raises CheckpointError where that cannot be."""
-        assert isinstance(self.method, MatchingModel)
-        about = self._about(self.stages[self.position.stage]) | {"score": score}
-        save_matching(self.out / "model", self.recipe.method, self.method, about, matching_card(self.recipe, self.method, about))
+    def write_folder(self, score: float | None = None) -> None:
+        """Write the folder of what is trained now. score: what an evaluation gave this state.
+
+        Raises CheckpointError where that cannot be.
+        """
+        planned, act = self.now, self.now.act
+        about = self._about(planned)
+        if score is not None:
+            about["score"] = score
+        with painting(self.players):
+            folder.save(self.out / "model", act.registered, act.trained, act.encoder, about, card(self.recipe, act.trained, about))
 
     def save(self) -> None:
-        """Write a checkpoint and the model; a failure to write is told and never stops the training. What is saved already stays."""
+        """Write a checkpoint and the model; a failure to write is said and never stops the training. What is saved already stays."""
         problem = self._save()
         if problem:
             self.log.say(f"warning: {problem}; the run goes on")
@@ -281,52 +270,39 @@ class Run:
     def _share_statistics(self) -> None:
         """Make running statistics, which each process kept for its own rows, equal."""
         if self.fabric.world_size > 1:
-            for module in self._modules().values():
+            for module in self.plan.modules().values():
                 for value in module.buffers():
                     if value.is_floating_point():
                         value.copy_(self.fabric.all_reduce(value, reduce_op="mean"))
-            for turn in self.turns.values():
-                for value in turn.average:
+            for player in self.players.values():
+                for value in player.average:
                     value.copy_(self.fabric.all_reduce(value, reduce_op="mean"))
 
     def _save_model(self) -> None:
-        stage = self.stages[self.position.stage]
-        if stage.name == "style":
-            self._write_model(self._about(stage), style=bool(self.position.step))
-            return
-        if stage.method is not self.method or not self.position.step:
-            return
-        if isinstance(self.method, MatchingModel):
-            if self.position.best is None:  # nothing chooses among its states: the newest is kept
-                self.write_matching(None)
-            return
-        self._write_model(self._about(stage))
+        """Write the folder, unless an evaluation chooses among the states, or there is nothing to use yet."""
+        if self.now.writes and self.position.step and self.position.best is None:
+            self.write_folder()
 
-    def _write_model(self, about: dict[str, Any], style: bool = False) -> None:
-        card = model_card(self.recipe, self.method, about)
-        encoder = self.style.encoder if style and self.style else None
-        with painting(self.turns):
-            save_model(self.out / "model", self.recipe.method, self.method, self.encoder, about, card, style=encoder)
+    def _about(self, planned: PlannedPhase) -> dict[str, Any]:
+        """What is known of the making of what is trained."""
+        return planned.trained.history(self._facts(planned), self.made)
 
-    def _about(self, stage: Stage) -> dict[str, Any]:
-        """What is known of the model's making; in the style phase, what was known of the method's, and how long S has been trained."""
-        if stage.name == "style" and self.made is not None:
-            return self.made | ({"style_steps": self.position.step} if self.position.step else {})
+    def _facts(self, planned: PlannedPhase) -> dict[str, Any]:
         return {
             "data": self.pictures.name,
             "split": self.pictures.split,
             "fingerprint": self.pictures.fingerprint,
             "preset": self.recipe.preset,
             "steps": self.position.step,
-            "images": self.position.step * stage.phase.batch_size,
+            "images": self.position.step * planned.phase.batch_size,
             "seconds": round(self.position.seconds),
             "seed": self.training.seed,
         }
 
     def _state(self) -> dict[str, Any]:
-        stage = self.stages[self.position.stage]
-        kept = {"encoder", stage.name} | ({"method"} if stage.name == "style" else set())
-        modules = {name: module.state_dict() for name, module in self._modules().items() if name in kept}
+        acts = self.plan.acts
+        kept = {"encoder", *(act.name for act in acts[: acts.index(self.now.act)] if act.lasts), self.now.act.name}
+        modules = {name: module.state_dict() for name, module in self.plan.modules().items() if name in kept}
         return {
             "position": dataclasses.asdict(self.position),
             "fingerprint": self.pictures.fingerprint,
@@ -334,7 +310,7 @@ class Run:
             "torch": str(torch.__version__),
             "modules": modules,
             "splitting": "characters",
-            "turns": {name: turn.state_dict() for name, turn in self.turns.items()},
+            "players": {name: player.state_dict() for name, player in self.players.items()},
             "made": self.made,
         }
 
@@ -347,20 +323,23 @@ class Run:
                 f"{self.recipe.data} is not what {self.out} was begun with (its fingerprint is {self.pictures.fingerprint}, and was "
                 f"{state['fingerprint']}; prepared anew?): bring that back, give its place by --data DIR, or choose another --out"
             )
-        self.position = Position(**state["position"])
+        renamed = {"stage": "phase"}  # what version 0.1 called it
+        self.position = Position(**{renamed.get(name, name): value for name, value in state["position"].items()})
         self.made = state.get("made")
-        stage = self.stages[self.position.stage]
-        self._check_text_steps(stage)
-        if "splitting" not in state and (isinstance(self.method, MatchingModel) or self.stages[0].name == "text"):
-            read_as_before(self.encoder, self.pictures)
-        for name, module in self._modules().items():
+        planned = self.now
+        self._check_text_steps()
+        if "splitting" not in state and self.plan.trains_encoder:
+            read_as_before(self.plan.encoder, self.pictures)
+        for name, module in self.plan.modules().items():
             if name in state["modules"]:
                 module.load_state_dict(state["modules"][name])
-        stage.method.begin(stage.phase)
-        turns = stage.turns(self.training, self.fabric)
-        self.turns = {name: turns[name] for name in state["turns"]}
-        for name, turn in self.turns.items():
-            turn.load_state_dict(state["turns"][name])
+        if planned.phase.name != self._first_of(planned):
+            planned.trained.prepare(planned.phase, self.pictures)
+        planned.trained.begin(planned.phase)
+        players, kept = planned.trainings(self.training, self.fabric), state.get("players", state.get("turns", {}))
+        self.players = {name: players[name] for name in kept}
+        for name, player in self.players.items():
+            player.load_state_dict(kept[name])
         for what, then, now in (
             ("processes", state["processes"], self.fabric.world_size),
             ("PyTorch", state["torch"], str(torch.__version__)),
@@ -372,13 +351,32 @@ class Run:
         self.log.drop_after(self.position.total_step)
         return True
 
-    def _check_text_steps(self, stage: Stage) -> None:
+    def _check_text_steps(self) -> None:
         """The text phase may be made longer or shorter while it lasts."""
         before, now = load_recipe(self.out / "recipe.yaml").text.steps, self.recipe.text.steps
         if before == now:
             return
-        if stage.name != "text":
+        if self.now.act.is_asked_for or self.now.act.lasts:
             raise SettingsError(
                 f"{self.out} was begun with text.steps {before}, not {now}, and no text encoder is in training now: leave --text.steps out"
             )
         self.remarks.append(f"text.steps is {now:,} in place of {before:,}; the phase's learning rate follows it from here on")
+
+
+def make_loader(planned: PlannedPhase, recipe: Recipe, pictures: CaptionedPictures, fabric: Fabric) -> Loader:
+    """The batches of a phase, for this process."""
+    features, encoder = None, planned.act.encoder
+    if planned.phase.encoded:
+        count = recipe.data_settings.counterfactuals if planned.phase.counterfactual else 0
+        words = planned.phase.words and encoder.word_width is not None
+        features = CaptionFeatures(encoder, pictures, words=words, counterfactuals=count, device=fabric.device)
+    return Loader(
+        pictures,
+        planned.phase,
+        seed=recipe.training.seed,
+        device=fabric.device,
+        features=features,
+        flip=recipe.data_settings.flip,
+        rank=fabric.global_rank,
+        processes=fabric.world_size,
+    )

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from limner.core.errors import in_words
-from limner.matching.model import MatchingModel
+from limner.core.method import Method
+from limner.core.trainable import Trainable
+from limner.data.sheet import caption_grid
 from limner.model import Model
+from limner.model.model import to_bytes
 from limner.nn.uncompiled import uncompiled
 from limner.training.evaluation import Evaluator, make_evaluator
 from limner.training.grids import grid_name
+from limner.training.plan import PlannedPhase
 from limner.training.players import painting
-from limner.training.samples import SampleGrid
-from limner.training.trainer import Stage
+from limner.training.samples import PICTURES, SampleGrid
 
 if TYPE_CHECKING:
     from limner.training.run import Run
@@ -33,16 +39,16 @@ class SideWork:
         self.evaluator: Evaluator | None = None
         self.grid: SampleGrid | None = None
         if run.fabric.global_rank == 0:
-            self.evaluator = make_evaluator(run.recipe, run.method, run.stages, run.encoder)
+            self.evaluator = make_evaluator(run.recipe, run.plan)
             self.grid = self._make_grid()
             self.remarks += [made.remark for made in (self.evaluator, self.grid) if made is not None and made.remark]
 
     def _make_grid(self) -> SampleGrid | None:
         run = self.run
-        if not any(map(paints, run.stages)):
+        if not any(planned.paints for planned in run.plan.phases):
             return None
         try:
-            return SampleGrid(run.recipe, run.pictures, run.encoder)
+            return SampleGrid(run.recipe, run.pictures, run.plan.encoder)
         except Exception as error:
             self.remarks.append(f"there will be no sample grid: {in_words(error)}")
             return None
@@ -67,48 +73,79 @@ class SideWork:
         return figures
 
     def _sample(self) -> dict[str, float]:
-        run = self.run
-        stage = run.stages[run.position.stage]
-        if self.grid is None or not paints(stage):
+        if not self.run.now.paints:
+            self._preview(self.run.now)
+            return {}
+        if self.grid is None:
             return {}
         with self._painter() as model:
             pictures = self.grid.paint(model)
-        path = run.out / "samples" / grid_name(run.position.stage, stage.phase.name, run.position.step)
+        grid = self.grid
+        self._write(lambda path: grid.save(pictures, path))
+        return grid.diversity(pictures)
+
+    def _preview(self, planned: PlannedPhase) -> None:
+        """What a phase that does not paint shows of the first pictures it trains on: these above, what it makes of them below."""
+        run = self.run
+        if run.loader is None or run.fabric.global_rank:
+            return
+        batch = run.loader.batch(0)
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), self._at_rest(planned.trained), painting(run.players):
+            shown = planned.trained.preview(batch)
+        if shown is None:
+            return
+        most = min(len(batch), PICTURES)
+        rows = [to_bytes(images[:most]).permute(0, 2, 3, 1).cpu().numpy() for images in (batch.pictures, *shown.stages, shown.images)]
+        self._write(lambda path: caption_grid([list(row) for row in rows], ["pictures", *[""] * (len(rows) - 2), "preview"]).save(path))
+
+    def _write(self, save: Callable[[Path], None]) -> None:
+        """Write a grid of the present step."""
+        run = self.run
+        path = run.out / "samples" / grid_name(run.position.phase, run.now.phase.name, run.position.step)
         try:
-            self.grid.save(pictures, path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save(path)
             run.log.painted(path)
         except OSError as error:
             path.unlink(missing_ok=True)
             run.log.say(f"warning: could not write {path} ({error}): training goes on, free some space")
-        return self.grid.diversity(pictures)
 
     def _evaluate(self) -> dict[str, float]:
-        run = self.run
+        run, planned = self.run, self.run.now
         if self.evaluator is None:
             return {}
-        if not isinstance(run.method, MatchingModel):
+        if planned.paints:
             with self._painter() as model:
                 return self.evaluator.painting(model, run.out / "evaluation.json")
-        figures = self.evaluator.matching(run.method)
+        with self._at_rest(planned.trained):
+            figures = planned.trained.validate(self.evaluator.pictures)
+        if figures is None:
+            return {}
         if run.position.best is None or figures["score"] > run.position.best:
-            run.write_matching(figures["score"])
+            run.write_folder(figures["score"])
             run.position.best = figures["score"]
         return figures
 
     @contextmanager
+    def _at_rest(self, trained: Trainable) -> Iterator[None]:
+        """In evaluation mode within the block; afterwards training goes on as before."""
+        training = trained.training
+        trained.eval()
+        try:
+            yield
+        finally:
+            trained.train(training)
+
+    @contextmanager
     def _painter(self) -> Iterator[Model]:
         """The model as it would be shared now. Training goes on as if nothing had been, whatever happens meanwhile."""
-        run = self.run
-        requires_grad = [parameter for parameter in run.method.parameters() if parameter.requires_grad]
+        run, method = self.run, self.run.now.trained
+        assert isinstance(method, Method)
+        requires_grad = [parameter for parameter in method.parameters() if parameter.requires_grad]
         try:
-            with uncompiled(), painting(run.turns):
-                yield Model(run.method, run.encoder)
+            with uncompiled(), painting(run.players):
+                yield Model(method, run.plan.encoder)
         finally:
             for parameter in requires_grad:
                 parameter.requires_grad_(True)
-            run.method.train()
-
-
-def paints(stage: Stage) -> bool:
-    """Whether somebody who is trained in this phase paints."""
-    return any(player.averaged for player in stage.method.players().values())
+            method.train()

@@ -13,9 +13,6 @@ from torch import nn
 from limner.core.errors import DataError, SettingsError
 from limner.core.pictures import CaptionedPictures
 from limner.core.settings import Recipe
-from limner.matching.registry import is_matching
-from limner.matching.saving import load_matching_encoder
-from limner.model import load
 from limner.parts.text import CaptionMatching, CaptionMatchingSettings
 from limner.text.bag_of_words import BagOfWords
 from limner.text.encoder import Limit, TextEncoder
@@ -42,16 +39,23 @@ def choose_encoder(recipe: Recipe, pictures: CaptionedPictures) -> tuple[TextEnc
                 f"'{pictures.name}' has no captions to train a text encoder on: give data with captions, or a method that needs none "
                 "(limner train stackgan-v2 --method.unconditional)"
             )
-        settings = CaptionMatchingSettings(sentence_width=recipe.text.width, maximum_words=words or MAXIMUM_WORDS)
-        return CaptionMatching.new_encoder(settings, every_caption(pictures)), True
+        return CaptionMatching.own_encoder(text_settings(recipe), every_caption(pictures)), True
     encoder = named_encoder(name)
     if words is not None:
         encoder.read_at_most(words)
     return encoder, False
 
 
-def matching_settings(recipe: Recipe) -> Any:
-    """The settings of the recipe's matching model, with text.maximum-words in place of its own number where it has one."""
+def text_settings(recipe: Recipe) -> CaptionMatchingSettings:
+    """How a run that needs a text encoder trains one first."""
+    text = recipe.text
+    return CaptionMatchingSettings(
+        sentence_width=text.width, maximum_words=text.maximum_words or MAXIMUM_WORDS, steps=text.steps, batch_size=text.batch_size
+    )
+
+
+def own_settings(recipe: Recipe) -> Any:
+    """The settings of what the recipe names, with text.maximum-words in place of their own number where they have one."""
     settings, words = recipe.method_settings, recipe.text.maximum_words
     return settings if words is None or not hasattr(settings, "maximum_words") else dataclasses.replace(settings, maximum_words=words)
 
@@ -146,23 +150,14 @@ def standardized(encoder: TextEncoder, pictures: CaptionedPictures) -> Standardi
 
 
 def named_encoder(name: str) -> TextEncoder:
-    """The text encoder of a shipped name, an encoder's folder, a run folder or a model folder."""
-    if not Path(name).exists() and name in shipped_encoders():
-        return load_shipped_encoder(name)
-    if Path(name).is_dir() and not (Path(name) / "recipe.yaml").exists() and '"limner-text-encoder"' in _config(Path(name)):
-        return load_encoder(name)
+    """The text encoder of a shipped name, or of a run, model or encoder folder."""
     if not Path(name).exists():
+        if name in shipped_encoders():
+            return load_shipped_encoder(name)
         raise SettingsError(
             f"text.encoder is '{name}': there is no such folder, and the shipped encoders are {', '.join(shipped_encoders())}"
         )
-    if is_matching(name):
-        return load_matching_encoder(name)
-    return load(name).encoder
-
-
-def _config(folder: Path) -> str:
-    path = folder / "config.json"
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    return load_encoder(name)
 
 
 def every_caption(pictures: CaptionedPictures) -> Iterator[str]:
