@@ -38,7 +38,7 @@ class Health:
         values = {name: value for name, value in line.items() if isinstance(value, (int, float))}
         judges = {name.rpartition("/")[0] for name in values if is_verdict(name)}
         self.losses = {name.removesuffix("/loss"): value for name, value in values.items() if name.endswith("/loss")}
-        left_out = ("loss", "gradient_norm", "skipped")
+        left_out = ("loss", "gradient_norm", "skipped", "seconds")
         self.others = {
             name.replace("/", " ").replace("_", " "): value
             for name, value in values.items()
