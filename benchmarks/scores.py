@@ -26,12 +26,12 @@ from limner.cli.evaluate import painter
 from limner.data.catalog import GardenPictures
 from limner.data.garden import Garden
 from limner.features.registry import load_feature_network
-from limner.metrics.evaluate import MOST_CAPTIONS, evaluate
-from limner.metrics.known import Known, Reader
-from limner.metrics.metric import NOISES
-from limner.metrics.protocol import Score
-from limner.metrics.registry import METRICS
-from limner.metrics.survey import TRAINING_PICTURES, stored
+from limner.metrics.scoring.evaluate import MOST_CAPTIONS, evaluate
+from limner.metrics.scoring.known import Known, Reader
+from limner.metrics.scoring.metric import NOISES
+from limner.metrics.scoring.protocol import Score
+from limner.metrics.scoring.registry import METRICS
+from limner.metrics.scoring.survey import TRAINING_PICTURES, stored
 
 BATCH = 64
 

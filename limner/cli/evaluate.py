@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from limner.core.pictures import CaptionedPictures
-    from limner.metrics.evaluate import Painter, Stored, Unprompted
-    from limner.metrics.matching import MatchingModel
-    from limner.metrics.protocol import Score
-    from limner.metrics.share import Share
+    from limner.metrics.scoring.evaluate import Painter, Stored, Unprompted
+    from limner.metrics.scoring.matching import MatchingJudge
+    from limner.metrics.scoring.protocol import Score
+    from limner.metrics.scoring.share import Share
     from limner.model import Model
 
 MODEL_COUNT = 2000
@@ -83,7 +83,7 @@ class EvaluateArguments:
 
 def main(argv: Sequence[str]) -> int:
     from limner.matching.registry import is_matching
-    from limner.metrics.registry import METRICS
+    from limner.metrics.scoring.registry import METRICS
 
     values = {word for flag, word in zip(argv, argv[1:]) if flag.startswith("-") and "=" not in flag}
     if any(is_matching(word) for word in argv if not word.startswith("-") and word not in values):
@@ -134,7 +134,7 @@ def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> 
 
 
 def _score_pictures(arguments: EvaluateArguments, share: Share, device: Device) -> list[Score]:
-    from limner.metrics.evaluate import Stored
+    from limner.metrics.scoring.evaluate import Stored
 
     assert arguments.pictures is not None
     if arguments.data is None:
@@ -165,8 +165,8 @@ def _score_pictures(arguments: EvaluateArguments, share: Share, device: Device) 
 
 def _finish(arguments: EvaluateArguments, scores: Sequence[Score]) -> int:
     """Print the table and keep the scores."""
-    from limner.metrics.evaluate import table
-    from limner.metrics.protocol import write_scores
+    from limner.metrics.scoring.evaluate import table
+    from limner.metrics.scoring.protocol import write_scores
 
     print(table(scores))
     target = arguments.out or (_home(arguments.model) if arguments.model else None)
@@ -179,7 +179,7 @@ def _finish(arguments: EvaluateArguments, scores: Sequence[Score]) -> int:
 
 def _launch(arguments: EvaluateArguments) -> tuple[Share, Device]:
     """Start the processes; this one's share of the work and its device."""
-    from limner.metrics.share import Share, launched
+    from limner.metrics.scoring.share import Share, launched
 
     if arguments.devices == 1:
         return Share(), arguments.device
@@ -195,13 +195,13 @@ def score(
     *,
     seed: int = 0,
     features: str | None = None,
-    matching: MatchingModel | None = None,
+    matching: MatchingJudge | None = None,
     training: CaptionedPictures | None = None,
     share: Share | None = None,
     cache: Path | None = None,
 ) -> list[Score]:
     """Take the metrics of a model on every split, with a progress bar."""
-    from limner.metrics.evaluate import Unprompted
+    from limner.metrics.scoring.evaluate import Unprompted
 
     return score_source(
         painter(model) if model.reads_text else Unprompted(painter(model), count, seed),
@@ -227,16 +227,16 @@ def score_source(
     device: torch.device | str,
     seed: int = 0,
     features: str | None = None,
-    matching: MatchingModel | None = None,
+    matching: MatchingJudge | None = None,
     training: CaptionedPictures | None = None,
     share: Share | None = None,
     cache: Path | None = None,
 ) -> list[Score]:
     """Take the metrics of painted or stored pictures on every split, with a progress bar."""
     from limner.features.registry import load_feature_network
-    from limner.metrics.evaluate import check_metrics, evaluate
-    from limner.metrics.registry import chosen, metric_class
-    from limner.metrics.share import Share
+    from limner.metrics.scoring.evaluate import check_metrics, evaluate
+    from limner.metrics.scoring.registry import chosen, metric_class
+    from limner.metrics.scoring.share import Share
 
     check_metrics(metrics, splits)
     device = "cpu" if device == "auto" else device
@@ -266,19 +266,19 @@ def score_source(
         )
 
 
-def matching_model(name: str | None, device: Device) -> MatchingModel | None:
+def matching_model(name: str | None, device: Device) -> MatchingJudge | None:
     """A matching model as metrics use it; None where none is asked for."""
     if name is None:
         return None
     from limner.matching.saving import load_matching
-    from limner.metrics.matching import Placed
+    from limner.metrics.scoring.matching import Placed
 
     model = load_matching(name, chosen_device(device))
     return Placed(model, f"{model.title} of {Path(name).name}", model.resolution, model.content_hash)
 
 
 def painter(model: Model) -> Painter:
-    """The model as `limner.metrics.evaluate` wants it."""
+    """The model as `limner.metrics.scoring.evaluate` wants it."""
 
     def paint(captions: list[str], samples: NDArray[np.int64], seed: int) -> Tensor:
         return model.paint(model.encode(captions), model.noise(seed, samples)).cpu()
@@ -311,7 +311,7 @@ def training_pictures(model: str | None, data: str, resolution: int) -> Captione
     from limner.core.settings import DataSettings
     from limner.data.catalog import open_data
     from limner.data.reduced import at_resolution
-    from limner.metrics.survey import TRAINING_PICTURES
+    from limner.metrics.scoring.survey import TRAINING_PICTURES
 
     run = Path(model) / "recipe.yaml" if model else None
     settings = load_recipe(run).data_settings if run is not None and run.is_file() else DataSettings()
@@ -336,7 +336,7 @@ def progress_bar(shown: bool = True) -> Iterator[Callable[[int, int, str], None]
 
 
 def _metrics(asked: str | None, splits: Sequence[CaptionedPictures], captioned: bool = True) -> list[str]:
-    from limner.metrics.registry import USUAL
+    from limner.metrics.scoring.registry import USUAL
 
     if asked is not None:
         return [name.strip().lower() for name in asked.split(",") if name.strip()]

@@ -15,7 +15,7 @@ from limner.core.errors import SettingsError
 from limner.core.recipes import flat_settings, from_preset, load_recipe
 from limner.core.settings import Recipe
 from limner.matching.registry import is_matching
-from limner.metrics.protocol import Score, read_scores
+from limner.metrics.scoring.protocol import Score, read_scores
 from limner.model.folder import folder_of, read_config
 from limner.report.curves import read_log
 from limner.report.phases import of_the_method, passed
@@ -68,14 +68,14 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ComparedEntry:
     """Runs that differ in their seed alone, the lowest first; the first paints."""
 
     name: str
     runs: Sequence[Contender]
 
 
-def read_entries(paths: Sequence[Path], names: Mapping[Path, str] | None = None) -> list[Entry]:
+def read_entries(paths: Sequence[Path], names: Mapping[Path, str] | None = None) -> list[ComparedEntry]:
     """The entries of these runs and models, in the order in which the first of each is given.
 
     names: each run's entry, where somebody knows better than their recipes. Raises SettingsError for a run that cannot be compared, and
@@ -95,7 +95,7 @@ def read_entries(paths: Sequence[Path], names: Mapping[Path, str] | None = None)
         _refuse_repeated_seeds(runs)
         runs.sort(key=lambda run: -1 if run.seed is None else run.seed)
     titles = list(groups) if names else _called(list(groups.values()))
-    return [Entry(name, runs) for name, runs in zip(titles, groups.values(), strict=True)]
+    return [ComparedEntry(name, runs) for name, runs in zip(titles, groups.values(), strict=True)]
 
 
 def _refuse_repeated_seeds(runs: Sequence[Contender]) -> None:

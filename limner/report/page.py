@@ -17,7 +17,7 @@ from limner.core.recipes import GROUPS, load_recipe, trainable
 from limner.core.settings import Recipe
 from limner.data.pngwords import captions_in
 from limner.matching.registry import names as matching_models
-from limner.metrics.protocol import read_scores
+from limner.metrics.scoring.protocol import read_scores
 from limner.report.curves import charts, read_log
 from limner.report.html import commands, document, duration, embedded, header, scrolling, text
 from limner.report.phases import of_the_method, passed, when

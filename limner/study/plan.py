@@ -15,7 +15,7 @@ from limner.core.owner import LOCK
 from limner.core.recipes import GROUPS, flat_settings, from_preset, laid_over, load_recipe, save_recipe
 from limner.core.settings import Recipe
 from limner.data.catalog import BUILT_IN
-from limner.study.settings import Entry, Study, read_study
+from limner.study.settings import Study, StudyEntry, read_study
 
 RECORD = "study.yaml"
 SHOWN = ("log-every", "sample-every", "checkpoint-every", "keep-checkpoints", "tensorboard")
@@ -30,7 +30,7 @@ class Planned:
     """
 
     name: str
-    entry: Entry
+    entry: StudyEntry
     recipe: Recipe
     folder: Path
     log: Path
@@ -69,7 +69,7 @@ def plan(study: Study, out: Path) -> list[Planned]:
     return runs
 
 
-def recipe(study: Study, entry: Entry, data: str, seed: int) -> Recipe:
+def recipe(study: Study, entry: StudyEntry, data: str, seed: int) -> Recipe:
     """Every setting of a run. Raises SettingsError for a method or a setting that does not exist."""
     if entry.method not in methods.names():
         raise unknown_name("method", entry.method, methods.names())

@@ -15,7 +15,7 @@ from limner.core.errors import SettingsError, unknown_name
 from limner.core.files import write_whole
 from limner.core.recipes import plain, read_mapping, readable
 from limner.core.settings import above_zero, at_least
-from limner.metrics.registry import METRICS, chosen
+from limner.metrics.scoring.registry import METRICS, chosen
 
 EXAMPLE = """\
 # A study: every entry on every data set, from every seed, under one budget and one protocol. As it stands it takes about half an hour of
@@ -65,7 +65,7 @@ GIVEN = ("training.minutes", "training.images", "training.seed", "training.devic
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class StudyEntry:
     """A method, as it is trained in a study."""
 
     method: str
@@ -146,7 +146,7 @@ class Comparison:
 class Study:
     """Everything that a study.yaml says."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[StudyEntry, ...]
     budget: Budget
     data: tuple[str, ...] = ("garden",)
     seeds: tuple[int, ...] = (0, 1)

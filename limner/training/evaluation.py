@@ -18,8 +18,8 @@ from limner.data.reduced import at_resolution
 from limner.features.network import FeatureNetwork
 from limner.features.registry import load_feature_network
 from limner.matching.model import MatchingModel
-from limner.metrics.evaluate import Unprompted, check_metrics, evaluate
-from limner.metrics.protocol import write_scores
+from limner.metrics.scoring.evaluate import Unprompted, check_metrics, evaluate
+from limner.metrics.scoring.protocol import write_scores
 from limner.model import Model
 from limner.text.encoder import TextEncoder
 from limner.training.readable import readable

@@ -12,8 +12,8 @@ from PIL import Image
 from limner.cli import evaluate
 from limner.cli.main import main
 from limner.data.garden import Garden
-from limner.metrics import survey
-from limner.metrics.registry import METRICS
+from limner.metrics.scoring import survey
+from limner.metrics.scoring.registry import METRICS
 from limner.model import Model
 
 

@@ -17,7 +17,7 @@ import torch
 
 from limner.core.errors import CheckpointError, SettingsError
 from limner.core.recipes import from_preset, save_recipe
-from limner.metrics.protocol import Part, Protocol, Score, write_scores
+from limner.metrics.scoring.protocol import Part, Protocol, Score, write_scores
 from limner.model import Model, save_model
 from limner.report import plots
 from limner.report.compare import write_comparison

@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
 from limner.cli.evaluate import progress_bar
-from limner.cli.explore.splits import Source, check_png
+from limner.cli.explore.splits import ReferenceData, check_png
 from limner.cli.models import Device, open_model
 from limner.core.errors import DataError
 
@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
     model = open_model(arguments.model, arguments.device)
     for caption in arguments.captions:
         model.check(caption)
-    source = Source(arguments.model, model, arguments.data)
+    source = ReferenceData(arguments.model, model, arguments.data)
     space = arguments.features or default_space(arguments.model, source.data)
     look = feature_space(space, _run(arguments.model), model.device)
     split = arguments.split or ("train+val" if source.settings.trainval else "train")

@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
 from limner.cli.evaluate import progress_bar
-from limner.cli.explore.splits import Source, check_png
+from limner.cli.explore.splits import ReferenceData, check_png
 from limner.cli.models import Device, open_model
 from limner.core.errors import SettingsError, unknown_name
 
@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
 
     check_png(arguments.out)
     model = open_model(arguments.model, arguments.device)
-    source = Source(arguments.model, model, arguments.data)
+    source = ReferenceData(arguments.model, model, arguments.data)
     check_judge(arguments.judge, source.data)
     pictures = source.split(arguments.split) if arguments.split else source.held_out()
     score, remark = judge(arguments.judge, model, pictures, arguments.seed)

@@ -12,15 +12,15 @@ from limner.core.errors import LimnerError, SettingsError
 from limner.core.pictures import CaptionedPictures
 from limner.features.network import FeatureNetwork
 from limner.features.registry import load_feature_network
-from limner.metrics.eyes import Eyes
-from limner.metrics.matching import MatchingModel
-from limner.metrics.metric import NOISES, Figure, Metric, Scene
-from limner.metrics.protocol import Protocol, Score
-from limner.metrics.registry import METRICS, USUAL, chosen, metric_class
-from limner.metrics.share import ALONE, Share
-from limner.metrics.sources import Painted, Painter, Source, Stored, Unprompted, reference_order
-from limner.metrics.survey import Survey
-from limner.metrics.table import table
+from limner.metrics.scoring.eyes import Eyes
+from limner.metrics.scoring.matching import MatchingJudge
+from limner.metrics.scoring.metric import NOISES, Figure, Metric, ScoringTask
+from limner.metrics.scoring.protocol import Protocol, Score
+from limner.metrics.scoring.registry import METRICS, USUAL, chosen, metric_class
+from limner.metrics.scoring.share import ALONE, Share
+from limner.metrics.scoring.sources import Painted, Painter, Source, Stored, Unprompted, reference_order
+from limner.metrics.scoring.survey import Survey
+from limner.metrics.scoring.table import table
 
 __all__ = ["METRICS", "USUAL", "Painter", "Progress", "Stored", "Unprompted", "check_metrics", "evaluate", "table"]
 
@@ -54,7 +54,7 @@ def evaluate(
     *,
     seed: int = 0,
     feature_network: FeatureNetwork | None = None,
-    matching: MatchingModel | None = None,
+    matching: MatchingJudge | None = None,
     training: CaptionedPictures | None = None,
     reference_count: int | None = None,
     batch_size: int = 64,
@@ -70,7 +70,8 @@ def evaluate(
         painter: Paints uint8 pictures [B, 3, R, R] of captions; equal sample numbers and seeds get equal noise. Or a folder of pictures,
             or what a painter makes of no caption at all.
         splits: Reference pictures at the painter's resolution R; on the garden, "train" and "test" give seen and held-out combinations.
-        metrics: Names of `limner.metrics.registry.METRICS`; "all" takes those that can be taken; "faithfulness" brings "diversity" with it.
+        metrics: Names of `limner.metrics.scoring.registry.METRICS`; "all" takes those that can be taken; "faithfulness" brings
+            "diversity" with it.
         count: Pictures to paint for each split, or of the folder; measures of diversity paint up to 512 more.
         seed: Decides captions, reference pictures and noise.
         feature_network: Looks at the pictures; by default the garden's.
@@ -96,7 +97,7 @@ def evaluate(
     for pictures in splits:
         order = reference_order(pictures, seed, captioned=not isinstance(painter, (Stored, Unprompted)))
         source = painter.meet(pictures) if isinstance(painter, (Stored, Unprompted)) else Painted(painter, pictures, order, count, seed)
-        scene = Scene(
+        task = ScoringTask(
             pictures=pictures,
             captions=source.captions,
             classes=source.classes,
@@ -111,9 +112,9 @@ def evaluate(
             training=training,
         )
         varied = max(4, min(MOST_CAPTIONS, source.count // NOISES))
-        taken = choice.taken(scene, source)
+        taken = choice.taken(task, source)
         if taken:
-            surveys.append(Survey(scene, source, order, taken, batch_size, varied, share, cache))
+            surveys.append(Survey(task, source, order, taken, batch_size, varied, share, cache))
     choice.check(say if share.rank == 0 else None)
     total, done = sum(survey.to_see for survey in surveys), 0
     scores: list[Score] = []
@@ -121,8 +122,8 @@ def evaluate(
         for seen in survey.run():
             done += seen
             if progress is not None:
-                progress(min(done, total), total, f"scoring {survey.scene.pictures.name}/{survey.scene.pictures.split}")
-        scores += survey.scores(lambda figure, survey=survey: _score(figure, survey.scene, survey.source))  # type: ignore[misc]
+                progress(min(done, total), total, f"scoring {survey.task.pictures.name}/{survey.task.pictures.split}")
+        scores += survey.scores(lambda figure, survey=survey: _score(figure, survey.task, survey.source))  # type: ignore[misc]
     return scores
 
 
@@ -134,21 +135,21 @@ class _Choice:
         # What "all" or faithfulness brings with it is left out where it cannot be taken.
         self.owed = dict.fromkeys((name for name in names if name != "all"), "")
 
-    def taken(self, scene: Scene, source: Source) -> list[Metric]:
+    def taken(self, task: ScoringTask, source: Source) -> list[Metric]:
         """The metrics of one split, ready to look."""
         ready = []
         for name in self.names:
             try:
-                reason = _refusal(name, scene, source)
+                reason = _refusal(name, task, source)
                 if reason is None:
-                    ready.append(metric_class(name)(scene))
+                    ready.append(metric_class(name)(task))
                     self.owed.pop(name, None)
                     continue
             except LimnerError as error:
                 reason = str(error)
             if name in self.owed:
                 self.owed[name] = self.owed[name] or reason
-            self.left_out.append(f"{name} is left out on {scene.pictures.name}/{scene.pictures.split}: {reason}")
+            self.left_out.append(f"{name} is left out on {task.pictures.name}/{task.pictures.split}: {reason}")
         return ready
 
     def check(self, say: Callable[[str], None] | None) -> None:
@@ -160,33 +161,33 @@ class _Choice:
                 say(line)
 
 
-def _refusal(name: str, scene: Scene, source: Source) -> str | None:
-    """Why a metric cannot be taken of a scene; None where it can."""
+def _refusal(name: str, task: ScoringTask, source: Source) -> str | None:
+    """Why a metric cannot be taken of a split; None where it can."""
     made = metric_class(name)
     needs = made.needs
-    if "classes" in needs and (scene.network is None or scene.network.logit_count is None):
+    if "classes" in needs and (task.network is None or task.network.logit_count is None):
         return f"the Inception Score needs a feature network with classes, and this one has none: leave '{name}' out"
-    if "classifier" in needs and scene.judge is None and scene.matching is None:
-        return f"{name} needs something that tells the classes of '{scene.pictures.name}' apart: give a matching model (--matching RUN)"
-    if "matching" in needs and scene.matching is None:
+    if "classifier" in needs and task.judge is None and task.matching is None:
+        return f"{name} needs something that tells the classes of '{task.pictures.name}' apart: give a matching model (--matching RUN)"
+    if "matching" in needs and task.matching is None:
         return f"{name} needs a matching model: give one (--matching RUN), or leave it out"
     if isinstance(source, Unprompted) and needs & {"captions", "varied", "truth", "classifier"}:
         return f"{name} looks at what captions ask for, and the model reads no text: leave '{name}' out"
-    if "captions" in needs and scene.captions is None:
+    if "captions" in needs and task.captions is None:
         return f"{name} needs a caption for each picture, and {source.told} has none: put a .txt beside each, or a metadata.jsonl"
-    if "varied" in needs and not scene.painted:
+    if "varied" in needs and not task.painted:
         return f"{name} looks at many pictures of one caption, which a folder does not promise: leave it out, or score a model"
-    unknown = int((scene.indices < 0).sum())
+    unknown = int((task.indices < 0).sum())
     if "truth" in needs and unknown:
-        return f"{name} takes the real picture of the same name, and {unknown:,} bear no name of '{scene.pictures.name}': leave it out"
-    if "training" in needs and scene.training is None:
+        return f"{name} takes the real picture of the same name, and {unknown:,} bear no name of '{task.pictures.name}': leave it out"
+    if "training" in needs and task.training is None:
         return f"{name} needs the pictures that the generator was trained on: give data with a train split, or leave it out"
-    return made.refusal(scene)
+    return made.refusal(task)
 
 
-def _score(figure: Figure, scene: Scene, source: Source) -> Score:
+def _score(figure: Figure, task: ScoringTask, source: Source) -> Score:
     """A figure with its protocol."""
-    network = {"features": scene.network, "judge": scene.judge, "matching": scene.matching, None: None}[figure.network]
+    network = {"features": task.network, "judge": task.judge, "matching": task.matching, None: None}[figure.network]
     return Score(
         name=figure.name,
         value=figure.value,
@@ -199,14 +200,14 @@ def _score(figure: Figure, scene: Scene, source: Source) -> Score:
         notes=figure.notes,
         protocol=Protocol(
             metric=figure.name,
-            data=scene.pictures.name,
-            split=scene.pictures.split,
-            fingerprint=scene.pictures.fingerprint,
-            count=scene.count,
-            reference_count=scene.reference_count,
+            data=task.pictures.name,
+            split=task.pictures.split,
+            fingerprint=task.pictures.fingerprint,
+            count=task.count,
+            reference_count=task.reference_count,
             captions=source.told,
-            resolution=scene.pictures.resolution,
-            seed=scene.seed,
+            resolution=task.pictures.resolution,
+            seed=task.seed,
             implementation=figure.implementation,
             features=network.name if network is not None else None,
             features_hash=network.content_hash if network is not None else None,

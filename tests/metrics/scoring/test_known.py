@@ -7,9 +7,9 @@ import pytest
 
 from limner.data.catalog import GardenPictures
 from limner.data.garden import Garden
-from limner.metrics.evaluate import evaluate
-from limner.metrics.known import Known, Reader
-from limner.metrics.matching import MatchingModel
+from limner.metrics.scoring.evaluate import evaluate
+from limner.metrics.scoring.known import Known, Reader
+from limner.metrics.scoring.matching import MatchingJudge
 
 COUNT, SIDE = 160, 32
 
@@ -19,7 +19,7 @@ def found(tmp_path_factory):
     pictures = GardenPictures(Garden("test", length=COUNT, resolution=SIDE))
     known = Known("test", SIDE, GardenPictures(Garden("train", length=300, resolution=SIDE)))
     matching = Reader()
-    assert isinstance(matching, MatchingModel)
+    assert isinstance(matching, MatchingJudge)
     told, cache = [], tmp_path_factory.mktemp("cache")
     scores = {
         name: {
@@ -43,7 +43,7 @@ DEAF = ("shuffled captions", "caption ignored", "training pictures")
 
 
 def test_all_metrics_are_taken(found):
-    from limner.metrics.registry import METRICS
+    from limner.metrics.scoring.registry import METRICS
 
     names = (set(METRICS) - {"prdc"}) | {"precision", "recall", "density", "coverage", "top-1"}
     assert all(set(scores) == names for scores in found.values())

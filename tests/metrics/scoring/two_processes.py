@@ -7,10 +7,10 @@ from pathlib import Path
 
 from limner.data.catalog import GardenPictures
 from limner.data.garden import Garden
-from limner.metrics.evaluate import evaluate
-from limner.metrics.known import Known
-from limner.metrics.protocol import write_scores
-from limner.metrics.share import Share, launched
+from limner.metrics.scoring.evaluate import evaluate
+from limner.metrics.scoring.known import Known
+from limner.metrics.scoring.protocol import write_scores
+from limner.metrics.scoring.share import Share, launched
 
 
 def main(out: Path, processes: int) -> None:

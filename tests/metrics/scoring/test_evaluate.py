@@ -10,12 +10,12 @@ from PIL import Image
 from limner.core.errors import DataError, SettingsError
 from limner.data.catalog import GardenPictures
 from limner.data.garden import Garden
-from limner.metrics import survey
-from limner.metrics.evaluate import Stored, evaluate
-from limner.metrics.known import Known
-from limner.metrics.protocol import comparable
-from limner.metrics.share import Share
-from limner.metrics.table import table
+from limner.metrics.scoring import survey
+from limner.metrics.scoring.evaluate import Stored, evaluate
+from limner.metrics.scoring.known import Known
+from limner.metrics.scoring.protocol import comparable
+from limner.metrics.scoring.share import Share
+from limner.metrics.scoring.table import table
 
 COUNT, SIDE = 80, 32
 METRICS = ("fid", "kid", "is", "prdc", "psnr", "ssim", "memorisation", "faithfulness")
