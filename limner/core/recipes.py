@@ -7,15 +7,26 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limner.core import registry
 from limner.core.errors import SettingsError, unknown_name
 from limner.core.files import write_whole
 from limner.core.registry import how_to_give, kept_copy
-from limner.core.settings import DataSettings, EvaluationSettings, Preset, Recipe, StyleSettings, TextSettings, TrainingSettings
+from limner.core.settings import (
+    DataSettings,
+    EvaluationSettings,
+    Preset,
+    Recipe,
+    Role,
+    StyleSettings,
+    TextSettings,
+    TrainingSettings,
+    roles,
+)
 
 if TYPE_CHECKING:
     import yaml
 
-    from limner.core.method import Method
+    from limner.core.trainable import Trainable
 
 GROUPS = {
     "method_settings": "method",
@@ -29,23 +40,13 @@ GROUPS = {
 
 
 def trainable_names() -> list[str]:
-    """The names of all that can be trained: methods, and matching models."""
-    from limner import methods
-    from limner.matching import registry
-
-    return sorted([*methods.names(), *registry.names()])
+    """The names of all that can be trained: methods, matching models and parts."""
+    return registry.names()
 
 
-def trainable(name: str) -> type[Method]:
-    """The class of a method or matching model, by name. Raises SettingsError, with the nearest name, where there is none."""
-    from limner import methods
-    from limner.matching import registry
-
-    if name in registry.names():
-        return registry.get(name)
-    if name not in methods.names():
-        raise unknown_name("method", name, trainable_names())
-    return methods.get(name)
+def trainable(name: str) -> type[Trainable]:
+    """The class of anything that can be trained, by name. Raises SettingsError, with the nearest name, where there is none."""
+    return registry.get(name)
 
 
 def chosen_preset(method: str, name: str) -> Preset:
@@ -100,6 +101,13 @@ def flat_settings(recipe: Recipe) -> dict[str, Any]:
         for name, value in dataclasses.asdict(getattr(recipe, field)).items():
             values[f"{group}.{name.replace('_', '-')}"] = plain(value)
     return values
+
+
+def settings_with(*wanted: Role) -> set[str]:
+    """The settings of every run that have one of these roles, by their names on the command line: "training.log-every"."""
+    shared = ((group, item.default) for item in dataclasses.fields(Recipe) if (group := GROUPS.get(item.name)))
+    groups = ((group, type(default)) for group, default in shared if dataclasses.is_dataclass(default))
+    return {f"{group}.{name.replace('_', '-')}" for group, made in groups for name, role in roles(made) if role in wanted}
 
 
 def recipe_text(recipe: Recipe) -> str:

@@ -12,19 +12,14 @@ import msgspec
 
 from limner import methods
 from limner.core.errors import SettingsError
-from limner.core.recipes import flat_settings, from_preset, load_recipe
+from limner.core.recipes import flat_settings, from_preset, load_recipe, settings_with
 from limner.core.settings import Recipe
 from limner.matching.registry import is_matching
 from limner.metrics.scoring.protocol import Score, read_scores
 from limner.model.folder import folder_of, read_config
 from limner.report.curves import read_log
 from limner.report.phases import of_the_method, passed
-from limner.training.launch import MAY_CHANGE
 
-BUDGET = ("training.steps", "training.epochs", "training.images", "training.minutes")
-"""What decides how long a run trains: part of what it is, and not of its name unless two entries differ in nothing else."""
-NOT_COMPARED = {f"training.{name.replace('_', '-')}" for name in MAY_CHANGE | {"seed"}} - {*BUDGET}
-"""Settings that leave a run's entry what it is: the seed, and what a resumed run may change."""
 MOST_NAMED = 3
 """An entry of more runs is named after the first of them."""
 
@@ -173,6 +168,7 @@ def read_contender(path: Path) -> Contender:
     about = config["about"]
     recipe = recipe or _as_recipe(config, settings)
     own, usual = flat(recipe), flat(_preset(recipe))
+    budget = settings_with("budget")  # part of what a run is, and not of its name unless two entries differ in nothing else
     return Contender(
         path=path,
         method=recipe.method,
@@ -180,7 +176,7 @@ def read_contender(path: Path) -> Contender:
         seed=about.get("seed"),
         resolution=config["conditions"]["resolution"],
         settings=own,
-        changed={key: value for key, value in own.items() if key in usual and value != usual[key] and key not in BUDGET},
+        changed={key: value for key, value in own.items() if key in usual and value != usual[key] and key not in budget},
         about=about,
         log=read_log(path / "log.jsonl"),
         scores=read_scores(path / "scores.json"),
@@ -209,4 +205,5 @@ def _preset(recipe: Recipe) -> Recipe:
 def flat(recipe: Recipe) -> dict[str, Any]:
     """The settings that decide what a run learns, by their names on the command line."""
     values = {"preset": recipe.preset, **flat_settings(recipe)}
-    return {key: value for key, value in values.items() if key not in NOT_COMPARED and not key.startswith("evaluation.")}
+    others = settings_with("machine", "shown", "seed")
+    return {key: value for key, value in values.items() if key not in others}

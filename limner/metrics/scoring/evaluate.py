@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from limner.metrics.scoring.sources import Painted, Painter, Source, Stored, Unp
 from limner.metrics.scoring.survey import Survey
 from limner.metrics.scoring.table import table
 
-__all__ = ["METRICS", "USUAL", "Painter", "Progress", "Stored", "Unprompted", "check_metrics", "evaluate", "table"]
+__all__ = ["METRICS", "USUAL", "Painter", "Progress", "ScoringRequest", "Stored", "Unprompted", "check_metrics", "evaluate", "table"]
 
 MOST_CAPTIONS = 32
 """Captions that they take at the most."""
@@ -46,54 +47,62 @@ def check_metrics(metrics: Sequence[str], splits: Sequence[CaptionedPictures]) -
     return chosen(metrics)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScoringRequest:
+    """What is asked of an evaluation."""
+
+    metrics: Sequence[str]
+    """Names of `limner.metrics.scoring.registry.METRICS`; "all" takes those that can be taken; "faithfulness" brings "diversity" too."""
+    count: int
+    """Pictures to paint for each split, or of the folder; measures of diversity paint up to 512 more."""
+    seed: int = 0
+    """Decides captions, reference pictures and noise."""
+    network: FeatureNetwork | None = None
+    """Looks at the pictures; by default the garden's."""
+    matching: MatchingJudge | None = None
+    """Says how well pictures and captions fit, for r-precision, vs, clip-score and ap."""
+    training: CaptionedPictures | None = None
+    """The pictures that the generator was trained on, at the painter's resolution, for memorisation."""
+    reference_count: int | None = None
+    """Real pictures; by default `count`, and never more than the split holds."""
+    batch_size: int = 64
+    """Pictures painted at once."""
+    device: torch.device | str = "cpu"
+    """Where the judge and the default feature network work; a network that is given stays where it is."""
+    share: Share = ALONE
+    """This process's part of the work; all processes get all scores."""
+    cache: Path | None = None
+    """Folder in which what real pictures gave is kept; none by default."""
+
+
 def evaluate(
     painter: Painter | Stored | Unprompted,
     splits: Sequence[CaptionedPictures],
-    metrics: Sequence[str],
-    count: int,
+    request: ScoringRequest,
     *,
-    seed: int = 0,
-    feature_network: FeatureNetwork | None = None,
-    matching: MatchingJudge | None = None,
-    training: CaptionedPictures | None = None,
-    reference_count: int | None = None,
-    batch_size: int = 64,
-    device: torch.device | str = "cpu",
-    share: Share = ALONE,
-    cache: Path | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
 ) -> list[Score]:
-    """Take every metric on every split: `count` pictures of its captions, in an order that `seed` alone decides, against its real pictures.
+    """Take every metric on every split: pictures of its captions, in an order that the seed alone decides, against its real pictures.
 
     Args:
         painter: Paints uint8 pictures [B, 3, R, R] of captions; equal sample numbers and seeds get equal noise. Or a folder of pictures,
             or what a painter makes of no caption at all.
         splits: Reference pictures at the painter's resolution R; on the garden, "train" and "test" give seen and held-out combinations.
-        metrics: Names of `limner.metrics.scoring.registry.METRICS`; "all" takes those that can be taken; "faithfulness" brings
-            "diversity" with it.
-        count: Pictures to paint for each split, or of the folder; measures of diversity paint up to 512 more.
-        seed: Decides captions, reference pictures and noise.
-        feature_network: Looks at the pictures; by default the garden's.
-        matching: Says how well pictures and captions fit, for r-precision, vs, clip-score and ap.
-        training: The pictures that the generator was trained on, at R pixels, for memorisation.
-        reference_count: Real pictures; by default `count`, and never more than the split holds.
-        batch_size: Pictures painted at once.
-        device: Where the judge and the default feature network work; a network that is given stays where it is.
-        share: This process's part of the work; all processes get all scores.
-        cache: Folder in which what real pictures gave is kept; none by default.
+        request: What to take, and of how many pictures.
         progress: Called after every batch.
-        say: Told, in a line, of each metric that "all" would take and that cannot be taken.
+        say: Called, with a line, for each metric that "all" would take and that cannot be taken.
 
     Raises:
         SettingsError: An unknown metric, one that is named and cannot be taken, or a count that is too small.
         DataError: A split without captions, or a picture of the folder that cannot be read.
     """
-    check_metrics(metrics, splits)
+    check_metrics(request.metrics, splits)
+    count, seed, share = request.count, request.seed, request.share
     if count < 2:
         raise SettingsError(f"a score of {count} picture(s) says nothing: give a count of at least 2")
-    network = feature_network or load_feature_network("garden", device)
-    surveys, choice = [], _Choice(metrics)
+    network = request.network or load_feature_network("garden", request.device)
+    surveys, choice = [], _Choice(request.metrics)
     for pictures in splits:
         order = reference_order(pictures, seed, captioned=not isinstance(painter, (Stored, Unprompted)))
         source = painter.meet(pictures) if isinstance(painter, (Stored, Unprompted)) else Painted(painter, pictures, order, count, seed)
@@ -103,18 +112,18 @@ def evaluate(
             classes=source.classes,
             indices=source.indices,
             count=source.count,
-            reference_count=min(reference_count or source.count, len(order)),
+            reference_count=min(request.reference_count or source.count, len(order)),
             seed=seed,
             painted=isinstance(source, Painted),
             network=network,
-            judge=Eyes.judge_for(pictures, network, device),
-            matching=matching,
-            training=training,
+            judge=Eyes.judge_for(pictures, network, request.device),
+            matching=request.matching,
+            training=request.training,
         )
         varied = max(4, min(MOST_CAPTIONS, source.count // NOISES))
         taken = choice.taken(task, source)
         if taken:
-            surveys.append(Survey(task, source, order, taken, batch_size, varied, share, cache))
+            surveys.append(Survey(task, source, order, taken, request.batch_size, varied, share, request.cache))
     choice.check(say if share.rank == 0 else None)
     total, done = sum(survey.to_see for survey in surveys), 0
     scores: list[Score] = []

@@ -7,7 +7,7 @@ import pytest
 
 from limner.data.catalog import GardenPictures
 from limner.data.garden import Garden
-from limner.metrics.scoring.evaluate import evaluate
+from limner.metrics.scoring.evaluate import ScoringRequest, evaluate
 from limner.metrics.scoring.known import Known, Reader
 from limner.metrics.scoring.matching import MatchingJudge
 
@@ -21,13 +21,9 @@ def found(tmp_path_factory):
     matching = Reader()
     assert isinstance(matching, MatchingJudge)
     told, cache = [], tmp_path_factory.mktemp("cache")
+    request = ScoringRequest(metrics=["all"], count=COUNT, matching=matching, training=known.training, cache=cache)
     scores = {
-        name: {
-            score.name: score
-            for score in evaluate(
-                painter, [pictures], ["all"], COUNT, matching=matching, training=known.training, cache=cache, say=told.append
-            )
-        }
+        name: {score.name: score for score in evaluate(painter, [pictures], request, say=told.append)}
         for name, painter in known.painters()
     }
     assert not told
@@ -123,7 +119,11 @@ def test_pixels_are_nearest_to_those_of_a_picture_that_fits(found):
 def test_more_pictures_may_be_asked_for_than_there_are_real_ones(tmp_path):
     pictures = GardenPictures(Garden("test", length=60, resolution=SIDE))
     known = Known("test", SIDE, GardenPictures(Garden("train", length=80, resolution=SIDE)))
-    scores = evaluate(known.perfect, [pictures], ["all"], 140, matching=Reader(), training=known.training, cache=tmp_path, batch_size=64)
+    scores = evaluate(
+        known.perfect,
+        [pictures],
+        ScoringRequest(metrics=["all"], count=140, matching=Reader(), training=known.training, cache=tmp_path, batch_size=64),
+    )
     assert {score.protocol.count for score in scores} == {140} and {score.protocol.reference_count for score in scores} == {60}
     found = {score.name: score for score in scores}
     assert found["r-precision"].value > 0.9 and found["r-precision"].real > 0.9
