@@ -90,8 +90,9 @@ def recipe(arguments: DemoArguments) -> Recipe:
 
 def finish(run: Path) -> int:
     """Score the trained model, paint with it, and write the report."""
-    from limner.cli.evaluate import score
+    from limner.cli.evaluate.painting import score
     from limner.data.catalog import open_data
+    from limner.metrics.scoring.evaluate import ScoringRequest
     from limner.metrics.scoring.protocol import write_scores
     from limner.model import load
     from limner.report.page import write_report
@@ -99,7 +100,7 @@ def finish(run: Path) -> int:
     say("\nTrained. Now a judge, which has learned to read real garden pictures, reads what the generator paints:")
     model = load(run)
     splits = [open_data(DATA, split, RESOLUTION, length=4 * SCORED) for split in ("train", "test")]
-    scores = score(model, splits, ["faithfulness"], SCORED)
+    scores = score(model, splits, ScoringRequest(metrics=["faithfulness"], count=SCORED, device=model.device))
     write_scores(run / "scores.json", scores)
     tell(scores)
     paint(model, run / "pictures")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
-from limner.cli.evaluate import progress_bar
 from limner.cli.models import Device, open_model
 from limner.cli.outputs import check_file
-from limner.core.errors import CheckpointError, LimnerError, SettingsError
+from limner.cli.progress import progress_bar
+from limner.core.errors import LimnerError, SettingsError
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -76,10 +76,6 @@ def main(argv: Sequence[str]) -> int:
 
 def _painter(run: Path, device: Device) -> Model:
     """The run's model. Raises LimnerError where it paints no captions."""
-    from limner.matching.registry import is_matching
-
-    if is_matching(run):
-        raise CheckpointError(f"{run} is a matching model, which paints nothing")
     model = open_model(str(run), device)
     if not model.reads_text:
         raise SettingsError(f"{run} reads no text: there are no captions to look at")

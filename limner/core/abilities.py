@@ -5,7 +5,6 @@ A class has an ability by defining its functions; nothing is registered and noth
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -106,6 +105,9 @@ ABILITIES: dict[str, Any] = {
 
 def abilities_of(trained: object) -> list[str]:
     """The abilities of a trained thing, or of its class, in the order above."""
-    if inspect.isclass(trained):
-        return [word for word, ability in ABILITIES.items() if all(hasattr(trained, name) for name in ability.__protocol_attrs__)]
-    return [word for word, ability in ABILITIES.items() if isinstance(trained, ability)]
+    return [word for word, ability in ABILITIES.items() if all(hasattr(trained, name) for name in needed(ability))]
+
+
+def needed(ability: type) -> list[str]:
+    """The names that an ability asks for."""
+    return [name for name in (*vars(ability), *getattr(ability, "__annotations__", {})) if not name.startswith("_")]

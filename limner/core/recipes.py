@@ -40,7 +40,7 @@ GROUPS = {
 
 
 def trainable_names() -> list[str]:
-    """The names of all that can be trained: methods, matching models and parts."""
+    """The names of all that can be trained."""
     return registry.names()
 
 

@@ -53,8 +53,8 @@ def write_comparison(
         device: Where to paint and to measure.
 
     Raises:
-        SettingsError: Fewer than two runs, a run twice, one that reads no text or is a matching model, or unlike data and no captions.
-        CheckpointError: A run that has no model yet, or a folder that is none.
+        SettingsError: Fewer than two runs, a run twice, one that reads no text, or unlike data and no captions.
+        CheckpointError: A run that has no model yet, or a folder that does not hold a model that paints.
         DataError: Data without a held-out split.
     """
     runs = [Path(run) for run in runs]

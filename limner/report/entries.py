@@ -12,11 +12,10 @@ import msgspec
 
 from limner import methods
 from limner.core.errors import SettingsError
+from limner.core.folder import describe, located
 from limner.core.recipes import flat_settings, from_preset, load_recipe, settings_with
 from limner.core.settings import Recipe
-from limner.matching.registry import is_matching
 from limner.metrics.scoring.protocol import Score, read_scores
-from limner.model.folder import folder_of, read_config
 from limner.report.curves import read_log
 from limner.report.phases import of_the_method, passed
 
@@ -156,12 +155,10 @@ def _shown(value: Any) -> str:
 
 def read_contender(path: Path) -> Contender:
     """What a run folder, model folder or shipped model tells of itself, without its weights."""
-    if is_matching(path):
-        raise SettingsError(f"{path} is a matching model, which paints nothing: compare runs of methods")
-    with folder_of(path) as folder:
-        config = read_config(folder)
+    with located(path, "method") as folder:
+        config = describe(folder, "method")
     recipe = load_recipe(path / "recipe.yaml") if (path / "recipe.yaml").is_file() else None
-    made = methods.get(config["method"])
+    made = methods.get(config["name"])
     settings = recipe.method_settings if recipe else msgspec.convert(config["settings"], made.Settings)
     if not made.reads_text(settings):
         raise SettingsError(f"{path} reads no text, and a comparison paints the same captions by all: leave it out")
@@ -187,7 +184,7 @@ def _as_recipe(config: Mapping[str, Any], settings: Any) -> Recipe:
     """As much of its recipe as a model folder tells."""
     about = config["about"]
     return Recipe(
-        method=config["method"],
+        method=config["name"],
         data=str(about.get("data", "unknown")),
         preset=str(about.get("preset", "as-published")),
         resolution=config["conditions"]["resolution"],
