@@ -75,8 +75,8 @@ def read(model: Model, pictures: NDArray[np.uint8], batch_size: int = 64) -> lis
     """What a model's captioner says of pictures [B, H, W, 3]. Raises SettingsError where it has none."""
     method = model.method
     if not isinstance(method, Describes):
-        fix = "give a method that describes (limner methods), such as mirrorgan, here or as --reader"
-        raise SettingsError(f"{method.title} has no captioner that describes pictures: {fix}")
+        fix = "give one of a method that describes (limner methods says which), such as mirrorgan, here or as --reader"
+        raise SettingsError(f"this model has no captioner that describes pictures: {fix}")
     said: list[str] = []
     for start in range(0, len(pictures), batch_size):
         batch = torch.from_numpy(pictures[start : start + batch_size]).permute(0, 3, 1, 2)

@@ -10,6 +10,7 @@ from limner.data.garden import Garden
 from limner.metrics.scoring.evaluate import ScoringRequest, evaluate
 from limner.metrics.scoring.known import Known, Reader
 from limner.metrics.scoring.matching import MatchingJudge
+from limner.metrics.scoring.registry import METRICS, network_of, scores_of
 
 COUNT, SIDE = 160, 32
 
@@ -23,8 +24,7 @@ def found(tmp_path_factory):
     told, cache = [], tmp_path_factory.mktemp("cache")
     request = ScoringRequest(metrics=["all"], count=COUNT, matching=matching, training=known.training, cache=cache)
     scores = {
-        name: {score.name: score for score in evaluate(painter, [pictures], request, say=told.append)}
-        for name, painter in known.painters()
+        name: {score.name: score for score in evaluate(painter, [pictures], request, say=told.append)} for name, painter in known.painters()
     }
     assert not told
     return scores
@@ -39,10 +39,11 @@ DEAF = ("shuffled captions", "caption ignored", "training pictures")
 
 
 def test_all_metrics_are_taken(found):
-    from limner.metrics.scoring.registry import METRICS
-
     names = (set(METRICS) - {"prdc"}) | {"precision", "recall", "density", "coverage", "top-1"}
+    assert names == {score for metric in METRICS for score in scores_of(metric)}
     assert all(set(scores) == names for scores in found.values())
+    matched = {name for name, score in found["perfect"].items() if score.protocol.features == Reader().name}
+    assert matched == {name for name in names if network_of(name) == "matching"}
     assert all(np.isfinite(score.value) for scores in found.values() for score in scores.values())
 
 
