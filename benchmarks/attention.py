@@ -31,10 +31,10 @@ from limner.core import random
 from limner.core.batch import Batch
 from limner.core.recipes import from_preset
 from limner.core.trainable import Conditions, Progress
+from limner.core.weights import weights_loaded_next
 from limner.families.attentive.method import GUIDE
 from limner.matching.models.damsm import DAMSM, INSIDE, DAMSMSettings
 from limner.methods.attngan import AttnGAN
-from limner.core.weights import weights_loaded_next
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
 from limner.training.memory import keep_memory
 from limner.training.trainer import Stage, Trainer

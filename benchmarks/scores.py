@@ -16,22 +16,22 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 import limner
-from limner.cli.evaluate import painter
 from limner.data.catalog import GardenPictures
 from limner.data.garden import Garden
 from limner.features.registry import load_feature_network
-from limner.metrics.evaluate import MOST_CAPTIONS, evaluate
-from limner.metrics.known import Known, Reader
-from limner.metrics.metric import NOISES
-from limner.metrics.protocol import Score
-from limner.metrics.registry import METRICS
-from limner.metrics.survey import TRAINING_PICTURES, stored
+from limner.metrics.scoring.evaluate import MOST_CAPTIONS, ScoringRequest, evaluate
+from limner.metrics.scoring.known import Known, Reader
+from limner.metrics.scoring.metric import NOISES
+from limner.metrics.scoring.protocol import Score
+from limner.metrics.scoring.registry import METRICS
+from limner.metrics.scoring.survey import TRAINING_PICTURES, stored
 
 BATCH = 64
 
@@ -56,7 +56,7 @@ def speed(count: int) -> None:
     for source in (pictures, training):
         source.read([0])  # they are painted now, and belong to the data
     names = [name for name in METRICS if name not in ("r-precision", "r-precision-as-published", "vs", "clip-score", "ap")]
-    paint, shown = painter(model), min(count, len(pictures))
+    paint, shown = model.painter(), min(count, len(pictures))
     varied = max(4, min(MOST_CAPTIONS, count // NOISES))
 
     @torch.no_grad()
@@ -72,8 +72,11 @@ def speed(count: int) -> None:
         for start in range(0, number, BATCH):
             look(stored(source, np.arange(start, min(start + BATCH, number))))
 
+    def request(number: int, **more: Any) -> ScoringRequest:
+        return ScoringRequest(metrics=names, count=number, network=network, **more)
+
     generate(2 * BATCH)
-    evaluate(paint, [pictures], names, 2 * BATCH, feature_network=network, training=pictures)  # imports what is imported late
+    evaluate(paint, [pictures], request(2 * BATCH, training=pictures))  # imports what is imported late
     base = timed(lambda: generate(count + varied * NOISES))  # those of one caption, which diversity wants, among them
     real = timed(lambda: read(pictures, shown)) + timed(lambda: read(training, len(training)))
     peaks: list[float] = []
@@ -85,7 +88,7 @@ def speed(count: int) -> None:
             peak[0] = max(peak[0], private_memory())
 
         seconds = timed(
-            lambda: evaluate(paint, [pictures], names, number, feature_network=network, training=training, cache=cache, progress=watch)
+            lambda: evaluate(paint, [pictures], request(number, training=training, cache=cache), progress=watch)
         )
         peaks.append(max(peak[0], private_memory()) - before)
         return seconds
@@ -122,8 +125,9 @@ def known(count: int, resolution: int) -> None:
     found: dict[str, dict[str, Score]] = {}
     with tempfile.TemporaryDirectory() as cache:
         for name, paint in generators.painters():
-            scores = evaluate(paint, [pictures], ["all"], count, matching=Reader(), cache=Path(cache))
-            scores += evaluate(paint, [held_out], ["memorisation"], count, training=generators.training, cache=Path(cache))
+            scores = evaluate(paint, [pictures], ScoringRequest(metrics=["all"], count=count, matching=Reader(), cache=Path(cache)))
+            copies = ScoringRequest(metrics=["memorisation"], count=count, training=generators.training, cache=Path(cache))
+            scores += evaluate(paint, [held_out], copies)
             found[name] = {score.name: score for score in scores}
     for columns in TABLES:
         print("| generator | " + " | ".join(f"`{name}`" for name in columns) + " |\n" + "|---" * (len(columns) + 1) + "|")

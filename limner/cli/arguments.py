@@ -88,6 +88,17 @@ def options(shape: type, default: Any = None, prefix: str = "--") -> Iterator[st
             yield f"{prefix}no-{name}"
 
 
+def first_positional(argv: Sequence[str]) -> str | None:
+    """The first word that is neither an option nor an option's value, of a command whose options, but for --help, take one value each."""
+    words = iter(argv)
+    for word in words:
+        if not word.startswith("-"):
+            return word
+        if "=" not in word and word not in ("-h", "--help"):
+            next(words, None)
+    return None
+
+
 def _refuse_unknown_options(shape: type, argv: Sequence[str], prog: str, default: Any) -> None:
     """Name the first option that does not exist, before tyro complains of what is missing because of it."""
     known = {"--help", *options(shape, default)}

@@ -21,7 +21,7 @@ from limner.core.recipes import from_preset, laid_over
 
 if TYPE_CHECKING:
     from limner.core.settings import Recipe
-    from limner.metrics.protocol import Score
+    from limner.metrics.scoring.protocol import Score
     from limner.model import Model
 
 DESCRIPTION = """Watch a generator learn to paint what captions say: trains on the garden, scores what it learned, and writes a report page.
@@ -90,16 +90,17 @@ def recipe(arguments: DemoArguments) -> Recipe:
 
 def finish(run: Path) -> int:
     """Score the trained model, paint with it, and write the report."""
-    from limner.cli.evaluate import score
+    from limner.cli.evaluate.painting import score
     from limner.data.catalog import open_data
-    from limner.metrics.protocol import write_scores
+    from limner.metrics.scoring.evaluate import ScoringRequest
+    from limner.metrics.scoring.protocol import write_scores
     from limner.model import load
     from limner.report.page import write_report
 
     say("\nTrained. Now a judge, which has learned to read real garden pictures, reads what the generator paints:")
     model = load(run)
     splits = [open_data(DATA, split, RESOLUTION, length=4 * SCORED) for split in ("train", "test")]
-    scores = score(model, splits, ["faithfulness"], SCORED)
+    scores = score(model, splits, ScoringRequest(metrics=["faithfulness"], count=SCORED, device=model.device))
     write_scores(run / "scores.json", scores)
     tell(scores)
     paint(model, run / "pictures")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from limner.core.errors import SettingsError
 
 if TYPE_CHECKING:
+    from limner.metrics.scoring.matching import MatchingJudge
     from limner.model import Model
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -27,3 +29,14 @@ def chosen_device(device: Device) -> str:
     if device == "cuda" and not found:
         raise SettingsError("--device cuda: no GPU was found; leave --device out, or run limner doctor to see why")
     return "cuda" if found and device != "cpu" else "cpu"
+
+
+def matching_model(name: str | None, device: Device) -> MatchingJudge | None:
+    """A matching model as metrics use it; None where none is asked for."""
+    if name is None:
+        return None
+    from limner.matching.saving import load_matching
+    from limner.metrics.scoring.matching import Placed
+
+    model = load_matching(name, chosen_device(device))
+    return Placed(model, f"{model.title} of {Path(name).name}", model.resolution, model.content_hash)

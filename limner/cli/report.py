@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
-from limner.cli.evaluate import progress_bar
 from limner.cli.models import Device, open_model
 from limner.cli.outputs import check_file
-from limner.core.errors import CheckpointError, LimnerError, SettingsError
+from limner.cli.progress import progress_bar
+from limner.core.errors import LimnerError, SettingsError
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -76,10 +76,6 @@ def main(argv: Sequence[str]) -> int:
 
 def _painter(run: Path, device: Device) -> Model:
     """The run's model. Raises LimnerError where it paints no captions."""
-    from limner.matching.registry import is_matching
-
-    if is_matching(run):
-        raise CheckpointError(f"{run} is a matching model, which paints nothing")
     model = open_model(str(run), device)
     if not model.reads_text:
         raise SettingsError(f"{run} reads no text: there are no captions to look at")
@@ -87,12 +83,12 @@ def _painter(run: Path, device: Device) -> Model:
 
 
 def _worst(arguments: ReportArguments, model: Model) -> None:
-    from limner.cli.explore.splits import Source
+    from limner.cli.explore.splits import ReferenceData
     from limner.cli.explore.worst import check_judge, judge
     from limner.explore.worst import page, worst
     from limner.report.strips import keep_strip
 
-    source = Source(str(arguments.run), model, None)
+    source = ReferenceData(str(arguments.run), model, None)
     check_judge(arguments.judge, source.data)
     pictures = source.held_out()
     score, remark = judge(arguments.judge, model, pictures, arguments.seed)
@@ -114,13 +110,13 @@ def _worst(arguments: ReportArguments, model: Model) -> None:
 
 def _nearest(arguments: ReportArguments, model: Model) -> None:
     from limner.cli.explore.nearest import default_space, described
-    from limner.cli.explore.splits import Source
+    from limner.cli.explore.splits import ReferenceData
     from limner.core.errors import DataError
     from limner.explore.captions import distinct_captions, paintable
     from limner.explore.nearest import feature_space, remembered_or_made, strip
     from limner.report.strips import keep_strip
 
-    source, count = Source(str(arguments.run), model, None), arguments.nearest or NEAREST
+    source, count = ReferenceData(str(arguments.run), model, None), arguments.nearest or NEAREST
     space = default_space(str(arguments.run), source.data)
     split = "train+val" if source.settings.trainval else "train"
     searched = source.split(split)

@@ -32,13 +32,16 @@ class Adam(Optimizer):
     betas: tuple[float, float] = (0.5, 0.999)
     epsilon: float = 1e-8
     decoupled: bool = False
-    """Whether weights decay apart from the gradient (AdamW: Loshchilov and Hutter, ICLR 2019); vectors and scalars, which are gains and
-    biases, then have no decay."""
+    """Whether weights decay apart from the gradient (AdamW: Loshchilov and Hutter, ICLR 2019)."""
+    decays_vectors: bool = False
+    """Whether vectors and scalars, which are gains and biases, decay too where weights decay apart from the gradient."""
 
     def build(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
         common: dict[str, Any] = {"lr": self.learning_rate, "betas": self.betas, "eps": self.epsilon, "fused": True}
         if not self.decoupled:
             return torch.optim.Adam(parameters, weight_decay=self.weight_decay, **common)
+        if self.decays_vectors:
+            return torch.optim.AdamW(parameters, weight_decay=self.weight_decay, **common)
         groups = [
             {"params": [value for value in parameters if (value.ndim > 1) == decays], "weight_decay": self.weight_decay * decays}
             for decays in (True, False)

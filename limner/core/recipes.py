@@ -11,7 +11,17 @@ from limner.core import registry
 from limner.core.errors import SettingsError, unknown_name
 from limner.core.files import write_whole
 from limner.core.registry import how_to_give, kept_copy
-from limner.core.settings import DataSettings, EvaluationSettings, Preset, Recipe, StyleSettings, TextSettings, TrainingSettings
+from limner.core.settings import (
+    DataSettings,
+    EvaluationSettings,
+    Preset,
+    Recipe,
+    Role,
+    StyleSettings,
+    TextSettings,
+    TrainingSettings,
+    roles,
+)
 
 if TYPE_CHECKING:
     import yaml
@@ -91,6 +101,13 @@ def flat_settings(recipe: Recipe) -> dict[str, Any]:
         for name, value in dataclasses.asdict(getattr(recipe, field)).items():
             values[f"{group}.{name.replace('_', '-')}"] = plain(value)
     return values | {f"from.{phase}": place for phase, place in recipe.adopted.items()}
+
+
+def settings_with(*wanted: Role) -> set[str]:
+    """The settings of every run that have one of these roles, by their names on the command line: "training.log-every"."""
+    shared = ((group, item.default) for item in dataclasses.fields(Recipe) if (group := GROUPS.get(item.name)))
+    groups = ((group, type(default)) for group, default in shared if dataclasses.is_dataclass(default))
+    return {f"{group}.{name.replace('_', '-')}" for group, made in groups for name, role in roles(made) if role in wanted}
 
 
 def recipe_text(recipe: Recipe) -> str:

@@ -6,10 +6,25 @@ line, where the sentence under each field is its help.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from limner.core.errors import SettingsError
+
+Role = Literal["budget", "machine", "shown", "seed"]
+"""What a setting decides where it does not decide what a step does: "budget", when training stops; "machine", where it runs; "shown",
+what is written, scored or kept along the way; "seed", which of many equal runs it is."""
+
+
+def role(name: Role, default: Any) -> Any:
+    """A field of settings with a role: `steps: int | None = role("budget", None)`. A setting without one decides what a step does."""
+    return field(default=default, metadata={"role": name})
+
+
+def roles(settings: type | Any) -> Iterator[tuple[str, Role | None]]:
+    """Each field of a dataclass of settings with its role, None where it has none."""
+    return ((item.name, item.metadata.get("role")) for item in fields(settings))
 
 
 def at_least(settings: Any, group: str, bound: int, *names: str) -> None:
@@ -74,26 +89,26 @@ class TextSettings:
 class TrainingSettings:
     """How the one training loop runs."""
 
-    steps: int | None = None
+    steps: int | None = role("budget", None)
     """The most steps any one phase may take."""
-    epochs: float | None = None
+    epochs: float | None = role("budget", None)
     """Passes over the training pictures in the last phase, in place of the method's own number."""
-    minutes: float | None = None
+    minutes: float | None = role("budget", None)
     """The most minutes that the method's phases may take together, each its part; a resumed run goes on counting."""
-    images: int | None = None
+    images: int | None = role("budget", None)
     """The most training pictures that the method's phases may see together, each its part; a picture seen twice counts twice."""
     batch_size: int | None = None
     """Pictures a step, over all processes, in place of the method's own number."""
     micro_batch: int | None = None
     """Pictures that a process trains on at a time: gradients of several such parts add up to a step of the whole batch, which needs less
     memory and more time. Refused where a step ties the rows of a batch together, as batch normalisation does."""
-    seed: int = 0
+    seed: int = role("seed", 0)
     """Decides initial weights, order, crops, captions and noise: the same seed gives the same run on the same machine."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = role("machine", "auto")
     """Where to train: `auto` takes a GPU if there is one."""
-    devices: int = 1
+    devices: int = role("machine", 1)
     """Processes on this machine, one a GPU (or sharing the CPU)."""
-    nodes: int = 1
+    nodes: int = role("machine", 1)
     """Machines, each with `devices` processes; start the same command on each, with the environment that torchrun or Slurm sets."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "32-true"
     """Number format of the networks' arithmetic; weights stay float32. `auto` takes bfloat16 where a GPU has it, when the run begins."""
@@ -101,15 +116,15 @@ class TrainingSettings:
     """Whether networks are compiled by `torch.compile` (on a CPU that needs a C++ compiler); `auto` does so on a GPU."""
     ema_half_life: float = 10_000.0
     """Images after which a weight counts half in the running average that paints; 0 turns the average off."""
-    log_every: int = 50
+    log_every: int = role("shown", 50)
     """Steps between two lines of `log.jsonl`."""
-    sample_every: int | None = None
+    sample_every: int | None = role("shown", None)
     """Steps between two grids in `samples/`; by default about ten in each phase, at least one in 500 steps, the first one early."""
-    checkpoint_every: int = 500
+    checkpoint_every: int = role("shown", 500)
     """Steps between two checkpoints."""
-    keep_checkpoints: int = 2
+    keep_checkpoints: int = role("shown", 2)
     """How many of the newest checkpoints stay on disk."""
-    tensorboard: bool = False
+    tensorboard: bool = role("shown", False)
     """Also write TensorBoard event files (needs the `log` extra)."""
 
     def __post_init__(self) -> None:
@@ -144,16 +159,16 @@ class StyleSettings:
 class EvaluationSettings:
     """Scores of what is being trained, taken as it trains."""
 
-    every: float | None = None
+    every: float | None = role("shown", None)
     """Passes over the training pictures between two evaluations; 0 for none. By default none for methods that paint; a matching model is
     evaluated twenty times, and the best is kept."""
-    split: str = "val"
+    split: str = role("shown", "val")
     """The split that is evaluated on."""
-    metrics: str = "fid"
+    metrics: str = role("shown", "fid")
     """What is scored of a method that paints, with commas between, as `limner evaluate --metrics` takes it."""
-    count: int = 1000
+    count: int = role("shown", 1000)
     """Pictures to paint for one evaluation."""
-    features: str | None = None
+    features: str | None = role("shown", None)
     """The feature network that looks at them, as `limner evaluate --features` takes it; by default the garden's judge."""
 
     def __post_init__(self) -> None:

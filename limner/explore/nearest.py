@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from limner.core.abilities import Looks
 from limner.core.errors import DataError, SettingsError, unknown_name
-from limner.core.method import Method
 from limner.core.pictures import CaptionedPictures
+from limner.core.trainable import Trainable
 from limner.data.reduced import ReducedPictures
 from limner.data.sheet import caption_grid
 from limner.explore.captions import distinct_captions, drawn_captions, drawn_pictures, paintable
@@ -135,12 +136,13 @@ def feature_space(name: str, run: Path | None = None, device: torch.device | str
     return lambda pictures: network(pictures.to(device))[0]
 
 
-def look_with_method(method: Method) -> Look:
-    """The features of a method's discriminator. Raises SettingsError for a method without one."""
-    if type(method).look is Method.look:
-        raise SettingsError(f"{method.title} has no discriminator to look through: give --features garden, squeezenet=FILE or pixels")
-    device = next(method.parameters()).device
-    return lambda pictures: method.look(to_float(pictures.to(device)))
+def look_with_method(method: Trainable) -> Look:
+    """The features of a method's discriminator. Raises SettingsError for one that does not look at pictures."""
+    if not isinstance(method, Looks):
+        title = method.title
+        raise SettingsError(f"{title} has no discriminator that looks at pictures: give --features garden, squeezenet=FILE or pixels")
+    device, look = next(method.parameters()).device, method.look
+    return lambda pictures: look(to_float(pictures.to(device)))
 
 
 def look_at_pixels(pictures: Tensor) -> Tensor:

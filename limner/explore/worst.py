@@ -21,7 +21,7 @@ from limner.features.garden_judge import AttributeJudge, load_judge
 from limner.features.network import to_float
 from limner.metrics.faithfulness import UNNAMED, named_codes
 from limner.metrics.judge import to_tensor
-from limner.metrics.matching import MatchingModel
+from limner.metrics.scoring.matching import MatchingJudge
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -135,7 +135,7 @@ class MatchingScore:
     its own is left out; where no other is left the score is 1.
     """
 
-    def __init__(self, model: MatchingModel, others: Sequence[str]) -> None:
+    def __init__(self, model: MatchingJudge, others: Sequence[str]) -> None:
         self.model, self.others = model, list(dict.fromkeys(others))
         self._embedded = model.embed_captions(self.others)  # [C, D]
 

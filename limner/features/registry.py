@@ -63,7 +63,7 @@ def _tv_squeezenet() -> PretrainedNetwork:
 
 
 @dataclass(frozen=True)
-class Entry:
+class FeatureEntry:
     """How one feature network is made and its weights are found."""
 
     sentence: str
@@ -75,21 +75,21 @@ class Entry:
 
 _FID_FILES = ("fid-inception.safetensors", "fid-inception.pth", "pt_inception-2015-12-05-*.pth", "weights-inception-2015-12-05-*.pth")
 
-FEATURE_NETWORKS: Mapping[str, Entry] = {
-    "garden": Entry("the shipped judge of garden attributes, pooled; needs no file", None),
-    "fid-inception": Entry(
+FEATURE_NETWORKS: Mapping[str, FeatureEntry] = {
+    "garden": FeatureEntry("the shipped judge of garden attributes, pooled; needs no file", None),
+    "fid-inception": FeatureEntry(
         "Inception-v3 of published FID, KID and IS, resized as the original and torch-fidelity do", _fid_inception, _FID_FILES
     ),
-    "fid-inception-pytorch": Entry("the same network, resized as pytorch-fid does", _fid_inception_pytorch, _FID_FILES),
-    "tv-inception": Entry(
+    "fid-inception-pytorch": FeatureEntry("the same network, resized as pytorch-fid does", _fid_inception_pytorch, _FID_FILES),
+    "tv-inception": FeatureEntry(
         "torchvision's Inception-v3, trained on ImageNet",
         _tv_inception,
         ("tv-inception.safetensors", "tv-inception.pth", "inception_v3_google-*.pth"),
     ),
-    "vgg16": Entry("VGG-16 trained on ImageNet, its second linear layer", _vgg16, ("vgg16.safetensors", "vgg16.pth", "vgg16-*.pth")),
-    "vgg19": Entry("VGG-19 trained on ImageNet, its second linear layer", _vgg19, ("vgg19.safetensors", "vgg19.pth", "vgg19-*.pth")),
-    "squeezenet": Entry("SqueezeNet v1.0 trained on ImageNet, the Caffe release", _squeezenet, ("squeezenet*.safetensors",)),
-    "tv-squeezenet": Entry(
+    "vgg16": FeatureEntry("VGG-16 trained on ImageNet, its second linear layer", _vgg16, ("vgg16.safetensors", "vgg16.pth", "vgg16-*.pth")),
+    "vgg19": FeatureEntry("VGG-19 trained on ImageNet, its second linear layer", _vgg19, ("vgg19.safetensors", "vgg19.pth", "vgg19-*.pth")),
+    "squeezenet": FeatureEntry("SqueezeNet v1.0 trained on ImageNet, the Caffe release", _squeezenet, ("squeezenet*.safetensors",)),
+    "tv-squeezenet": FeatureEntry(
         "SqueezeNet v1.0 as torchvision trained it",
         _tv_squeezenet,
         ("tv-squeezenet.safetensors", "tv-squeezenet.pth", "squeezenet1_0-*.pth"),

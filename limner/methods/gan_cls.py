@@ -179,7 +179,7 @@ class Generator(nn.Module):
 
     @staticmethod
     def _after(width: int, inner: int, residual: bool) -> list[nn.Module]:
-        block: list[nn.Module] = [Residual(width, inner, nn.ReLU(inplace=True))] if residual else []
+        block: list[nn.Module] = [Bottleneck(width, inner, nn.ReLU(inplace=True))] if residual else []
         return [*block, nn.ReLU(inplace=True)]
 
     def forward(self, z: Tensor, sentence: Tensor) -> Tensor:
@@ -201,7 +201,7 @@ class Discriminator(nn.Module):
             if level < len(widths) - 1 or (level == len(widths) - 1 and settings.third_activation):
                 layers.append(nn.LeakyReLU(0.2, inplace=True))
         if settings.residual:
-            layers.append(Residual(top, inner, nn.LeakyReLU(0.2, inplace=True), normalize))
+            layers.append(Bottleneck(top, inner, nn.LeakyReLU(0.2, inplace=True), normalize))
         self.picture = nn.Sequential(*layers, nn.LeakyReLU(0.2, inplace=True))
         text = nn.Linear(conditions.sentence_width, settings.text_width)
         text_normalization = [nn.BatchNorm1d(settings.text_width)] if normalize and settings.text_normalization else []
@@ -226,7 +226,7 @@ class Discriminator(nn.Module):
         return self.match(self.look(pictures), sentence)
 
 
-class Residual(nn.Module):
+class Bottleneck(nn.Module):
     """x + BN(conv3(act BN(conv3(act BN(conv1(x)))))), the bottleneck of the authors' code."""
 
     def __init__(self, width: int, inner: int, activation: nn.Module, normalize: bool = True) -> None:

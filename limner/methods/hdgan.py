@@ -252,7 +252,7 @@ class Generator(nn.Module):
                     )
                 layers.append(reflected(width, width // 2, nn.ReLU(inplace=True)))
                 width //= 2
-            self.scales[str(side)] = nn.Sequential(*layers, *(Residual(width) for _ in range(settings.residual_blocks)))
+            self.scales[str(side)] = nn.Sequential(*layers, *(ReflectedResidual(width) for _ in range(settings.residual_blocks)))
             if side in self.sides:
                 self.pictures[str(side)] = nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(width, 3, 3, bias=False), nn.Tanh())
 
@@ -331,7 +331,7 @@ def reflected(narrow: int, wide: int, *after: nn.Module) -> nn.Sequential:
     return nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(narrow, wide, 3, bias=False), nn.BatchNorm2d(wide), *after)
 
 
-class Residual(nn.Module):
+class ReflectedResidual(nn.Module):
     """x + BN(conv(ReLU(BN(conv(x))))), [B, C, H, W] -> [B, C, H, W], padded by reflection, with nothing after the sum."""
 
     def __init__(self, channels: int) -> None:

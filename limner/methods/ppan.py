@@ -268,7 +268,7 @@ class Generator(nn.Module):
         return levels
 
 
-class Verdict(NamedTuple):
+class PyramidVerdict(NamedTuple):
     """What a discriminator says of pictures, and the code that it has of them."""
 
     pair: Tensor
@@ -306,15 +306,15 @@ class Discriminator(nn.Module):
 
     def realism(self, pictures: Tensor, sentence: Tensor) -> Tensor:
         """Pair and patch map in one number for each picture, for the gradient penalty: [B]."""
-        verdict: Verdict = self(pictures, sentence)
+        verdict: PyramidVerdict = self(pictures, sentence)
         return verdict.pair + verdict.places.mean((1, 2))
 
-    def forward(self, pictures: Tensor, sentence: Tensor) -> Verdict:
+    def forward(self, pictures: Tensor, sentence: Tensor) -> PyramidVerdict:
         """[B, 3, R, R] in [-1, 1] and [B, D]."""
         rough = self.rough(pictures)
         code = self.fine(rough)
         classes = None if self.classes is None else self.classes(code.flatten(1))
-        return Verdict(self.match(code, sentence), self.places(rough).squeeze(1), classes, code)
+        return PyramidVerdict(self.match(code, sentence), self.places(rough).squeeze(1), classes, code)
 
 
 def at_side(batch: Batch, side: int) -> Batch:

@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limner.metrics.matching import MatchingModel
-from limner.metrics.metric import Figure, Found, Metric
-from limner.metrics.protocol import Part
 from limner.metrics.retrieval import compare
+from limner.metrics.scoring.matching import MatchingJudge
+from limner.metrics.scoring.metric import Figure, Found, Metric
+from limner.metrics.scoring.protocol import Part
 
 CLIP_WEIGHT = 2.5
 _BLOCK = 64
@@ -36,13 +36,13 @@ class _Alignment(Metric):
     def fits(self, found: Found) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]:
         """[N] with their own captions, [N] with those of other pictures, [M] of real pictures with theirs, where these are the same."""
         pictures, captions = found.generated.tensor("embeddings"), found.generated.tensor("captions")
-        real = found.real.tensor("embeddings")[: len(captions)] if self.scene.painted else None
+        real = found.real.tensor("embeddings")[: len(captions)] if self.task.painted else None
         others = captions.roll(len(captions) // 2, 0)
         fit_of_real = self.fit(real, captions[: len(real)]) if real is not None else None
         return self.fit(pictures, captions), self.fit(pictures, others), fit_of_real
 
 
-def paired(matching: MatchingModel, pictures: Tensor, captions: Tensor) -> NDArray[np.float64]:
+def paired(matching: MatchingJudge, pictures: Tensor, captions: Tensor) -> NDArray[np.float64]:
     """The matching model's similarity of each picture and its own caption: embeddings [N, D] twice -> [N]."""
     blocks = zip(pictures.split(_BLOCK), captions.split(_BLOCK), strict=True)
     found: NDArray[np.float64] = torch.cat([compare(matching, *block).diagonal() for block in blocks]).double().numpy()
@@ -55,8 +55,8 @@ class VisualSemanticSimilarity(_Alignment):
     name: ClassVar[str] = "vs"
 
     def fit(self, pictures: Tensor, captions: Tensor) -> NDArray[np.float64]:
-        assert self.scene.matching is not None
-        return paired(self.scene.matching, pictures, captions)
+        assert self.task.matching is not None
+        return paired(self.task.matching, pictures, captions)
 
     def figures(self, found: Found) -> list[Figure]:
         own, others, real = self.fits(found)

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from limner.features.network import resized, to_float
 from limner.metrics.faithfulness import COLOUR, SHAPE, UNNAMED, named_codes
-from limner.metrics.metric import Figure, Found, Metric, Need, Scene, Shown
-from limner.metrics.protocol import Part
 from limner.metrics.retrieval import class_texts, compare
+from limner.metrics.scoring.metric import Figure, Found, Metric, Need, ScoringTask, SeenBatch
+from limner.metrics.scoring.protocol import Part
 
 SMALLEST = 8
 LOOKED_AT = 320
@@ -33,30 +33,30 @@ class ClassAccuracy(Metric):
     name: ClassVar[str] = "class-accuracy"
     needs: ClassVar[frozenset[Need]] = frozenset({"classifier", "captions"})
 
-    def __init__(self, scene: Scene) -> None:
-        super().__init__(scene)
-        side = scene.pictures.resolution
+    def __init__(self, task: ScoringTask) -> None:
+        super().__init__(task)
+        side = task.pictures.resolution
         self.sides = [*(SMALLEST << step for step in range(16) if SMALLEST << step < side), side]
-        self._texts = class_texts(scene) if scene.judge is None else None
+        self._texts = class_texts(task) if task.judge is None else None
 
     @classmethod
-    def refusal(cls, scene: Scene) -> str | None:
-        if scene.classes is None or (scene.classes < 0).any():
-            return f"class-accuracy needs the class of each picture, and '{scene.pictures.name}' has none: leave it out"
+    def refusal(cls, task: ScoringTask) -> str | None:
+        if task.classes is None or (task.classes < 0).any():
+            return f"class-accuracy needs the class of each picture, and '{task.pictures.name}' has none: leave it out"
         return None
 
-    def generated(self, shown: Shown) -> Mapping[str, NDArray[np.generic]]:
-        return self._classified(shown)
+    def generated(self, batch: SeenBatch) -> Mapping[str, NDArray[np.generic]]:
+        return self._classified(batch)
 
-    def real(self, shown: Shown) -> Mapping[str, NDArray[np.generic]]:
-        return self._classified(shown)
+    def real(self, batch: SeenBatch) -> Mapping[str, NDArray[np.generic]]:
+        return self._classified(batch)
 
-    def _classified(self, shown: Shown) -> dict[str, NDArray[np.generic]]:
+    def _classified(self, batch: SeenBatch) -> dict[str, NDArray[np.generic]]:
         """The class seen at every side, for those of the first pictures that are in the batch."""
-        count = int((shown.numbers < LOOKED_AT).sum())
+        count = int((batch.numbers < LOOKED_AT).sum())
         if not count:
             return {}
-        images = to_float(shown.images[:count])
+        images = to_float(batch.images[:count])
         return {
             f"class at {side}": self.classify(images if side == self.sides[-1] else resized(resized(images, side), images.shape[-1]))
             for side in self.sides
@@ -64,7 +64,7 @@ class ClassAccuracy(Metric):
 
     def classify(self, images: Tensor) -> NDArray[np.int64]:
         """[B, 3, R, R] in [-1, 1] -> [B] class ids."""
-        judge, matching = self.scene.judge, self.scene.matching
+        judge, matching = self.task.judge, self.task.matching
         if judge is not None:
             device = next(judge.parameters()).device
             return judge.class_logits(judge.read(images.to(device))).argmax(1).cpu().numpy()
@@ -74,17 +74,17 @@ class ClassAccuracy(Metric):
             return names[compare(matching, matching.embed_pictures(images).float().cpu(), texts).argmax(1).numpy()]
 
     def figures(self, found: Found) -> list[Figure]:
-        scene = self.scene
-        assert scene.classes is not None and scene.captions is not None
-        wanted = scene.classes[:LOOKED_AT]
-        if scene.pictures.name == "garden":  # a caption that leaves colour or shape open fits several classes
-            codes = named_codes(scene.captions[:LOOKED_AT])
+        task = self.task
+        assert task.classes is not None and task.captions is not None
+        wanted = task.classes[:LOOKED_AT]
+        if task.pictures.name == "garden":  # a caption that leaves colour or shape open fits several classes
+            codes = named_codes(task.captions[:LOOKED_AT])
             wanted = np.where((codes[:, [COLOUR, SHAPE]] != UNNAMED).all(1), wanted, -1)
-        chance = 1 / scene.pictures.class_count
+        chance = 1 / task.pictures.class_count
         parts = {}
         for side in self.sides:
             mine = _accuracy(found.generated[f"class at {side}"], wanted)
-            real = _accuracy(found.real[f"class at {side}"], wanted) if scene.painted else None
+            real = _accuracy(found.real[f"class at {side}"], wanted) if task.painted else None
             parts[f"{side} px"] = Part(value=mine, chance=chance, real=real, count=int((wanted >= 0).sum()))
         whole = parts[f"{self.sides[-1]} px"]
         return [
@@ -97,7 +97,7 @@ class ClassAccuracy(Metric):
                 parts=parts,
                 higher_is_better=True,
                 implementation="limner: share of pictures whose class is seen after reduction and enlargement, as AC-GAN",
-                network="judge" if scene.judge is not None else "matching",
+                network="judge" if task.judge is not None else "matching",
                 resize="bilinear antialiased down, bilinear up again",
                 settings={"pictures": len(wanted)},
             )

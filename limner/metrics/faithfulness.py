@@ -21,8 +21,8 @@ from limner.core.pictures import CaptionedPictures
 from limner.data.garden import ATTRIBUTES, SPLIT_CLASSES, Scenes, codes_of_class, parse
 from limner.features.garden_judge import Reading
 from limner.features.network import resized, to_float
-from limner.metrics.metric import NOISES, Figure, Found, Group, Metric, Scene, Shown
-from limner.metrics.protocol import Part
+from limner.metrics.scoring.metric import NOISES, Figure, Found, Group, Metric, ScoringTask, SeenBatch
+from limner.metrics.scoring.protocol import Part
 
 NAMES = tuple(ATTRIBUTES)
 UNNAMED = -1
@@ -207,15 +207,15 @@ class Faithfulness(Metric):
     needs = frozenset({"judge", "captions"})
 
     @classmethod
-    def refusal(cls, scene: Scene) -> str | None:
-        return refusal(cls.name, scene.pictures)
+    def refusal(cls, task: ScoringTask) -> str | None:
+        return refusal(cls.name, task.pictures)
 
-    def generated(self, shown: Shown) -> Mapping[str, NDArray[Any]]:
-        assert shown.reading is not None
-        return {"named": named_codes(shown.captions).astype(np.int8), "read": read_codes(shown.reading).astype(np.int8)}
+    def generated(self, batch: SeenBatch) -> Mapping[str, NDArray[Any]]:
+        assert batch.reading is not None
+        return {"named": named_codes(batch.captions).astype(np.int8), "read": read_codes(batch.reading).astype(np.int8)}
 
-    def real(self, shown: Shown) -> Mapping[str, NDArray[Any]]:
-        return self.generated(shown)
+    def real(self, batch: SeenBatch) -> Mapping[str, NDArray[Any]]:
+        return self.generated(batch)
 
     def figures(self, found: Found) -> list[Figure]:
         generated, real = (Agreement([rows["named"]], [rows["read"]]) for rows in (found.generated, found.real))
@@ -243,8 +243,8 @@ class Diversity(Metric):
     needs = frozenset({"judge", "captions", "varied"})
 
     @classmethod
-    def refusal(cls, scene: Scene) -> str | None:
-        return refusal(cls.name, scene.pictures)
+    def refusal(cls, task: ScoringTask) -> str | None:
+        return refusal(cls.name, task.pictures)
 
     def varied(self, group: Group) -> Mapping[str, NDArray[Any]]:
         assert group.reading is not None and group.real is not None and group.real_reading is not None

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limner.core import random
-from limner.metrics.metric import Figure, Found, Metric, Scene
-from limner.metrics.rows import Moments
+from limner.metrics.scoring.metric import Figure, Found, Metric, ScoringTask
+from limner.metrics.scoring.rows import Moments
 
 ENOUGH = 10_000
 """Pictures from which on FID's bias is small beside what generators differ by."""
@@ -117,16 +117,14 @@ class FidInfinity(Metric):
     keeps = frozenset({"features", "moments"})
 
     @classmethod
-    def refusal(cls, scene: Scene) -> str | None:
+    def refusal(cls, task: ScoringTask) -> str | None:
         return (
-            None
-            if scene.count >= 20
-            else f"fid-infinity draws a line through many counts, and {scene.count} is too few: --count 20 at least"
+            None if task.count >= 20 else f"fid-infinity draws a line through many counts, and {task.count} is too few: --count 20 at least"
         )
 
     def figures(self, found: Found) -> list[Figure]:
         rows = found.generated["features"]
-        value, error = fid_infinity(found.moments["real"], rows, found.scene.seed)
+        value, error = fid_infinity(found.moments["real"], rows, found.task.seed)
         notes: tuple[str, ...] = ()
         if len(rows) <= 4 * rows.shape[1]:
             least = f"{4 * rows.shape[1]:,}"

@@ -11,7 +11,7 @@ import torch
 import torchmetrics
 from torch import Tensor
 
-from limner.metrics.metric import Figure, Found, Metric
+from limner.metrics.scoring.metric import Figure, Found, Metric
 
 SPLITS = 10
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limner.core import random
-from limner.metrics.metric import Figure, Found, Metric
+from limner.metrics.scoring.metric import Figure, Found, Metric
 
 SUBSETS = 100
 SUBSET_SIZE = 1000
@@ -83,4 +83,4 @@ class Kid(Metric):
         ]
 
     def _subset(self, side: str, number: int, count: int, size: int) -> NDArray[np.int64]:
-        return random.permutation(count, self.scene.seed, "kid subset", side, number)[:size]
+        return random.permutation(count, self.task.seed, "kid subset", side, number)[:size]

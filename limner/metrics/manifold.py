@@ -13,8 +13,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from limner.metrics.distances import distance_blocks, neighbour_radii
-from limner.metrics.metric import Figure, Found, Metric, Scene
+from limner.metrics.scoring.distances import distance_blocks, neighbour_radii
+from limner.metrics.scoring.metric import Figure, Found, Metric, ScoringTask
 
 PRECISION_NEIGHBOURS = 3
 DENSITY_NEIGHBOURS = 5
@@ -65,8 +65,8 @@ class Prdc(Metric):
     keeps = frozenset({"features"})
 
     @classmethod
-    def refusal(cls, scene: Scene) -> str | None:
-        fewest = min(scene.count, scene.reference_count)
+    def refusal(cls, task: ScoringTask) -> str | None:
+        fewest = min(task.count, task.reference_count)
         return (
             None
             if fewest > DENSITY_NEIGHBOURS

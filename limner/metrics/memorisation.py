@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from limner.core.errors import DataError
-from limner.metrics.distances import nearest
-from limner.metrics.metric import Figure, Found, Metric, Scene
-from limner.metrics.protocol import Part
+from limner.metrics.scoring.distances import nearest
+from limner.metrics.scoring.metric import Figure, Found, Metric, ScoringTask
+from limner.metrics.scoring.protocol import Part
 
 NEAR = 0.01
 
@@ -70,9 +70,9 @@ class MemorisationMetric(Metric):
     keeps = frozenset({"features"})
 
     @classmethod
-    def refusal(cls, scene: Scene) -> str | None:
-        if scene.pictures.split in ("train", "all"):
-            return f"memorisation holds pictures against held-out real ones, and '{scene.pictures.split}' holds none: take --split test"
+    def refusal(cls, task: ScoringTask) -> str | None:
+        if task.pictures.split in ("train", "all"):
+            return f"memorisation holds pictures against held-out real ones, and '{task.pictures.split}' holds none: take --split test"
         return None
 
     def figures(self, found: Found) -> list[Figure]:

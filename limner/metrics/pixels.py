@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limner.metrics.metric import Figure, Found, Group, Metric, Scene, Shown
+from limner.metrics.scoring.metric import Figure, Found, Group, Metric, ScoringTask, SeenBatch
 
 WINDOW, SIGMA = 11, 1.5
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -91,10 +91,10 @@ class _Paired(Metric):
         """One number for each picture: uint8 pictures [B, 3, R, R] and the real ones -> [B]."""
         raise NotImplementedError
 
-    def generated(self, shown: Shown) -> Mapping[str, NDArray[np.generic]]:
-        if shown.truth is None:
+    def generated(self, batch: SeenBatch) -> Mapping[str, NDArray[np.generic]]:
+        if batch.truth is None:
             return {}
-        return {self.name: self.measure(shown.images[: len(shown.truth)].cpu(), shown.truth).numpy()}
+        return {self.name: self.measure(batch.images[: len(batch.truth)].cpu(), batch.truth).numpy()}
 
     def figures(self, found: Found) -> list[Figure]:
         values = found.generated[self.name]
@@ -129,16 +129,16 @@ class Ssim(_Paired):
     implementation = f"limner: {WINDOW} x {WINDOW} Gaussian, sigma {SIGMA}, RGB, where the window fits, against its caption's real picture"
 
     @classmethod
-    def refusal(cls, scene: Scene) -> str | None:
-        return _too_small(cls.name, scene)
+    def refusal(cls, task: ScoringTask) -> str | None:
+        return _too_small(cls.name, task)
 
     def measure(self, images: Tensor, truth: Tensor) -> Tensor:
         """One number for each picture: uint8 pictures [B, 3, R, R] and the real ones -> [B]."""
         return ssim(images, truth)
 
 
-def _too_small(name: str, scene: Scene) -> str | None:
-    side = scene.pictures.resolution
+def _too_small(name: str, task: ScoringTask) -> str | None:
+    side = task.pictures.resolution
     return None if side >= WINDOW else f"{name} has a window of {WINDOW} px and pictures have {side}: leave it out"
 
 
@@ -149,8 +149,8 @@ class MsSsim(Metric):
     needs = frozenset({"varied"})
 
     @classmethod
-    def refusal(cls, scene: Scene) -> str | None:
-        return _too_small(cls.name, scene)
+    def refusal(cls, task: ScoringTask) -> str | None:
+        return _too_small(cls.name, task)
 
     def varied(self, group: Group) -> Mapping[str, NDArray[np.generic]]:
         columns = {"ms-ssim": _similarity(group.images.cpu())}
@@ -168,7 +168,7 @@ class MsSsim(Metric):
                 real=float(found.varied["ms-ssim real"].mean()) if "ms-ssim real" in found.varied else None,
                 higher_is_better=False,
                 implementation="limner: SSIM's window, RGB, first of Wang et al.'s weights made to sum to one; pairs of one caption",
-                settings={"scales": scales_of(self.scene.pictures.resolution), "captions": len(values), "pairs": PAIRS},
+                settings={"scales": scales_of(self.task.pictures.resolution), "captions": len(values), "pairs": PAIRS},
             )
         ]
 

@@ -25,9 +25,9 @@ from torch import Tensor
 from limner.core import random
 from limner.core.errors import SettingsError
 from limner.metrics.faithfulness import UNNAMED, named_codes
-from limner.metrics.matching import MatchingModel
-from limner.metrics.metric import Figure, Found, Metric, Scene
-from limner.metrics.protocol import Part
+from limner.metrics.scoring.matching import MatchingJudge
+from limner.metrics.scoring.metric import Figure, Found, Metric, ScoringTask
+from limner.metrics.scoring.protocol import Part
 
 WRONG = 99
 CHUNKS = 10
@@ -62,12 +62,12 @@ class _RPrecision(Metric):
     keeps = frozenset({"embeddings", "captions"})
     ties: ClassVar[str]
 
-    def __init__(self, scene: Scene) -> None:
-        super().__init__(scene)
-        chosen = [self.wrong(number) for number in range(scene.count)]
+    def __init__(self, task: ScoringTask) -> None:
+        super().__init__(task)
+        chosen = [self.wrong(number) for number in range(task.count)]
         self.tested = np.array([number for number, wrong in enumerate(chosen) if len(wrong) == WRONG], dtype=np.int64)
         if not len(self.tested):
-            raise SettingsError(f"{self.name} finds no caption with {WRONG} wrong ones among {scene.count}: raise --count, or leave it out")
+            raise SettingsError(f"{self.name} finds no caption with {WRONG} wrong ones among {task.count}: raise --count, or leave it out")
         self.wrong_ones = torch.from_numpy(np.stack([chosen[number] for number in self.tested.tolist()]))
 
     def wrong(self, number: int) -> NDArray[np.int64]:
@@ -77,16 +77,16 @@ class _RPrecision(Metric):
     def found_hits(self, found: Found) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """Hits [N] of generated pictures, and [M] of the real pictures of the same captions, where they are."""
         captions = found.generated.tensor("captions")
-        real = self._hits(found.real.tensor("embeddings"), captions) if self.scene.painted else None
+        real = self._hits(found.real.tensor("embeddings"), captions) if self.task.painted else None
         return self._hits(found.generated.tensor("embeddings"), captions), real
 
     def _hits(self, pictures: Tensor, captions: Tensor) -> NDArray[np.float64]:
-        assert self.scene.matching is not None
+        assert self.task.matching is not None
         tested = torch.from_numpy(self.tested[self.tested < len(pictures)])
         parts = [np.empty(0)]
         for start in range(0, len(tested), _BLOCK):
             numbers = tested[start : start + _BLOCK]
-            similar = compare(self.scene.matching, pictures[numbers], captions)  # [n, N]
+            similar = compare(self.task.matching, pictures[numbers], captions)  # [n, N]
             own = similar[torch.arange(len(similar)), numbers]
             wrong = self.wrong_ones[start : start + len(numbers)]  # there may be fewer real pictures than captions
             parts.append(hits(own, similar.gather(1, wrong), self.ties))
@@ -94,7 +94,7 @@ class _RPrecision(Metric):
 
     def left_out(self) -> tuple[str, ...]:
         """A note on captions for which too few wrong ones were found."""
-        missing = self.scene.count - len(self.tested)
+        missing = self.task.count - len(self.tested)
         return (
             (f"{missing:,} captions had fewer than {WRONG} wrong ones here and were left out: a larger --count finds more",)
             if missing
@@ -109,24 +109,24 @@ class RPrecision(_RPrecision):
     ties = "shared"
 
     @classmethod
-    def refusal(cls, scene: Scene) -> str | None:
-        if scene.count <= WRONG:
+    def refusal(cls, task: ScoringTask) -> str | None:
+        if task.count <= WRONG:
             fix = f"--count {WRONG + 1} at least"
-            return f"{cls.name} sets {WRONG} wrong captions against each true one, and there are {scene.count} pictures: {fix}"
+            return f"{cls.name} sets {WRONG} wrong captions against each true one, and there are {task.count} pictures: {fix}"
         return None
 
-    def __init__(self, scene: Scene) -> None:
-        assert scene.captions is not None
+    def __init__(self, task: ScoringTask) -> None:
+        assert task.captions is not None
         texts: dict[str, int] = {}
-        for number, caption in enumerate(scene.captions):
+        for number, caption in enumerate(task.captions):
             texts.setdefault(caption, number)
         self._pool = np.array(list(texts.values()))  # one number for each different text
-        self._text = np.array([texts[caption] for caption in scene.captions])
-        self._codes = named_codes(scene.captions) if scene.pictures.name == "garden" else None
-        super().__init__(scene)
+        self._text = np.array([texts[caption] for caption in task.captions])
+        self._codes = named_codes(task.captions) if task.pictures.name == "garden" else None
+        super().__init__(task)
 
     def wrong(self, number: int) -> NDArray[np.int64]:
-        seed, size = self.scene.seed, len(self._pool)
+        seed, size = self.task.seed, len(self._pool)
         if size > _DRAWS:  # enough to find 99 among; only where they are not, the whole pool is put in order
             draws = random.integers(size, seed, "r-precision", number, np.arange(_DRAWS))
             found = self._first_wrong(number, draws[np.sort(np.unique(draws, return_index=True)[1])])
@@ -136,7 +136,7 @@ class RPrecision(_RPrecision):
 
     def _first_wrong(self, number: int, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """The first 99 of the pool's places that hold a wrong caption."""
-        others, indices = self._pool[places], self.scene.indices
+        others, indices = self._pool[places], self.task.indices
         wrong = (self._text[others] != self._text[number]) & ((indices[others] != indices[number]) | (indices[number] < 0))
         if self._codes is not None:
             mine, theirs = self._codes[number], self._codes[others]
@@ -170,15 +170,15 @@ class RPrecisionAsPublished(_RPrecision):
     ties = "won"
 
     @classmethod
-    def refusal(cls, scene: Scene) -> str | None:
-        if scene.classes is None or len(np.unique(scene.classes)) < 2:
-            return f"{cls.name} draws captions of other classes, and '{scene.pictures.name}' has none: take r-precision"
-        if scene.count < 2 * CHUNKS:
+    def refusal(cls, task: ScoringTask) -> str | None:
+        if task.classes is None or len(np.unique(task.classes)) < 2:
+            return f"{cls.name} draws captions of other classes, and '{task.pictures.name}' has none: take r-precision"
+        if task.count < 2 * CHUNKS:
             return f"{cls.name} takes {CHUNKS} chunks, each without its last picture: --count {2 * CHUNKS} at least"
         return None
 
     def wrong(self, number: int) -> NDArray[np.int64]:
-        classes, seed = self.scene.classes, self.scene.seed
+        classes, seed = self.task.classes, self.task.seed
         assert classes is not None
         draws = random.integers(len(classes), seed, "r-precision as published", number, np.arange(_DRAWS))
         others = draws[classes[draws] != classes[number]][:WRONG]
@@ -205,23 +205,23 @@ class RPrecisionAsPublished(_RPrecision):
         ]
 
     def _chunked(self, rows: NDArray[np.float64]) -> tuple[float, float]:
-        return chunked(rows[random.permutation(len(rows), self.scene.seed, "chunks")])
+        return chunked(rows[random.permutation(len(rows), self.task.seed, "chunks")])
 
 
-def compare(matching: MatchingModel, pictures: Tensor, captions: Tensor) -> Tensor:
+def compare(matching: MatchingJudge, pictures: Tensor, captions: Tensor) -> Tensor:
     """The matching model's similarities [P, C] of embeddings, on the CPU."""
     with torch.no_grad():
         return matching.similarity(pictures, captions).detach().float().cpu()
 
 
-def class_texts(scene: Scene) -> tuple[NDArray[np.int64], Tensor]:
+def class_texts(task: ScoringTask) -> tuple[NDArray[np.int64], Tensor]:
     """The classes [C] of the reference split, and for each the mean embedding [C, D] of its captions, `CAPTIONS_A_CLASS` at the most."""
-    pictures, matching = scene.pictures, scene.matching
+    pictures, matching = task.pictures, task.matching
     assert pictures.class_ids is not None and matching is not None
     classes, means = [], []
     for class_id in np.unique(pictures.class_ids).tolist():
         members = np.flatnonzero((pictures.class_ids == class_id) & (pictures.caption_counts > 0))
-        members = members[random.permutation(len(members), scene.seed, "class captions", class_id)]
+        members = members[random.permutation(len(members), task.seed, "class captions", class_id)]
         captions: list[str] = []
         for index in members.tolist():
             captions += pictures.captions(index)
@@ -257,20 +257,20 @@ class ClassRetrieval(Metric):
     keeps = frozenset({"embeddings"})
 
     @classmethod
-    def refusal(cls, scene: Scene) -> str | None:
-        if scene.classes is None or scene.pictures.class_ids is None or (scene.classes < 0).any() or len(np.unique(scene.classes)) < 2:
-            return f"ap ranks pictures by class, and '{scene.pictures.name}' has no two classes: leave it out"
+    def refusal(cls, task: ScoringTask) -> str | None:
+        if task.classes is None or task.pictures.class_ids is None or (task.classes < 0).any() or len(np.unique(task.classes)) < 2:
+            return f"ap ranks pictures by class, and '{task.pictures.name}' has no two classes: leave it out"
         return None
 
     def figures(self, found: Found) -> list[Figure]:
-        classes = self.scene.classes
-        assert classes is not None and self.scene.matching is not None
-        names, texts = class_texts(self.scene)
+        classes = self.task.classes
+        assert classes is not None and self.task.matching is not None
+        names, texts = class_texts(self.task)
         fewest = int(np.unique(classes, return_counts=True)[1].min())
         depths = tuple(depth for depth in DEPTHS if depth <= fewest)
         mine, best = self._retrieved(found.generated.tensor("embeddings"), names, texts, depths)
         real, real_best = None, None
-        if self.scene.painted:
+        if self.task.painted:
             real, real_best = self._retrieved(found.real.tensor("embeddings")[: len(classes)], names, texts, depths)
         chance = 1 / len(names)
         settings: dict[str, int | float | str] = {"classes": len(names), "captions a class": f"at most {CAPTIONS_A_CLASS}"}
@@ -302,7 +302,7 @@ class ClassRetrieval(Metric):
     def _retrieved(
         self, pictures: Tensor, names: NDArray[np.int64], texts: Tensor, depths: Sequence[int]
     ) -> tuple[dict[int, float], float]:
-        classes, matching = self.scene.classes, self.scene.matching
+        classes, matching = self.task.classes, self.task.matching
         assert classes is not None and matching is not None
         parts = [compare(matching, pictures[start : start + _BLOCK], texts) for start in range(0, len(pictures), _BLOCK)]
         return class_retrieval(torch.cat(parts), np.searchsorted(names, classes[: len(pictures)]), depths)

@@ -61,5 +61,3 @@ def load_folder(path: Path) -> Model:
     except LimnerError as error:
         raise CheckpointError(str(error)) from error
     return Model(method, encoder, saved.config["about"], style)
-folder_of = folder.located
-read_config = folder.describe

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -130,6 +130,14 @@ class Model:
     def paint(self, text: TextFeatures, noise: Noise) -> Tensor:
         """Paint one picture for each row: [B, 3, H, W] uint8."""
         return to_bytes(self.method.paint(text, noise).images)
+
+    def painter(self) -> Callable[[list[str], NDArray[np.int64], int], Tensor]:
+        """What paints (captions, sample numbers, seed) as uint8 pictures [B, 3, H, W] on the CPU: how evaluations ask a model."""
+
+        def paint(captions: list[str], samples: NDArray[np.int64], seed: int) -> Tensor:
+            return self.paint(self.encode(captions), self.noise(seed, samples)).cpu()
+
+        return paint
 
     @torch.inference_mode()
     def invert(self, pictures: Tensor) -> Noise:

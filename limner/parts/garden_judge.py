@@ -90,7 +90,7 @@ class GardenJudge(Trainable):
     def players(self) -> dict[str, Player]:
         settings = self.settings
         optimizer = Adam(
-            learning_rate=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay, decoupled=True
+            learning_rate=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay, decoupled=True, decays_vectors=True
         )
         return {"judge": Player(module=self.judge, optimizer=optimizer, learning_rate_factor=self._share_of_rate, kept=True)}
 
@@ -102,7 +102,7 @@ class GardenJudge(Trainable):
         if pictures.name != "garden":
             raise SettingsError(f"the judge reads garden pictures, not those of '{pictures.name}': give --data garden")
         if not self.sources:
-            for garden in self._gardens():
+            for garden in training_gardens(self.settings):
                 indices = np.arange(len(garden))
                 painted = torch.from_numpy(np.ascontiguousarray(garden.pictures(indices))).permute(0, 3, 1, 2)
                 self.sources.append((painted, torch.from_numpy(garden.attribute_codes(indices))))
@@ -127,16 +127,10 @@ class GardenJudge(Trainable):
         return f"Reads {len(ATTRIBUTES)} attributes of a garden picture."
 
     def usage(self) -> str:
-        return "```\nlimner evaluate RUN --judge PATH\n```\n"
+        return "```\nlimner evaluate PATH\n```\n"
 
     def description(self) -> dict[str, Any]:
         return {"attributes": self.judge.attributes, "classes": self.judge.classes}
-
-    def _gardens(self) -> list[Garden]:
-        settings = self.settings
-        small = settings.pictures // 4
-        parts = ((settings.seed, settings.pictures - small, SIDE), (settings.seed + 1, small, SIDE // 2))
-        return [Garden(split=settings.split, seed=seed, length=length, resolution=side) for seed, length, side in parts]
 
     def _drawn(self, step: int) -> tuple[Tensor, Tensor]:
         """One step's pictures [B, 3, 64, 64] in [-1, 1] and codes [B, 6]: a function of (seed, step)."""
@@ -153,6 +147,13 @@ class GardenJudge(Trainable):
         if progress.step < warm:
             return (progress.step + 1) / warm
         return 0.5 * (1.0 + math.cos(math.pi * (progress.step - warm) / max(1, progress.steps - warm)))
+
+
+def training_gardens(settings: GardenJudgeSettings) -> list[Garden]:
+    """The gardens that a judge learns from: at 64 px, and a third as many pictures at 32 px, of the next seed."""
+    small = settings.pictures // 4
+    parts = ((settings.seed, settings.pictures - small, SIDE), (settings.seed + 1, small, SIDE // 2))
+    return [Garden(split=settings.split, seed=seed, length=length, resolution=side) for seed, length, side in parts]
 
 
 class Artefacts:

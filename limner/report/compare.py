@@ -12,7 +12,7 @@ from PIL import Image
 from limner.core.errors import SettingsError
 from limner.core.files import write_whole
 from limner.report.cost import machine
-from limner.report.entries import Contender, Entry, read_entries
+from limner.report.entries import ComparedEntry, Contender, read_entries
 from limner.report.gallery import NOISES, Asked, Shown, drawn_captions, own_captions, paint, save_sheet
 from limner.report.html import caption as caption_of
 from limner.report.html import commands, document, header, image, scrolling, text
@@ -53,8 +53,8 @@ def write_comparison(
         device: Where to paint and to measure.
 
     Raises:
-        SettingsError: Fewer than two runs, a run twice, one that reads no text or is a matching model, or unlike data and no captions.
-        CheckpointError: A run that has no model yet, or a folder that is none.
+        SettingsError: Fewer than two runs, a run twice, one that reads no text, or unlike data and no captions.
+        CheckpointError: A run that has no model yet, or a folder that does not hold a model that paints.
         DataError: Data without a held-out split.
     """
     runs = [Path(run) for run in runs]
@@ -79,11 +79,11 @@ def write_comparison(
     return out / "compare.html"
 
 
-def _runs(entries: Sequence[Entry]) -> list[Contender]:
+def _runs(entries: Sequence[ComparedEntry]) -> list[Contender]:
     return [run for entry in entries for run in entry.runs]
 
 
-def _head(title: str, entries: Sequence[Entry], asked: Asked, seed: int) -> str:
+def _head(title: str, entries: Sequence[ComparedEntry], asked: Asked, seed: int) -> str:
     runs = _runs(entries)
     sides = sorted({run.resolution for run in runs})
     facts = {
@@ -97,7 +97,7 @@ def _head(title: str, entries: Sequence[Entry], asked: Asked, seed: int) -> str:
     return header(title, f"{'; '.join(entry.name for entry in entries)}. Trained on {' and '.join(data)}.", facts)
 
 
-def _pictures(entries: Sequence[Entry], asked: Asked, shown: Sequence[Shown]) -> str:
+def _pictures(entries: Sequence[ComparedEntry], asked: Asked, shown: Sequence[Shown]) -> str:
     names = [entry.name for entry in entries]
     heads = "".join(f'<th scope="col">{text(name)}</th>' for name in [*names, *(["real picture"] if asked.real else [])])
     bodies = []
@@ -133,7 +133,7 @@ def _cell(picture: Image.Image, alt: str) -> str:
     return image(picture, alt)
 
 
-def _again(entries: Sequence[Entry], asked: Asked, seed: int) -> str:
+def _again(entries: Sequence[ComparedEntry], asked: Asked, seed: int) -> str:
     rows = "".join(
         f'<tr><th scope="row">{text(entry.name)}</th><td>{text(run.title)}</td><td>{"unknown" if run.seed is None else run.seed}</td>'
         f"<td>{run.resolution} px</td><td><code>{text(str(run.path))}</code></td></tr>"

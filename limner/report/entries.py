@@ -12,19 +12,13 @@ import msgspec
 
 from limner import methods
 from limner.core.errors import SettingsError
-from limner.core.recipes import flat_settings, from_preset, load_recipe
+from limner.core.folder import describe, located
+from limner.core.recipes import flat_settings, from_preset, load_recipe, settings_with
 from limner.core.settings import Recipe
-from limner.matching.registry import is_matching
-from limner.metrics.protocol import Score, read_scores
-from limner.model.folder import folder_of, read_config
+from limner.metrics.scoring.protocol import Score, read_scores
 from limner.report.curves import read_log
 from limner.report.phases import of_the_method, passed
-from limner.training.launch import MAY_CHANGE
 
-BUDGET = ("training.steps", "training.epochs", "training.images", "training.minutes")
-"""What decides how long a run trains: part of what it is, and not of its name unless two entries differ in nothing else."""
-NOT_COMPARED = {f"training.{name.replace('_', '-')}" for name in MAY_CHANGE | {"seed"}} - {*BUDGET}
-"""Settings that leave a run's entry what it is: the seed, and what a resumed run may change."""
 MOST_NAMED = 3
 """An entry of more runs is named after the first of them."""
 
@@ -68,14 +62,14 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ComparedEntry:
     """Runs that differ in their seed alone, the lowest first; the first paints."""
 
     name: str
     runs: Sequence[Contender]
 
 
-def read_entries(paths: Sequence[Path], names: Mapping[Path, str] | None = None) -> list[Entry]:
+def read_entries(paths: Sequence[Path], names: Mapping[Path, str] | None = None) -> list[ComparedEntry]:
     """The entries of these runs and models, in the order in which the first of each is given.
 
     names: each run's entry, where somebody knows better than their recipes. Raises SettingsError for a run that cannot be compared, and
@@ -95,7 +89,7 @@ def read_entries(paths: Sequence[Path], names: Mapping[Path, str] | None = None)
         _refuse_repeated_seeds(runs)
         runs.sort(key=lambda run: -1 if run.seed is None else run.seed)
     titles = list(groups) if names else _called(list(groups.values()))
-    return [Entry(name, runs) for name, runs in zip(titles, groups.values(), strict=True)]
+    return [ComparedEntry(name, runs) for name, runs in zip(titles, groups.values(), strict=True)]
 
 
 def _refuse_repeated_seeds(runs: Sequence[Contender]) -> None:
@@ -161,18 +155,17 @@ def _shown(value: Any) -> str:
 
 def read_contender(path: Path) -> Contender:
     """What a run folder, model folder or shipped model tells of itself, without its weights."""
-    if is_matching(path):
-        raise SettingsError(f"{path} is a matching model, which paints nothing: compare runs of methods")
-    with folder_of(path) as folder:
-        config = read_config(folder)
+    with located(path, "method") as folder:
+        config = describe(folder, "method")
     recipe = load_recipe(path / "recipe.yaml") if (path / "recipe.yaml").is_file() else None
-    made = methods.get(config["method"])
+    made = methods.get(config["name"])
     settings = recipe.method_settings if recipe else msgspec.convert(config["settings"], made.Settings)
     if not made.reads_text(settings):
         raise SettingsError(f"{path} reads no text, and a comparison paints the same captions by all: leave it out")
     about = config["about"]
     recipe = recipe or _as_recipe(config, settings)
     own, usual = flat(recipe), flat(_preset(recipe))
+    budget = settings_with("budget")  # part of what a run is, and not of its name unless two entries differ in nothing else
     return Contender(
         path=path,
         method=recipe.method,
@@ -180,7 +173,7 @@ def read_contender(path: Path) -> Contender:
         seed=about.get("seed"),
         resolution=config["conditions"]["resolution"],
         settings=own,
-        changed={key: value for key, value in own.items() if key in usual and value != usual[key] and key not in BUDGET},
+        changed={key: value for key, value in own.items() if key in usual and value != usual[key] and key not in budget},
         about=about,
         log=read_log(path / "log.jsonl"),
         scores=read_scores(path / "scores.json"),
@@ -191,7 +184,7 @@ def _as_recipe(config: Mapping[str, Any], settings: Any) -> Recipe:
     """As much of its recipe as a model folder tells."""
     about = config["about"]
     return Recipe(
-        method=config["method"],
+        method=config["name"],
         data=str(about.get("data", "unknown")),
         preset=str(about.get("preset", "as-published")),
         resolution=config["conditions"]["resolution"],
@@ -209,4 +202,5 @@ def _preset(recipe: Recipe) -> Recipe:
 def flat(recipe: Recipe) -> dict[str, Any]:
     """The settings that decide what a run learns, by their names on the command line."""
     values = {"preset": recipe.preset, **flat_settings(recipe)}
-    return {key: value for key, value in values.items() if key not in NOT_COMPARED and not key.startswith("evaluation.")}
+    others = settings_with("machine", "shown", "seed")
+    return {key: value for key, value in values.items() if key not in others}

@@ -17,7 +17,7 @@ from limner.data.reduced import at_resolution
 from limner.data.sheet import column_grid
 from limner.model import load
 from limner.report.cost import Cost, cost
-from limner.report.entries import Contender, Entry
+from limner.report.entries import ComparedEntry, Contender
 from limner.training.trained import trained_on
 
 NOISES = 2
@@ -95,7 +95,7 @@ def _held_out(data: str, side: int, length: int) -> CaptionedPictures:
     raise DataError(f"{problem}; or {OWN}")
 
 
-def paint(entry: Entry, asked: Asked, seed: int, device: str) -> Shown:
+def paint(entry: ComparedEntry, asked: Asked, seed: int, device: str) -> Shown:
     """What an entry's first run paints of all captions, as `limner generate RUN CAPTION --count 2 --seed SEED` does. [captions][noises]."""
     model = load(entry.runs[0].path, device)
     try:
@@ -106,7 +106,7 @@ def paint(entry: Entry, asked: Asked, seed: int, device: str) -> Shown:
     return Shown([painted[start : start + NOISES] for start in range(0, len(painted), NOISES)], cost(model, asked.captions, seed))
 
 
-def save_sheet(entries: Sequence[Entry], asked: Asked, shown: Sequence[Shown], path: Path) -> None:
+def save_sheet(entries: Sequence[ComparedEntry], asked: Asked, shown: Sequence[Shown], path: Path) -> None:
     """Write everything painted as one picture: entries across, captions and noises down."""
     rows = [[own.pictures[row][noise] for own in shown] for row in range(len(asked.captions)) for noise in range(NOISES)]
     sides = [text for caption in asked.captions for text in (caption, *[""] * (NOISES - 1))]

@@ -11,13 +11,13 @@ from typing import Any
 
 from PIL import Image
 
+from limner.core.abilities import abilities_of
 from limner.core.errors import CheckpointError
 from limner.core.files import write_whole
 from limner.core.recipes import GROUPS, load_recipe, trainable
 from limner.core.settings import Recipe
 from limner.data.pngwords import captions_in
-from limner.matching.registry import names as matching_models
-from limner.metrics.protocol import read_scores
+from limner.metrics.scoring.protocol import read_scores
 from limner.report.curves import charts, read_log
 from limner.report.html import commands, document, duration, embedded, header, scrolling, text
 from limner.report.phases import of_the_method, passed, when
@@ -46,7 +46,7 @@ def write_report(run: Path | str) -> Path:
         _pictures(run, log),
         _gallery(run),
         _curves(log),
-        _health(log, paints=recipe.method not in matching_models()),
+        _health(log, paints=_paints(recipe)),
         _strips(run),
         score_table(read_scores(run / "scores.json")),
         _next(run, recipe),
@@ -54,6 +54,10 @@ def write_report(run: Path | str) -> Path:
     ]
     write_whole(run / "report.html", document(title, sections))
     return run / "report.html"
+
+
+def _paints(recipe: Recipe) -> bool:
+    return "paints" in abilities_of(trainable(recipe.method))
 
 
 def _header(title: str, recipe: Recipe, log: Sequence[Mapping[str, Any]]) -> str:
@@ -170,7 +174,7 @@ def _next(run: Path, recipe: Recipe) -> str:
         "Train longer, from where it stands:",
         f"limner train {recipe.method} --data {data} --out {name} --resume --training.minutes 60 --training.epochs 100",
     )
-    if recipe.method in matching_models():
+    if not _paints(recipe):
         steps = [
             ("Score it on classes and pictures never trained on:", f"limner evaluate {name}"),
             ("Let a generator read through its text encoder:", f"limner train gan-cls --data {data} --text.encoder {name} --out RUN"),

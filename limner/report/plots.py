@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from limner.report.curves import COLORS, drawable, thinned
-from limner.report.entries import Contender, Entry
+from limner.report.entries import ComparedEntry, Contender
 from limner.report.html import text
 from limner.report.phases import of_the_method
 
@@ -54,7 +54,7 @@ def plotting() -> bool:
     return True
 
 
-def curves(entries: Sequence[Entry]) -> str:
+def curves(entries: Sequence[ComparedEntry]) -> str:
     """Charts over time and over images of what all logs tell: evaluations where there are any, else health; losses at the end."""
     figures = charted(entries)
     if not figures:
@@ -72,7 +72,7 @@ def curves(entries: Sequence[Entry]) -> str:
     )
 
 
-def charted(entries: Sequence[Entry]) -> dict[str, str]:
+def charted(entries: Sequence[ComparedEntry]) -> dict[str, str]:
     """The figures that are drawn, with their titles."""
     logged = dict.fromkeys(
         name for entry in entries for run in entry.runs for line in run.log for name, value in line.items() if drawable(value)

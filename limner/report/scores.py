@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from limner.metrics.protocol import NOT_COMPARED, Part, Protocol, Score
+from limner.metrics.scoring.protocol import NOT_COMPARED, Part, Protocol, Score
 from limner.report.html import caption, scrolling, text
 
 COLUMNS = {"error": "±", "chance": "chance", "shuffled": "other captions", "real": "real pictures"}

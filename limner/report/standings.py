@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from limner.metrics.protocol import Protocol, Score, comparable, differences
-from limner.report.entries import Entry
+from limner.metrics.scoring.protocol import Protocol, Score, comparable, differences
+from limner.report.entries import ComparedEntry
 from limner.report.intervals import Estimate, estimate
 
 NEVER_RANKED = {
@@ -67,7 +67,7 @@ class Standing:
         return [*ranked, *(place for place in places if place not in means)]
 
 
-def standings(entries: Sequence[Entry]) -> list[Standing]:
+def standings(entries: Sequence[ComparedEntry]) -> list[Standing]:
     """All tables, that of the most entries first. Scores stand in one column only where `comparable` finds no difference."""
     every = [score for entry in entries for run in entry.runs for score in run.scores]
     groups: list[list[Score]] = []  # of equal protocols
@@ -89,7 +89,7 @@ def _frame(protocol: Protocol) -> Protocol:
     )
 
 
-def _column(entries: Sequence[Entry], model: Score) -> Column:
+def _column(entries: Sequence[ComparedEntry], model: Score) -> Column:
     own = [[score for run in entry.runs for score in run.scores if comparable(model, score) is None] for entry in entries]
     names = dict.fromkeys(name for scores in own for score in scores for name in score.parts)
     parts = {name: [_estimate([score.parts[name].value for score in scores if name in score.parts]) for scores in own] for name in names}
@@ -100,7 +100,7 @@ def _estimate(values: Sequence[float]) -> Estimate | None:
     return estimate(values) if values else None
 
 
-def _elsewhere(entries: Sequence[Entry], frame: Protocol, columns: Sequence[Column]) -> dict[int, str]:
+def _elsewhere(entries: Sequence[ComparedEntry], frame: Protocol, columns: Sequence[Column]) -> dict[int, str]:
     missing = {}
     for place, entry in enumerate(entries):
         if any(column.cells[place] is not None for column in columns):

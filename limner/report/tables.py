@@ -6,15 +6,15 @@ import math
 import shlex
 from collections.abc import Callable, Sequence
 
-from limner.metrics.protocol import Score
+from limner.metrics.scoring.protocol import Score
 from limner.report.cost import COUNTS, Cost
-from limner.report.entries import Entry
+from limner.report.entries import ComparedEntry
 from limner.report.html import caption, commands, duration, scrolling, text
 from limner.report.intervals import Estimate, estimate
 from limner.report.standings import NEVER_RANKED, Column, Standing, standings
 
 
-def score_tables(entries: Sequence[Entry]) -> str:
+def score_tables(entries: Sequence[ComparedEntry]) -> str:
     """All scores as tables, one for each way in which they were taken, then every protocol in full."""
     found = standings(entries)
     parts = ["<h2>Scores</h2>"]
@@ -36,7 +36,7 @@ def score_tables(entries: Sequence[Entry]) -> str:
     return "".join(parts) + "\n"
 
 
-def _spread(entries: Sequence[Entry]) -> str:
+def _spread(entries: Sequence[ComparedEntry]) -> str:
     counts = {len(entry.runs) for entry in entries}
     if counts == {1}:
         return "Each entry is one run from one seed, so nothing here says how much chance had its hand in it: there are no intervals."
@@ -46,7 +46,7 @@ def _spread(entries: Sequence[Entry]) -> str:
     )
 
 
-def _standing(entries: Sequence[Entry], standing: Standing, number: int, of: int) -> str:
+def _standing(entries: Sequence[ComparedEntry], standing: Standing, number: int, of: int) -> str:
     protocol = standing.protocol
     label = f"Table {number}: " if of > 1 else ""
     words = (
@@ -68,7 +68,7 @@ def _standing(entries: Sequence[Entry], standing: Standing, number: int, of: int
     return "".join(parts)
 
 
-def _whole(entries: Sequence[Entry], standing: Standing, words: str) -> str:
+def _whole(entries: Sequence[ComparedEntry], standing: Standing, words: str) -> str:
     titles = [f"{text(_title(column.score))}<br><small>{_arrow(column.score)}</small>" for column in standing.columns]
     rows = "".join(
         _row(entries[place].name, [_cell(column, place, entries[place]) for column in standing.columns]) for place in standing.order
@@ -97,7 +97,7 @@ def _references(standing: Standing) -> str:
     )
 
 
-def _by_part(entries: Sequence[Entry], standing: Standing, column: Column) -> str:
+def _by_part(entries: Sequence[ComparedEntry], standing: Standing, column: Column) -> str:
     score = column.score
     rows = "".join(_row(entries[place].name, [_estimate(score, part[place]) for part in column.parts.values()]) for place in standing.order)
     for name, values in (
@@ -109,7 +109,7 @@ def _by_part(entries: Sequence[Entry], standing: Standing, column: Column) -> st
     return _table(f"{_title(score)}, part by part", [text(name) for name in column.parts], rows)
 
 
-def _absent(entries: Sequence[Entry], standing: Standing) -> str:
+def _absent(entries: Sequence[ComparedEntry], standing: Standing) -> str:
     lines = [
         f"{entries[place].name}: {f'scored under another protocol ({reason})' if reason else 'no scores'}"
         for place, reason in standing.elsewhere.items()
@@ -117,7 +117,7 @@ def _absent(entries: Sequence[Entry], standing: Standing) -> str:
     return f'<p class="faint">Not in this table: {text("; ".join(lines))}.</p>' if lines else ""
 
 
-def _cell(column: Column, place: int, entry: Entry) -> str:
+def _cell(column: Column, place: int, entry: ComparedEntry) -> str:
     cell = column.cells[place]
     mark = ""
     if column.best == place:
@@ -167,7 +167,7 @@ def _options(standing: Standing) -> str:
     return f" --metrics {metrics} --split {protocol.split} --count {protocol.count} --seed {protocol.seed}"
 
 
-def cost_table(entries: Sequence[Entry], costs: Sequence[Cost], where: str) -> str:
+def cost_table(entries: Sequence[ComparedEntry], costs: Sequence[Cost], where: str) -> str:
     """Parameters, training, and what a painting takes."""
     titles = ["Paints with", "All networks", "Text encoder", "Training time", "Images seen"]
     titles += [f"Time, {_pictures(count)}" for count in COUNTS] + [f"Memory, {_pictures(count)}" for count in COUNTS]

@@ -12,14 +12,12 @@ from typing import Any
 from limner import methods
 from limner.core.errors import DataError, SettingsError, unknown_name
 from limner.core.owner import LOCK
-from limner.core.recipes import GROUPS, flat_settings, from_preset, laid_over, load_recipe, save_recipe
+from limner.core.recipes import GROUPS, flat_settings, from_preset, laid_over, load_recipe, save_recipe, settings_with
 from limner.core.settings import Recipe
 from limner.data.catalog import BUILT_IN
-from limner.study.settings import Entry, Study, read_study
+from limner.study.settings import Study, StudyEntry, read_study
 
 RECORD = "study.yaml"
-SHOWN = ("log-every", "sample-every", "checkpoint-every", "keep-checkpoints", "tensorboard")
-"""Settings of the training loop that neither a step nor its time depends on."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Planned:
     """
 
     name: str
-    entry: Entry
+    entry: StudyEntry
     recipe: Recipe
     folder: Path
     log: Path
@@ -69,7 +67,7 @@ def plan(study: Study, out: Path) -> list[Planned]:
     return runs
 
 
-def recipe(study: Study, entry: Entry, data: str, seed: int) -> Recipe:
+def recipe(study: Study, entry: StudyEntry, data: str, seed: int) -> Recipe:
     """Every setting of a run. Raises SettingsError for a method or a setting that does not exist."""
     if entry.method not in methods.names():
         raise unknown_name("method", entry.method, methods.names())
@@ -121,8 +119,8 @@ def check_folder(study: Study, runs: Sequence[Planned], out: Path) -> list[str]:
 def _refuse_another(run: Planned) -> None:
     """Raise SettingsError where a run folder was begun with other settings or another budget than the study now asks for."""
     before, now = flat_settings(load_recipe(run.folder / "recipe.yaml")), flat_settings(run.recipe)
-    ignored = {f"training.{name}" for name in SHOWN}
-    changed = [name for name in now if before.get(name) != now[name] and name not in ignored and not name.startswith("evaluation.")]
+    ignored = settings_with("shown")  # neither a step nor its time depends on them
+    changed = [name for name in now if before.get(name) != now[name] and name not in ignored]
     if changed:
         name = changed[0]
         more = f" (and {len(changed) - 1} more that differ)" if len(changed) > 1 else ""

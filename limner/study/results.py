@@ -17,7 +17,7 @@ import msgspec
 from limner.core.errors import SettingsError
 from limner.core.files import write_whole
 from limner.core.recipes import plain
-from limner.metrics.protocol import Score, comparable, read_scores
+from limner.metrics.scoring.protocol import Score, comparable, read_scores
 from limner.report.intervals import Estimate, estimate
 from limner.study.plan import Planned
 from limner.study.settings import Study

@@ -14,8 +14,8 @@ import msgspec
 from limner.core.errors import SettingsError, unknown_name
 from limner.core.files import write_whole
 from limner.core.recipes import plain, read_mapping, readable
-from limner.core.settings import above_zero, at_least
-from limner.metrics.registry import METRICS, chosen
+from limner.core.settings import TrainingSettings, above_zero, at_least, roles
+from limner.metrics.scoring.registry import METRICS, chosen
 
 EXAMPLE = """\
 # A study: every entry on every data set, from every seed, under one budget and one protocol. As it stands it takes about half an hour of
@@ -60,12 +60,9 @@ together: auto                      # runs at once; auto: as many as there are c
 threads: auto                       # CPU threads of each; auto: its share of the cores
 """
 
-GIVEN = ("training.minutes", "training.images", "training.seed", "training.device")
-"""Settings that a study has its own words for."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class StudyEntry:
     """A method, as it is trained in a study."""
 
     method: str
@@ -146,7 +143,7 @@ class Comparison:
 class Study:
     """Everything that a study.yaml says."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[StudyEntry, ...]
     budget: Budget
     data: tuple[str, ...] = ("garden",)
     seeds: tuple[int, ...] = (0, 1)
@@ -173,12 +170,19 @@ class Study:
                 fix = "give one of the two a name of its own" if name == "entries" else "leave one out"
                 raise SettingsError(f"{name} has '{twice}' twice: {fix}")
         for settings in (self.settings, *(entry.settings for entry in self.entries)):
-            own = next((key for key in GIVEN if key in settings or key.replace("-", "_") in settings), None)
+            own = next((key for key in given() if key in settings or key.replace("-", "_") in settings), None)
             if own:
                 raise SettingsError(f"settings may not have {own}: the study says it for all, by budget, seeds or device")
         for name in ("together", "threads"):
             if getattr(self, name) != "auto":
                 at_least(self, "study", 1, name)
+
+
+def given() -> list[str]:
+    """The settings that a study has its own words for: its budget, its seeds, its device."""
+    words = {"budget": Budget, "machine": Study}  # whose fields have the names of those settings
+    own = [name for name, role in roles(TrainingSettings) if role == "seed" or (role in words and name in get_type_hints(words[role]))]
+    return [f"training.{name}" for name in own]
 
 
 def read_study(path: Path) -> Study:

@@ -8,20 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from limner.metrics.protocol import Score, read_scores
-from limner.metrics.registry import chosen
+from limner.metrics.scoring.protocol import Score, read_scores
+from limner.metrics.scoring.registry import chosen, network_of, scores_of
 from limner.study.plan import Planned
 from limner.study.settings import Budget, Evaluation
 from limner.training.checkpoints import Checkpoints
 
 OTHER_PHASES = ("text", "style")
 """Phases that come before and after the method's own, and have no part in its budget."""
-REPRESENTATIVE = {"prdc": "precision"}
-"""One of the scores of a metric that gives several, none of which bears its name."""
-LOOKING = ("fid", "fid-infinity", "kid", "is", "precision", "recall", "density", "coverage", "memorisation")
-"""Scores that a feature network decides."""
-MATCHING = ("r-precision", "r-precision-as-published", "vs", "clip-score", "ap", "top-1")
-"""Scores that a matching model decides."""
 
 
 def standing(run: Planned, evaluation: Evaluation) -> str:
@@ -48,18 +42,14 @@ def asked_for(scores: Iterable[Score], evaluation: Evaluation) -> list[Score]:
     """Those of a run's scores that were taken as the study asks."""
     features = evaluation.features.partition("=")[0] if evaluation.features else None
     matching = f" of {Path(evaluation.matching).name}" if evaluation.matching else None
-    wanted = {REPRESENTATIVE.get(name, name) for name in chosen(evaluation.metrics)}
-    if "precision" in wanted:
-        wanted |= {"recall", "density", "coverage"}
-    if "ap" in wanted:
-        wanted.add("top-1")
+    wanted = {score for metric in chosen(evaluation.metrics) for score in scores_of(metric)}
 
     def fits(score: Score) -> bool:
         protocol = score.protocol
         place = (protocol.split in _splits(evaluation), protocol.count == evaluation.count, protocol.seed == evaluation.seed)
         network = protocol.features or ""
-        looked = features is None or score.name not in LOOKING or network == features
-        matched = matching is None or score.name not in MATCHING or network.endswith(matching)
+        looked = features is None or network_of(score.name) != "features" or network == features
+        matched = matching is None or network_of(score.name) != "matching" or network.endswith(matching)
         return score.name in wanted and all(place) and looked and matched
 
     return [score for score in scores if fits(score)]
@@ -68,7 +58,7 @@ def asked_for(scores: Iterable[Score], evaluation: Evaluation) -> list[Score]:
 def _holds(scores: Iterable[Score], evaluation: Evaluation) -> bool:
     """Whether every metric was taken on a split at least, as `limner evaluate` promises, and something was on every split."""
     found = {(score.name, score.protocol.split) for score in scores}
-    names = {REPRESENTATIVE.get(name, name) for name in evaluation.metrics}
+    names = {scores_of(metric)[0] for metric in evaluation.metrics}
     return names <= {name for name, _ in found} and set(_splits(evaluation)) <= {split for _, split in found}
 
 

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
-
 from limner.core.abilities import Paints
 from limner.core.errors import DataError, SettingsError
 from limner.core.files import cache_folder
@@ -17,8 +13,8 @@ from limner.data.catalog import open_data
 from limner.data.reduced import at_resolution
 from limner.features.network import FeatureNetwork
 from limner.features.registry import load_feature_network
-from limner.metrics.evaluate import Unprompted, check_metrics, evaluate
-from limner.metrics.protocol import write_scores
+from limner.metrics.scoring.evaluate import ScoringRequest, Unprompted, check_metrics, evaluate
+from limner.metrics.scoring.protocol import write_scores
 from limner.model import Model
 from limner.training.plan import Plan
 from limner.training.readable import readable
@@ -38,19 +34,19 @@ class Evaluator:
 
     def painting(self, model: Model, record: Path) -> dict[str, float]:
         """Scores of a model that paints; the newest stand in `record` with their protocols."""
-
-        def paint(captions: list[str], samples: NDArray[np.int64], seed: int) -> Tensor:
-            return model.paint(model.encode(captions), model.noise(seed, samples)).cpu()
-
+        settings = self.settings
+        paint = model.painter()
         scores = evaluate(
-            paint if model.reads_text else Unprompted(paint, self.settings.count, self.seed),
+            paint if model.reads_text else Unprompted(paint, settings.count, self.seed),
             [at_resolution(self.pictures, model.resolution)],
-            self.metrics,
-            self.settings.count,
-            seed=self.seed,
-            feature_network=self.network,
-            device=model.device,
-            cache=cache_folder(),
+            ScoringRequest(
+                metrics=self.metrics,
+                count=settings.count,
+                seed=self.seed,
+                network=self.network,
+                device=model.device,
+                cache=cache_folder(),
+            ),
         )
         write_scores(record, scores)
         return {score.name: float(score.value) for score in scores}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from limner.core.errors import SettingsError
-from limner.core.recipes import flat_settings, load_recipe
+from limner.core.recipes import flat_settings, load_recipe, settings_with
 from limner.core.settings import Recipe
 from limner.training.choices import on_gpu
 from limner.training.folder import is_first
@@ -20,23 +20,6 @@ from limner.training.memory import keep_memory
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-MAY_CHANGE = {
-    "steps",
-    "epochs",
-    "minutes",
-    "images",
-    "device",
-    "devices",
-    "nodes",
-    "log_every",
-    "sample_every",
-    "checkpoint_every",
-    "keep_checkpoints",
-    "tensorboard",
-}
-"""Training settings that a resumed run may change: they decide when it stops and what it shows, not what a step does."""
-
 
 def is_first_process(recipe: Recipe) -> bool:
     """Whether this is the process that writes and speaks; known before the others are launched."""
@@ -71,8 +54,8 @@ def may_add_style(stored: Recipe) -> bool:
 
 def _comparable(recipe: Recipe) -> dict[str, Any]:
     """The settings that decide what a step does, flat, by their names on the command line; how a run is evaluated is none of them."""
-    left_out = {f"training.{name.replace('_', '-')}" for name in MAY_CHANGE} | {"text.steps"}  # which `Run` allows in its phase
-    return {name: value for name, value in flat_settings(recipe).items() if name not in left_out and not name.startswith("evaluation.")}
+    left_out = settings_with("budget", "machine", "shown") | {"text.steps"}  # `Run` allows the last in its phase
+    return {name: value for name, value in flat_settings(recipe).items() if name not in left_out}
 
 
 def launch(recipe: Recipe) -> Fabric:

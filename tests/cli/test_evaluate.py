@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from limner.cli import evaluate
+from limner.cli.arguments import first_positional
+from limner.cli.evaluate import painting
 from limner.cli.main import main
 from limner.data.garden import Garden
-from limner.metrics import survey
-from limner.metrics.registry import METRICS
+from limner.metrics.scoring import survey
+from limner.metrics.scoring.registry import METRICS
 from limner.model import Model
 
 
 @pytest.fixture(autouse=True)
 def shipped(tiny_model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Every model is the tiny one, and the cache is of this test alone."""
-    monkeypatch.setattr(evaluate, "open_model", lambda name, device: tiny_model)
+    monkeypatch.setattr(painting, "open_model", lambda name, device: tiny_model)
     monkeypatch.setenv("LIMNER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(survey, "TRAINING_PICTURES", 50)
 
@@ -106,3 +107,42 @@ def test_help_lists_every_metric(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--help"]) == 0
     shown = capsys.readouterr().out
     assert all(f"  {name} " in shown for name in METRICS)
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("runs/a --count 3", "runs/a"),
+        ("--count 3 runs/a --out x", "runs/a"),
+        ("--count=3 runs/a", "runs/a"),
+        ("--data garden --matching runs/words runs/a", "runs/a"),
+        ("--pictures runs/a --data garden", None),
+        ("--help runs/a", "runs/a"),
+        ("", None),
+    ],
+)
+def test_what_is_scored_is_the_word_that_belongs_to_no_option(words: str, name: str | None) -> None:
+    assert first_positional(words.split()) == name
+
+
+def test_a_judge_is_scored_by_its_accuracy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "new" / "accuracy.json"
+    assert main(["evaluate", "--count", "6", "garden-judge", "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert "held-out combinations (test), 128 px" in told and "seed 7011, count 6" in told
+    record = json.loads(out.read_text())
+    assert record["protocol"]["judge"] and len(record["accuracy"]) >= 5
+    assert main(["evaluate", "garden-judge", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "a judge of garden attributes" in shown and "--metrics" not in shown
+    for options, message in ((["--seed", "7001"], "was trained on: give another"), (["--metrics", "fid"], "no option '--metrics'")):
+        assert main(["evaluate", "garden-judge", *options]) == 2
+        told = capsys.readouterr().err
+        assert message in told and told.count("\n") == 1
+
+
+def test_what_has_no_scores_is_refused_by_what_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "garden-text"]) == 2
+    told = capsys.readouterr().err
+    assert "garden-text holds a text encoder alone, which has no scores: give a model that paints captions, a matching model" in told
+    assert told.count("\n") == 1

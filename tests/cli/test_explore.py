@@ -65,7 +65,7 @@ def test_worst_writes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["worst", "any", "--out", "x"], "ends in .png"),
         (["worst", "any", "--count", "0", "--out", "x.png"], "--count is 0"),
         (["worst", "any", "--judge", "gardn", "--out", "x.png"], "did you mean 'garden'"),
-        (["worst", "any", "--judge", "garden=none", "--out", "x.png"], "no judge can be read from none"),
+        (["worst", "any", "--judge", "garden=none", "--out", "x.png"], "there is no shipped model or folder 'none': known: garden-judge"),
         (["worst", "any", "--data", "prepared/mine", "--out", "x.png"], "need an image-text matching model"),
         (["worst", "any"], "missing: --out"),
     ],
@@ -81,14 +81,14 @@ def test_mistakes_are_one_line_and_write_nothing(
 
 
 def test_a_model_of_a_set_that_is_not_here_asks_for_it(tiny_model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from limner.cli.explore.splits import Source
+    from limner.cli.explore.splits import ReferenceData
     from limner.core.errors import SettingsError
     from limner.data.catalog import open_data
 
     monkeypatch.setattr(tiny_model, "about", {"data": "mine"})
     with pytest.raises(SettingsError, match="trained on 'mine', which is not here: .*--data DIR"):
-        Source("any", tiny_model, None)
+        ReferenceData("any", tiny_model, None)
     pictures = open_data("garden", "val", 16, length=4)
     for about, changed in (({"data": "garden", "fingerprint": "else"}, True), ({"data": "garden"}, False), ({"data": "mine"}, False)):
         monkeypatch.setattr(tiny_model, "about", about)
-        assert Source("any", tiny_model, "garden").changed(pictures) is changed
+        assert ReferenceData("any", tiny_model, "garden").changed(pictures) is changed

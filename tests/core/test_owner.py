@@ -38,7 +38,7 @@ except FolderInUse as error:
 ADD = """
 import sys
 from pathlib import Path
-from limner.metrics.protocol import Protocol, Score, write_scores
+from limner.metrics.scoring.protocol import Protocol, Score, write_scores
 for number in range(20):
     facts = dict(split="test", fingerprint="", count=1, reference_count=1, captions="", resolution=8, seed=0, implementation="")
     protocol = Protocol(metric="fid", data=f"{sys.argv[2]}-{number}", **facts)
@@ -134,7 +134,7 @@ def test_a_folder_is_written_by_one(tmp_path: Path) -> None:
 
 
 def test_no_score_is_lost_where_several_add_to_one_file(tmp_path: Path) -> None:
-    from limner.metrics.protocol import read_scores
+    from limner.metrics.scoring.protocol import read_scores
 
     words = [[sys.executable, "-c", ADD, str(tmp_path / "scores.json"), name] for name in ("a", "b", "c")]
     processes = [subprocess.Popen(each, env=os.environ | {"PYTHONPATH": str(ROOT)}) for each in words]

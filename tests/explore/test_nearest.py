@@ -179,5 +179,5 @@ def test_feature_spaces_that_are_not_there_say_what_to_do(tiny_model):
 
     conditions = Conditions(resolution=16, sentence_width=tiny_model.encoder.sentence_width)
     settings = CaptionMatchingSettings(sentence_width=tiny_model.encoder.sentence_width)
-    with pytest.raises(SettingsError, match="has no discriminator to look through"):
+    with pytest.raises(SettingsError, match="has no discriminator that looks at pictures: give --features garden"):
         look_with_method(CaptionMatching(settings, conditions, tiny_model.encoder))

@@ -69,7 +69,7 @@ def test_each_picture_is_read_back(model: Model) -> None:
 
 
 def test_what_is_refused(model: Model, tiny_model: Model) -> None:
-    with pytest.raises(SettingsError, match="no captioner to read pictures with: give one of mirrorgan"):
+    with pytest.raises(SettingsError, match="has no captioner that describes pictures: give one of a method that describes"):
         redescribe(tiny_model, [RED])
     assert redescribe(tiny_model, [RED], reader=model)[0].said in (RED, "blue flower")
     with pytest.raises(SettingsError, match="--count is 0"):

@@ -23,7 +23,7 @@ from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions
 from limner.families.tree import NextStage
 from limner.methods.stackgan_v2 import StackGANv2, StackGANv2Settings, colour_difference
-from limner.metrics.protocol import read_scores
+from limner.metrics.scoring.protocol import read_scores
 from limner.model import load
 from limner.training.run import train
 

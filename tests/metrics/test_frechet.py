@@ -8,7 +8,7 @@ import torch
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from limner.metrics.frechet import _notes, fid, fid_infinity, line_end
-from limner.metrics.rows import Moments
+from limner.metrics.scoring.rows import Moments
 
 GENERATOR = np.random.default_rng(3)
 REAL = GENERATOR.normal(size=(120, 6))

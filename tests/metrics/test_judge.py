@@ -1,16 +1,17 @@
-"""The judge that ships reads garden pictures, softened ones too; and its training learns and repeats itself."""
+"""The judge that ships reads garden pictures, and a check of a judge says how well."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-import torch
 
+import limner
 from limner.data.garden import ATTRIBUTES, Garden
-from limner.features.garden_judge import SHIPPED
-from limner.features.network import to_float
-from limner.metrics.judge import accuracies, confusions, load_judge, to_tensor
-from limner.parts.garden_judge import Artefacts, JudgeTraining, train_judge
+from limner.metrics.judge import CHECKS, accuracies, accuracy_table, check_judge, confusions, load_judge
+
+SHIPPED = Path(limner.__file__).parent / "shipped" / "garden-judge"
 
 
 @pytest.fixture(scope="module")
@@ -30,19 +31,6 @@ def test_the_shipped_judge_is_small_and_describes_itself(judge):
     assert judge.content_hash in (SHIPPED / "README.md").read_text()
 
 
-def test_artefacts_leave_pictures_readable(judge):
-    garden = Garden("test", seed=124, length=200)
-    rows = np.arange(len(garden))
-    clean = to_float(to_tensor(garden.pictures(rows)))
-    spoiled = Artefacts(seed=5)(clean, step=3)
-    assert spoiled.shape == clean.shape and (spoiled - clean).abs().mean() > 0.02
-    with torch.no_grad():
-        codes = judge.read(spoiled).codes()
-    true = garden.attribute_codes(rows)
-    for column, name in enumerate(ATTRIBUTES):
-        assert (codes[name].numpy() == true[:, column]).mean() > 0.93, name
-
-
 def test_counts_of_confusions_are_of_true_and_read_values(judge):
     garden = Garden("all", seed=4, length=150)
     counts = confusions(judge, garden)
@@ -51,16 +39,36 @@ def test_counts_of_confusions_are_of_true_and_read_values(judge):
         assert (counts[name].sum(1) == np.bincount(true[:, column], minlength=len(values))).all()
 
 
-def test_training_learns_repeats_itself_and_leaves_global_randomness_alone():
-    settings = JudgeTraining(steps=4, batch_size=8, pictures=64)
-    torch.manual_seed(1)
-    before = torch.get_rng_state()
-    first = train_judge(settings, say=lambda text: None)
-    assert torch.equal(torch.get_rng_state(), before)
-    torch.manual_seed(2)
-    assert train_judge(settings, say=lambda text: None).content_hash == first.content_hash
-    trained = train_judge(JudgeTraining(steps=60, batch_size=16, pictures=400), say=lambda text: None)
-    found = accuracies(confusions(trained, Garden("all", seed=77, length=200)))
-    for name in ("colour", "background", "size"):  # how far 60 steps lead depends on rounding; that they lead above chance does not
-        chance = 1 / len(ATTRIBUTES[name])
-        assert found[name] > chance + 5 * (chance * (1 - chance) / 200) ** 0.5, found  # five standard deviations of 200 guesses
+def test_a_check_has_a_line_for_each_split_and_one_of_what_training_never_met(judge):
+    few, many = Garden("all", seed=1, length=40), Garden("all", seed=1, length=60_000)
+    figures = check_judge(judge, seed=9, count=30, trained_on=[few])
+    *fixed, last = figures
+    assert fixed == [title for title, _, _ in CHECKS] and last == "30 pictures whose six attributes never met in training, 64 px"
+    assert all(set(row) == set(ATTRIBUTES) and min(row.values()) > 0.9 for row in figures.values())
+    expected = accuracies(confusions(judge, Garden("val", seed=9, length=30)))
+    assert figures["held-out combinations (val), 64 px"] == expected
+    assert list(check_judge(judge, seed=9, count=2, trained_on=[many])) == fixed  # whose pictures met all descriptions
+    lines = accuracy_table({"one": dict.fromkeys(ATTRIBUTES, 0.5)}).splitlines()
+    assert lines[1].split() == ["one", *["50.00"] * 6] and lines[2].split() == [
+        "chance",
+        "12.50",
+        "20.00",
+        "25.00",
+        "20.00",
+        "25.00",
+        "50.00",
+    ]
+
+
+def test_a_check_sees_a_judge_that_reads_wrongly(judge):
+    """One that always reads the first colour is right as often as that colour is there."""
+    import copy
+
+    blind = copy.deepcopy(judge)
+    blind.heads["colour"].weight.zero_()
+    blind.heads["colour"].bias.zero_()
+    blind.heads["colour"].bias[0] = 1.0
+    figures = check_judge(blind, seed=9, count=40)
+    for title, split, _ in CHECKS:
+        true = Garden(split, seed=9, length=40).attribute_codes(np.arange(40))[:, 0]
+        assert figures[title]["colour"] == pytest.approx((true == 0).mean())

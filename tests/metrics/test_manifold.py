@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from limner.metrics import distances
-from limner.metrics.distances import nearest, neighbour_radii
 from limner.metrics.manifold import manifold
+from limner.metrics.scoring import distances
+from limner.metrics.scoring.distances import nearest, neighbour_radii
 
 GENERATOR = np.random.default_rng(5)
 REAL = torch.from_numpy(GENERATOR.normal(size=(60, 4)))

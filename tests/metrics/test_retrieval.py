@@ -12,8 +12,8 @@ from limner.core.errors import SettingsError
 from limner.data.catalog import GardenPictures
 from limner.data.garden import Garden
 from limner.metrics.faithfulness import UNNAMED, named_codes
-from limner.metrics.metric import Scene
 from limner.metrics.retrieval import RPrecision, RPrecisionAsPublished, chunked, class_retrieval, hits
+from limner.metrics.scoring.metric import ScoringTask
 
 
 def test_a_tie_is_shared_or_won():
@@ -27,12 +27,12 @@ def test_chunks_lack_their_last():
     assert chunked(found, 2) == (pytest.approx(0.25), pytest.approx(0.25))
 
 
-def _scene(count, garden=True, length=400):
+def _task(count, garden=True, length=400):
     pictures = GardenPictures(Garden("train", length=length, resolution=16))
     if not garden:
         pictures.name = "other"
     indices = np.arange(count) % length
-    return Scene(
+    return ScoringTask(
         pictures=pictures,
         captions=[pictures.captions(int(index))[0] for index in indices],
         classes=pictures.class_ids[indices],
@@ -45,34 +45,34 @@ def _scene(count, garden=True, length=400):
 
 
 def test_wrong_captions_are_wrong():
-    scene = _scene(300)
-    strict, published = RPrecision(scene), RPrecisionAsPublished(scene)
-    codes = named_codes(scene.captions)
+    task = _task(300)
+    strict, published = RPrecision(task), RPrecisionAsPublished(task)
+    codes = named_codes(task.captions)
     assert len(strict.tested) > 200
     for number, wrong in zip(strict.tested[:40], strict.wrong_ones[:40].numpy(), strict=True):
-        assert len(set(wrong)) == 99 and len({scene.captions[other] for other in wrong}) == 99
+        assert len(set(wrong)) == 99 and len({task.captions[other] for other in wrong}) == 99
         both = (codes[number] != UNNAMED) & (codes[wrong] != UNNAMED)
         assert (both & (codes[wrong] != codes[number])).any(1).all()
     for number, wrong in zip(published.tested[:40], published.wrong_ones[:40].numpy(), strict=True):
-        assert (scene.classes[wrong] != scene.classes[number]).all() and len(set(wrong)) < 99  # with replacement
-    again = RPrecision(scene)
+        assert (task.classes[wrong] != task.classes[number]).all() and len(set(wrong)) < 99  # with replacement
+    again = RPrecision(task)
     assert (again.wrong_ones == strict.wrong_ones).all()
 
 
 def test_many_captions_are_drawn_and_other_pictures_taken_as_they_are():
-    scene = _scene(1500, garden=False, length=1500)
-    metric = RPrecision(scene)
+    task = _task(1500, garden=False, length=1500)
+    metric = RPrecision(task)
     assert len(metric.tested) == 1500 and not metric.left_out()
     for number in (0, 700, 1499):
         wrong = metric.wrong(number)
-        assert len(set(wrong)) == 99 and scene.captions[number] not in {scene.captions[other] for other in wrong}
+        assert len(set(wrong)) == 99 and task.captions[number] not in {task.captions[other] for other in wrong}
 
 
 def test_too_few_captions_are_refused_before_anything_is_painted():
-    assert "--count 100 at least" in RPrecision.refusal(_scene(60))
+    assert "--count 100 at least" in RPrecision.refusal(_task(60))
     with pytest.raises(SettingsError, match="finds no caption with 99 wrong ones"):
-        RPrecision(dataclasses.replace(_scene(120), captions=["a red flower"] * 120))
-    assert "--count 20 at least" in RPrecisionAsPublished.refusal(_scene(12))
+        RPrecision(dataclasses.replace(_task(120), captions=["a red flower"] * 120))
+    assert "--count 20 at least" in RPrecisionAsPublished.refusal(_task(12))
 
 
 def test_ap_and_top_1():

@@ -18,7 +18,7 @@ from limner.metrics.kernel import kernel_distance
 from limner.metrics.manifold import manifold
 from limner.metrics.pixels import psnr, ssim
 from limner.metrics.retrieval import chunked, hits
-from limner.metrics.rows import Moments
+from limner.metrics.scoring.rows import Moments
 
 FOLDER = Path(os.environ.get("LIMNER_GOLDEN", Path(__file__).parents[2].parent / "shared" / "golden")) / "metrics"
 

@@ -17,12 +17,12 @@ import torch
 
 from limner.core.errors import CheckpointError, SettingsError
 from limner.core.recipes import from_preset, save_recipe
-from limner.metrics.protocol import Part, Protocol, Score, write_scores
+from limner.metrics.scoring.protocol import Part, Protocol, Score, write_scores
 from limner.model import Model, save_model
 from limner.report import plots
 from limner.report.compare import write_comparison
 from limner.report.cost import Held, cost
-from limner.report.entries import read_entries
+from limner.report.entries import read_contender, read_entries
 from limner.report.intervals import critical, estimate
 from limner.report.plots import AXES, course
 from limner.report.standings import standings
@@ -253,3 +253,9 @@ def test_what_cannot_be_compared_is_refused(make: Make, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="give captions of your own: --captions"):
         write_comparison([one, two], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("name", "holds"), [("garden-text", "a text encoder alone"), ("garden-judge", "a judge of garden attributes")])
+def test_what_does_not_paint_cannot_be_compared(name: str, holds: str) -> None:
+    with pytest.raises(CheckpointError, match=f"holds {holds}, not a model that paints captions: `limner train METHOD`"):
+        read_contender(Path(name))

@@ -16,7 +16,7 @@ from PIL import Image
 from limner.core.errors import CheckpointError
 from limner.core.recipes import from_preset, save_recipe
 from limner.data.pngwords import with_captions
-from limner.metrics.protocol import Part, Protocol, Score, write_scores
+from limner.metrics.scoring.protocol import Part, Protocol, Score, write_scores
 from limner.report.curves import MOST_POINTS, charts, line_chart, read_log, thinned, ticks
 from limner.report.page import write_report
 from limner.report.scores import score_table

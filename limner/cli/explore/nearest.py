@@ -11,9 +11,9 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
-from limner.cli.evaluate import progress_bar
-from limner.cli.explore.splits import Source, check_png
+from limner.cli.explore.splits import ReferenceData, check_png
 from limner.cli.models import Device, open_model
+from limner.cli.progress import progress_bar
 from limner.core.errors import DataError
 
 DESCRIPTION = """Put generated pictures beside their nearest training pictures: remembered or made?
@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
     model = open_model(arguments.model, arguments.device)
     for caption in arguments.captions:
         model.check(caption)
-    source = Source(arguments.model, model, arguments.data)
+    source = ReferenceData(arguments.model, model, arguments.data)
     space = arguments.features or default_space(arguments.model, source.data)
     look = feature_space(space, _run(arguments.model), model.device)
     split = arguments.split or ("train+val" if source.settings.trainval else "train")
@@ -103,14 +103,13 @@ def main(argv: Sequence[str]) -> int:
 def default_space(name: str, data: str) -> str:
     """The run's discriminator where there is one, else the garden's judge on the garden, else pixels."""
     from limner import methods
-    from limner.core.method import Method
+    from limner.core.abilities import abilities_of
     from limner.core.recipes import load_recipe
 
     run = _run(name)
-    if run and any((run / "checkpoints").glob("*/manifest.json")):
-        method: type[Method] = methods.get(load_recipe(run / "recipe.yaml").method)
-        if method.look is not Method.look:
-            return "discriminator"
+    kept = run is not None and any((run / "checkpoints").glob("*/manifest.json"))
+    if run and kept and "looks" in abilities_of(methods.get(load_recipe(run / "recipe.yaml").method)):
+        return "discriminator"
     return "garden" if data == "garden" else "pixels"
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
-from limner.cli.explore.splits import Source, check_png
+from limner.cli.explore.splits import ReferenceData, check_png
 from limner.cli.models import Device, open_model
 from limner.core.errors import SettingsError
 
@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
     given = [read_picture(path, model.resolution) for path in arguments.pictures]
     pictures, captions = np.array(given), list(arguments.captions)
     if not given or not captions:
-        drawn, spoken = drawn_from(Source(arguments.model, model, arguments.data), arguments.split, arguments.count, arguments.seed)
+        drawn, spoken = drawn_from(ReferenceData(arguments.model, model, arguments.data), arguments.split, arguments.count, arguments.seed)
         pictures, captions = pictures if given else drawn, captions or spoken
     painted = restyle(model, pictures, captions)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def check_style(name: str, model: Model) -> None:
         )
 
 
-def drawn_from(source: Source, split: str | None, count: int, seed: int) -> tuple[NDArray[np.uint8], list[str]]:
+def drawn_from(source: ReferenceData, split: str | None, count: int, seed: int) -> tuple[NDArray[np.uint8], list[str]]:
     """`count` pictures [count, R, R, 3] and up to four different captions, of other pictures where the split has enough."""
     from limner.data.reduced import at_resolution
     from limner.explore.captions import distinct_captions, drawn_pictures

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 HELD_OUT = ("test", "val")
 
 
-class Source:
+class ReferenceData:
     """The data that a model is held against: what it was trained on, or another set.
 
     settings: of the run, where MODEL is a run folder and the data is its own, else the defaults. Raises SettingsError where nothing says

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
-from limner.cli.evaluate import progress_bar
-from limner.cli.explore.splits import Source, check_png
+from limner.cli.explore.splits import ReferenceData, check_png
 from limner.cli.models import Device, open_model
+from limner.cli.progress import progress_bar
 from limner.core.errors import SettingsError, unknown_name
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
 
     check_png(arguments.out)
     model = open_model(arguments.model, arguments.device)
-    source = Source(arguments.model, model, arguments.data)
+    source = ReferenceData(arguments.model, model, arguments.data)
     check_judge(arguments.judge, source.data)
     pictures = source.split(arguments.split) if arguments.split else source.held_out()
     score, remark = judge(arguments.judge, model, pictures, arguments.seed)
@@ -101,7 +101,7 @@ def check_judge(spec: str | None, data: str) -> None:
 
 def judge(spec: str | None, model: Model, pictures: CaptionedPictures, seed: int) -> tuple[Scorer, Remark | None]:
     """Who scores pictures of a split, and what it says of a case."""
-    from limner.cli.evaluate import matching_model
+    from limner.cli.models import matching_model
     from limner.explore.captions import distinct_captions
     from limner.explore.worst import GardenScore, MatchingScore
     from limner.features.garden_judge import load_judge

@@ -25,9 +25,9 @@ class PictureEncoder(nn.Module):
         if stages < 1 or resolution != 4 * 2**stages:
             raise SettingsError(f"pictures of {resolution} px cannot be matched: choose a power of two from 8 on, such as 32 or 64")
         widths = [min(channels * 2**stage, 4 * channels) for stage in range(stages)]
-        layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, stride=2, padding=1), Residual(widths[0])]
+        layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, stride=2, padding=1), PreactivatedResidual(widths[0])]
         for before, after in zip(widths[:-1], widths[1:], strict=True):
-            layers += [normalisation(before), nn.ReLU(), nn.Conv2d(before, after, 3, stride=2, padding=1), Residual(after)]
+            layers += [normalisation(before), nn.ReLU(), nn.Conv2d(before, after, 3, stride=2, padding=1), PreactivatedResidual(after)]
         self.body = nn.Sequential(*layers, normalisation(widths[-1]), nn.ReLU())
         self.to_embedding = nn.Linear(16 * widths[-1], width)
 
@@ -38,7 +38,7 @@ class PictureEncoder(nn.Module):
         return F.normalize(embedded, dim=1) if self.normalize else embedded
 
 
-class Residual(nn.Module):
+class PreactivatedResidual(nn.Module):
     """x + convolution(relu(normalised x)), of x's shape [B, channels, H, W]."""
 
     def __init__(self, channels: int) -> None:

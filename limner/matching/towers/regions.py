@@ -13,7 +13,7 @@ from limner.features.inception import SIDE, TorchvisionInception
 from limner.features.pretrained import PretrainedNetwork
 from limner.features.registry import load_feature_network
 from limner.features.resize import CORNERS
-from limner.matching.towers.compact import Residual, normalisation
+from limner.matching.towers.compact import PreactivatedResidual, normalisation
 
 _STAGES: Mapping[str, tuple[str, int]] = {
     "tv-inception": ("Mixed_6e", 768),
@@ -89,9 +89,9 @@ class CompactRegions(nn.Module):
                 f"the trained picture network cannot see {resolution} px: choose a power of two from 8 on, such as 32 or 64"
             )
         widths = [min(channels * 2**stage, 4 * channels) for stage in range(halvings)]
-        layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, stride=2, padding=1), Residual(widths[0])]
+        layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, stride=2, padding=1), PreactivatedResidual(widths[0])]
         for before, after in zip(widths[:-1], widths[1:], strict=True):
-            layers += [normalisation(before), nn.ReLU(), nn.Conv2d(before, after, 3, stride=2, padding=1), Residual(after)]
+            layers += [normalisation(before), nn.ReLU(), nn.Conv2d(before, after, 3, stride=2, padding=1), PreactivatedResidual(after)]
         self.body = nn.Sequential(*layers, normalisation(widths[-1]), nn.ReLU())
         self.to_regions = nn.Conv2d(widths[-1], width, 1, bias=False)
         self.to_picture = nn.Linear(16 * widths[-1], width)

@@ -1,4 +1,4 @@
-"""What metrics ask of an image-text matching model, and how a trained one gives it."""
+"""How metrics use an image-text matching model as a judge, and how a trained one becomes one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from limner.features.network import resized
 
 
 @runtime_checkable
-class MatchingModel(Protocol):
-    """An image-text matching model as metrics use it. What it gives may be on any device; it has no gradient."""
+class MatchingJudge(Protocol):
+    """Judges how well pictures and captions fit: an image-text matching model, as metrics use it.
+
+    What it gives may be on any device; it has no gradient.
+    """
 
     name: str
     """As the user names it."""

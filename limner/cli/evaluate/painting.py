@@ -1,10 +1,9 @@
-"""`limner evaluate`: scores of a trained model, each with its protocol."""
+"""`limner evaluate` of a model that paints, or of a folder of pictures: scores, each with its protocol."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,22 +11,20 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
-from limner.cli.models import Device, chosen_device, open_model
+from limner.cli.models import Device, matching_model, open_model
 from limner.cli.outputs import check_file
+from limner.cli.progress import progress_bar
 from limner.core.errors import DataError, SettingsError
 from limner.core.files import cache_folder
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
-    from torch import Tensor
 
     from limner.core.pictures import CaptionedPictures
-    from limner.metrics.evaluate import Painter, Stored, Unprompted
-    from limner.metrics.matching import MatchingModel
-    from limner.metrics.protocol import Score
-    from limner.metrics.share import Share
+    from limner.metrics.scoring.evaluate import Painter, ScoringRequest, Stored, Unprompted
+    from limner.metrics.scoring.matching import MatchingJudge
+    from limner.metrics.scoring.protocol import Score
+    from limner.metrics.scoring.share import Share
     from limner.model import Model
 
 MODEL_COUNT = 2000
@@ -47,7 +44,9 @@ examples:
   limner evaluate runs/mine --metrics r-precision,vs --matching runs/words
   limner evaluate --pictures their-pictures --data prepared/mine --metrics all --out theirs.json
 
-A matching model (limner train sje) has scores of its own: limner evaluate runs/words."""
+Other trained things have scores of their own, whose options limner evaluate RUN --help shows:
+  limner evaluate runs/words           a matching model (limner train sje): retrieval, zero-shot classification
+  limner evaluate garden-judge         a judge of garden attributes (limner train garden-judge): accuracy"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,14 +81,7 @@ class EvaluateArguments:
 
 
 def main(argv: Sequence[str]) -> int:
-    from limner.matching.registry import is_matching
-    from limner.metrics.registry import METRICS
-
-    values = {word for flag, word in zip(argv, argv[1:]) if flag.startswith("-") and "=" not in flag}
-    if any(is_matching(word) for word in argv if not word.startswith("-") and word not in values):
-        from limner.cli import evaluate_matching
-
-        return evaluate_matching.main(argv)
+    from limner.metrics.scoring.registry import METRICS
 
     listed = "\n".join(f"  {name:<26}{entry.sentence}" for name, entry in METRICS.items())
     arguments = parse(EvaluateArguments, argv, prog="limner evaluate", description=DESCRIPTION.format(metrics=listed))
@@ -119,22 +111,13 @@ def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> 
     splits = reference(data, arguments.split, model.resolution)
     metrics = _metrics(arguments.metrics, splits, model.reads_text)
     training = training_pictures(arguments.model, data, model.resolution) if {"all", "memorisation"} & {*metrics} else None
-    return score(
-        model,
-        splits,
-        metrics,
-        arguments.count or MODEL_COUNT,
-        seed=arguments.seed,
-        features=arguments.features,
-        matching=matching_model(arguments.matching, device),
-        training=training,
-        share=share,
-        cache=cache_folder(),
-    )
+    matching = matching_model(arguments.matching, device)
+    request = _request(arguments, metrics, arguments.count or MODEL_COUNT, splits, matching, training, share, model.device)
+    return score(model, splits, request)
 
 
 def _score_pictures(arguments: EvaluateArguments, share: Share, device: Device) -> list[Score]:
-    from limner.metrics.evaluate import Stored
+    from limner.metrics.scoring.evaluate import Stored
 
     assert arguments.pictures is not None
     if arguments.data is None:
@@ -148,16 +131,35 @@ def _score_pictures(arguments: EvaluateArguments, share: Share, device: Device) 
     splits = reference(arguments.data, arguments.split or ("test" if arguments.data == "garden" else None), resolution)
     metrics = _metrics(arguments.metrics, splits, pictures.captions is not None)
     training = training_pictures(None, arguments.data, resolution) if {"all", "memorisation"} & {*metrics} else None
-    return score_source(
-        pictures,
-        splits,
-        metrics,
-        pictures.count,
-        device=device,
+    matching = matching_model(arguments.matching, device)
+    where = "cpu" if device == "auto" else device
+    request = _request(arguments, metrics, pictures.count, splits, matching, training, share, where)
+    return score_source(pictures, splits, request)
+
+
+def _request(
+    arguments: EvaluateArguments,
+    metrics: Sequence[str],
+    count: int,
+    splits: Sequence[CaptionedPictures],
+    matching: MatchingJudge | None,
+    training: CaptionedPictures | None,
+    share: Share,
+    device: torch.device | str,
+) -> ScoringRequest:
+    """What the arguments ask for; what cannot be taken is refused before the feature network is loaded."""
+    from limner.features.registry import load_feature_network
+    from limner.metrics.scoring.evaluate import ScoringRequest, check_metrics
+
+    check_metrics(metrics, splits)
+    return ScoringRequest(
+        metrics=metrics,
+        count=count,
         seed=arguments.seed,
-        features=arguments.features,
-        matching=matching_model(arguments.matching, device),
+        network=load_feature_network(arguments.features).to(device) if arguments.features else None,
+        matching=matching,
         training=training,
+        device=device,
         share=share,
         cache=cache_folder(),
     )
@@ -165,8 +167,8 @@ def _score_pictures(arguments: EvaluateArguments, share: Share, device: Device) 
 
 def _finish(arguments: EvaluateArguments, scores: Sequence[Score]) -> int:
     """Print the table and keep the scores."""
-    from limner.metrics.evaluate import table
-    from limner.metrics.protocol import write_scores
+    from limner.metrics.scoring.evaluate import table
+    from limner.metrics.scoring.protocol import write_scores
 
     print(table(scores))
     target = arguments.out or (_home(arguments.model) if arguments.model else None)
@@ -179,7 +181,7 @@ def _finish(arguments: EvaluateArguments, scores: Sequence[Score]) -> int:
 
 def _launch(arguments: EvaluateArguments) -> tuple[Share, Device]:
     """Start the processes; this one's share of the work and its device."""
-    from limner.metrics.share import Share, launched
+    from limner.metrics.scoring.share import Share, launched
 
     if arguments.devices == 1:
         return Share(), arguments.device
@@ -187,103 +189,28 @@ def _launch(arguments: EvaluateArguments) -> tuple[Share, Device]:
     return Share.of(fabric), "cuda" if fabric.device.type == "cuda" else "cpu"
 
 
-def score(
-    model: Model,
-    splits: Sequence[CaptionedPictures],
-    metrics: Sequence[str],
-    count: int,
-    *,
-    seed: int = 0,
-    features: str | None = None,
-    matching: MatchingModel | None = None,
-    training: CaptionedPictures | None = None,
-    share: Share | None = None,
-    cache: Path | None = None,
-) -> list[Score]:
+def score(model: Model, splits: Sequence[CaptionedPictures], request: ScoringRequest) -> list[Score]:
     """Take the metrics of a model on every split, with a progress bar."""
-    from limner.metrics.evaluate import Unprompted
+    from limner.metrics.scoring.evaluate import Unprompted
 
-    return score_source(
-        painter(model) if model.reads_text else Unprompted(painter(model), count, seed),
-        splits,
-        metrics,
-        count,
-        device=model.device,
-        seed=seed,
-        features=features,
-        matching=matching,
-        training=training,
-        share=share,
-        cache=cache,
-    )
+    paint = model.painter()
+    return score_source(paint if model.reads_text else Unprompted(paint, request.count, request.seed), splits, request)
 
 
-def score_source(
-    source: Painter | Stored | Unprompted,
-    splits: Sequence[CaptionedPictures],
-    metrics: Sequence[str],
-    count: int,
-    *,
-    device: torch.device | str,
-    seed: int = 0,
-    features: str | None = None,
-    matching: MatchingModel | None = None,
-    training: CaptionedPictures | None = None,
-    share: Share | None = None,
-    cache: Path | None = None,
-) -> list[Score]:
+def score_source(source: Painter | Stored | Unprompted, splits: Sequence[CaptionedPictures], request: ScoringRequest) -> list[Score]:
     """Take the metrics of painted or stored pictures on every split, with a progress bar."""
-    from limner.features.registry import load_feature_network
-    from limner.metrics.evaluate import check_metrics, evaluate
-    from limner.metrics.registry import chosen, metric_class
-    from limner.metrics.share import Share
+    from limner.metrics.scoring.evaluate import evaluate
+    from limner.metrics.scoring.registry import chosen, metric_class
 
-    check_metrics(metrics, splits)
-    device = "cpu" if device == "auto" else device
-    network = load_feature_network(features).to(device) if features else None
-    if network is None and splits[0].name != "garden" and any("features" in metric_class(name).needs for name in chosen(metrics)):
+    foreign = request.network is None and splits[0].name != "garden"
+    if foreign and any("features" in metric_class(name).needs for name in chosen(request.metrics)):
         print(
             f"limner: warning: no --features given, so '{splits[0].name}' is scored by the network that knows the garden alone: compare "
             "such scores with each other at most; --features fid-inception takes the network of published figures",
             file=sys.stderr,
         )
-    share = share or Share()
-    with progress_bar(share.rank == 0) as progress:
-        return evaluate(
-            source,
-            splits,
-            metrics,
-            count,
-            seed=seed,
-            feature_network=network,
-            matching=matching,
-            training=training,
-            device=device,
-            share=share,
-            cache=cache,
-            progress=progress,
-            say=lambda line: print(f"limner: {line}", file=sys.stderr),
-        )
-
-
-def matching_model(name: str | None, device: Device) -> MatchingModel | None:
-    """A matching model as metrics use it; None where none is asked for."""
-    if name is None:
-        return None
-    from limner.matching.saving import load_matching
-    from limner.metrics.matching import Placed
-
-    model = load_matching(name, chosen_device(device))
-    return Placed(model, f"{model.title} of {Path(name).name}", model.resolution, model.content_hash)
-
-
-def painter(model: Model) -> Painter:
-    """The model as `limner.metrics.evaluate` wants it."""
-
-    def paint(captions: list[str], samples: NDArray[np.int64], seed: int) -> Tensor:
-        return model.paint(model.encode(captions), model.noise(seed, samples)).cpu()
-
-    return paint
+    with progress_bar(request.share.rank == 0) as progress:
+        return evaluate(source, splits, request, progress=progress, say=lambda line: print(f"limner: {line}", file=sys.stderr))
 
 
 def reference(data: str, split: str | None, resolution: int) -> list[CaptionedPictures]:
@@ -311,7 +238,7 @@ def training_pictures(model: str | None, data: str, resolution: int) -> Captione
     from limner.core.settings import DataSettings
     from limner.data.catalog import open_data
     from limner.data.reduced import at_resolution
-    from limner.metrics.survey import TRAINING_PICTURES
+    from limner.metrics.scoring.survey import TRAINING_PICTURES
 
     run = Path(model) / "recipe.yaml" if model else None
     settings = load_recipe(run).data_settings if run is not None and run.is_file() else DataSettings()
@@ -323,20 +250,8 @@ def training_pictures(model: str | None, data: str, resolution: int) -> Captione
         return None
 
 
-@contextmanager
-def progress_bar(shown: bool = True) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar with the time that is left, on stderr: call it with (done, total, what is being done)."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not (shown and console.is_terminal)) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
-
-
 def _metrics(asked: str | None, splits: Sequence[CaptionedPictures], captioned: bool = True) -> list[str]:
-    from limner.metrics.registry import USUAL
+    from limner.metrics.scoring.registry import USUAL
 
     if asked is not None:
         return [name.strip().lower() for name in asked.split(",") if name.strip()]

@@ -9,7 +9,7 @@ from limner.cli.main import main
 from limner.core.errors import DataError
 from limner.data.prepare import prepare
 from limner.data.prepared import open_prepared
-from limner.metrics.sources import Stored
+from limner.metrics.scoring.sources import Stored
 
 
 def paint(path: Path) -> Path:

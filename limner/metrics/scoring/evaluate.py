@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,17 +13,17 @@ from limner.core.errors import LimnerError, SettingsError
 from limner.core.pictures import CaptionedPictures
 from limner.features.network import FeatureNetwork
 from limner.features.registry import load_feature_network
-from limner.metrics.eyes import Eyes
-from limner.metrics.matching import MatchingModel
-from limner.metrics.metric import NOISES, Figure, Metric, Scene
-from limner.metrics.protocol import Protocol, Score
-from limner.metrics.registry import METRICS, USUAL, chosen, metric_class
-from limner.metrics.share import ALONE, Share
-from limner.metrics.sources import Painted, Painter, Source, Stored, Unprompted, reference_order
-from limner.metrics.survey import Survey
-from limner.metrics.table import table
+from limner.metrics.scoring.eyes import Eyes
+from limner.metrics.scoring.matching import MatchingJudge
+from limner.metrics.scoring.metric import NOISES, Figure, Metric, ScoringTask
+from limner.metrics.scoring.protocol import Protocol, Score
+from limner.metrics.scoring.registry import METRICS, USUAL, chosen, metric_class
+from limner.metrics.scoring.share import ALONE, Share
+from limner.metrics.scoring.sources import Painted, Painter, Source, Stored, Unprompted, reference_order
+from limner.metrics.scoring.survey import Survey
+from limner.metrics.scoring.table import table
 
-__all__ = ["METRICS", "USUAL", "Painter", "Progress", "Stored", "Unprompted", "check_metrics", "evaluate", "table"]
+__all__ = ["METRICS", "USUAL", "Painter", "Progress", "ScoringRequest", "Stored", "Unprompted", "check_metrics", "evaluate", "table"]
 
 MOST_CAPTIONS = 32
 """Captions that they take at the most."""
@@ -46,74 +47,83 @@ def check_metrics(metrics: Sequence[str], splits: Sequence[CaptionedPictures]) -
     return chosen(metrics)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScoringRequest:
+    """What is asked of an evaluation."""
+
+    metrics: Sequence[str]
+    """Names of `limner.metrics.scoring.registry.METRICS`; "all" takes those that can be taken; "faithfulness" brings "diversity" too."""
+    count: int
+    """Pictures to paint for each split, or of the folder; measures of diversity paint up to 512 more."""
+    seed: int = 0
+    """Decides captions, reference pictures and noise."""
+    network: FeatureNetwork | None = None
+    """Looks at the pictures; by default the garden's."""
+    matching: MatchingJudge | None = None
+    """Says how well pictures and captions fit, for r-precision, vs, clip-score and ap."""
+    training: CaptionedPictures | None = None
+    """The pictures that the generator was trained on, at the painter's resolution, for memorisation."""
+    reference_count: int | None = None
+    """Real pictures; by default `count`, and never more than the split holds."""
+    batch_size: int = 64
+    """Pictures painted at once."""
+    device: torch.device | str = "cpu"
+    """Where the judge and the default feature network work; a network that is given stays where it is."""
+    share: Share = ALONE
+    """This process's part of the work; all processes get all scores."""
+    cache: Path | None = None
+    """Folder in which what real pictures gave is kept; none by default."""
+
+
 def evaluate(
     painter: Painter | Stored | Unprompted,
     splits: Sequence[CaptionedPictures],
-    metrics: Sequence[str],
-    count: int,
+    request: ScoringRequest,
     *,
-    seed: int = 0,
-    feature_network: FeatureNetwork | None = None,
-    matching: MatchingModel | None = None,
-    training: CaptionedPictures | None = None,
-    reference_count: int | None = None,
-    batch_size: int = 64,
-    device: torch.device | str = "cpu",
-    share: Share = ALONE,
-    cache: Path | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
 ) -> list[Score]:
-    """Take every metric on every split: `count` pictures of its captions, in an order that `seed` alone decides, against its real pictures.
+    """Take every metric on every split: pictures of its captions, in an order that the seed alone decides, against its real pictures.
 
     Args:
         painter: Paints uint8 pictures [B, 3, R, R] of captions; equal sample numbers and seeds get equal noise. Or a folder of pictures,
             or what a painter makes of no caption at all.
         splits: Reference pictures at the painter's resolution R; on the garden, "train" and "test" give seen and held-out combinations.
-        metrics: Names of `limner.metrics.registry.METRICS`; "all" takes those that can be taken; "faithfulness" brings "diversity" with it.
-        count: Pictures to paint for each split, or of the folder; measures of diversity paint up to 512 more.
-        seed: Decides captions, reference pictures and noise.
-        feature_network: Looks at the pictures; by default the garden's.
-        matching: Says how well pictures and captions fit, for r-precision, vs, clip-score and ap.
-        training: The pictures that the generator was trained on, at R pixels, for memorisation.
-        reference_count: Real pictures; by default `count`, and never more than the split holds.
-        batch_size: Pictures painted at once.
-        device: Where the judge and the default feature network work; a network that is given stays where it is.
-        share: This process's part of the work; all processes get all scores.
-        cache: Folder in which what real pictures gave is kept; none by default.
+        request: What to take, and of how many pictures.
         progress: Called after every batch.
-        say: Told, in a line, of each metric that "all" would take and that cannot be taken.
+        say: Called, with a line, for each metric that "all" would take and that cannot be taken.
 
     Raises:
         SettingsError: An unknown metric, one that is named and cannot be taken, or a count that is too small.
         DataError: A split without captions, or a picture of the folder that cannot be read.
     """
-    check_metrics(metrics, splits)
+    check_metrics(request.metrics, splits)
+    count, seed, share = request.count, request.seed, request.share
     if count < 2:
         raise SettingsError(f"a score of {count} picture(s) says nothing: give a count of at least 2")
-    network = feature_network or load_feature_network("garden", device)
-    surveys, choice = [], _Choice(metrics)
+    network = request.network or load_feature_network("garden", request.device)
+    surveys, choice = [], _Choice(request.metrics)
     for pictures in splits:
         order = reference_order(pictures, seed, captioned=not isinstance(painter, (Stored, Unprompted)))
         source = painter.meet(pictures) if isinstance(painter, (Stored, Unprompted)) else Painted(painter, pictures, order, count, seed)
-        scene = Scene(
+        task = ScoringTask(
             pictures=pictures,
             captions=source.captions,
             classes=source.classes,
             indices=source.indices,
             count=source.count,
-            reference_count=min(reference_count or source.count, len(order)),
+            reference_count=min(request.reference_count or source.count, len(order)),
             seed=seed,
             painted=isinstance(source, Painted),
             network=network,
-            judge=Eyes.judge_for(pictures, network, device),
-            matching=matching,
-            training=training,
+            judge=Eyes.judge_for(pictures, network, request.device),
+            matching=request.matching,
+            training=request.training,
         )
         varied = max(4, min(MOST_CAPTIONS, source.count // NOISES))
-        taken = choice.taken(scene, source)
+        taken = choice.taken(task, source)
         if taken:
-            surveys.append(Survey(scene, source, order, taken, batch_size, varied, share, cache))
+            surveys.append(Survey(task, source, order, taken, request.batch_size, varied, share, request.cache))
     choice.check(say if share.rank == 0 else None)
     total, done = sum(survey.to_see for survey in surveys), 0
     scores: list[Score] = []
@@ -121,8 +131,8 @@ def evaluate(
         for seen in survey.run():
             done += seen
             if progress is not None:
-                progress(min(done, total), total, f"scoring {survey.scene.pictures.name}/{survey.scene.pictures.split}")
-        scores += survey.scores(lambda figure, survey=survey: _score(figure, survey.scene, survey.source))  # type: ignore[misc]
+                progress(min(done, total), total, f"scoring {survey.task.pictures.name}/{survey.task.pictures.split}")
+        scores += survey.scores(lambda figure, survey=survey: _score(figure, survey.task, survey.source))  # type: ignore[misc]
     return scores
 
 
@@ -134,21 +144,21 @@ class _Choice:
         # What "all" or faithfulness brings with it is left out where it cannot be taken.
         self.owed = dict.fromkeys((name for name in names if name != "all"), "")
 
-    def taken(self, scene: Scene, source: Source) -> list[Metric]:
+    def taken(self, task: ScoringTask, source: Source) -> list[Metric]:
         """The metrics of one split, ready to look."""
         ready = []
         for name in self.names:
             try:
-                reason = _refusal(name, scene, source)
+                reason = _refusal(name, task, source)
                 if reason is None:
-                    ready.append(metric_class(name)(scene))
+                    ready.append(metric_class(name)(task))
                     self.owed.pop(name, None)
                     continue
             except LimnerError as error:
                 reason = str(error)
             if name in self.owed:
                 self.owed[name] = self.owed[name] or reason
-            self.left_out.append(f"{name} is left out on {scene.pictures.name}/{scene.pictures.split}: {reason}")
+            self.left_out.append(f"{name} is left out on {task.pictures.name}/{task.pictures.split}: {reason}")
         return ready
 
     def check(self, say: Callable[[str], None] | None) -> None:
@@ -160,33 +170,33 @@ class _Choice:
                 say(line)
 
 
-def _refusal(name: str, scene: Scene, source: Source) -> str | None:
-    """Why a metric cannot be taken of a scene; None where it can."""
+def _refusal(name: str, task: ScoringTask, source: Source) -> str | None:
+    """Why a metric cannot be taken of a split; None where it can."""
     made = metric_class(name)
     needs = made.needs
-    if "classes" in needs and (scene.network is None or scene.network.logit_count is None):
+    if "classes" in needs and (task.network is None or task.network.logit_count is None):
         return f"the Inception Score needs a feature network with classes, and this one has none: leave '{name}' out"
-    if "classifier" in needs and scene.judge is None and scene.matching is None:
-        return f"{name} needs something that tells the classes of '{scene.pictures.name}' apart: give a matching model (--matching RUN)"
-    if "matching" in needs and scene.matching is None:
+    if "classifier" in needs and task.judge is None and task.matching is None:
+        return f"{name} needs something that tells the classes of '{task.pictures.name}' apart: give a matching model (--matching RUN)"
+    if "matching" in needs and task.matching is None:
         return f"{name} needs a matching model: give one (--matching RUN), or leave it out"
     if isinstance(source, Unprompted) and needs & {"captions", "varied", "truth", "classifier"}:
         return f"{name} looks at what captions ask for, and the model reads no text: leave '{name}' out"
-    if "captions" in needs and scene.captions is None:
+    if "captions" in needs and task.captions is None:
         return f"{name} needs a caption for each picture, and {source.told} has none: put a .txt beside each, or a metadata.jsonl"
-    if "varied" in needs and not scene.painted:
+    if "varied" in needs and not task.painted:
         return f"{name} looks at many pictures of one caption, which a folder does not promise: leave it out, or score a model"
-    unknown = int((scene.indices < 0).sum())
+    unknown = int((task.indices < 0).sum())
     if "truth" in needs and unknown:
-        return f"{name} takes the real picture of the same name, and {unknown:,} bear no name of '{scene.pictures.name}': leave it out"
-    if "training" in needs and scene.training is None:
+        return f"{name} takes the real picture of the same name, and {unknown:,} bear no name of '{task.pictures.name}': leave it out"
+    if "training" in needs and task.training is None:
         return f"{name} needs the pictures that the generator was trained on: give data with a train split, or leave it out"
-    return made.refusal(scene)
+    return made.refusal(task)
 
 
-def _score(figure: Figure, scene: Scene, source: Source) -> Score:
+def _score(figure: Figure, task: ScoringTask, source: Source) -> Score:
     """A figure with its protocol."""
-    network = {"features": scene.network, "judge": scene.judge, "matching": scene.matching, None: None}[figure.network]
+    network = {"features": task.network, "judge": task.judge, "matching": task.matching, None: None}[figure.network]
     return Score(
         name=figure.name,
         value=figure.value,
@@ -199,14 +209,14 @@ def _score(figure: Figure, scene: Scene, source: Source) -> Score:
         notes=figure.notes,
         protocol=Protocol(
             metric=figure.name,
-            data=scene.pictures.name,
-            split=scene.pictures.split,
-            fingerprint=scene.pictures.fingerprint,
-            count=scene.count,
-            reference_count=scene.reference_count,
+            data=task.pictures.name,
+            split=task.pictures.split,
+            fingerprint=task.pictures.fingerprint,
+            count=task.count,
+            reference_count=task.reference_count,
             captions=source.told,
-            resolution=scene.pictures.resolution,
-            seed=scene.seed,
+            resolution=task.pictures.resolution,
+            seed=task.seed,
             implementation=figure.implementation,
             features=network.name if network is not None else None,
             features_hash=network.content_hash if network is not None else None,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from limner.data.catalog import GardenPictures
 from limner.data.garden import Garden
-from limner.metrics.evaluate import evaluate
-from limner.metrics.known import Known
-from limner.metrics.protocol import write_scores
-from limner.metrics.share import Share, launched
+from limner.metrics.scoring.evaluate import ScoringRequest, evaluate
+from limner.metrics.scoring.known import Known
+from limner.metrics.scoring.protocol import write_scores
+from limner.metrics.scoring.share import Share, launched
 
 
 def main(out: Path, processes: int) -> None:
@@ -20,12 +20,14 @@ def main(out: Path, processes: int) -> None:
     scores = evaluate(
         known.perfect,
         [pictures],
-        ["fid", "prdc", "ssim", "memorisation", "faithfulness"],
-        90,
-        training=known.training,
-        batch_size=16,
-        share=Share.of(fabric),
-        cache=out / "cache",
+        ScoringRequest(
+            metrics=["fid", "prdc", "ssim", "memorisation", "faithfulness"],
+            count=90,
+            training=known.training,
+            batch_size=16,
+            share=Share.of(fabric),
+            cache=out / "cache",
+        ),
     )
     write_scores(out / f"process-{fabric.global_rank}.json", scores)
 

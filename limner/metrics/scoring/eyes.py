@@ -13,14 +13,14 @@ from torch import Tensor
 from limner.core.pictures import CaptionedPictures
 from limner.features.garden_judge import AttributeJudge, Reading, load_judge
 from limner.features.network import FeatureNetwork, to_float
-from limner.metrics.metric import Metric, Scene, Shown
+from limner.metrics.scoring.metric import Metric, ScoringTask, SeenBatch
 
 
 class Eyes:
     """The networks that some metrics need, and how to look through them."""
 
-    def __init__(self, scene: Scene, metrics: Iterable[Metric]) -> None:
-        self.scene = scene
+    def __init__(self, task: ScoringTask, metrics: Iterable[Metric]) -> None:
+        self.task = task
         self.needs = frozenset(need for metric in metrics for need in metric.needs)
 
     @staticmethod
@@ -31,12 +31,12 @@ class Eyes:
         return network if isinstance(network, AttributeJudge) else load_judge().to(device)
 
     @torch.no_grad()
-    def look(self, numbers: NDArray[np.int64], images: Tensor, captions: Sequence[str], truth: Tensor | None = None) -> Shown:
+    def look(self, numbers: NDArray[np.int64], images: Tensor, captions: Sequence[str], truth: Tensor | None = None) -> SeenBatch:
         """What is seen in pictures [B, 3, R, R] uint8."""
         reading = self.read(images) if "judge" in self.needs else None
         features, logits = self.features(images, reading) if "features" in self.needs else (None, None)
-        matching = self.scene.matching if "matching" in self.needs else None
-        return Shown(
+        matching = self.task.matching if "matching" in self.needs else None
+        return SeenBatch(
             numbers=numbers,
             images=images,
             captions=captions,
@@ -50,7 +50,7 @@ class Eyes:
     @torch.no_grad()
     def features(self, images: Tensor, reading: Reading | None = None) -> tuple[Tensor, Tensor | None]:
         """The feature network's features [B, D] and class logits; `reading` is what the judge has read in them already."""
-        network, judge = self.scene.network, self.scene.judge
+        network, judge = self.task.network, self.task.judge
         assert network is not None
         if judge is not None and network is judge and reading is not None:
             return reading.features, judge.class_logits(reading)
@@ -59,20 +59,20 @@ class Eyes:
     @torch.no_grad()
     def read(self, images: Tensor) -> Reading:
         """What the judge reads."""
-        judge = self.scene.judge
+        judge = self.task.judge
         assert judge is not None
         return judge.read(images.to(_device_of(judge)))
 
     @torch.no_grad()
     def embed_captions(self, captions: Sequence[str]) -> Tensor:
         """The matching model's embeddings [B, D] of captions."""
-        assert self.scene.matching is not None
-        return self.scene.matching.embed_captions(list(captions))
+        assert self.task.matching is not None
+        return self.task.matching.embed_captions(list(captions))
 
     def facts(self) -> dict[str, Any]:
         """The networks that look, as far as what they see depends on them."""
         found: dict[str, Any] = {}
-        for need, network in (("features", self.scene.network), ("judge", self.scene.judge), ("matching", self.scene.matching)):
+        for need, network in (("features", self.task.network), ("judge", self.task.judge), ("matching", self.task.matching)):
             if network is not None and (need in self.needs or "classifier" in self.needs):
                 found[need] = [network.name, network.content_hash, getattr(network, "resize", "")]
         return found

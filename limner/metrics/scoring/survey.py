@@ -14,15 +14,15 @@ from torch import Tensor
 from limner.core import random
 from limner.core.pictures import CaptionedPictures
 from limner.data.garden import paint
-from limner.metrics import reference
-from limner.metrics.eyes import Eyes
 from limner.metrics.faithfulness import fitting_scenes, named_codes
 from limner.metrics.judge import to_tensor
-from limner.metrics.metric import COMPARED, NOISES, Figure, Found, Group, Metric, Scene, Shown
-from limner.metrics.protocol import Score
-from limner.metrics.rows import Moments, Rows
-from limner.metrics.share import Share
-from limner.metrics.sources import Source, drawn_caption
+from limner.metrics.scoring import reference
+from limner.metrics.scoring.eyes import Eyes
+from limner.metrics.scoring.metric import COMPARED, NOISES, Figure, Found, Group, Metric, ScoringTask, SeenBatch
+from limner.metrics.scoring.protocol import Score
+from limner.metrics.scoring.rows import Moments, Rows
+from limner.metrics.scoring.share import Share
+from limner.metrics.scoring.sources import Source, drawn_caption
 
 TRAINING_PICTURES = 10_000
 """Training pictures at the most that memorisation compares with."""
@@ -35,7 +35,7 @@ class Survey:
 
     def __init__(
         self,
-        scene: Scene,
+        task: ScoringTask,
         source: Source,
         order: NDArray[np.int64],
         metrics: Sequence[Metric],
@@ -44,24 +44,24 @@ class Survey:
         share: Share,
         cache: Path | None,
     ) -> None:
-        self.scene, self.source, self.order, self.metrics = scene, source, order, metrics
+        self.task, self.source, self.order, self.metrics = task, source, order, metrics
         self.batch_size, self.share, self.cache = batch_size, share, cache
-        self.eyes = Eyes(scene, metrics)
+        self.eyes = Eyes(task, metrics)
         self.keeps = frozenset(column for metric in metrics for column in metric.keeps)
         self.varied_captions = varied if "varied" in self.eyes.needs else 0
         self.rows: dict[str, Rows] = {"generated": Rows(), "real": Rows(), "varied": Rows(), "training": Rows()}
         self.moments: dict[Side, Moments] = {"generated": Moments(), "real": Moments()}
         self.training = np.empty(0, dtype=np.int64)
-        if "training" in self.eyes.needs and scene.training is not None:
-            self.training = random.permutation(len(scene.training), scene.seed, "training")[:TRAINING_PICTURES]
+        if "training" in self.eyes.needs and task.training is not None:
+            self.training = random.permutation(len(task.training), task.seed, "training")[:TRAINING_PICTURES]
         self._remembered = {"real": self._remember("real"), "training": self._remember("training")}
 
     @property
     def to_see(self) -> int:
         """Pictures that will be looked at, or painted."""
-        counts = {"real": self.scene.reference_count if self._looks_at_real else 0, "training": len(self.training)}
+        counts = {"real": self.task.reference_count if self._looks_at_real else 0, "training": len(self.training)}
         open_stages = sum(count for side, count in counts.items() if self._remembered[side] is None)
-        return self.scene.count + open_stages + self.varied_captions * NOISES
+        return self.task.count + open_stages + self.varied_captions * NOISES
 
     @property
     def _looks_at_real(self) -> bool:
@@ -87,7 +87,7 @@ class Survey:
         if self.share.rank == 0:
             training = self.rows["training"].tensor("features") if len(self.training) else None
             found = Found(
-                scene=self.scene,
+                task=self.task,
                 generated=self.rows["generated"],
                 real=self.rows["real"],
                 varied=self.rows["varied"],
@@ -102,26 +102,26 @@ class Survey:
     def _real(self) -> Iterator[int]:
         if not self._looks_at_real:
             return
-        for numbers in self._batches(self.scene.reference_count):
+        for numbers in self._batches(self.task.reference_count):
             indices = self.order[numbers]
-            captions = [drawn_caption(self.scene.pictures, *place, self.scene.seed) for place in zip(indices.tolist(), numbers.tolist())]
-            shown = self.eyes.look(numbers, stored(self.scene.pictures, indices), captions)
-            self._keep("real", shown)
+            captions = [drawn_caption(self.task.pictures, *place, self.task.seed) for place in zip(indices.tolist(), numbers.tolist())]
+            batch = self.eyes.look(numbers, stored(self.task.pictures, indices), captions)
+            self._keep("real", batch)
             yield len(numbers)
 
     def _train(self) -> Iterator[int]:
-        assert self.scene.training is not None or not len(self.training)
+        assert self.task.training is not None or not len(self.training)
         for numbers in self._batches(len(self.training)):
-            assert self.scene.training is not None
-            features, _ = self.eyes.features(stored(self.scene.training, self.training[numbers]))
+            assert self.task.training is not None
+            features, _ = self.eyes.features(stored(self.task.training, self.training[numbers]))
             self.rows["training"].add("features", numbers, features)
             yield len(numbers)
 
     def _generated(self) -> Iterator[int]:
         captions = self.source.captions
-        for numbers in self._batches(self.scene.count):
+        for numbers in self._batches(self.task.count):
             compared = numbers[numbers < COMPARED] if "truth" in self.eyes.needs else numbers[:0]
-            truth = stored(self.scene.pictures, self.scene.indices[compared]) if len(compared) else None
+            truth = stored(self.task.pictures, self.task.indices[compared]) if len(compared) else None
             texts = [captions[number] for number in numbers.tolist()] if captions is not None else []
             with torch.no_grad():
                 images = self.source.pictures(numbers)
@@ -151,13 +151,13 @@ class Survey:
 
     def _alike(self, number: int, caption: str) -> Tensor | None:
         """Real pictures that a caption could have: on the garden painted to fit it, elsewhere those of its class, if there are any."""
-        pictures, seed = self.scene.pictures, self.scene.seed
+        pictures, seed = self.task.pictures, self.task.seed
         if pictures.name == "garden":
             (named,) = named_codes([caption])
             return to_tensor(paint(fitting_scenes(named, pictures.split, NOISES, seed, number), pictures.resolution))
-        if pictures.class_ids is None or self.scene.classes is None:
+        if pictures.class_ids is None or self.task.classes is None:
             return None
-        members = np.flatnonzero(pictures.class_ids == self.scene.classes[number % self.scene.count])
+        members = np.flatnonzero(pictures.class_ids == self.task.classes[number % self.task.count])
         return stored(pictures, members[random.permutation(len(members), seed, "alike", number)][:NOISES]) if len(members) > 1 else None
 
     def _batches(self, count: int) -> Iterator[NDArray[np.int64]]:
@@ -166,22 +166,22 @@ class Survey:
             if self.share.mine(batch):
                 yield np.arange(start, min(start + self.batch_size, count), dtype=np.int64)
 
-    def _keep(self, side: Side, shown: Shown) -> None:
+    def _keep(self, side: Side, batch: SeenBatch) -> None:
         rows = self.rows[side]
-        if shown.features is not None and "features" in self.keeps:
-            rows.add("features", shown.numbers, shown.features)
-        if shown.features is not None and "moments" in self.keeps:
-            self.moments[side].add(shown.features)
-        if shown.embeddings is not None and "embeddings" in self.keeps:
-            rows.add("embeddings", shown.numbers, shown.embeddings)
-        if side == "generated" and shown.logits is not None and "logits" in self.keeps:
-            rows.add("logits", shown.numbers, shown.logits)
+        if batch.features is not None and "features" in self.keeps:
+            rows.add("features", batch.numbers, batch.features)
+        if batch.features is not None and "moments" in self.keeps:
+            self.moments[side].add(batch.features)
+        if batch.embeddings is not None and "embeddings" in self.keeps:
+            rows.add("embeddings", batch.numbers, batch.embeddings)
+        if side == "generated" and batch.logits is not None and "logits" in self.keeps:
+            rows.add("logits", batch.numbers, batch.logits)
         if side == "generated" and "captions" in self.keeps:
-            rows.add("captions", shown.numbers, self.eyes.embed_captions(shown.captions))
+            rows.add("captions", batch.numbers, self.eyes.embed_captions(batch.captions))
         for metric in self.metrics:
-            columns = metric.generated(shown) if side == "generated" else metric.real(shown)
+            columns = metric.generated(batch) if side == "generated" else metric.real(batch)
             for name, values in columns.items():
-                rows.add(name, shown.numbers[: len(values)], values)
+                rows.add(name, batch.numbers[: len(values)], values)
 
     def _remember(self, side: str) -> dict[str, NDArray[Any]] | None:
         """What the cache holds of a side; None where it is not there, or not for every process."""
@@ -191,15 +191,15 @@ class Survey:
         return found if all(everywhere) else None
 
     def _cache_file(self, side: str) -> Path | None:
-        pictures = self.scene.pictures if side == "real" else self.scene.training
+        pictures = self.task.pictures if side == "real" else self.task.training
         if self.cache is None or pictures is None:
             return None
         facts = {
             "side": side,
             "data": [pictures.name, pictures.fingerprint, pictures.split, len(pictures)],
             "resolution": pictures.resolution,
-            "count": self.scene.reference_count if side == "real" else len(self.training),
-            "seed": self.scene.seed,
+            "count": self.task.reference_count if side == "real" else len(self.training),
+            "seed": self.task.seed,
             "kept": sorted(self.keeps) + sorted(metric.name for metric in self.metrics if _remembers_real(metric))
             if side == "real"
             else [],

@@ -10,12 +10,12 @@ from PIL import Image
 from limner.core.errors import DataError, SettingsError
 from limner.data.catalog import GardenPictures
 from limner.data.garden import Garden
-from limner.metrics import survey
-from limner.metrics.evaluate import Stored, evaluate
-from limner.metrics.known import Known
-from limner.metrics.protocol import comparable
-from limner.metrics.share import Share
-from limner.metrics.table import table
+from limner.metrics.scoring import survey
+from limner.metrics.scoring.evaluate import ScoringRequest, Stored, evaluate
+from limner.metrics.scoring.known import Known
+from limner.metrics.scoring.protocol import comparable
+from limner.metrics.scoring.share import Share
+from limner.metrics.scoring.table import table
 
 COUNT, SIDE = 80, 32
 METRICS = ("fid", "kid", "is", "prdc", "psnr", "ssim", "memorisation", "faithfulness")
@@ -32,7 +32,11 @@ def known():
 
 
 def _scores(painter, pictures, metrics=METRICS, count=COUNT, **options):
-    return {score.name: score for score in evaluate(painter, [pictures], metrics, count, **options)}
+    return {score.name: score for score in take(painter, [pictures], metrics, count, **options)}
+
+
+def take(painter, splits, metrics, count, progress=None, say=None, **options):
+    return evaluate(painter, splits, ScoringRequest(metrics=metrics, count=count, **options), progress=progress, say=say)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +114,7 @@ def test_pixels_are_compared_for_the_first_pictures(pictures, known, monkeypatch
 
 def test_the_reference_may_be_larger_or_smaller_than_the_count(pictures, known):
     for reference in (40, 10_000):
-        scores = evaluate(known.one_picture, [pictures], ["fid", "faithfulness"], 30, reference_count=reference)
+        scores = take(known.one_picture, [pictures], ["fid", "faithfulness"], 30, reference_count=reference)
         assert {score.protocol.reference_count for score in scores} == {min(reference, COUNT)}
         assert all(np.isfinite(score.value) for score in scores)
 
@@ -131,21 +135,21 @@ def test_real_pictures_are_looked_at_once(pictures, known, tmp_path, monkeypatch
 
 def test_wrong_requests_say_what_is_wrong(pictures, known):
     with pytest.raises(SettingsError, match="did you mean 'faithfulness'"):
-        evaluate(known.perfect, [pictures], ["faithfullness"], COUNT)
+        take(known.perfect, [pictures], ["faithfullness"], COUNT)
     with pytest.raises(SettingsError, match="at least 2"):
-        evaluate(known.perfect, [pictures], ["fid"], 1)
+        take(known.perfect, [pictures], ["fid"], 1)
     with pytest.raises(SettingsError, match="paints 16 px and the reference is opened at 32"):
-        evaluate(lambda captions, samples, seed: torch.zeros(len(captions), 3, 16, 16, dtype=torch.uint8), [pictures], ["fid"], 4)
+        take(lambda captions, samples, seed: torch.zeros(len(captions), 3, 16, 16, dtype=torch.uint8), [pictures], ["fid"], 4)
     for name in ("r-precision", "r-precision-as-published", "vs", "clip-score", "ap"):
         with pytest.raises(SettingsError, match=f"^{name} needs a matching model: give one"):
-            evaluate(known.perfect, [pictures], [name], COUNT)
+            take(known.perfect, [pictures], [name], COUNT)
     with pytest.raises(SettingsError, match="needs the pictures that the generator was trained on"):
-        evaluate(known.perfect, [pictures], ["memorisation"], COUNT)
+        take(known.perfect, [pictures], ["memorisation"], COUNT)
     with pytest.raises(SettingsError, match="held-out real ones, and 'train' holds none"):
-        evaluate(known.perfect, [known.training], ["memorisation"], 8, training=known.training)
+        take(known.perfect, [known.training], ["memorisation"], 8, training=known.training)
     network = _without_classes()
     with pytest.raises(SettingsError, match="needs a feature network with classes"):
-        evaluate(known.perfect, [pictures], ["is"], COUNT, feature_network=network)
+        take(known.perfect, [pictures], ["is"], COUNT, network=network)
 
 
 def _without_classes():
@@ -160,9 +164,9 @@ def test_other_pictures_than_the_gardens(known):
     folder = GardenPictures(Garden("test", length=20, resolution=SIDE))
     folder.name = "my-flowers"
     with pytest.raises(SettingsError, match="cannot judge 'my-flowers'"):
-        evaluate(known.perfect, [folder], ["faithfulness"], COUNT)
+        take(known.perfect, [folder], ["faithfulness"], COUNT)
     told = []
-    scores = evaluate(known.one_picture, [folder], ["all"], 20, say=told.append)
+    scores = take(known.one_picture, [folder], ["all"], 20, say=told.append)
     assert {score.protocol.data for score in scores} == {"my-flowers"}
     assert {score.name for score in scores} >= {"fid", "kid", "precision", "psnr", "ms-ssim"}
     left_out = {line.split(" is left out")[0] for line in told}
@@ -175,7 +179,7 @@ def test_margins_that_training_crops_from_are_not_scored(pictures, known):
     inner = wide.read
     wide.stored_resolution = SIDE + 6
     wide.read = lambda indices: np.pad(inner(indices), ((0, 0), (3, 3), (3, 3), (0, 0)), constant_values=7)
-    scores = [evaluate(known.one_picture, [source], ["fid", "ssim"], 20) for source in (pictures, wide)]
+    scores = [take(known.one_picture, [source], ["fid", "ssim"], 20) for source in (pictures, wide)]
     assert scores[0] == scores[1]
 
 
@@ -192,7 +196,7 @@ def folder(tmp_path, pictures):
 
 def test_a_folder_of_pictures_is_scored_as_if_it_were_painted(folder, pictures):
     told = []
-    scores = {score.name: score for score in evaluate(Stored(folder), [pictures], ["all"], 30, say=told.append)}
+    scores = {score.name: score for score in take(Stored(folder), [pictures], ["all"], 30, say=told.append)}
     assert np.isinf(scores["psnr"].value) and scores["ssim"].value == pytest.approx(1.0)  # held against themselves, by name
     assert scores["faithfulness"].value > 0.97 and scores["class-accuracy"].value > 0.9
     assert scores["fid"].protocol.count == 30 and "folder of 30" in scores["fid"].protocol.captions
@@ -200,8 +204,8 @@ def test_a_folder_of_pictures_is_scored_as_if_it_were_painted(folder, pictures):
     for path in folder.rglob("*.txt"):
         path.unlink()
     with pytest.raises(SettingsError, match="needs a caption for each picture, and a folder of 30 without captions has none"):
-        evaluate(Stored(folder), [pictures], ["faithfulness"], 30)
-    assert evaluate(Stored(folder), [pictures], ["kid"], 30)[0].value == pytest.approx(scores["kid"].value)
+        take(Stored(folder), [pictures], ["faithfulness"], 30)
+    assert take(Stored(folder), [pictures], ["kid"], 30)[0].value == pytest.approx(scores["kid"].value)
 
 
 def test_a_folder_that_cannot_be_scored_is_refused(folder, pictures, tmp_path):
@@ -215,7 +219,7 @@ def test_a_folder_that_cannot_be_scored_is_refused(folder, pictures, tmp_path):
     for path in folder.rglob("*.png"):
         Image.new("RGB", (24, 24)).save(path)
     with pytest.raises(DataError, match="holds pictures of 24 px, below the reference's 32: give --resolution 24"):
-        evaluate(Stored(folder), [pictures], ["kid"], 30)
+        take(Stored(folder), [pictures], ["kid"], 30)
     for path in folder.rglob("*.png"):
         Image.new("RGB", (40, 48)).save(path)
     with pytest.raises(DataError, match="not square"):
@@ -226,6 +230,6 @@ def test_a_folder_that_cannot_be_scored_is_refused(folder, pictures, tmp_path):
 
 
 def test_scores_under_unlike_networks_are_not_compared(found, pictures, known):
-    (other,) = evaluate(known.perfect, [pictures], ["kid"], COUNT, seed=1)
+    (other,) = take(known.perfect, [pictures], ["kid"], COUNT, seed=1)
     reason = comparable(found["kid"], other)
     assert reason is not None and "seed" in reason

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.metrics.protocol import Part, Protocol, Score, comparable, ranked, read_scores, write_scores
-from limner.metrics.table import table
+from limner.metrics.scoring.protocol import Part, Protocol, Score, comparable, ranked, read_scores, write_scores
+from limner.metrics.scoring.table import table
 
 PROTOCOL = Protocol(
     metric="fid", data="garden", split="test", fingerprint="abc", count=100, reference_count=100, captions="one drawn caption a picture",
@@ -68,7 +68,7 @@ def test_the_table_shows_parts_chance_notes_and_protocol():
 
 def test_scores_of_earlier_versions_are_still_read():
     for name in ("garden-scores.json", "garden-fast-scores.json", "flowers-scores.json"):
-        scores = read_scores(Path(__file__).parents[2] / "docs" / name)
+        scores = read_scores(Path(__file__).parents[3] / "docs" / name)
         assert scores and all(score.protocol.fingerprint and score.protocol.implementation for score in scores)
         assert table(scores)
 

@@ -7,9 +7,10 @@ import pytest
 
 from limner.data.catalog import GardenPictures
 from limner.data.garden import Garden
-from limner.metrics.evaluate import evaluate
-from limner.metrics.known import Known, Reader
-from limner.metrics.matching import MatchingModel
+from limner.metrics.scoring.evaluate import ScoringRequest, evaluate
+from limner.metrics.scoring.known import Known, Reader
+from limner.metrics.scoring.matching import MatchingJudge
+from limner.metrics.scoring.registry import METRICS, network_of, scores_of
 
 COUNT, SIDE = 160, 32
 
@@ -19,16 +20,11 @@ def found(tmp_path_factory):
     pictures = GardenPictures(Garden("test", length=COUNT, resolution=SIDE))
     known = Known("test", SIDE, GardenPictures(Garden("train", length=300, resolution=SIDE)))
     matching = Reader()
-    assert isinstance(matching, MatchingModel)
+    assert isinstance(matching, MatchingJudge)
     told, cache = [], tmp_path_factory.mktemp("cache")
+    request = ScoringRequest(metrics=["all"], count=COUNT, matching=matching, training=known.training, cache=cache)
     scores = {
-        name: {
-            score.name: score
-            for score in evaluate(
-                painter, [pictures], ["all"], COUNT, matching=matching, training=known.training, cache=cache, say=told.append
-            )
-        }
-        for name, painter in known.painters()
+        name: {score.name: score for score in evaluate(painter, [pictures], request, say=told.append)} for name, painter in known.painters()
     }
     assert not told
     return scores
@@ -43,10 +39,11 @@ DEAF = ("shuffled captions", "caption ignored", "training pictures")
 
 
 def test_all_metrics_are_taken(found):
-    from limner.metrics.registry import METRICS
-
     names = (set(METRICS) - {"prdc"}) | {"precision", "recall", "density", "coverage", "top-1"}
+    assert names == {score for metric in METRICS for score in scores_of(metric)}
     assert all(set(scores) == names for scores in found.values())
+    matched = {name for name, score in found["perfect"].items() if score.protocol.features == Reader().name}
+    assert matched == {name for name in names if network_of(name) == "matching"}
     assert all(np.isfinite(score.value) for scores in found.values() for score in scores.values())
 
 
@@ -123,7 +120,11 @@ def test_pixels_are_nearest_to_those_of_a_picture_that_fits(found):
 def test_more_pictures_may_be_asked_for_than_there_are_real_ones(tmp_path):
     pictures = GardenPictures(Garden("test", length=60, resolution=SIDE))
     known = Known("test", SIDE, GardenPictures(Garden("train", length=80, resolution=SIDE)))
-    scores = evaluate(known.perfect, [pictures], ["all"], 140, matching=Reader(), training=known.training, cache=tmp_path, batch_size=64)
+    scores = evaluate(
+        known.perfect,
+        [pictures],
+        ScoringRequest(metrics=["all"], count=140, matching=Reader(), training=known.training, cache=tmp_path, batch_size=64),
+    )
     assert {score.protocol.count for score in scores} == {140} and {score.protocol.reference_count for score in scores} == {60}
     found = {score.name: score for score in scores}
     assert found["r-precision"].value > 0.9 and found["r-precision"].real > 0.9

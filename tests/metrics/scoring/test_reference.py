@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from limner.metrics import reference
+from limner.metrics.scoring import reference
 
 
 def test_what_is_stored_is_found_again_whole_or_not_at_all(tmp_path):

@@ -14,9 +14,9 @@ from torch import Tensor
 from limner.core.pictures import CaptionedPictures
 from limner.features.garden_judge import AttributeJudge, Reading
 from limner.features.network import FeatureNetwork
-from limner.metrics.matching import MatchingModel
-from limner.metrics.protocol import Part
-from limner.metrics.rows import Moments, Rows
+from limner.metrics.scoring.matching import MatchingJudge
+from limner.metrics.scoring.protocol import Part
+from limner.metrics.scoring.rows import Moments, Rows
 
 COMPARED = 1000
 """Pictures at the most that are compared with real ones pixel by pixel."""
@@ -30,7 +30,7 @@ of each caption beside the generated one. varied: pictures of one caption under 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
+class ScoringTask:
     """What one split's evaluation is about: all that a metric may ask before the first picture."""
 
     pictures: CaptionedPictures
@@ -49,14 +49,14 @@ class Scene:
     has the caption and class of the generated one."""
     network: FeatureNetwork | None = None
     judge: AttributeJudge | None = None
-    matching: MatchingModel | None = None
+    matching: MatchingJudge | None = None
     training: CaptionedPictures | None = None
     """The pictures that the generator was trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
-    """A batch of pictures, and what the networks that somebody needs have seen in them."""
+class SeenBatch:
+    """A batch of pictures, and what the networks that the metrics need have seen in them."""
 
     numbers: NDArray[np.int64]
     """[B] places in the evaluation, rising."""
@@ -92,7 +92,7 @@ class Group:
 class Found:
     """Everything that was kept, when the last picture has been seen."""
 
-    scene: Scene
+    task: ScoringTask
     generated: Rows
     real: Rows
     varied: Rows
@@ -135,19 +135,19 @@ class Metric(ABC):
     needs: ClassVar[frozenset[Need]] = frozenset()
     keeps: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, scene: Scene) -> None:
-        self.scene = scene
+    def __init__(self, task: ScoringTask) -> None:
+        self.task = task
 
     @classmethod
-    def refusal(cls, scene: Scene) -> str | None:
-        """Why it cannot be taken of this scene, in one line with the fix; None where it can. What `needs` says is checked already."""
+    def refusal(cls, task: ScoringTask) -> str | None:
+        """Why it cannot be taken of this split, in one line with the fix; None where it can. What `needs` says is checked already."""
         return None
 
-    def generated(self, shown: Shown) -> Mapping[str, NDArray[np.generic]]:
+    def generated(self, batch: SeenBatch) -> Mapping[str, NDArray[np.generic]]:
         """What to remember of generated pictures: columns of B rows, or of fewer, which are those of the first pictures."""
         return {}
 
-    def real(self, shown: Shown) -> Mapping[str, NDArray[np.generic]]:
+    def real(self, batch: SeenBatch) -> Mapping[str, NDArray[np.generic]]:
         """What to remember of real pictures."""
         return {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from limner.metrics.protocol import Part, Protocol, Score
+from limner.metrics.scoring.protocol import Part, Protocol, Score
 
 _COLUMNS = ("value", "+-", "chance", "shuffled", "real", "captions")
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from limner.metrics.alignment import paired
-from limner.metrics.matching import MatchingModel, Placed
+from limner.metrics.scoring.matching import MatchingJudge, Placed
 
 
 class Small(nn.Module):
@@ -29,7 +29,7 @@ class Small(nn.Module):
 
 def test_pictures_of_any_size_are_taken():
     placed = Placed(Small(), "small of mine", 8, "abc")
-    assert isinstance(placed, MatchingModel) and "8x8" in placed.resize
+    assert isinstance(placed, MatchingJudge) and "8x8" in placed.resize
     flat = torch.full((3, 3, 32, 32), 0.25)
     found = placed.embed_pictures(flat)
     torch.testing.assert_close(found, placed.embed_pictures(flat[:, :, :8, :8]))

@@ -1,6 +1,6 @@
 """Generators of garden pictures whose right scores are known, and a matching model that needs no training, to see what an evaluation tells.
 
-`docs/scores.md` has the table of what they score, `tests/metrics/test_known.py` what theory demands of it.
+`docs/scores.md` has the table of what they score, `tests/metrics/scoring/test_known.py` what theory demands of it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from limner.data.garden import Garden, Scenes, paint
 from limner.features.garden_judge import AttributeJudge, load_judge
 from limner.metrics.faithfulness import NAMES, UNNAMED, fitting_scenes, named_codes
 from limner.metrics.judge import to_tensor
-from limner.metrics.sources import Painter
-from limner.metrics.survey import stored
+from limner.metrics.scoring.sources import Painter
+from limner.metrics.scoring.survey import stored
 
 
 class Reader:
