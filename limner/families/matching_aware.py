@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +12,7 @@ from torch import Tensor
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-
-Mismatch = Literal["picture", "caption", "neighbour"]
-"""What is exchanged in a mismatched pair; "neighbour" takes the batch's next picture, whatever it shows."""
+from limner.families.settings import Mismatch
 
 
 class MatchingAware(Protocol):
@@ -61,9 +59,14 @@ def mismatched_pairs(
     if mismatch == "picture":
         features = look(mismatched_pictures(batch, batch.pictures.shape[-1], counterfactual))
     if mismatch == "neighbour":
-        count = batch.rows_of(counterfactual)
-        features = torch.cat([features[:count], features.roll(-1, 0)[count:]])
+        features = neighbours(features, batch, counterfactual)
     return features, mismatched_sentences(batch, condition, mismatch, counterfactual)
+
+
+def neighbours(rows: Tensor, batch: Batch, counterfactual: float) -> Tensor:
+    """Each row of [B, ...] exchanged for the next one, and the last for the first; the first `counterfactual * B` rows stay in place."""
+    count = batch.rows_of(counterfactual)
+    return torch.cat([rows[:count], rows.roll(-1, 0)[count:]])
 
 
 def mismatched_sentences(batch: Batch, condition: Tensor, mismatch: Mismatch, counterfactual: float) -> Tensor:

@@ -29,17 +29,32 @@ from torch import Tensor, nn
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Painting
-from limner.core.noise import ConditionedNoise, Noise
+from limner.core.noise import ConditionedNoise
 from limner.core.settings import FAST, Preset, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Update
-from limner.families.adversarial import NormalizedSettings, added
+from limner.families.adversarial import added
 from limner.families.attentive.attention import WordAttention
-from limner.families.attentive.losses import Mismatch, as_seen, fooling_loss, load_guide
-from limner.families.attentive.method import GUIDE, AttentiveMethod, AttentiveSettings
+from limner.families.attentive.losses import as_seen, fooling_loss, load_guide
+from limner.families.attentive.method import GUIDE, AttentiveMethod
 from limner.families.attentive.word_discriminator import WordScaleDiscriminator, word_verdicts
 from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.families.matching_aware import bce
+from limner.families.settings import (
+    SMALL_PAIRS,
+    AdamSettings,
+    AttentionSettings,
+    AugmentationSettings,
+    GuideSettings,
+    HalvingSettings,
+    Mismatch,
+    MismatchSettings,
+    NoiseSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    ScheduleSettings,
+    TreeSettings,
+)
 from limner.families.stacked import to_picture
 from limner.families.tree import FirstStage, NextStage, ScaleDiscriminator
 from limner.features.perceptual import PerceptualLoss
@@ -51,7 +66,19 @@ PERCEPTUAL = "perceptual"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ControlGANSettings(AttentiveSettings, NormalizedSettings):
+class ControlGANSettings(
+    AttentionSettings,
+    AugmentationSettings,
+    TreeSettings,
+    GuideSettings,
+    MismatchSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    HalvingSettings,
+    AdamSettings,
+    ScheduleSettings,
+    NoiseSettings,
+):
     """Settings of ControlGAN; the defaults are those of the authors' birds model, with the paper's word-level discriminator."""
 
     spatial_attention: bool = True
@@ -78,14 +105,14 @@ class ControlGANSettings(AttentiveSettings, NormalizedSettings):
     perceptual_share: bool = False
     """Divide the perceptual loss by the mean square of the real pictures' features, which makes one weight fit every network, and prepare
     pictures as the network was trained; without, as in the authors' code."""
-    mismatch: Mismatch = "shift"
-    """What a mismatched pair is: a picture with the sentence of the batch's next one, as in the authors' code; or what is exchanged for
-    one of elsewhere, of another class where classes are known: the picture or the caption. Words are always those of elsewhere."""
+    mismatch: Mismatch = "neighbour"
+    """What a mismatched pair is made of: a picture and the caption of the batch's next one, as in the authors' code; or another picture or
+    caption, of another class where classes are known. The word-level discriminator always
+    gets captions of other pictures."""
     batch_size: int = 8
     """Pictures a step, over all processes."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
         at_least(self, "method", 0, "perceptual", "word_weight", "word_fooling_weight")
 
     @property
@@ -115,6 +142,7 @@ class ControlGAN(AttentiveMethod):
             sentence="Narrow networks and counterfactual captions, words at 32 px, sized for two CPU cores.",
             resolution=64,
             method={
+                **SMALL_PAIRS,
                 "branches": 2,
                 "condition_width": 64,
                 "generator_channels": 12,
@@ -124,14 +152,6 @@ class ControlGAN(AttentiveMethod):
                 "perceptual_stage": "layer2",
                 "perceptual_share": True,
                 "divergence_weight": 0.05,
-                "mismatch": "caption",
-                "counterfactual": 0.75,
-                "gradient_penalty": 1.0,
-                "discriminator_normalization": False,
-                "learning_rate": 8e-4,
-                "beta1": 0.0,
-                "epochs": 40.0,
-                "batch_size": 16,
             },
         ),
     }
@@ -228,10 +248,9 @@ class ControlGAN(AttentiveMethod):
     def matched(self, update: Update, batch: Batch, pictures: Tensor) -> Update:
         return super().matched(update, batch, pictures) if self.settings.guidance else update  # the inert word loss has a guide, too
 
-    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
+    def paint(self, text: TextFeatures, noise: ConditionedNoise) -> Painting:
         """With `extras` "attention-S", [B, T, S, S], how much each place of the map of side S looked at each word, to paint 2 S; and
         "channels-S", [B, T, C], how much each channel did."""
-        assert isinstance(noise, ConditionedNoise)
         (*stages, images), attention, channels = self.generator(noise, self.generator.condition(text.sentence), text)
         extras = {f"attention-{maps.shape[-1]}": maps for maps in attention}
         extras |= {f"channels-{side}": found for side, found in zip(self.sides, channels, strict=False)}

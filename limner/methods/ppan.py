@@ -31,15 +31,27 @@ from torch import Tensor, nn
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Painting
-from limner.core.noise import ConditionedNoise, Noise, gaussian
+from limner.core.noise import ConditionedNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
-from limner.families.adversarial import PairMethod, WeightedPairSettings, smoothed
+from limner.families.adversarial import PairMethod, smoothed
 from limner.families.auxiliary import class_loss, classes_of, require_classes
 from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.families.matching_aware import bce, mean_sentence, mismatched_logits
 from limner.families.pair_head import PairHead
+from limner.families.settings import (
+    SMALL_PAIRS,
+    AdamSettings,
+    CaptionSettings,
+    HalvingSettings,
+    MismatchSettings,
+    MismatchWeightSettings,
+    NoiseSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    ScheduleSettings,
+)
 from limner.families.stacked import FIRST_SIDE, doubling, doublings, picture_code, to_picture
 from limner.features.perceptual import PerceptualLoss
 from limner.nn.initialization import dcgan_initialization, he_initialization
@@ -50,7 +62,17 @@ NARROWEST = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class PPANSettings(WeightedPairSettings):
+class PPANSettings(
+    MismatchWeightSettings,
+    MismatchSettings,
+    CaptionSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    HalvingSettings,
+    AdamSettings,
+    ScheduleSettings,
+    NoiseSettings,
+):
     """Settings of PPAN; the defaults are what is on record, and StackGAN++'s where nothing is."""
 
     text_width: int = 128
@@ -84,13 +106,12 @@ class PPANSettings(WeightedPairSettings):
     batch_size: int = 24
     """Pictures a step, over all processes."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
         at_least(self, "method", 0, "perceptual", "local_weight", "class_weight", "divergence_weight")
         at_least(self, "method", 1, "text_width", "scales", "generator_channels", "pyramid_channels", "discriminator_channels")
 
 
-class PPAN(PairMethod):
+class PPAN(PairMethod[ConditionedNoise]):
     """The pyramid generator, a discriminator for each size, and a frozen network that compares pictures."""
 
     Settings = PPANSettings
@@ -105,6 +126,7 @@ class PPAN(PairMethod):
             sentence="Narrow networks, sizes 32 and 64 px and counterfactual captions, sized for two CPU cores.",
             resolution=64,
             method={
+                **SMALL_PAIRS,
                 "scales": 2,
                 "generator_channels": 8,
                 "pyramid_channels": 16,
@@ -112,16 +134,7 @@ class PPAN(PairMethod):
                 "perceptual_network": "garden",
                 "perceptual_stage": "layer2",
                 "perceptual_sizes": "largest",
-                "mismatch": "caption",
-                "counterfactual": 0.75,
                 "divergence_weight": 0.05,
-                "gradient_penalty": 1.0,
-                "discriminator_normalization": False,
-                "batch_size": 16,
-                "learning_rate": 8e-4,
-                "beta1": 0.0,
-                "halve_every": 0.0,
-                "epochs": 40.0,
             },
         ),
     }
@@ -156,7 +169,7 @@ class PPAN(PairMethod):
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         sentence = mean_sentence(batch)  # [B, D]
-        noise: ConditionedNoise = self.noise(batch, "train")
+        noise = self.noise(batch, "train")
         fakes, condition = self.generator(noise, sentence)
         yield self._discriminator_update(batch, sentence, [fake.detach() for fake in fakes], self.penalty(progress))
         yield self._generator_update(batch, sentence, fakes, condition)
@@ -213,8 +226,7 @@ class PPAN(PairMethod):
         widths = {"z": self.settings.noise_width, "epsilon": self.settings.text_width}
         return ConditionedNoise(**{name: gaussian((width,), seed, samples, f"{stream} {name}") for name, width in widths.items()})
 
-    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
-        assert isinstance(noise, ConditionedNoise)
+    def paint(self, text: TextFeatures, noise: ConditionedNoise) -> Painting:
         *rough, images = self.generator(noise, text.sentence)[0]
         return Painting(images, stages=tuple(rough))
 

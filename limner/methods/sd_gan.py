@@ -33,14 +33,27 @@ from torch import Tensor, nn
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Painting
-from limner.core.noise import Noise, VectorNoise, gaussian
+from limner.core.noise import VectorNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Progress, Update
-from limner.families.adversarial import NormalizedSettings, smoothed
+from limner.families.adversarial import smoothed
 from limner.families.attentive.attention import attention_to
 from limner.families.attentive.losses import discriminator_loss, fooling_loss, mismatched_pairs
-from limner.families.attentive.method import TreeMethod, TreeSettings
+from limner.families.attentive.method import TreeMethod
+from limner.families.settings import (
+    SMALL_PAIRS,
+    AdamSettings,
+    GuideSettings,
+    HalvingSettings,
+    Mismatch,
+    MismatchSettings,
+    NoiseSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    ScheduleSettings,
+    TreeSettings,
+)
 from limner.families.stacked import FIRST_SIDE, Residual, doublings, to_picture
 from limner.families.tree import SMALLEST, ScaleDiscriminator, discriminator_name
 from limner.nn.fast.layout import for_convolutions
@@ -52,7 +65,17 @@ STREAMS = ("generator", "generator second")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SDGANSettings(TreeSettings, NormalizedSettings):
+class SDGANSettings(
+    TreeSettings,
+    GuideSettings,
+    MismatchSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    HalvingSettings,
+    AdamSettings,
+    ScheduleSettings,
+    NoiseSettings,
+):
     """Settings of SD-GAN; the defaults are the paper's where they are known, and else AttnGAN's for birds."""
 
     contrastive_weight: float = 1.0
@@ -67,11 +90,13 @@ class SDGANSettings(TreeSettings, NormalizedSettings):
     """Let the sentence scale and shift the maps; without either level, batch normalisation is plain."""
     word_level: bool = True
     """Let the words scale and shift each place of the maps."""
+    mismatch: Mismatch = "neighbour"
+    """What a mismatched pair is made of: a picture and the caption of the batch's next one, as in AttnGAN's code; or another picture or
+    caption, of another class where classes are known."""
     batch_size: int = 20
     """Pictures a step, over all processes; two captions of each are painted."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
         at_least(self, "method", 1, "feature_width")
         at_least(self, "method", 0, "contrastive_weight", "tolerance")
         if not self.tolerance < self.margin <= 2.0:
@@ -86,7 +111,7 @@ class SDGANSettings(TreeSettings, NormalizedSettings):
         return len(STREAMS) if self.contrastive_weight else 1
 
 
-class SDGAN(TreeMethod):
+class SDGAN(TreeMethod[VectorNoise]):
     """The semantic tree and its Siamese discriminators, under the joint losses and the contrastive one."""
 
     Settings = SDGANSettings
@@ -102,18 +127,12 @@ class SDGAN(TreeMethod):
             sentence="Narrow networks and counterfactual captions at 32 and 64 px, sized for two CPU cores.",
             resolution=64,
             method={
+                **SMALL_PAIRS,
                 "branches": 2,
                 "feature_width": 64,
                 "generator_channels": 8,
                 "discriminator_channels": 16,
                 "residual_blocks": 0,
-                "mismatch": "caption",
-                "counterfactual": 0.75,
-                "gradient_penalty": 1.0,
-                "discriminator_normalization": False,
-                "learning_rate": 8e-4,
-                "beta1": 0.0,
-                "epochs": 40.0,
                 "batch_size": 8,  # 16 paintings, as many as its family's presets have
             },
         ),
@@ -214,9 +233,8 @@ class SDGAN(TreeMethod):
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> VectorNoise:
         return VectorNoise(gaussian((self.settings.noise_width,), seed, samples, stream))
 
-    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
+    def paint(self, text: TextFeatures, noise: VectorNoise) -> Painting:
         """With `extras` "attention-S", [B, T, S, S]: how much each place of the map of side S read of each word."""
-        assert isinstance(noise, VectorNoise)
         (*stages, images), attention = self.generator(noise.z, text)
         return Painting(images, tuple(stages), {f"attention-{maps.shape[-1]}": maps for maps in attention})
 

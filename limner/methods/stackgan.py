@@ -31,9 +31,20 @@ from limner.core.noise import Noise, gaussian
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
-from limner.families.adversarial import AdversarialMethod, NormalizedSettings, added, smoothed
+from limner.families.adversarial import AdversarialMethod, added, smoothed
 from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.families.matching_aware import bce, mean_sentence, mismatched_logits
+from limner.families.settings import (
+    SMALL_STEPS,
+    AdamSettings,
+    CaptionSettings,
+    HalvingSettings,
+    Mismatch,
+    MismatchSettings,
+    NoiseSettings,
+    NormalizationSettings,
+    PenaltySettings,
+)
 from limner.families.stacked import FIRST_SIDE, Head, Residual, convolution, doublings, picture_code, to_picture, upsampling
 from limner.nn.initialization import he_initialization, normal_initialization
 
@@ -41,7 +52,9 @@ STAGE_1, STAGE_2 = "stage-1", "stage-2"
 
 
 @dataclass(frozen=True, kw_only=True)
-class StackGANSettings(NormalizedSettings):
+class StackGANSettings(
+    MismatchSettings, CaptionSettings, NormalizationSettings, PenaltySettings, HalvingSettings, AdamSettings, NoiseSettings
+):
     """Settings of StackGAN; the defaults are those of the authors' PyTorch program."""
 
     factor: int = 4
@@ -68,8 +81,9 @@ class StackGANSettings(NormalizedSettings):
     """What the discriminators read: the augmentation's mean, or (TensorFlow) the sentence by a projection of their own."""
     unconditional: Literal["none", "stage-2", "both"] = "stage-2"
     """Which discriminators also judge pictures without their text: none in the TensorFlow program."""
-    mismatch: Literal["shift", "caption", "picture"] = "shift"
-    """The mismatched pair: the next picture's caption, a caption of another class, or (TensorFlow) a picture of another class."""
+    mismatch: Mismatch = "neighbour"
+    """What a mismatched pair is made of: a picture and the caption of the batch's next one; a caption of another class; or (TensorFlow) a
+    picture of another class."""
     captions: int = 1
     """Captions of a picture whose mean embedding is the condition: 4 in the TensorFlow program."""
     moving_statistics: bool = True
@@ -87,18 +101,19 @@ class StackGANSettings(NormalizedSettings):
     stage_2_batch_size: int = 40
     """Pictures a step of Stage-II, over all processes."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         if self.factor < 2 or self.factor & (self.factor - 1):
             raise SettingsError(f"method.factor is {self.factor}, but must be a power of two from 2 (4 as published)")
-        super().__post_init__()
         at_least(self, "method", 0, "residual_blocks", "divergence_weight")
-        at_least(self, "method", 1, "condition_width", "generator_channels", "discriminator_channels", "captions")
-        at_least(self, "method", 2, "stage_2_batch_size")
+        at_least(self, "method", 1, "condition_width", "generator_channels", "discriminator_channels")
+        at_least(self, "method", 2, "batch_size", "stage_2_batch_size")
         above_zero(self, "method", "stage_1_epochs", "stage_2_epochs")
         if not 0.0 < self.stage_1_share < 1.0:
             raise SettingsError(f"method.stage-1-share is {self.stage_1_share}, but each stage needs a part: choose it between 0 and 1")
-        if self.counterfactual and self.mismatch == "shift":
-            raise SettingsError("method.counterfactual cannot go with method.mismatch shift: choose caption or picture, or set this to 0")
+        if self.counterfactual and self.mismatch == "neighbour":
+            raise SettingsError(
+                "method.counterfactual cannot go with method.mismatch neighbour: choose caption or picture, or set this to 0"
+            )
 
 
 @dataclass(frozen=True)
@@ -110,7 +125,7 @@ class StackGANNoise(Noise):
     epsilon_2: Tensor
 
 
-class StackGAN(AdversarialMethod):
+class StackGAN(AdversarialMethod[StackGANNoise]):
     """Two conditional GANs, one upon the other, under their published losses."""
 
     Settings = StackGANSettings
@@ -126,6 +141,7 @@ class StackGAN(AdversarialMethod):
             sentence="Narrow networks and counterfactual captions, 32 px and then 64 px, sized for two CPU cores.",
             resolution=64,
             method={
+                **SMALL_STEPS,
                 "factor": 2,
                 "generator_channels": 16,
                 "discriminator_channels": 16,
@@ -134,16 +150,10 @@ class StackGAN(AdversarialMethod):
                 "discriminator_text": "sentence",
                 "divergence_weight": 0.05,
                 "mismatch": "caption",
-                "counterfactual": 0.75,
                 "moving_statistics": False,
-                "gradient_penalty": 1.0,
                 "discriminator_normalization": False,
-                "learning_rate": 8e-4,
-                "beta1": 0.0,
-                "halve_every": 0.0,
                 "stage_1_epochs": 40.0,
                 "stage_2_epochs": 40.0,
-                "batch_size": 16,
                 "stage_2_batch_size": 16,
             },
         ),
@@ -205,7 +215,7 @@ class StackGAN(AdversarialMethod):
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         stage = 1 if progress.phase == STAGE_1 else 2
         judge, sentence = self.judge(stage), mean_sentence(batch)  # [B, D]
-        noise: StackGANNoise = self.noise(batch, progress.phase)
+        noise = self.noise(batch, progress.phase)
         found: GaussianCondition | None
         if stage == 1:
             fake, found = self.generator_1(noise.z, noise.epsilon_1, sentence)  # [B, 3, r, r]
@@ -230,7 +240,7 @@ class StackGAN(AdversarialMethod):
         settings, condition = self.settings, judge.read(sentence)  # [B, C]
         features = judge.look(batch.pictures)  # [B, F, 4, 4]
         real, generated = judge.verdicts(features, condition), judge.verdicts(judge.look(fake), condition)
-        if settings.mismatch == "shift":
+        if settings.mismatch == "neighbour":
             mismatched = judge.verdicts(features[:-1], condition[1:])[0]  # [B - 1]
         else:
             mismatched = mismatched_logits(judge, batch, features, sentence, settings.mismatch, settings.counterfactual)
@@ -258,8 +268,7 @@ class StackGAN(AdversarialMethod):
             epsilon_2=gaussian(width, seed, samples, f"{stream}, condition of stage 2"),
         )
 
-    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
-        assert isinstance(noise, StackGANNoise)
+    def paint(self, text: TextFeatures, noise: StackGANNoise) -> Painting:
         rough, _ = self.generator_1(noise.z, noise.epsilon_1, text.sentence)
         if self.stage == 1:
             return Painting(rough)

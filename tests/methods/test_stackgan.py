@@ -86,7 +86,7 @@ def test_a_turn_moves_its_player_alone(number: int, values: dict[str, Any]) -> N
     assert all(value.requires_grad == (number == 0) for value in method.generator_1.parameters())
 
 
-@pytest.mark.parametrize("mismatch", ["shift", "caption", "picture"])
+@pytest.mark.parametrize("mismatch", ["neighbour", "caption", "picture"])
 def test_discriminator_loss(mismatch: str) -> None:
     """Stage-II: half of each error on real pictures, a third of each on what is wrong; conditions are detached means."""
     method = build(mismatch=mismatch).eval()
@@ -102,7 +102,7 @@ def test_discriminator_loss(mismatch: str) -> None:
     other = method.generator_2.text(batch.mismatched.text.sentence).mean  # type: ignore[misc]
     assert net.alone is not None
     wrong = {
-        "shift": lambda: net.matching(real[:-1], mean[1:]),
+        "neighbour": lambda: net.matching(real[:-1], mean[1:]),
         "caption": lambda: net.matching(real, other),
         "picture": lambda: net.matching(net.look(batch.mismatched.pictures), mean),
     }[mismatch]()

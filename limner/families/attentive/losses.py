@@ -8,7 +8,6 @@ each; without the first question, real + (mismatched + generated) / 2. The paper
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,12 +16,12 @@ from torch import Tensor, nn
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.families.matching_aware import bce
+from limner.families.settings import Mismatch
 from limner.families.tree import ScaleDiscriminator
 from limner.matching.models.damsm import DAMSM
 from limner.matching.saving import load_matching
 from limner.matching.towers.regions import CompactRegions, FrozenRegions
 
-Mismatch = Literal["shift", "picture", "caption"]
 Logits = Mapping[str, Tensor]
 
 
@@ -57,13 +56,14 @@ def mismatched_pairs(
 ) -> tuple[Tensor, Tensor]:
     """Picture codes and sentences that do not belong together.
 
-    pictures, code: the batch's at this scale, and what the judge saw in them. mismatch: `shift` gives each picture the next one's sentence
-    and leaves the last picture out, as the authors do, whatever the two are; `caption` the sentence of another picture, of another class
-    where classes are known; `picture` exchanges the picture instead. counterfactual: share of the pairs that keep the picture and have
-    `batch.counterfactual`.
+    pictures, code: the batch's at this scale, and the discriminator's code of them.
+    mismatch: "neighbour" gives each picture the sentence of the next one, whatever the two show, and leaves out the last picture, as the
+    authors do; "caption" gives it the sentence of another picture, of another class where classes are known; "picture" exchanges the
+    picture instead.
+    counterfactual: share of the pairs that keep the picture and have `batch.counterfactual`.
     """
     count = batch.rows_of(counterfactual)
-    if mismatch == "shift":
+    if mismatch == "neighbour":
         code, wrong = code[:-1], sentence[1:]
     else:
         wrong = batch.mismatched.text.sentence if mismatch == "caption" and count < len(batch) else sentence

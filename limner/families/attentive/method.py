@@ -8,7 +8,6 @@ own; SD-GAN, which has a step of its own, derives from `TreeMethod`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,12 +17,11 @@ from torch import Tensor, nn
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Painting
-from limner.core.noise import ConditionedNoise, Noise, gaussian
-from limner.core.settings import above_zero, at_least
+from limner.core.noise import ConditionedNoise, NoiseType, gaussian
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
-from limner.families.adversarial import AdversarialMethod, AdversarialSettings, added, smoothed
-from limner.families.attentive.losses import Mismatch, discriminator_loss, generator_loss, load_guide, matching_terms, mismatched_pairs
+from limner.families.adversarial import AdversarialMethod, added, smoothed
+from limner.families.attentive.losses import discriminator_loss, generator_loss, load_guide, matching_terms, mismatched_pairs
 from limner.families.conditioning import GaussianCondition
 from limner.families.tree import ScaleDiscriminator, discriminator_name, scales
 from limner.matching.models.damsm import DAMSM
@@ -33,48 +31,7 @@ GUIDE = "matching"
 """The matching model's name among a method's guides."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TreeSettings(AdversarialSettings):
-    """What the methods of the family have in common; the defaults are those of AttnGAN's birds."""
-
-    branches: int = 3
-    """Scales that are painted, the last at the full resolution and each before it at half of the next."""
-    generator_channels: int = 32
-    """Channels of every branch's map."""
-    discriminator_channels: int = 64
-    """Channels of a discriminator's first map at 64 px and above; later ones double, down to 8 times as many at 4x4."""
-    residual_blocks: int = 2
-    """Residual blocks in each later branch."""
-    matching: str | None = None
-    """Run or model folder of a trained `damsm`, which judges by words and sentence if the final pictures fit their captions. Without one
-    that term is left out."""
-    matching_weight: float | None = None
-    """Weight of that term; by default the 5 of AttnGAN's birds (its 50 for COCO) with a matching model, and 0 without."""
-    mismatch: Mismatch = "shift"
-    """What a mismatched pair is: a picture with the sentence of the batch's next one, as in AttnGAN's code; or what is exchanged for
-    one of elsewhere, of another class where classes are known: the picture or the caption."""
-    epochs: float = 600.0
-    """Passes over the training pictures in the game."""
-    batch_size: int = 20
-    """Pictures a step of the game, over all processes."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, "method", 1, "branches", "generator_channels", "discriminator_channels")
-        at_least(self, "method", 0, "residual_blocks", "matching_weight")
-        above_zero(self, "method", "epochs")
-        if self.matching_weight and self.matching is None:
-            raise SettingsError(
-                f"method.matching-weight is {self.matching_weight} with no matching model: give --method.matching the run of a damsm"
-            )
-
-    @property
-    def guidance(self) -> float:
-        """`matching_weight`, resolved."""
-        return (0.0 if self.matching is None else 5.0) if self.matching_weight is None else self.matching_weight
-
-
-class TreeMethod(AdversarialMethod):
+class TreeMethod(AdversarialMethod[NoiseType]):
     """Players and schedule of the family. Methods build `generator` and `discriminators`, one for each side, and call `begin_weights`.
 
     name: of the method, for errors. words: whether its networks read words. without: the options with which they do not.
@@ -82,13 +39,12 @@ class TreeMethod(AdversarialMethod):
     Raises SettingsError where words are read that the text encoder does not give, and for branches that do not fit the resolution.
     """
 
-    settings: TreeSettings
     generator: nn.Module
     discriminators: nn.ModuleList
     captions = 1
     """Captions of a picture that are painted in a step."""
 
-    def __init__(self, settings: TreeSettings, conditions: Conditions, name: str, *, words: bool, without: str) -> None:
+    def __init__(self, settings: Any, conditions: Conditions, name: str, *, words: bool, without: str) -> None:
         super().__init__(settings, conditions)
         self.sides = scales(conditions.resolution, settings.branches, name)
         """Sides of the pictures that are painted, coarse to fine."""
@@ -141,31 +97,13 @@ class TreeMethod(AdversarialMethod):
         return judge.look(pictures).flatten(1)
 
 
-@dataclass(frozen=True, kw_only=True)
-class AttentiveSettings(TreeSettings):
-    """With a condition that is drawn for each sentence, and attention whose padding may be mixed."""
-
-    mixed_padding: bool = False
-    """Hide padding from the attention as the authors' code does, which mixes the masks of a batch's captions."""
-    condition_width: int = 100
-    """Numbers in the condition that is drawn for a sentence."""
-    divergence_weight: float = 1.0
-    """Weight of the KL term that keeps the conditions of a sentence spread like standard normal noise."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, "method", 1, "condition_width")
-        at_least(self, "method", 0, "divergence_weight")
-
-
-class AttentiveMethod(TreeMethod):
+class AttentiveMethod(TreeMethod[ConditionedNoise]):
     """The family's step and its painting.
 
     `generator.condition(sentence)` gives the Gaussian from which a sentence's condition is drawn, and `generator(noise, condition, text)`
     the pictures of every side, the attention to words of every later branch, and whatever else a method paints.
     """
 
-    settings: AttentiveSettings
     generator: Any
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
@@ -217,8 +155,7 @@ class AttentiveMethod(TreeMethod):
         z = gaussian((self.settings.noise_width,), seed, samples, stream)
         return ConditionedNoise(z, gaussian((self.settings.condition_width,), seed, samples, f"{stream} condition"))
 
-    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
+    def paint(self, text: TextFeatures, noise: ConditionedNoise) -> Painting:
         """With `extras` "attention-S", [B, T, S, S]: how much each place of the map of side S looked at each word, to paint 2 S."""
-        assert isinstance(noise, ConditionedNoise)
         (*stages, images), attention, *_ = self.generator(noise, self.generator.condition(text.sentence), text)
         return Painting(images, tuple(stages), {f"attention-{maps.shape[-1]}": maps for maps in attention})
