@@ -126,7 +126,7 @@ class ScaleDiscriminator(nn.Module):
         assert self.matching is not None
         return self.matching.apart(*pairs)
 
-    def judge(self, code: Tensor) -> Tensor:
+    def realism(self, code: Tensor) -> Tensor:
         """[B, 8 base, 4, 4] -> [B] logits."""
         assert self.reality is not None
         return self.reality(code)

@@ -193,8 +193,8 @@ class ACGAN(AdversarialMethod[VectorNoise]):
             if self.settings.auxiliary_of_generated:
                 loss = loss + self.settings.auxiliary_weight * self._auxiliary(generated, batch, sentence)[0]
             metrics |= {self._asked: of_real.detach(), f"{self._asked}_accuracy": accuracy}
-        turn = Update("discriminator", loss, metrics)
-        return smoothed(turn, penalty, (lambda pictures: self._judged(pictures, batch, sentence), batch.pictures))
+        update = Update("discriminator", loss, metrics)
+        return smoothed(update, penalty, (lambda pictures: self._penalised(pictures, batch, sentence), batch.pictures))
 
     def _generator_update(self, batch: Batch, sentence: Tensor, fake: Tensor) -> Update:
         """- log D in place of L_S, and - L_C of its own pictures."""
@@ -223,7 +223,7 @@ class ACGAN(AdversarialMethod[VectorNoise]):
         changed = batch.counterfactual.sentence[:count] if count and batch.counterfactual is not None else None
         return sentence_logits(verdict.classes, sentence, changed), torch.arange(len(batch), device=sentence.device)
 
-    def _judged(self, pictures: Tensor, batch: Batch, sentence: Tensor) -> Tensor:
+    def _penalised(self, pictures: Tensor, batch: Batch, sentence: Tensor) -> Tensor:
         """All that pictures are judged by, for R1: the source's logit and that of the right class or caption, [B]."""
         verdict = self.discriminator(pictures)
         if not self.settings.auxiliary_weight:

@@ -188,19 +188,19 @@ class ControlGAN(AttentiveMethod):
             self.guide(PERCEPTUAL, loss)
 
     def discriminator_update(
-        self, judge: ScaleDiscriminator, batch: Batch, fake: Tensor, penalty: float = 0.0, codes: Mapping[str, Tensor] | None = None
+        self, discriminator: ScaleDiscriminator, batch: Batch, fake: Tensor, penalty: float = 0.0, codes: Mapping[str, Tensor] | None = None
     ) -> Update:
         """One scale's turn against generated pictures [B, 3, r, r]: AttnGAN's losses, and if the words of captions are in real pictures.
 
         Places are looked at here first, for the words; `codes` are made of them.
         """
-        assert isinstance(judge, WordScaleDiscriminator)
+        assert isinstance(discriminator, WordScaleDiscriminator)
         settings, pictures = self.settings, batch.image(fake.shape[-1])
-        regions, painted = judge.look_at_regions(pictures, fake.detach())
-        codes = codes or dict(zip(("real", "fake"), judge.look_on(regions, painted), strict=True))
-        update = super().discriminator_update(judge, batch, fake, penalty, codes)
-        if judge.words is not None:
-            own, wrong = word_verdicts(judge.words, regions, batch, settings.counterfactual)
+        regions, painted = discriminator.look_at_regions(pictures, fake.detach())
+        codes = codes or dict(zip(("real", "fake"), discriminator.look_on(regions, painted), strict=True))
+        update = super().discriminator_update(discriminator, batch, fake, penalty, codes)
+        if discriminator.words is not None:
+            own, wrong = word_verdicts(discriminator.words, regions, batch, settings.counterfactual)
         elif settings.word_discriminator == "inert":
             own, wrong = self._inert_verdicts(pictures, batch)
         else:
@@ -221,14 +221,18 @@ class ControlGAN(AttentiveMethod):
         """All scales' losses by sentence and by words."""
         settings, text = self.settings, batch.text
         fooling, by_words = [], []
-        for judge, fake in zip(self.judges(), fakes, strict=True):
-            assert isinstance(judge, WordScaleDiscriminator)
-            (regions,) = judge.look_at_regions(fake)
-            (code,) = judge.look_on(regions)
-            fooling.append(fooling_loss(judge.match(code, text.sentence), None if judge.reality is None else judge.judge(code)))
-            if judge.words is not None and settings.word_fooling_weight:
+        for discriminator, fake in zip(self.scale_discriminators(), fakes, strict=True):
+            assert isinstance(discriminator, WordScaleDiscriminator)
+            (regions,) = discriminator.look_at_regions(fake)
+            (code,) = discriminator.look_on(regions)
+            fooling.append(
+                fooling_loss(
+                    discriminator.match(code, text.sentence), None if discriminator.reality is None else discriminator.realism(code)
+                )
+            )
+            if discriminator.words is not None and settings.word_fooling_weight:
                 assert text.words is not None and text.mask is not None
-                by_words.append(bce(judge.words(regions, text.words, text.mask), 1.0))
+                by_words.append(bce(discriminator.words(regions, text.words, text.mask), 1.0))
         loss = torch.stack(fooling).sum()
         update = Update("generator", loss, {"fooling": loss.detach()})
         if not by_words:

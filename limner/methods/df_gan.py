@@ -170,20 +170,20 @@ class DFGAN(Method[VectorNoise]):
         yield self._generator_update(fake, condition)
 
     def _discriminator_update(self, batch: Batch, condition: Tensor, fake: Tensor, step: int) -> Update:
-        settings, judge = self.settings, self.discriminator
+        settings, discriminator = self.settings, self.discriminator
         if settings.gradient_penalty and step % settings.penalty_every == 0:
             features, real, penalty = self.penalised(batch.pictures, condition)
         else:
-            features, penalty = judge.look(batch.pictures), None  # [B, 8 C, 4, 4]
-            real = judge.match(features, condition)  # [B]
-        fake_features = judge.look(fake)
-        generated = judge.match(fake_features, condition)
+            features, penalty = discriminator.look(batch.pictures), None  # [B, 8 C, 4, 4]
+            real = discriminator.match(features, condition)  # [B]
+        fake_features = discriminator.look(fake)
+        generated = discriminator.match(fake_features, condition)
         mismatched = None
         if settings.mismatch_weight:
-            mismatched = mismatched_logits(judge, batch, features, condition, settings.mismatch, settings.counterfactual)
+            mismatched = mismatched_logits(discriminator, batch, features, condition, settings.mismatch, settings.counterfactual)
         loss = self.discriminator_loss(real, generated, mismatched)
-        if judge.alone is not None:
-            loss = loss + hinge(judge.alone(features), True) + hinge(judge.alone(fake_features), False)
+        if discriminator.alone is not None:
+            loss = loss + hinge(discriminator.alone(features), True) + hinge(discriminator.alone(fake_features), False)
         metrics = {"real": real.detach().mean(), "fake": generated.detach().mean()}
         if mismatched is not None:
             metrics["mismatched"] = mismatched.detach().mean()

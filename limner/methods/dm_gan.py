@@ -187,12 +187,12 @@ class Generator(nn.Module):
 
 def build_discriminator(base: int, side: int, sentence_width: int, *, spectral: bool) -> ScaleDiscriminator:
     """One scale's, without batch normalisation; its last layers have no spectral norm either."""
-    judge = ScaleDiscriminator(base, side, sentence_width, unconditional=True, normalize=False)
+    discriminator = ScaleDiscriminator(base, side, sentence_width, unconditional=True, normalize=False)
     if spectral:
-        assert judge.matching is not None and judge.matching.joint is not None
-        normalize_spectrally(judge.picture)
-        normalize_spectrally(judge.matching.joint)
-    return judge
+        assert discriminator.matching is not None and discriminator.matching.joint is not None
+        normalize_spectrally(discriminator.picture)
+        normalize_spectrally(discriminator.matching.joint)
+    return discriminator
 
 
 class DynamicMemory(nn.Module):

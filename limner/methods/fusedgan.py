@@ -176,8 +176,8 @@ class FusedGAN(PairMethod[ConditionedNoise]):
             mismatched = mismatched_logits(self.discriminator, batch, code, sentence, settings.mismatch, settings.counterfactual)
             loss = loss + weight * bce(mismatched, 0.0)
             metrics["mismatched"] = mismatched.detach().sigmoid().mean()
-        turn = Update("discriminator", loss, metrics)
-        return smoothed(turn, penalty, (lambda pictures: self.discriminator(pictures, sentence.float()), batch.pictures))
+        update = Update("discriminator", loss, metrics)
+        return smoothed(update, penalty, (lambda pictures: self.discriminator(pictures, sentence.float()), batch.pictures))
 
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> ConditionedNoise:
         widths = {"z": self.settings.noise_width, "epsilon": self.settings.text_width}

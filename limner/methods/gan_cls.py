@@ -142,8 +142,8 @@ class GANCLS(PairMethod[VectorNoise]):
             mismatched = self._mismatched(batch, features, condition)
             loss = loss + weight * bce(mismatched, 0.0)
             metrics["mismatched"] = mismatched.detach().sigmoid().mean()
-        turn = Update("discriminator", loss, metrics)
-        return smoothed(turn, penalty, (lambda pictures: self.discriminator(pictures, condition.float()), batch.pictures))
+        update = Update("discriminator", loss, metrics)
+        return smoothed(update, penalty, (lambda pictures: self.discriminator(pictures, condition.float()), batch.pictures))
 
     def _mismatched(self, batch: Batch, features: Tensor, condition: Tensor) -> Tensor:
         """Logits of real pictures with captions that do not describe them: [B]."""

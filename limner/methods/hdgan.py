@@ -156,11 +156,11 @@ class HDGAN(PairMethod[ConditionedNoise]):
         self.generator.apply(dcgan_initialization)
         self.discriminator.apply(dcgan_initialization if settings.discriminator_normalization else he_initialization)
 
-    def judge(self, side: int) -> Discriminator:
+    def discriminator_of(self, side: int) -> Discriminator:
         """The discriminator of pictures of one side."""
-        judge = self.discriminator[str(side)]
-        assert isinstance(judge, Discriminator)
-        return judge
+        discriminator = self.discriminator[str(side)]
+        assert isinstance(discriminator, Discriminator)
+        return discriminator
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         sentence = mean_sentence(batch)  # [B, D]
@@ -175,37 +175,41 @@ class HDGAN(PairMethod[ConditionedNoise]):
         wrong = mismatched_sentences(batch, sentence, settings.mismatch, settings.counterfactual) if settings.mismatch_weight else None
         losses, means, metrics = [], [], {}
         for side, fake in zip(self.sides, fakes, strict=True):
-            judge = self.judge(side)
-            real = [judge.look(batch.image(side))]
+            discriminator = self.discriminator_of(side)
+            real = [discriminator.look(batch.image(side))]
             if wrong is not None and settings.mismatch == "picture":
-                real.append(judge.look(mismatched_pictures(batch, side, settings.counterfactual)))
-            generated = judge.look(fake)
-            scores = [judge.match(real[0], sentence), judge.match(generated, sentence)]
+                real.append(discriminator.look(mismatched_pictures(batch, side, settings.counterfactual)))
+            generated = discriminator.look(fake)
+            scores = [discriminator.match(real[0], sentence), discriminator.match(generated, sentence)]
             if wrong is not None:
                 other = real[-1]
                 if settings.mismatch == "neighbour":
                     other = Seen(*(neighbours(maps, batch, settings.counterfactual) for maps in (other.code, other.core)))
-                scores.append(judge.match(other, wrong))
+                scores.append(discriminator.match(other, wrong))
             losses.append(pair_loss(*scores, weight=settings.mismatch_weight))
             means.append(torch.stack([score.detach().mean() for score in scores]))
             metrics[f"pair_{side}"] = losses[-1].detach()
-            if judge.local is not None:
-                local = local_loss([judge.local(seen.code) for seen in real], judge.local(generated.code))
+            if discriminator.local is not None:
+                local = local_loss([discriminator.local(seen.code) for seen in real], discriminator.local(generated.code))
                 losses.append(settings.local_weight * local)
                 metrics[f"local_{side}"] = local.detach()
         loss = torch.stack(losses).sum()
         metrics |= dict(zip(("real", "fake", "mismatched"), torch.stack(means).mean(0), strict=False))
-        turn = Update("discriminator", loss, metrics)
-        return smoothed(turn, penalty, *((self._verdict(side, sentence), batch.image(side)) for side in self.sides))
+        update = Update("discriminator", loss, metrics)
+        return smoothed(update, penalty, *((self._verdict(side, sentence), batch.image(side)) for side in self.sides))
 
     def _verdict(self, side: int, sentence: Tensor) -> Callable[[Tensor], Tensor]:
         """Pictures to all that a discriminator says of them: the pair score and the mean of the local map, [B]."""
-        judge = self.judge(side)
+        discriminator = self.discriminator_of(side)
 
         def verdict(pictures: Tensor) -> Tensor:
-            seen = judge.look(pictures)
-            score = judge.match(seen, sentence.float())
-            return score if judge.local is None else score + self.settings.local_weight * judge.local(seen.code).flatten(1).mean(1)
+            seen = discriminator.look(pictures)
+            score = discriminator.match(seen, sentence.float())
+            return (
+                score
+                if discriminator.local is None
+                else score + self.settings.local_weight * discriminator.local(seen.code).flatten(1).mean(1)
+            )
 
         return verdict
 
@@ -214,12 +218,12 @@ class HDGAN(PairMethod[ConditionedNoise]):
         divergence = condition.divergence()
         losses, metrics = [self.settings.divergence_weight * divergence], {"divergence": divergence.detach()}
         for side, fake in zip(self.sides, fakes, strict=True):
-            judge = self.judge(side)
-            seen = judge.look(fake)
-            losses.append(away_from(judge.match(seen, sentence), 1.0))
+            discriminator = self.discriminator_of(side)
+            seen = discriminator.look(fake)
+            losses.append(away_from(discriminator.match(seen, sentence), 1.0))
             metrics[f"pair_{side}"] = losses[-1].detach()
-            if judge.local is not None:
-                local = away_from(judge.local(seen.code), 1.0)
+            if discriminator.local is not None:
+                local = away_from(discriminator.local(seen.code), 1.0)
                 losses.append(self.settings.local_weight * local)
                 metrics[f"local_{side}"] = local.detach()
         return Update("generator", torch.stack(losses).sum(), metrics)
@@ -237,7 +241,7 @@ class HDGAN(PairMethod[ConditionedNoise]):
 
     def look(self, pictures: Tensor) -> Tensor:
         """What the final side's discriminator sees before it reads the text, place by place: [B, 16 C]."""
-        return self.judge(self.sides[-1]).look(pictures).core.flatten(1)
+        return self.discriminator_of(self.sides[-1]).look(pictures).core.flatten(1)
 
 
 class Generator(nn.Module):

@@ -178,13 +178,13 @@ class PPAN(PairMethod[ConditionedNoise]):
         """The sum over the sizes; the metrics of pairs are the largest's."""
         settings, weight = self.settings, self.settings.mismatch_weight
         loss, metrics = sentence.new_zeros(()), dict[str, Tensor]()
-        for judge, side, fake in zip(self._judges(), self.sides, fakes, strict=True):
+        for discriminator, side, fake in zip(self._scale_discriminators(), self.sides, fakes, strict=True):
             view = at_side(batch, side)
-            real, generated = judge(view.pictures, sentence), judge(fake, sentence)
+            real, generated = discriminator(view.pictures, sentence), discriminator(fake, sentence)
             loss = loss + bce(real.pair, 1.0) + (1.0 - weight) * bce(generated.pair, 0.0)
             metrics |= {"real": real.pair.detach().sigmoid().mean(), "fake": generated.pair.detach().sigmoid().mean()}
             if weight:
-                mismatched = mismatched_logits(judge, view, real.code, sentence, settings.mismatch, settings.counterfactual)
+                mismatched = mismatched_logits(discriminator, view, real.code, sentence, settings.mismatch, settings.counterfactual)
                 loss = loss + weight * bce(mismatched, 0.0)
                 metrics["mismatched"] = mismatched.detach().sigmoid().mean()
             if settings.local_weight:
@@ -193,15 +193,15 @@ class PPAN(PairMethod[ConditionedNoise]):
                 told = class_loss(real.classes, classes_of(batch), "softmax")
                 loss = loss + settings.class_weight * (told + class_loss(generated.classes, classes_of(batch), "softmax"))
                 metrics["classes"] = told.detach()
-        realism = [partial(judge.realism, sentence=sentence.float()) for judge in self._judges()]
+        realism = [partial(discriminator.realism, sentence=sentence.float()) for discriminator in self._scale_discriminators()]
         seen = zip(realism, map(batch.image, self.sides), strict=True)
         return smoothed(Update("discriminator", loss, metrics), penalty, *seen)
 
     def _generator_update(self, batch: Batch, sentence: Tensor, fakes: list[Tensor], condition: GaussianCondition) -> Update:
         settings, divergence = self.settings, condition.divergence()
         loss, metrics = settings.divergence_weight * divergence, {"divergence": divergence.detach()}
-        for judge, fake in zip(self._judges(), fakes, strict=True):
-            verdict = judge(fake, sentence)
+        for discriminator, fake in zip(self._scale_discriminators(), fakes, strict=True):
+            verdict = discriminator(fake, sentence)
             loss = loss + bce(verdict.pair, 1.0)
             if settings.local_weight:
                 loss = loss + settings.local_weight * bce(verdict.places, 1.0)
@@ -219,8 +219,8 @@ class PPAN(PairMethod[ConditionedNoise]):
         compared = fakes if self.settings.perceptual_sizes == "all" else fakes[-1:]
         return torch.stack([compare(fake, batch.image(fake.shape[-1])) for fake in compared]).mean()
 
-    def _judges(self) -> list[Discriminator]:
-        return [judge for judge in self.discriminators if isinstance(judge, Discriminator)]
+    def _scale_discriminators(self) -> list[Discriminator]:
+        return [discriminator for discriminator in self.discriminators if isinstance(discriminator, Discriminator)]
 
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> ConditionedNoise:
         widths = {"z": self.settings.noise_width, "epsilon": self.settings.text_width}
@@ -232,7 +232,7 @@ class PPAN(PairMethod[ConditionedNoise]):
 
     def look(self, pictures: Tensor) -> Tensor:
         """The largest size's discriminator before it reads the text, place by place: [B, 16 C]."""
-        return self._judges()[-1].look(pictures).flatten(1)
+        return self._scale_discriminators()[-1].look(pictures).flatten(1)
 
 
 class Generator(nn.Module):

@@ -156,48 +156,50 @@ class SDGAN(TreeMethod[VectorNoise]):
         text = TextFeatures.cat(batch.texts[: settings.captions])  # K B rows
         z = torch.cat([self.noise(batch, stream).z for stream in STREAMS[: settings.captions]])
         fakes, _ = self.generator(z, text)  # [K B, 3, r, r] for each side r
-        for judge, fake in zip(self.judges(), fakes, strict=True):
-            assert isinstance(judge, SiameseDiscriminator)
-            yield self._discriminator_update(judge, batch, fake.detach(), text.sentence, self.penalty(progress))
+        for discriminator, fake in zip(self.scale_discriminators(), fakes, strict=True):
+            assert isinstance(discriminator, SiameseDiscriminator)
+            yield self._discriminator_update(discriminator, batch, fake.detach(), text.sentence, self.penalty(progress))
         yield self._generator_update(batch, fakes, text.sentence)
 
-    def _discriminator_update(self, judge: SiameseDiscriminator, batch: Batch, fake: Tensor, sentence: Tensor, penalty: float) -> Update:
+    def _discriminator_update(
+        self, discriminator: SiameseDiscriminator, batch: Batch, fake: Tensor, sentence: Tensor, penalty: float
+    ) -> Update:
         """A real picture is looked at once, and matched with all its captions; mismatched pairs have the first captions alone.
 
         fake: [K B, 3, r, r]. sentence: [K B, D]. penalty: weight of R1 in this step; 0 leaves it out.
         """
         settings = self.settings
         pictures = batch.image(fake.shape[-1])
-        real_code, fake_code = judge.look(pictures), judge.look(fake)
+        real_code, fake_code = discriminator.look(pictures), discriminator.look(fake)
         first = batch.text.sentence
         matching = {
-            "real": judge.match(torch.cat([real_code] * settings.captions), sentence),
-            "fake": judge.match(fake_code, sentence),
-            "mismatched": judge.match(
-                *mismatched_pairs(judge, batch, pictures, real_code, first, settings.mismatch, settings.counterfactual)
+            "real": discriminator.match(torch.cat([real_code] * settings.captions), sentence),
+            "fake": discriminator.match(fake_code, sentence),
+            "mismatched": discriminator.match(
+                *mismatched_pairs(discriminator, batch, pictures, real_code, first, settings.mismatch, settings.counterfactual)
             ),
         }
-        reality = {"real": judge.judge(real_code), "fake": judge.judge(fake_code)}
+        reality = {"real": discriminator.realism(real_code), "fake": discriminator.realism(fake_code)}
         loss = discriminator_loss(matching, reality)
         metrics = {name: logits.detach().sigmoid().mean() for name, logits in matching.items()}
         metrics |= {f"{name}_unconditional": logits.detach().sigmoid().mean() for name, logits in reality.items()}
         if settings.contrastive_weight:
-            contrast, found = self.contrast(judge, fake_code)
+            contrast, found = self.contrast(discriminator, fake_code)
             loss, metrics = loss + settings.contrastive_weight * contrast, metrics | found
 
         def verdict(seen: Tensor) -> Tensor:
-            code = judge.look(seen)
-            return (judge.match(code, first.float()) + judge.judge(code)) / 2.0
+            code = discriminator.look(seen)
+            return (discriminator.match(code, first.float()) + discriminator.realism(code)) / 2.0
 
         return smoothed(Update(discriminator_name(fake.shape[-1]), loss, metrics), penalty, (verdict, pictures))
 
-    def contrast(self, judge: SiameseDiscriminator, code: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def contrast(self, discriminator: SiameseDiscriminator, code: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The contrastive loss of one scale's pictures, seen as [2 B, 8 D, 4, 4], and what is worth a curve.
 
         Pairs of one picture are the two branches' rows; pairs of different pictures are a picture of the first branch and the next one's of
         the second. So a step has as many of each, and paints nothing for them.
         """
-        first, second = judge.features(code).chunk(2)
+        first, second = discriminator.features(code).chunk(2)
         same = (first - second).norm(dim=1)  # [B]
         different = (first - second.roll(-1, 0)).norm(dim=1)
         loss = contrastive_loss(same, different, tolerance=self.settings.tolerance, margin=self.settings.margin)
@@ -209,12 +211,12 @@ class SDGAN(TreeMethod[VectorNoise]):
         settings = self.settings
         fooling, contrasts = [], []
         metrics: dict[str, Tensor] = {}
-        for judge, fake in zip(self.judges(), fakes, strict=True):
-            assert isinstance(judge, SiameseDiscriminator)
-            code = judge.look(fake)
-            fooling.append(fooling_loss(judge.match(code, sentence), judge.judge(code)))
+        for discriminator, fake in zip(self.scale_discriminators(), fakes, strict=True):
+            assert isinstance(discriminator, SiameseDiscriminator)
+            code = discriminator.look(fake)
+            fooling.append(fooling_loss(discriminator.match(code, sentence), discriminator.realism(code)))
             if settings.contrastive_weight:
-                contrast, metrics = self.contrast(judge, code)  # of the last scale, in the end
+                contrast, metrics = self.contrast(discriminator, code)  # of the last scale, in the end
                 contrasts.append(contrast)
         loss = torch.stack(fooling).sum()
         metrics["fooling"] = loss.detach()

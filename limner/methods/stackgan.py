@@ -5,7 +5,7 @@ two programs. This is the second, for COCO (StackGAN-Pytorch, commit e72ef88), w
 
 - conditioning augmentation ends in a ReLU, so that mean and log variance are never negative; its divergence weighs 2, in the paper 1;
 - the discriminators read the augmentation's mean, detached: the augmentation learns through pictures and divergence alone;
-- Stage-I's discriminator judges pairs alone, Stage-II's pictures without text too;
+- Stage-I's discriminator discriminators pairs alone, Stage-II's pictures without text too;
 - a mismatched caption is that of the batch's next picture, which may be of the same class;
 - while Stage-II is trained, the frozen Stage-I goes on normalising by each batch and so moves its running statistics.
 
@@ -214,7 +214,7 @@ class StackGAN(AdversarialMethod[StackGANNoise]):
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         stage = 1 if progress.phase == STAGE_1 else 2
-        judge, sentence = self.judge(stage), mean_sentence(batch)  # [B, D]
+        discriminator, sentence = self.stage_discriminator(stage), mean_sentence(batch)  # [B, D]
         noise = self.noise(batch, progress.phase)
         found: GaussianCondition | None
         if stage == 1:
@@ -225,40 +225,44 @@ class StackGAN(AdversarialMethod[StackGANNoise]):
                 rough, _ = self.generator_1(noise.z, noise.epsilon_1, sentence)
             fake, found = self.generator_2(rough, noise.epsilon_2, sentence)  # [B, 3, R, R]
         # The same pictures serve both players, as in the authors' program.
-        yield self._discriminator_turn(judge, batch, sentence, fake.detach(), self.penalty(progress))
-        yield self._generator_turn(judge, sentence, fake, found)
+        yield self._discriminator_turn(discriminator, batch, sentence, fake.detach(), self.penalty(progress))
+        yield self._generator_turn(discriminator, sentence, fake, found)
 
-    def judge(self, stage: int) -> Judge:
+    def stage_discriminator(self, stage: int) -> StageDiscriminator:
         """A stage's discriminator, and how it reads sentences."""
         discriminator = self.discriminator_1 if stage == 1 else self.discriminator_2
         if discriminator.text is not None:
-            return Judge(stage, discriminator, discriminator.text)
+            return StageDiscriminator(stage, discriminator, discriminator.text)
         augmentation = (stage == 2 and self.generator_2.text) or self.generator_1.text
-        return Judge(stage, discriminator, lambda sentence: augmentation(sentence).mean.detach())
+        return StageDiscriminator(stage, discriminator, lambda sentence: augmentation(sentence).mean.detach())
 
-    def _discriminator_turn(self, judge: Judge, batch: Batch, sentence: Tensor, fake: Tensor, penalty: float) -> Update:
-        settings, condition = self.settings, judge.read(sentence)  # [B, C]
-        features = judge.look(batch.pictures)  # [B, F, 4, 4]
-        real, generated = judge.verdicts(features, condition), judge.verdicts(judge.look(fake), condition)
+    def _discriminator_turn(
+        self, discriminator: StageDiscriminator, batch: Batch, sentence: Tensor, fake: Tensor, penalty: float
+    ) -> Update:
+        settings, condition = self.settings, discriminator.read(sentence)  # [B, C]
+        features = discriminator.look(batch.pictures)  # [B, F, 4, 4]
+        real, generated = discriminator.verdicts(features, condition), discriminator.verdicts(discriminator.look(fake), condition)
         if settings.mismatch == "neighbour":
-            mismatched = judge.verdicts(features[:-1], condition[1:])[0]  # [B - 1]
+            mismatched = discriminator.verdicts(features[:-1], condition[1:])[0]  # [B - 1]
         else:
-            mismatched = mismatched_logits(judge, batch, features, sentence, settings.mismatch, settings.counterfactual)
+            mismatched = mismatched_logits(discriminator, batch, features, sentence, settings.mismatch, settings.counterfactual)
         loss = discriminator_loss(real, mismatched, generated)
         logits = {"real": real[0], "fake": generated[0], "mismatched": mismatched}
         logits |= {"real_alone": real[1], "fake_alone": generated[1]} if len(real) > 1 else {}  # without the text
         metrics = {name: value.detach().sigmoid().mean() for name, value in logits.items()}
-        turn, reading = Update(f"discriminator-{judge.stage}", loss, metrics), condition.detach().float()
-        return smoothed(turn, penalty, (lambda shown: torch.stack(judge.verdicts(judge.look(shown), reading)).mean(0), batch.pictures))
+        update, reading = Update(f"discriminator-{discriminator.stage}", loss, metrics), condition.detach().float()
+        return smoothed(
+            update, penalty, (lambda shown: torch.stack(discriminator.verdicts(discriminator.look(shown), reading)).mean(0), batch.pictures)
+        )
 
-    def _generator_turn(self, judge: Judge, sentence: Tensor, fake: Tensor, found: GaussianCondition | None) -> Update:
-        fooling = fooling_loss(judge.verdicts(judge.look(fake), judge.read(sentence)))
-        turn = Update(f"generator-{judge.stage}", fooling)
+    def _generator_turn(self, discriminator: StageDiscriminator, sentence: Tensor, fake: Tensor, found: GaussianCondition | None) -> Update:
+        fooling = fooling_loss(discriminator.verdicts(discriminator.look(fake), discriminator.read(sentence)))
+        update = Update(f"generator-{discriminator.stage}", fooling)
         if found is None or not self.settings.augmentation:
-            return turn
+            return update
         divergence = found.divergence()
         metrics = {"fooling": fooling.detach(), "divergence": divergence.detach()}
-        return added(turn, self.settings.divergence_weight * divergence, metrics)
+        return added(update, self.settings.divergence_weight * divergence, metrics)
 
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> StackGANNoise:
         width = (self.settings.condition_width,)
@@ -277,7 +281,7 @@ class StackGAN(AdversarialMethod[StackGANNoise]):
 
     def look(self, pictures: Tensor) -> Tensor:
         """The map of the discriminator whose stage paints, before it reads the text, place by place: [B, 16 F]."""
-        return self.judge(self.stage).look(pictures).flatten(1)
+        return self.stage_discriminator(self.stage).look(pictures).flatten(1)
 
 
 class StageOne(nn.Module):
@@ -350,7 +354,7 @@ class Discriminator(nn.Module):
 
 
 @dataclass(frozen=True)
-class Judge:
+class StageDiscriminator:
     """A stage's discriminator, and what makes of sentences [B, D] the conditions [B, C] that it reads."""
 
     stage: int
@@ -372,7 +376,7 @@ class Judge:
 
 
 def discriminator_loss(real: Sequence[Tensor], mismatched: Tensor, fake: Sequence[Tensor]) -> Tensor:
-    """The mean BCE of what is to be accepted, plus the mean of what is to be refused: of logits [B] as `Judge.verdicts` gives them."""
+    """The mean BCE of what is to be accepted, plus the mean of what is to be refused: of logits [B] as `StageDiscriminator.verdicts` gives them."""
     accepted = [bce(logits, 1.0) for logits in real]
     refused = [bce(logits, 0.0) for logits in (*fake, mismatched)]
     return torch.stack(accepted).mean() + torch.stack(refused).mean()

@@ -164,8 +164,11 @@ class StackGANv2(PairMethod[VectorNoise | ConditionedNoise]):
         return not settings.unconditional
 
     def players(self) -> dict[str, Player]:
-        judges = {discriminator_name(side): self.player(judge) for side, judge in zip(self.sides, self.discriminators, strict=True)}
-        return judges | {"generator": self.player(self.generator, averaged=True)}
+        discriminators = {
+            discriminator_name(side): self.player(discriminator)
+            for side, discriminator in zip(self.sides, self.discriminators, strict=True)
+        }
+        return discriminators | {"generator": self.player(self.generator, averaged=True)}
 
     def phases(self) -> list[Phase]:
         if self.settings.unconditional:
@@ -181,13 +184,13 @@ class StackGANv2(PairMethod[VectorNoise | ConditionedNoise]):
         told = condition.mean if condition is not None and self.settings.discriminator_text == "mean" else sentence
         mean = None if told is None else told.detach()
         wrong = None if sentence is None else self._as_told(mismatched_sentences(batch, sentence, *self._mismatch))
-        for side, judge, fake in zip(self.sides, self.discriminators, fakes, strict=True):
-            assert isinstance(judge, ScaleDiscriminator)
-            matching, reality = self._verdicts(judge, batch, side, fake.detach(), mean, wrong)
+        for side, discriminator, fake in zip(self.sides, self.discriminators, fakes, strict=True):
+            assert isinstance(discriminator, ScaleDiscriminator)
+            matching, reality = self._verdicts(discriminator, batch, side, fake.detach(), mean, wrong)
             loss = discriminator_loss(matching, reality, self.settings.unconditional_weight)
             metrics = {name: value.detach().sigmoid().mean() for name, value in (matching or reality).items()}
-            turn = Update(discriminator_name(side), loss, metrics)
-            yield smoothed(turn, self.penalty(progress), (self._both_verdicts(judge, mean), batch.image(side)))
+            update = Update(discriminator_name(side), loss, metrics)
+            yield smoothed(update, self.penalty(progress), (self._both_verdicts(discriminator, mean), batch.image(side)))
         yield self._generator_update(fakes, condition, told)
 
     @property
@@ -200,7 +203,7 @@ class StackGANv2(PairMethod[VectorNoise | ConditionedNoise]):
         return self.generator.condition(sentence).mean if self.settings.discriminator_text == "mean" else sentence
 
     def _verdicts(
-        self, judge: ScaleDiscriminator, batch: Batch, side: int, fake: Tensor, mean: Tensor | None, wrong: Tensor | None
+        self, discriminator: ScaleDiscriminator, batch: Batch, side: int, fake: Tensor, mean: Tensor | None, wrong: Tensor | None
     ) -> tuple[Logits, Logits]:
         """What one discriminator says of matches and of reality; one of the two may be empty."""
         pictures = batch.image(side)
@@ -208,40 +211,42 @@ class StackGANv2(PairMethod[VectorNoise | ConditionedNoise]):
         if wrong is not None and self.settings.mismatch == "picture":
             count = batch.rows_of(self.settings.counterfactual)  # these keep their picture
             seen["mismatched"] = torch.cat([pictures[:count], batch.mismatched.image(side)[count:]])
-        codes = dict(zip(seen, judge.look_apart(*seen.values()), strict=True))
+        codes = dict(zip(seen, discriminator.look_apart(*seen.values()), strict=True))
         matching = {}
         if mean is not None and wrong is not None:
             if self.settings.mismatch == "neighbour":
                 codes["mismatched"] = neighbours(codes["real"], batch, self.settings.counterfactual)
             codes.setdefault("mismatched", codes["real"])
             pairs = {name: (code, wrong if name == "mismatched" else mean) for name, code in codes.items()}
-            matching = dict(zip(pairs, judge.match_apart(*pairs.values()), strict=True))
-        if judge.reality is None:
+            matching = dict(zip(pairs, discriminator.match_apart(*pairs.values()), strict=True))
+        if discriminator.reality is None:
             return matching, {}
         if self.settings.mismatch != "picture":
             codes.pop("mismatched", None)  # these are the real pictures again
-        return matching, {name: judge.judge(code) for name, code in codes.items()}
+        return matching, {name: discriminator.realism(code) for name, code in codes.items()}
 
-    def _both_verdicts(self, judge: ScaleDiscriminator, mean: Tensor | None) -> Callable[[Tensor], Tensor]:
+    def _both_verdicts(self, discriminator: ScaleDiscriminator, mean: Tensor | None) -> Callable[[Tensor], Tensor]:
         """Pictures to the sum of one discriminator's logits, weighted as in its loss."""
 
         def verdicts(pictures: Tensor) -> Tensor:
-            code = judge.look(pictures)
+            code = discriminator.look(pictures)
             if mean is None:
-                return judge.judge(code)
-            match = judge.match(code, mean.float())
-            return match if judge.reality is None else match + self.settings.unconditional_weight * judge.judge(code)
+                return discriminator.realism(code)
+            match = discriminator.match(code, mean.float())
+            return match if discriminator.reality is None else match + self.settings.unconditional_weight * discriminator.realism(code)
 
         return verdicts
 
     def _generator_update(self, fakes: Sequence[Tensor], condition: GaussianCondition | None, told: Tensor | None) -> Update:
         settings = self.settings
         fooling, metrics = [], {}
-        for judge, fake in zip(self.discriminators, fakes, strict=True):
-            assert isinstance(judge, ScaleDiscriminator)
-            code = judge.look(fake)
-            match = None if told is None else judge.match(code, told)
-            fooling.append(fooling_loss(match, None if judge.reality is None else judge.judge(code), settings.unconditional_weight))
+        for discriminator, fake in zip(self.discriminators, fakes, strict=True):
+            assert isinstance(discriminator, ScaleDiscriminator)
+            code = discriminator.look(fake)
+            match = None if told is None else discriminator.match(code, told)
+            fooling.append(
+                fooling_loss(match, None if discriminator.reality is None else discriminator.realism(code), settings.unconditional_weight)
+            )
         loss = torch.stack(fooling).sum()
         metrics["fooling"] = loss.detach()
         if condition is not None:
@@ -267,9 +272,9 @@ class StackGANv2(PairMethod[VectorNoise | ConditionedNoise]):
 
     def look(self, pictures: Tensor) -> Tensor:
         """The last discriminator's 4x4 code, place by place: [B, 128 D]."""
-        judge = self.discriminators[-1]
-        assert isinstance(judge, ScaleDiscriminator)
-        return judge.look(pictures).flatten(1)
+        discriminator = self.discriminators[-1]
+        assert isinstance(discriminator, ScaleDiscriminator)
+        return discriminator.look(pictures).flatten(1)
 
 
 class Generator(nn.Module):

@@ -170,8 +170,8 @@ class TACGAN(PairMethod[VectorNoise | UniformNoise]):
             metrics["class"] = terms["real_class"].detach()
             metrics["class_accuracy"] = class_accuracy(verdicts["real"].classes, own)
         loss = torch.stack(list(terms.values())).sum()
-        turn = Update("discriminator", loss, metrics)
-        return smoothed(turn, penalty, (lambda pictures: self.discriminator(pictures, condition.float()).source, batch.pictures))
+        update = Update("discriminator", loss, metrics)
+        return smoothed(update, penalty, (lambda pictures: self.discriminator(pictures, condition.float()).source, batch.pictures))
 
     def _classes_of_mismatched(self, batch: Batch) -> Tensor:
         """What the pictures of the mismatched pairs are, whatever their captions say: [B]."""

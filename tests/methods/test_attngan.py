@@ -77,7 +77,7 @@ def test_the_penalty_is_of_each_scale_s_pictures() -> None:
     penalised, without = (next(one.training_step(batch, PROGRESS)).loss for one in (method, plain))
     judge, sentence = method.discriminators[0], batch.text.sentence
     penalty = zero_centred_penalty(
-        lambda seen: (judge.match(judge.look(seen), sentence) + judge.judge(judge.look(seen))) / 2, batch.image(16)
+        lambda seen: (judge.match(judge.look(seen), sentence) + judge.realism(judge.look(seen))) / 2, batch.image(16)
     )
     torch.testing.assert_close(penalised, without + 2.0 * 3 * penalty)
     later = dataclasses.replace(PROGRESS, step=1)
@@ -100,8 +100,8 @@ def test_mismatched_pairs(mismatch: str) -> None:
     else:
         wrong = judge.match(judge.look(torch.cat([pictures[:2], batch.mismatched.image(16)[2:]])), torch.cat([changed, sentence[2:]]))
     yes, no = (
-        F.softplus(-judge.judge(real)).mean() + F.softplus(-judge.match(real, sentence)).mean(),
-        F.softplus(judge.judge(seen)).mean(),
+        F.softplus(-judge.realism(real)).mean() + F.softplus(-judge.match(real, sentence)).mean(),
+        F.softplus(judge.realism(seen)).mean(),
     )
     expected = yes / 2 + (no + F.softplus(judge.match(seen, sentence)).mean() + F.softplus(wrong).mean()) / 3
     torch.testing.assert_close(update.loss, expected)

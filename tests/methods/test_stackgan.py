@@ -117,7 +117,7 @@ def test_counterfactual_captions_and_penalty_take_their_part() -> None:
     batch = make_batch(phase.resolution)
     first, later = (next(method.training_step(batch, at(phase, step))) for step in (0, 1))
     torch.testing.assert_close(first.loss, later.loss + 2.0 * 3 * first.metrics["penalty"])
-    judge = method.judge(1)
+    judge = method.stage_discriminator(1)
     features, captions = judge.look(batch.pictures), batch.mismatched.text.sentence
     assert batch.counterfactual is not None
     wrong = torch.cat([batch.counterfactual.sentence[:3], captions[3:]])

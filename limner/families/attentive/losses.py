@@ -41,18 +41,26 @@ def fooling_loss(matching: Tensor, reality: Tensor | None) -> Tensor:
     return bce(matching, 1.0) if reality is None else bce(matching, 1.0) + bce(reality, 1.0)
 
 
-def generator_loss(judges: Iterable[nn.Module], fakes: Sequence[Tensor], sentence: Tensor) -> Tensor:
+def generator_loss(discriminators: Iterable[nn.Module], fakes: Sequence[Tensor], sentence: Tensor) -> Tensor:
     """The sum of `fooling_loss` over the scales, whose generated pictures are [B, 3, r, r]; judges are `ScaleDiscriminator`s."""
     losses = []
-    for judge, fake in zip(judges, fakes, strict=True):
-        assert isinstance(judge, ScaleDiscriminator)
-        code = judge.look(fake)
-        losses.append(fooling_loss(judge.match(code, sentence), None if judge.reality is None else judge.judge(code)))
+    for discriminator, fake in zip(discriminators, fakes, strict=True):
+        assert isinstance(discriminator, ScaleDiscriminator)
+        code = discriminator.look(fake)
+        losses.append(
+            fooling_loss(discriminator.match(code, sentence), None if discriminator.reality is None else discriminator.realism(code))
+        )
     return torch.stack(losses).sum()
 
 
 def mismatched_pairs(
-    judge: ScaleDiscriminator, batch: Batch, pictures: Tensor, code: Tensor, sentence: Tensor, mismatch: Mismatch, counterfactual: float
+    discriminator: ScaleDiscriminator,
+    batch: Batch,
+    pictures: Tensor,
+    code: Tensor,
+    sentence: Tensor,
+    mismatch: Mismatch,
+    counterfactual: float,
 ) -> tuple[Tensor, Tensor]:
     """Picture codes and sentences that do not belong together.
 
@@ -68,7 +76,7 @@ def mismatched_pairs(
     else:
         wrong = batch.mismatched.text.sentence if mismatch == "caption" and count < len(batch) else sentence
         if mismatch == "picture" and count < len(batch):
-            code = judge.look(torch.cat([pictures[:count], batch.mismatched.image(pictures.shape[-1])[count:]]))
+            code = discriminator.look(torch.cat([pictures[:count], batch.mismatched.image(pictures.shape[-1])[count:]]))
     if count:
         assert batch.counterfactual is not None
         wrong = torch.cat([batch.counterfactual.sentence[: len(code)][:count], wrong[count:]])

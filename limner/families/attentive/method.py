@@ -61,7 +61,10 @@ class TreeMethod(AdversarialMethod[NoiseType]):
         self.discriminators.apply(orthogonal_initialization if normalized else he_initialization)
 
     def players(self) -> dict[str, Player]:
-        players = {discriminator_name(side): self.player(judge) for side, judge in zip(self.sides, self.discriminators, strict=True)}
+        players = {
+            discriminator_name(side): self.player(discriminator)
+            for side, discriminator in zip(self.sides, self.discriminators, strict=True)
+        }
         return players | {"generator": self.player(self.generator, averaged=True)}
 
     def phases(self) -> list[Phase]:
@@ -71,11 +74,11 @@ class TreeMethod(AdversarialMethod[NoiseType]):
         if self.settings.matching is not None and self.settings.guidance and GUIDE not in self.guides:
             self.guide(GUIDE, load_guide(self.settings.matching))
 
-    def judges(self) -> Iterator[ScaleDiscriminator]:
+    def scale_discriminators(self) -> Iterator[ScaleDiscriminator]:
         """Each scale's discriminator, coarse to fine."""
-        for judge in self.discriminators:
-            assert isinstance(judge, ScaleDiscriminator)
-            yield judge
+        for discriminator in self.discriminators:
+            assert isinstance(discriminator, ScaleDiscriminator)
+            yield discriminator
 
     def matched(self, update: Update, batch: Batch, pictures: Tensor) -> Update:
         """The generator's turn with the matching model's verdict on its last pictures [B, 3, R, R], where there is such a model."""
@@ -93,8 +96,8 @@ class TreeMethod(AdversarialMethod[NoiseType]):
 
     def look(self, pictures: Tensor) -> Tensor:
         """The last discriminator's 4x4 code, place by place: [B, 128 D]."""
-        *_, judge = self.judges()
-        return judge.look(pictures).flatten(1)
+        *_, discriminator = self.scale_discriminators()
+        return discriminator.look(pictures).flatten(1)
 
 
 class AttentiveMethod(TreeMethod[ConditionedNoise]):
@@ -110,35 +113,37 @@ class AttentiveMethod(TreeMethod[ConditionedNoise]):
         """One turn of each discriminator and one of the generator, all with the same pictures."""
         condition = self.generator.condition(batch.text.sentence)
         fakes = self.generator(self.noise(batch, "generator"), condition, batch.text)[0]  # [B, 3, r, r] for each side r
-        for judge, fake in zip(self.judges(), fakes, strict=True):
-            yield self.discriminator_update(judge, batch, fake, self.penalty(progress))
+        for discriminator, fake in zip(self.scale_discriminators(), fakes, strict=True):
+            yield self.discriminator_update(discriminator, batch, fake, self.penalty(progress))
         yield self.generator_update(batch, fakes, condition)
 
     def discriminator_update(
-        self, judge: ScaleDiscriminator, batch: Batch, fake: Tensor, penalty: float = 0.0, codes: Mapping[str, Tensor] | None = None
+        self, discriminator: ScaleDiscriminator, batch: Batch, fake: Tensor, penalty: float = 0.0, codes: Mapping[str, Tensor] | None = None
     ) -> Update:
         """One scale's turn against generated pictures [B, 3, r, r], with the batch's sentences.
 
-        penalty: weight of R1 in this step; 0 leaves it out. codes: what the judge saw in "real" and "fake" pictures (detached ones), where
+        penalty: weight of R1 in this step; 0 leaves it out. codes: what the discriminator saw in "real" and "fake" pictures (detached ones), where
         the caller has looked already.
         """
         settings, pictures, sentence = self.settings, batch.image(fake.shape[-1]), batch.text.sentence
         if codes is None:
-            codes = dict(zip(("real", "fake"), judge.look_apart(pictures, fake.detach()), strict=True))
+            codes = dict(zip(("real", "fake"), discriminator.look_apart(pictures, fake.detach()), strict=True))
         pairs = {name: (code, sentence) for name, code in codes.items()}
-        pairs["mismatched"] = mismatched_pairs(judge, batch, pictures, codes["real"], sentence, settings.mismatch, settings.counterfactual)
-        matching = dict(zip(pairs, judge.match_apart(*pairs.values()), strict=True))
-        reality = {} if judge.reality is None else {name: judge.judge(code) for name, code in codes.items()}
+        pairs["mismatched"] = mismatched_pairs(
+            discriminator, batch, pictures, codes["real"], sentence, settings.mismatch, settings.counterfactual
+        )
+        matching = dict(zip(pairs, discriminator.match_apart(*pairs.values()), strict=True))
+        reality = {} if discriminator.reality is None else {name: discriminator.realism(code) for name, code in codes.items()}
         metrics = {name: logits.detach().sigmoid().mean() for name, logits in matching.items()}
         metrics |= {f"{name}_unconditional": logits.detach().sigmoid().mean() for name, logits in reality.items()}
 
         def verdict(seen: Tensor) -> Tensor:
-            code = judge.look(seen)
-            match = judge.match(code, sentence.float())
-            return match if judge.reality is None else (match + judge.judge(code)) / 2.0
+            code = discriminator.look(seen)
+            match = discriminator.match(code, sentence.float())
+            return match if discriminator.reality is None else (match + discriminator.realism(code)) / 2.0
 
-        turn = Update(discriminator_name(fake.shape[-1]), discriminator_loss(matching, reality), metrics)
-        return smoothed(turn, penalty, (verdict, pictures))
+        update = Update(discriminator_name(fake.shape[-1]), discriminator_loss(matching, reality), metrics)
+        return smoothed(update, penalty, (verdict, pictures))
 
     def generator_update(self, batch: Batch, fakes: Sequence[Tensor], condition: GaussianCondition) -> Update:
         """All scales' fooling losses, the KL term, and the matching model's verdict on the last scale (Eq. 3, 4 and 13)."""
