@@ -1,4 +1,4 @@
-"""What conditional DCGANs with a matching-aware discriminator share (Reed et al., ICML 2016, arXiv:1605.05396)."""
+"""The parts of conditional GANs with a matching-aware discriminator (Reed et al., ICML 2016, arXiv:1605.05396)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from limner.families.settings import Mismatch
 
 
 class MatchingAware(Protocol):
-    """A discriminator that looks at a picture once and can then judge it with several sentences."""
+    """A discriminator that computes a picture's features once, to match them with several sentences."""
 
     def look(self, pictures: Tensor) -> Tensor:
         """[B, 3, R, R] -> [B, C, 4, 4]."""
@@ -37,8 +37,8 @@ def mismatched_logits(
 ) -> Tensor:
     """Logits of real pictures with captions that do not describe them: [B].
 
-    features: what the discriminator saw in the batch's pictures, [B, C, 4, 4]; condition: their own sentences, [B, D].
-    mismatch: which of the two is exchanged; "neighbour" takes the batch's next picture, whatever it shows, and looks at none again.
+    features: the discriminator's features of the batch's pictures, [B, C, 4, 4]; condition: their own sentences, [B, D].
+    mismatch: what is exchanged; "neighbour" takes the batch's next picture, whatever it shows, whose features are known already.
     counterfactual: share of the pairs that keep the picture and have `batch.counterfactual`.
     """
     return discriminator.match(*mismatched_pairs(discriminator.look, batch, features, condition, mismatch, counterfactual))
@@ -52,9 +52,9 @@ def mismatched_pairs(
     mismatch: Mismatch,
     counterfactual: float,
 ) -> tuple[Tensor, Tensor]:
-    """What `mismatched_logits` matches: features of pictures, and sentences [B, D] that do not describe them.
+    """The inputs of `mismatched_logits`: features of pictures, and sentences [B, D] that do not describe them.
 
-    look: what gave the features of the batch's pictures. The first `counterfactual * B` rows keep their pictures.
+    look: computes features of pictures. The first `counterfactual * B` rows keep their pictures.
     """
     if mismatch == "picture":
         features = look(mismatched_pictures(batch, batch.pictures.shape[-1], counterfactual))
@@ -80,7 +80,7 @@ def mismatched_sentences(batch: Batch, condition: Tensor, mismatch: Mismatch, co
 
 
 def mismatched_pictures(batch: Batch, resolution: int, counterfactual: float) -> Tensor:
-    """The pictures of mismatched pairs where the picture is exchanged, those with counterfactual sentences being kept: [B, 3, R, R]."""
+    """The pictures of mismatched pairs where pictures are exchanged; rows with counterfactual sentences keep theirs: [B, 3, R, R]."""
     count = batch.rows_of(counterfactual)
     others = batch.mismatched.image(resolution)
     return torch.cat([batch.image(resolution)[:count], others[count:]]) if count else others

@@ -164,7 +164,7 @@ def test_each_random_input_matters(field: str) -> None:
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"factor": 3}, "method.factor is 3.*power of two"),
-    ({"counterfactual": 0.5}, "cannot go with method.mismatch shift"),
+    ({"counterfactual": 0.5}, "cannot go with method.mismatch neighbour"),
     ({"stage_1_share": 1.0}, "method.stage-1-share is 1.0"),
     ({"factor": 4}, "stackgan cannot paint at 16 px: choose a power of two from 32"),
 ]

@@ -1,4 +1,4 @@
-"""The joint conditional and unconditional losses of AttnGAN and its heirs (Xu et al., CVPR 2018, arXiv:1711.10485, Eq. 4 to 6).
+"""The joint conditional and unconditional losses of AttnGAN and later methods (Xu et al., CVPR 2018, arXiv:1711.10485, Eq. 4 to 6).
 
 Every scale's discriminator is asked two questions: does the picture look real, and does it match the sentence? The weights of the terms
 are the authors' code's: real pairs and real pictures one half each, mismatched pairs, generated pairs and generated pictures one third
@@ -26,9 +26,10 @@ Logits = Mapping[str, Tensor]
 
 
 def discriminator_loss(matching: Logits, reality: Logits) -> Tensor:
-    """BCE of one scale's verdicts.
+    """BCE of one scale's logits.
 
-    matching: "real", "mismatched" and "fake" pairs, [B] logits each. reality: "real" and "fake" pictures, or empty where that is not asked.
+    matching: logits [B] each of "real", "mismatched" and "fake" pairs. reality: logits [B] each of "real" and "fake" pictures; empty where
+    the discriminator only judges pairs.
     """
     real, wrong = bce(matching["real"], 1.0), bce(matching["mismatched"], 0.0) + bce(matching["fake"], 0.0)
     if not reality:
@@ -37,12 +38,12 @@ def discriminator_loss(matching: Logits, reality: Logits) -> Tensor:
 
 
 def fooling_loss(matching: Tensor, reality: Tensor | None) -> Tensor:
-    """BCE of one scale's verdicts [B] on generated pictures against 1; reality: None where that is not asked."""
+    """BCE of one scale's logits [B] of generated pictures against 1; reality: None where the discriminator only judges pairs."""
     return bce(matching, 1.0) if reality is None else bce(matching, 1.0) + bce(reality, 1.0)
 
 
 def generator_loss(discriminators: Iterable[nn.Module], fakes: Sequence[Tensor], sentence: Tensor) -> Tensor:
-    """The sum of `fooling_loss` over the scales, whose generated pictures are [B, 3, r, r]; judges are `ScaleDiscriminator`s."""
+    """The sum of `fooling_loss` over the scales, whose `ScaleDiscriminator`s see generated pictures [B, 3, r, r]."""
     losses = []
     for discriminator, fake in zip(discriminators, fakes, strict=True):
         assert isinstance(discriminator, ScaleDiscriminator)
@@ -96,8 +97,8 @@ def load_guide(path: str) -> DAMSM:
 def matching_terms(
     guide: DAMSM, pictures: Tensor, captions: Sequence[str], classes: Tensor | None
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """How badly pictures [B, 3, H, W] in [-1, 1] and their captions find each other in the batch, by "words" and by "sentences", each
-    both ways; and the shares of pictures that find their caption. Gradients reach the pictures. classes: [B], or None.
+    """DAMSM's losses of pictures [B, 3, H, W] in [-1, 1] and their captions, by "words" and by "sentences", each of them in both
+    directions; and the shares of pictures whose own caption scores highest. Gradients reach the pictures. classes: [B], or None.
     """
     with torch.no_grad():
         text = guide.encoder(captions)

@@ -1,6 +1,6 @@
 """How AttnGAN and the methods after it are trained: a tree of pictures, a discriminator at every scale, one generator.
 
-Xu et al., CVPR 2018, arXiv:1711.10485. `TreeMethod` holds settings, players, schedule and the matching model's term; `AttentiveMethod` adds
+Xu et al., CVPR 2018, arXiv:1711.10485. `TreeMethod` holds players, phases and the matching model's loss term; `AttentiveMethod` adds
 the training step and painting. MirrorGAN, DM-GAN and ControlGAN derive from `AttentiveMethod` and add generators and loss terms of their
 own; SD-GAN, which has a step of its own, derives from `TreeMethod`.
 """
@@ -32,11 +32,13 @@ GUIDE = "matching"
 
 
 class TreeMethod(AdversarialMethod[NoiseType]):
-    """Players and schedule of the family. Methods build `generator` and `discriminators`, one for each side, and call `begin_weights`.
+    """Players and phases of the family. Methods build `generator` and `discriminators`, one for each side, and call `begin_weights`.
 
-    name: of the method, for errors. words: whether its networks read words. without: the options with which they do not.
+    Their settings have the fields of `TreeSettings`, `GuideSettings`, `MismatchSettings` and `ScheduleSettings`, too.
 
-    Raises SettingsError where words are read that the text encoder does not give, and for branches that do not fit the resolution.
+    name: the method's name, for error messages. words: whether its networks read words. without: the options that turn words off.
+
+    Raises SettingsError where the networks read words and the text encoder gives none, and where the branches do not fit the resolution.
     """
 
     generator: nn.Module
@@ -56,7 +58,7 @@ class TreeMethod(AdversarialMethod[NoiseType]):
             )
 
     def begin_weights(self, *, normalized: bool) -> None:
-        """First weights of both sides; normalized: whether discriminators have a normalisation, of batches or of weights."""
+        """Set the initial weights of all networks. normalized: whether discriminators normalise batches or weights."""
         self.generator.apply(orthogonal_initialization)
         self.discriminators.apply(orthogonal_initialization if normalized else he_initialization)
 
@@ -81,7 +83,7 @@ class TreeMethod(AdversarialMethod[NoiseType]):
             yield discriminator
 
     def matched(self, update: Update, batch: Batch, pictures: Tensor) -> Update:
-        """The generator's turn with the matching model's verdict on its last pictures [B, 3, R, R], where there is such a model."""
+        """The generator's update with the matching model's loss of its last pictures [B, 3, R, R] added, where there is such a model."""
         if GUIDE not in self.guides:
             return update
         terms, found = self.matching_terms(batch, pictures)
@@ -89,7 +91,8 @@ class TreeMethod(AdversarialMethod[NoiseType]):
         return added(update, self.settings.guidance * torch.stack(list(terms.values())).sum(), more)
 
     def matching_terms(self, batch: Batch, pictures: Tensor, caption: int = 0) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """What the matching model says of pictures [B, 3, R, R] and the caption of this place among each one's own."""
+        """The matching model's losses of pictures [B, 3, R, R] and one of their captions each. caption: its place among a picture's
+        captions."""
         guide = self.guides[GUIDE]
         assert isinstance(guide, DAMSM)
         return matching_terms(guide, pictures, [own[caption] for own in batch.captions], batch.classes)
@@ -101,16 +104,16 @@ class TreeMethod(AdversarialMethod[NoiseType]):
 
 
 class AttentiveMethod(TreeMethod[ConditionedNoise]):
-    """The family's step and its painting.
+    """The family's training step and painting.
 
-    `generator.condition(sentence)` gives the Gaussian from which a sentence's condition is drawn, and `generator(noise, condition, text)`
-    the pictures of every side, the attention to words of every later branch, and whatever else a method paints.
+    `generator.condition(sentence)` returns the Gaussian from which a sentence's condition is drawn. `generator(noise, condition, text)`
+    returns the pictures of every side, the attention to words of every later branch, and whatever else a method has to show.
     """
 
     generator: Any
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
-        """One turn of each discriminator and one of the generator, all with the same pictures."""
+        """An update of each discriminator and one of the generator, all with the same pictures."""
         condition = self.generator.condition(batch.text.sentence)
         fakes = self.generator(self.noise(batch, "generator"), condition, batch.text)[0]  # [B, 3, r, r] for each side r
         for discriminator, fake in zip(self.scale_discriminators(), fakes, strict=True):
@@ -120,10 +123,10 @@ class AttentiveMethod(TreeMethod[ConditionedNoise]):
     def discriminator_update(
         self, discriminator: ScaleDiscriminator, batch: Batch, fake: Tensor, penalty: float = 0.0, codes: Mapping[str, Tensor] | None = None
     ) -> Update:
-        """One scale's turn against generated pictures [B, 3, r, r], with the batch's sentences.
+        """One scale's discriminator learns from the batch and from generated pictures [B, 3, r, r] of its sentences.
 
-        penalty: weight of R1 in this step; 0 leaves it out. codes: what the discriminator saw in "real" and "fake" pictures (detached ones), where
-        the caller has looked already.
+        penalty: weight of R1 in this step; 0 leaves it out. codes: what the discriminator saw in "real" and "fake" pictures (detached
+        ones), where the caller has looked already.
         """
         settings, pictures, sentence = self.settings, batch.image(fake.shape[-1]), batch.text.sentence
         if codes is None:
@@ -152,7 +155,7 @@ class AttentiveMethod(TreeMethod[ConditionedNoise]):
         return self.matched(update, batch, fakes[-1])
 
     def fooling(self, batch: Batch, fakes: Sequence[Tensor]) -> Update:
-        """The generator's turn as far as discriminators decide it."""
+        """The generator's update with the discriminators' losses alone."""
         loss = generator_loss(self.discriminators, fakes, batch.text.sentence)
         return Update("generator", loss, {"fooling": loss.detach()})
 
