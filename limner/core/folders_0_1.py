@@ -1,7 +1,11 @@
-"""Reads the folders that Limner 0.1 wrote, whose four formats became one in version 2. It can go when nobody has such folders any more."""
+"""Reads what Limner 0.1 wrote: folders, whose four formats became one in version 2, and settings that have another name now.
+
+It can go when nobody has such folders and recipes any more.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,14 @@ FORMATS: dict[Any, str] = {
 }
 """The formats of version 0.1, and what they held."""
 
+RENAMED: dict[tuple[str, Any], Any] = {("mismatch", "shift"): "neighbour"}
+"""Values of a method's settings in version 0.1, and today's name for each."""
+
+
+def renamed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with today's names for their values."""
+    return {name: RENAMED.get((name, value), value) if isinstance(value, str) else value for name, value in settings.items()}
+
 
 def renewed(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The description of such a folder as today's version has it. Raises CheckpointError for a version of theirs that never was."""
@@ -26,6 +38,8 @@ def renewed(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     named = {"name": config.get("method", config.get("model", {"judge": "garden-judge"}.get(kind, kind)))}
     if "method_source" in config:
         named["source"] = config["method_source"]
+    if "settings" in kept:
+        kept["settings"] = renamed(kept["settings"])
     if kind == "text":
         kept["text"] = kept.pop("encoder")
         kept["prefix"] = "text."

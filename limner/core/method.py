@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar, Generic
 
 import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from limner.core.batch import Batch
-from limner.core.noise import Noise
+from limner.core.noise import NoiseType
 from limner.core.text import TextFeatures
 from limner.core.trainable import Trainable
 
@@ -29,10 +29,11 @@ class Painting:
     """Attention maps, layouts: by name, samples along the first dimension."""
 
 
-class Method(Trainable):
+class Method(Trainable, Generic[NoiseType]):
     """A system of one paper: settings, networks, players, phases, step and painting in one file.
 
-    What a method can do beyond painting is said by the protocols in `limner.core.abilities`, whose functions it simply defines.
+    What a method can do beyond painting is said by the protocols in `limner.core.abilities`, whose functions it simply defines. A class may
+    name its noise, as in `class Mine(Method[VectorNoise])`; type checkers then know what `noise` returns and `paint` receives.
     """
 
     kind = "method"
@@ -40,11 +41,11 @@ class Method(Trainable):
     """How many rows of a painting belong together, such as the frames of a story: they are never cut apart."""
 
     @abstractmethod
-    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> Noise:
+    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> NoiseType:
         """Every random input of painting these sample numbers, on the default device; a function of (seed, stream, number) alone."""
 
     @abstractmethod
-    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
+    def paint(self, text: TextFeatures, noise: NoiseType) -> Painting:
         """Paint one picture for each row of the text. Gradients may be taken within, by `torch.enable_grad()`."""
 
     def summary(self) -> str:
@@ -65,7 +66,7 @@ pictures = model.generate({asked}n=4, seed=7)
         asked = '"..."' if cls.reads_text(settings) else "-n 16"
         return (*super().next_steps(settings), ("paint", f"limner generate RUN {asked} --out pictures"))
 
-    def noise(self, batch: Batch, stream: str) -> Any:
+    def noise(self, batch: Batch, stream: str) -> NoiseType:
         """Fresh noise for each row of a training batch, on its device."""
         device = batch.pictures.device
         with device:

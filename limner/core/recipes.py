@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from limner.core import registry
 from limner.core.errors import SettingsError, unknown_name
 from limner.core.files import write_whole
+from limner.core.folders_0_1 import renamed
 from limner.core.registry import how_to_give, kept_copy
 from limner.core.settings import (
     DataSettings,
@@ -87,7 +88,7 @@ def laid_over(settings: Any, values: Any, where: str) -> Any:
     for name in values:
         if name not in known:
             raise unknown_name(f"setting of {where}", str(name), known)
-    merged = {name: getattr(settings, name) for name in known} | values
+    merged = {name: getattr(settings, name) for name in known} | renamed(values)
     try:
         return msgspec.convert(merged, type(settings))
     except msgspec.ValidationError as error:

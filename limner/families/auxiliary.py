@@ -1,7 +1,7 @@
-"""What discriminators with an auxiliary classifier share (AC-GAN: Odena et al., ICML 2017, arXiv:1610.09585).
+"""The parts of discriminators with an auxiliary classifier (AC-GAN: Odena et al., ICML 2017, arXiv:1610.09585).
 
-Class ids are those of the whole data set. Where its splits have classes apart from each other, the classes of the other splits have
-outputs too, which are never the right answer.
+Class ids are those of the whole data set. Where its splits have different classes, the classifier has outputs for the classes of the other
+splits too; they are never the right answer.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ ClassLoss = Literal["softmax", "sigmoid"]
 
 
 class Verdict(NamedTuple):
-    """What a discriminator says of pictures."""
+    """A discriminator's logits of pictures."""
 
     source: Tensor
     """[B] logits: is it real?"""
     classes: Tensor
-    """[B, K] logits: what is it? [B, 0] of a discriminator that is not asked."""
+    """[B, K] logits: what is it? [B, 0] where the discriminator has no classifier."""
 
 
 class VerdictHeads(nn.Module):
-    """Two linear maps of the same flat features [B, W]: source and `class_count` classes, none where it is 0."""
+    """Two linear maps of the same flat features [B, W]: to the source and to `class_count` classes, of which there may be 0."""
 
     def __init__(self, width: int, class_count: int) -> None:
         super().__init__()
@@ -42,13 +42,13 @@ class VerdictHeads(nn.Module):
 
 
 def require_classes(conditions: Conditions, method: str, fix: str) -> None:
-    """Raise DataError where the training pictures have no classes. fix: what else can be done, after "name a class ..., or"."""
+    """Raise DataError where the training pictures have no classes. fix: another way out, which ends the message."""
     if conditions.class_count < 1:
         raise DataError(f"{method} learns from classes, and the training pictures have none: name a class for every picture, or {fix}")
 
 
 def classes_of(batch: Batch) -> Tensor:
-    """The class ids of a batch that must have them: [B]."""
+    """The class ids [B] of a batch, which must have them."""
     assert batch.classes is not None, "the method was built for pictures with classes"
     return batch.classes
 
@@ -56,8 +56,8 @@ def classes_of(batch: Batch) -> Tensor:
 def class_loss(logits: Tensor, classes: Tensor, kind: ClassLoss) -> Tensor:
     """Cross-entropy of class logits [B, K] against class ids [B], a scalar.
 
-    softmax: - log P(C = c), the mean over the batch. sigmoid: each class is a question of its own, answered yes or no; the mean over batch
-    *and* classes, so that the term weighs the less the more classes there are (TAC-GAN's code).
+    softmax: - log P(C = c), the mean over the batch. sigmoid: a binary cross-entropy for each class, the mean over batch *and* classes;
+    with more classes the term weighs less (TAC-GAN's code).
     """
     if kind == "softmax":
         return F.cross_entropy(logits, classes)
@@ -71,9 +71,9 @@ def class_accuracy(logits: Tensor, classes: Tensor) -> Tensor:
 
 @torch.no_grad()
 def add_sentences(sums: Tensor, counts: Tensor, sentence: Tensor, classes: Tensor) -> None:
-    """Take a batch into the sums of sentences [K, D] and the numbers of captions [K] of each class, in place.
+    """Add a batch to each class's sum of sentences [K, D] and number of captions [K], in place.
 
-    A product of matrices, in float32: adding row by row would depend on the order on a GPU.
+    This is a product of matrices in float32: on a GPU, the result of adding row by row would depend on the order.
     """
     with torch.autocast(sentence.device.type, enabled=False):
         members = F.one_hot(classes, len(counts)).to(sums.dtype)  # [B, K]
@@ -84,7 +84,7 @@ def add_sentences(sums: Tensor, counts: Tensor, sentence: Tensor, classes: Tenso
 def nearest_class(sentence: Tensor, sums: Tensor, counts: Tensor) -> Tensor:
     """The class whose mean sentence has the smallest angle to each sentence: [B, D] -> [B] ids, of classes that have captions.
 
-    Angles are measured from the mean of all captions, because sentences have much in common that says nothing about them.
+    Angles are measured at the mean of all captions, because what all sentences have in common does not tell classes apart.
     """
     centre = sums.sum(0) / counts.sum().clamp_min(1.0)
     means = sums / counts.clamp_min(1.0)[:, None] - centre
@@ -93,10 +93,11 @@ def nearest_class(sentence: Tensor, sums: Tensor, counts: Tensor) -> Tensor:
 
 
 def sentence_logits(answers: Tensor, sentence: Tensor, changed: Tensor | None = None) -> Tensor:
-    """Captions as classes: how well answers [B, D] fit each of the batch's sentences [B, D], and the own sentence made wrong: [B, B + 1].
+    """Captions as classes: how well answers [B, D] fit each of the batch's sentences [B, D] and a changed one: logits [B, B + 1].
 
-    Row b's own sentence is choice b. changed: counterfactual sentences [C, D] of the first C rows; the others have none to fall for.
-    Sentences are taken about the batch's mean, because what they have in common tells none from another.
+    Class b is right for row b. The last class is the row's own sentence with one attribute or word changed. changed: these sentences [C,
+    D], for the first C rows; the logit of the others is minus infinity. The batch's mean is subtracted from sentences first, because what
+    they have in common does not tell them apart.
     """
     centre = sentence.mean(0)
     logits = answers @ (sentence - centre).T  # [B, B]

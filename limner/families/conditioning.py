@@ -17,7 +17,7 @@ class GaussianCondition:
     log_variance: Tensor
 
     def sample(self, epsilon: Tensor) -> Tensor:
-        """The conditions that standard normal noise [B, C] picks: [B, C]."""
+        """The conditions [B, C] that are drawn with standard normal noise epsilon [B, C]."""
         return self.mean + (0.5 * self.log_variance).exp() * epsilon
 
     def divergence(self) -> Tensor:
@@ -26,11 +26,11 @@ class GaussianCondition:
 
 
 class ConditioningAugmentation(nn.Module):
-    """A sentence embedding [B, D] to a Gaussian of conditions of `width` numbers.
+    """Maps a sentence embedding [B, D] to a Gaussian of conditions of `width` numbers.
 
-    activation: what follows the linear layer, of which the official codes have three: a LeakyReLU (StackGAN in TensorFlow, HDGAN), a ReLU
+    activation: follows the linear layer; the official codes have three kinds: a LeakyReLU (StackGAN in TensorFlow, HDGAN), a ReLU
     (StackGAN in PyTorch, whose mean and log variance are therefore never negative), or a gated linear unit over twice as many numbers
-    (StackGAN++, the AttnGAN family). spread: what the second half of the result is, the logarithm of the variance, or that of the
+    (StackGAN++, the AttnGAN family). spread: whether the second half of the result is the logarithm of the variance or of the
     standard deviation (StackGAN in TensorFlow, HDGAN).
     """
 

@@ -1,10 +1,10 @@
-"""What conditional DCGANs with a matching-aware discriminator share (Reed et al., ICML 2016, arXiv:1605.05396)."""
+"""The parts of conditional GANs with a matching-aware discriminator (Reed et al., ICML 2016, arXiv:1605.05396)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -12,13 +12,11 @@ from torch import Tensor
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-
-Mismatch = Literal["picture", "caption", "neighbour"]
-"""What is exchanged in a mismatched pair; "neighbour" takes the batch's next picture, whatever it shows."""
+from limner.families.settings import Mismatch
 
 
 class MatchingAware(Protocol):
-    """A discriminator that looks at a picture once and can then judge it with several sentences."""
+    """A discriminator that computes a picture's features once, to match them with several sentences."""
 
     def look(self, pictures: Tensor) -> Tensor:
         """[B, 3, R, R] -> [B, C, 4, 4]."""
@@ -39,8 +37,8 @@ def mismatched_logits(
 ) -> Tensor:
     """Logits of real pictures with captions that do not describe them: [B].
 
-    features: what the discriminator saw in the batch's pictures, [B, C, 4, 4]; condition: their own sentences, [B, D].
-    mismatch: which of the two is exchanged; "neighbour" takes the batch's next picture, whatever it shows, and looks at none again.
+    features: the discriminator's features of the batch's pictures, [B, C, 4, 4]; condition: their own sentences, [B, D].
+    mismatch: what is exchanged; "neighbour" takes the batch's next picture, whatever it shows, whose features are known already.
     counterfactual: share of the pairs that keep the picture and have `batch.counterfactual`.
     """
     return discriminator.match(*mismatched_pairs(discriminator.look, batch, features, condition, mismatch, counterfactual))
@@ -54,16 +52,21 @@ def mismatched_pairs(
     mismatch: Mismatch,
     counterfactual: float,
 ) -> tuple[Tensor, Tensor]:
-    """What `mismatched_logits` matches: features of pictures, and sentences [B, D] that do not describe them.
+    """The inputs of `mismatched_logits`: features of pictures, and sentences [B, D] that do not describe them.
 
-    look: what gave the features of the batch's pictures. The first `counterfactual * B` rows keep their pictures.
+    look: computes features of pictures. The first `counterfactual * B` rows keep their pictures.
     """
     if mismatch == "picture":
         features = look(mismatched_pictures(batch, batch.pictures.shape[-1], counterfactual))
     if mismatch == "neighbour":
-        count = batch.rows_of(counterfactual)
-        features = torch.cat([features[:count], features.roll(-1, 0)[count:]])
+        features = neighbours(features, batch, counterfactual)
     return features, mismatched_sentences(batch, condition, mismatch, counterfactual)
+
+
+def neighbours(rows: Tensor, batch: Batch, counterfactual: float) -> Tensor:
+    """Each row of [B, ...] exchanged for the next one, and the last for the first; the first `counterfactual * B` rows stay in place."""
+    count = batch.rows_of(counterfactual)
+    return torch.cat([rows[:count], rows.roll(-1, 0)[count:]])
 
 
 def mismatched_sentences(batch: Batch, condition: Tensor, mismatch: Mismatch, counterfactual: float) -> Tensor:
@@ -77,7 +80,7 @@ def mismatched_sentences(batch: Batch, condition: Tensor, mismatch: Mismatch, co
 
 
 def mismatched_pictures(batch: Batch, resolution: int, counterfactual: float) -> Tensor:
-    """The pictures of mismatched pairs where the picture is exchanged, those with counterfactual sentences being kept: [B, 3, R, R]."""
+    """The pictures of mismatched pairs where pictures are exchanged; rows with counterfactual sentences keep theirs: [B, 3, R, R]."""
     count = batch.rows_of(counterfactual)
     others = batch.mismatched.image(resolution)
     return torch.cat([batch.image(resolution)[:count], others[count:]]) if count else others

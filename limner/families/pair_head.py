@@ -1,4 +1,4 @@
-"""A discriminator's verdict on a picture and a sentence together (Reed et al., ICML 2016, arXiv:1605.05396)."""
+"""A discriminator's head for pairs of picture and sentence (Reed et al., ICML 2016, arXiv:1605.05396)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from limner.families.stacked import FIRST_SIDE
 class PairHead(nn.Module):
     """Picture codes [B, C, 4, 4] and sentences [B, D] -> [B] logits.
 
-    The sentence, made narrower by a linear map, stands beside every place of the code; a 1x1 convolution joins the two, a 4x4 convolution
-    gives the logit. normalize: batch normalisation of the joined map; without it, the pairs of a batch do not touch each other.
+    A linear map projects the sentence, which is concatenated with the code at every place; a 1x1 convolution joins the two, and a 4x4
+    convolution gives the logit. normalize: batch normalisation of the joined map; without it, the pairs of a batch are independent.
     """
 
     def __init__(self, channels: int, sentence_width: int, text_width: int, *, normalize: bool = True) -> None:

@@ -1,7 +1,7 @@
-"""Blocks of generators and discriminators that go from rough to fine: StackGAN, StackGAN++ and the AttnGAN family.
+"""Blocks of generators and discriminators that paint from coarse to fine: StackGAN, StackGAN++ and the AttnGAN family.
 
-Convolutions before batch normalisation have no bias, as in the official codes. `gated` blocks have a gated linear unit in place of a
-ReLU, and so twice as many channels before it (StackGAN++ and later).
+Convolutions before batch normalisation have no bias, as in the official codes. `gated` blocks have a gated linear unit instead of a ReLU,
+and so twice as many channels before it (StackGAN++ and later methods).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def convolution(narrow: int, wide: int, *, gated: bool = False) -> list[nn.Modul
 def upsampling(wide: int, narrow: int, *, gated: bool = False) -> Layers:
     """[B, wide, H, W] -> [B, narrow, 2 H, 2 W]: nearest neighbours, then `convolution`.
 
-    The two are one layer here; names count from 1, as in the authors' files, where layer 0 doubles.
+    The first two are one layer here. Names count from 1, as in the authors' files, where layer 0 is the upsampling.
     """
     inner = 2 * narrow if gated else narrow
     layers = [DoublingConvolution(wide, inner, bias=False), *_after(inner, gated)]
@@ -49,12 +49,12 @@ def _after(channels: int, gated: bool) -> list[nn.Module]:
 
 
 def doubling(wide: int, narrow: int) -> list[nn.Module]:
-    """The same by a transposed convolution, batch normalisation and ReLU: less than half the arithmetic."""
+    """Upsampling by a transposed convolution, batch normalisation and ReLU: less than half the arithmetic of `upsampling`."""
     return [nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False), nn.BatchNorm2d(narrow), nn.ReLU(inplace=True)]
 
 
 class Residual(nn.Module):
-    """x + BN(conv(act(BN(conv(x))))), [B, C, H, W] -> [B, C, H, W]; after the sum StackGAN has a ReLU, the gated family nothing."""
+    """x + BN(conv(act(BN(conv(x))))), [B, C, H, W] -> [B, C, H, W]; StackGAN has a ReLU after the sum, the gated methods have nothing."""
 
     def __init__(self, channels: int, *, gated: bool = False) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ def picture_code(base: int, resolution: int, *, normalize: bool = True, deepest:
 
     Strided 4x4 convolutions double the channels down to 4x4; where that makes more than base x 2 ** deepest (above 64 px), 3x3
     convolutions halve them again, as in the official codes. normalize: batch normalisation, but for the first layer; without it,
-    convolutions have biases, and the pictures of a batch do not touch each other.
+    convolutions have biases, and the pictures of a batch are independent.
     """
     levels = doublings(resolution, "the discriminator", smallest=8)
     widths = [base * 2**level for level in range(levels)]
@@ -90,7 +90,7 @@ def picture_code(base: int, resolution: int, *, normalize: bool = True, deepest:
 
 
 class Head(nn.Module):
-    """A discriminator's verdict on a picture code [B, C, 4, 4], with a condition [B, D] or, where width is 0, without: [B] logits.
+    """A discriminator's head: picture codes [B, C, 4, 4] and, unless width is 0, conditions [B, D] -> [B] logits.
 
     width: D, or 0. condition_first: whether the condition's channels come before the picture's (StackGAN++) or after (the others).
     """

@@ -1,8 +1,8 @@
-"""A tree of generators: one trunk of feature maps, coarse to fine, a picture at several of its heights (StackGAN++, the AttnGAN family).
+"""A tree of generators: one trunk of feature maps, coarse to fine, with pictures at several scales (StackGAN++, the AttnGAN family).
 
-`FirstStage` makes the first map from vectors, each `NextStage` a map twice as large from the one before and whatever stands beside it: the
-condition at every place in StackGAN++, a map of attended words in AttnGAN and its heirs. `ScaleDiscriminator` judges one height's pictures.
-All blocks are gated: a gated linear unit in place of a ReLU.
+`FirstStage` makes the first map from vectors. Each `NextStage` makes a map twice as large from the one before and a second input: the
+condition at every place in StackGAN++, a map of attended words in AttnGAN and later methods. A `ScaleDiscriminator` sees the pictures of
+one scale. All blocks are gated: they have a gated linear unit instead of a ReLU.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ SMALLEST = 8
 
 
 def scales(resolution: int, branches: int, method: str) -> tuple[int, ...]:
-    """Sides of the pictures that `branches` of a tree paint, each twice the one before and the last `resolution`.
+    """Sides of the pictures that the branches of a tree paint: each is twice the one before, the last is `resolution`.
 
-    Raises SettingsError where the first would be too small, or `resolution` is no power of two.
+    Raises SettingsError where the first would be too small, or `resolution` is not a power of two.
     """
     doublings(resolution, method)
     first = resolution // 2 ** (branches - 1)
@@ -47,16 +47,16 @@ class FirstStage(nn.Module):
         self.layers = nn.Sequential(*(upsampling(self.top >> level, self.top >> level + 1, gated=True) for level in range(levels)))
 
     def forward(self, *vectors: Tensor) -> Tensor:
-        """Vectors [B, D_i], side by side in this order, of D numbers in all."""
+        """Vectors [B, D_i], which are concatenated in this order to D numbers."""
         return self.layers(self.linear(torch.cat(vectors, dim=1)).view(-1, self.top, FIRST_SIDE, FIRST_SIDE))
 
 
 class NextStage(nn.Module):
-    """[B, inner, H, W] -> [B, outer, 2 H, 2 W]: residual blocks, then an upsampling. StackGAN++ halves the channels; AttnGAN goes from
-    twice as many, map and context side by side, to as many as before.
+    """[B, inner, H, W] -> [B, outer, 2 H, 2 W]: residual blocks, then an upsampling. StackGAN++ halves the channels. AttnGAN goes from
+    twice as many, those of map and context, to as many as before.
 
-    condition: width of a vector [B, C] that is first joined to the map at every place, before its channels, by a 3x3 convolution to `inner`
-    channels; 0 where the caller puts beside the map what belongs there.
+    condition: width of a vector [B, C] that is first joined with the map at every place, before its channels, by a 3x3 convolution to
+    `inner` channels; 0 where the caller has concatenated the map with its second input.
     """
 
     def __init__(self, inner: int, outer: int, residuals: int, *, condition: int = 0) -> None:
@@ -73,10 +73,11 @@ class NextStage(nn.Module):
 
 
 def joined(layers: nn.Sequential, vectors: Tensor, maps: Tensor) -> Tensor:
-    """What `layers`, of which the first is a padded 3x3 convolution, make of vectors [B, C] at every place before maps [B, D, H, W].
+    """Apply `layers`, the first of which is a padded 3x3 convolution, to vectors [B, C] at every place, concatenated with maps [B, D, H,
+    W].
 
-    A constant map gives a 3x3 convolution nine different answers, four corners, four edges and the inside, which a map of 3x3 has already:
-    vectors are convolved there and spread, and most of the arithmetic is saved.
+    A 3x3 convolution of a constant map has nine different results: at four corners, at four edges and inside. A map of 3x3 has them all, so
+    the vectors are convolved there and the results spread, which saves most of the arithmetic.
     """
     first, width, side = layers[0], vectors.shape[1], maps.shape[-1]
     assert isinstance(first, nn.Conv2d)
@@ -85,17 +86,17 @@ def joined(layers: nn.Sequential, vectors: Tensor, maps: Tensor) -> Tensor:
 
 
 def _spread(answers: Tensor, side: int) -> Tensor:
-    """[B, E, 3, 3] -> [B, E, side, side]: the middle row and column take up all but the outermost ones."""
+    """[B, E, 3, 3] -> [B, E, side, side]: the middle row and column are repeated."""
     rows = torch.cat([answers[:, :, :1], answers[:, :, 1:2].expand(-1, -1, side - 2, -1), answers[:, :, 2:]], dim=2)
     return torch.cat([rows[..., :1], rows[..., 1:2].expand(-1, -1, -1, side - 2), rows[..., 2:]], dim=3)
 
 
 class ScaleDiscriminator(nn.Module):
-    """Do pictures of one scale look real, and do they match? One look at a picture serves both questions, and several conditions.
+    """Do pictures of one scale look real, and do they match a condition? One code of a picture serves both, and several conditions.
 
-    base: channels of the first map at 64 px and above; below, as many more as give the 4x4 code its 8 x base channels all the same.
-    condition: width of what a picture must match; 0 where it need only look real.
-    unconditional: whether it is asked if a picture looks real, whatever it should match.
+    base: channels of the first map at 64 px and above; below, there are more, so that the 4x4 code has 8 x base channels at every side.
+    condition: width of the condition that pictures must match; 0 for none.
+    unconditional: whether it also judges pictures alone.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class ScaleDiscriminator(nn.Module):
         return self.picture(for_convolutions(pictures))
 
     def look_apart(self, *pictures: Tensor) -> list[Tensor]:
-        """The same of several batches, at once, each by its own batch statistics."""
+        """`look` of several batches at once, each normalised by its own statistics."""
         return self.picture.apart(*map(for_convolutions, pictures))
 
     def match(self, code: Tensor, condition: Tensor) -> Tensor:
@@ -122,16 +123,16 @@ class ScaleDiscriminator(nn.Module):
         return self.matching(code, condition)
 
     def match_apart(self, *pairs: tuple[Tensor, Tensor]) -> list[Tensor]:
-        """The same of several batches of codes and conditions, at once, each by its own batch statistics."""
+        """`match` of several batches of codes and conditions at once, each normalised by its own statistics."""
         assert self.matching is not None
         return self.matching.apart(*pairs)
 
-    def judge(self, code: Tensor) -> Tensor:
+    def realism(self, code: Tensor) -> Tensor:
         """[B, 8 base, 4, 4] -> [B] logits."""
         assert self.reality is not None
         return self.reality(code)
 
 
 def discriminator_name(side: int) -> str:
-    """The player that judges pictures of this side."""
+    """The name of the player that is the discriminator of this side."""
     return f"discriminator-{side}"

@@ -38,11 +38,11 @@ from torch import Tensor, nn
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Painting
-from limner.core.noise import Noise, VectorNoise, gaussian
+from limner.core.noise import VectorNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Progress, Update
-from limner.families.adversarial import AdversarialMethod, NormalizedSettings, smoothed
+from limner.families.adversarial import AdversarialMethod, smoothed
 from limner.families.auxiliary import (
     Verdict,
     VerdictHeads,
@@ -55,6 +55,17 @@ from limner.families.auxiliary import (
     sentence_logits,
 )
 from limner.families.matching_aware import bce, mean_sentence
+from limner.families.settings import (
+    SMALL_STEPS,
+    AdamSettings,
+    CaptionSettings,
+    HalvingSettings,
+    NoiseSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    below_one,
+    share,
+)
 from limner.families.stacked import FIRST_SIDE, doublings
 from limner.nn.initialization import dcgan_initialization, he_initialization
 
@@ -65,7 +76,7 @@ ALTERNATING = (2, 1, 2, 1, 2, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ACGANSettings(NormalizedSettings):
+class ACGANSettings(CaptionSettings, NormalizationSettings, PenaltySettings, HalvingSettings, AdamSettings, NoiseSettings):
     """Settings of AC-GAN; the defaults are those of the paper's ImageNet models."""
 
     condition: Literal["class", "sentence"] = "class"
@@ -95,19 +106,19 @@ class ACGANSettings(NormalizedSettings):
     batch_size: int = 100
     """Pictures a step, over all processes."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels", "captions", "steps")
+    def check(self) -> None:
+        at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels", "steps")
+        at_least(self, "method", 2, "batch_size")
         at_least(self, "method", 0, "auxiliary_weight")
-        if not 0.0 <= self.dropout < 1.0:
-            raise SettingsError(f"method.dropout is {self.dropout}, but must be at least 0 and below 1")
+        share(self, "counterfactual")
+        below_one(self, "dropout")
         if self.auxiliary == "caption" and self.condition == "class":
             raise SettingsError("method.auxiliary caption asks for what the generator has not read: set method.condition sentence")
         if self.counterfactual and self.auxiliary == "class":
             raise SettingsError("method.counterfactual has a use where captions are told apart: set method.auxiliary caption, or this to 0")
 
 
-class ACGAN(AdversarialMethod):
+class ACGAN(AdversarialMethod[VectorNoise]):
     """The published game; with captions, what reads them beside it."""
 
     Settings = ACGANSettings
@@ -123,6 +134,7 @@ class ACGAN(AdversarialMethod):
             sentence="Narrow networks that read sentences and ask for them back, sized for two CPU cores.",
             resolution=64,
             method={
+                **SMALL_STEPS,
                 "condition": "sentence",
                 "auxiliary": "caption",
                 "auxiliary_of_generated": False,
@@ -131,11 +143,6 @@ class ACGAN(AdversarialMethod):
                 "discriminator_layers": "strided",
                 "discriminator_normalization": False,
                 "dropout": 0.0,
-                "counterfactual": 0.75,
-                "gradient_penalty": 1.0,
-                "learning_rate": 8e-4,
-                "beta1": 0.0,
-                "batch_size": 16,
             },
         ),
     }
@@ -186,8 +193,8 @@ class ACGAN(AdversarialMethod):
             if self.settings.auxiliary_of_generated:
                 loss = loss + self.settings.auxiliary_weight * self._auxiliary(generated, batch, sentence)[0]
             metrics |= {self._asked: of_real.detach(), f"{self._asked}_accuracy": accuracy}
-        turn = Update("discriminator", loss, metrics)
-        return smoothed(turn, penalty, (lambda pictures: self._judged(pictures, batch, sentence), batch.pictures))
+        update = Update("discriminator", loss, metrics)
+        return smoothed(update, penalty, (lambda pictures: self._penalised(pictures, batch, sentence), batch.pictures))
 
     def _generator_update(self, batch: Batch, sentence: Tensor, fake: Tensor) -> Update:
         """- log D in place of L_S, and - L_C of its own pictures."""
@@ -216,7 +223,7 @@ class ACGAN(AdversarialMethod):
         changed = batch.counterfactual.sentence[:count] if count and batch.counterfactual is not None else None
         return sentence_logits(verdict.classes, sentence, changed), torch.arange(len(batch), device=sentence.device)
 
-    def _judged(self, pictures: Tensor, batch: Batch, sentence: Tensor) -> Tensor:
+    def _penalised(self, pictures: Tensor, batch: Batch, sentence: Tensor) -> Tensor:
         """All that pictures are judged by, for R1: the source's logit and that of the right class or caption, [B]."""
         verdict = self.discriminator(pictures)
         if not self.settings.auxiliary_weight:
@@ -227,8 +234,7 @@ class ACGAN(AdversarialMethod):
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> VectorNoise:
         return VectorNoise(gaussian((self.settings.noise_width,), seed, samples, stream))
 
-    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
-        assert isinstance(noise, VectorNoise)
+    def paint(self, text: TextFeatures, noise: VectorNoise) -> Painting:
         if self.settings.condition == "sentence":
             return Painting(self.generator(noise.z, text.sentence))
         classes = self.classes_for(text.sentence)

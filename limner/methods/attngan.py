@@ -25,24 +25,55 @@ from torch import nn
 
 from limner.core.settings import FAST, Preset
 from limner.core.trainable import Conditions
-from limner.families.adversarial import NormalizedSettings
 from limner.families.attentive.generator import AttentiveGenerator
-from limner.families.attentive.method import AttentiveMethod, AttentiveSettings
+from limner.families.attentive.method import AttentiveMethod
+from limner.families.settings import (
+    SMALL_PAIRS,
+    AdamSettings,
+    AttentionSettings,
+    AugmentationSettings,
+    GuideSettings,
+    HalvingSettings,
+    Mismatch,
+    MismatchSettings,
+    NoiseSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    ScheduleSettings,
+    TreeSettings,
+)
 from limner.families.tree import ScaleDiscriminator
 
 NAME = "attngan"
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttnGANSettings(AttentiveSettings, NormalizedSettings):
+class AttnGANSettings(
+    AttentionSettings,
+    AugmentationSettings,
+    TreeSettings,
+    GuideSettings,
+    MismatchSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    HalvingSettings,
+    AdamSettings,
+    ScheduleSettings,
+    NoiseSettings,
+):
     """Settings of AttnGAN; the defaults are those of the authors' birds model."""
 
     last_picture_only: bool = False
     """Paint the last scale alone, with one discriminator, as AttnDCGAN does."""
     attention: bool = True
     """Let every place of later branches look at the words; without, they read the condition, as in StackGAN++."""
+    mismatch: Mismatch = "neighbour"
+    """What a mismatched pair is made of: a picture and the caption of the batch's next one, as in the authors' code; or another picture or
+    caption, of another class where classes are known."""
     unconditional_loss: bool = True
-    """Ask discriminators also if a picture looks real, whatever it should match."""
+    """Ask discriminators also whether a picture looks real, whatever it should match."""
+    batch_size: int = 20
+    """Pictures a step, over all processes."""
 
     @property
     def reads_words(self) -> bool:
@@ -71,20 +102,13 @@ class AttnGAN(AttentiveMethod):
             sentence="Narrow networks and counterfactual captions, words at 32 px, sized for two CPU cores.",
             resolution=64,
             method={
+                **SMALL_PAIRS,
                 "branches": 2,
                 "condition_width": 64,
                 "generator_channels": 12,
                 "discriminator_channels": 16,
                 "residual_blocks": 0,
-                "mismatch": "caption",
-                "counterfactual": 0.75,
                 "divergence_weight": 0.05,
-                "gradient_penalty": 1.0,
-                "discriminator_normalization": False,
-                "learning_rate": 8e-4,
-                "beta1": 0.0,
-                "epochs": 40.0,
-                "batch_size": 16,
             },
         ),
     }

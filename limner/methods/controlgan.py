@@ -29,17 +29,32 @@ from torch import Tensor, nn
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Painting
-from limner.core.noise import ConditionedNoise, Noise
+from limner.core.noise import ConditionedNoise
 from limner.core.settings import FAST, Preset, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Update
-from limner.families.adversarial import NormalizedSettings, added
+from limner.families.adversarial import added
 from limner.families.attentive.attention import WordAttention
-from limner.families.attentive.losses import Mismatch, as_seen, fooling_loss, load_guide
-from limner.families.attentive.method import GUIDE, AttentiveMethod, AttentiveSettings
+from limner.families.attentive.losses import as_seen, fooling_loss, load_guide
+from limner.families.attentive.method import GUIDE, AttentiveMethod
 from limner.families.attentive.word_discriminator import WordScaleDiscriminator, word_verdicts
 from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.families.matching_aware import bce
+from limner.families.settings import (
+    SMALL_PAIRS,
+    AdamSettings,
+    AttentionSettings,
+    AugmentationSettings,
+    GuideSettings,
+    HalvingSettings,
+    Mismatch,
+    MismatchSettings,
+    NoiseSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    ScheduleSettings,
+    TreeSettings,
+)
 from limner.families.stacked import to_picture
 from limner.families.tree import FirstStage, NextStage, ScaleDiscriminator
 from limner.features.perceptual import PerceptualLoss
@@ -51,7 +66,19 @@ PERCEPTUAL = "perceptual"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ControlGANSettings(AttentiveSettings, NormalizedSettings):
+class ControlGANSettings(
+    AttentionSettings,
+    AugmentationSettings,
+    TreeSettings,
+    GuideSettings,
+    MismatchSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    HalvingSettings,
+    AdamSettings,
+    ScheduleSettings,
+    NoiseSettings,
+):
     """Settings of ControlGAN; the defaults are those of the authors' birds model, with the paper's word-level discriminator."""
 
     spatial_attention: bool = True
@@ -78,14 +105,14 @@ class ControlGANSettings(AttentiveSettings, NormalizedSettings):
     perceptual_share: bool = False
     """Divide the perceptual loss by the mean square of the real pictures' features, which makes one weight fit every network, and prepare
     pictures as the network was trained; without, as in the authors' code."""
-    mismatch: Mismatch = "shift"
-    """What a mismatched pair is: a picture with the sentence of the batch's next one, as in the authors' code; or what is exchanged for
-    one of elsewhere, of another class where classes are known: the picture or the caption. Words are always those of elsewhere."""
+    mismatch: Mismatch = "neighbour"
+    """What a mismatched pair is made of: a picture and the caption of the batch's next one, as in the authors' code; or another picture or
+    caption, of another class where classes are known. The word-level discriminator always
+    gets captions of other pictures."""
     batch_size: int = 8
     """Pictures a step, over all processes."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
         at_least(self, "method", 0, "perceptual", "word_weight", "word_fooling_weight")
 
     @property
@@ -115,6 +142,7 @@ class ControlGAN(AttentiveMethod):
             sentence="Narrow networks and counterfactual captions, words at 32 px, sized for two CPU cores.",
             resolution=64,
             method={
+                **SMALL_PAIRS,
                 "branches": 2,
                 "condition_width": 64,
                 "generator_channels": 12,
@@ -124,14 +152,6 @@ class ControlGAN(AttentiveMethod):
                 "perceptual_stage": "layer2",
                 "perceptual_share": True,
                 "divergence_weight": 0.05,
-                "mismatch": "caption",
-                "counterfactual": 0.75,
-                "gradient_penalty": 1.0,
-                "discriminator_normalization": False,
-                "learning_rate": 8e-4,
-                "beta1": 0.0,
-                "epochs": 40.0,
-                "batch_size": 16,
             },
         ),
     }
@@ -168,19 +188,19 @@ class ControlGAN(AttentiveMethod):
             self.guide(PERCEPTUAL, loss)
 
     def discriminator_update(
-        self, judge: ScaleDiscriminator, batch: Batch, fake: Tensor, penalty: float = 0.0, codes: Mapping[str, Tensor] | None = None
+        self, discriminator: ScaleDiscriminator, batch: Batch, fake: Tensor, penalty: float = 0.0, codes: Mapping[str, Tensor] | None = None
     ) -> Update:
         """One scale's turn against generated pictures [B, 3, r, r]: AttnGAN's losses, and if the words of captions are in real pictures.
 
         Places are looked at here first, for the words; `codes` are made of them.
         """
-        assert isinstance(judge, WordScaleDiscriminator)
+        assert isinstance(discriminator, WordScaleDiscriminator)
         settings, pictures = self.settings, batch.image(fake.shape[-1])
-        regions, painted = judge.look_at_regions(pictures, fake.detach())
-        codes = codes or dict(zip(("real", "fake"), judge.look_on(regions, painted), strict=True))
-        update = super().discriminator_update(judge, batch, fake, penalty, codes)
-        if judge.words is not None:
-            own, wrong = word_verdicts(judge.words, regions, batch, settings.counterfactual)
+        regions, painted = discriminator.look_at_regions(pictures, fake.detach())
+        codes = codes or dict(zip(("real", "fake"), discriminator.look_on(regions, painted), strict=True))
+        update = super().discriminator_update(discriminator, batch, fake, penalty, codes)
+        if discriminator.words is not None:
+            own, wrong = word_verdicts(discriminator.words, regions, batch, settings.counterfactual)
         elif settings.word_discriminator == "inert":
             own, wrong = self._inert_verdicts(pictures, batch)
         else:
@@ -201,14 +221,18 @@ class ControlGAN(AttentiveMethod):
         """All scales' losses by sentence and by words."""
         settings, text = self.settings, batch.text
         fooling, by_words = [], []
-        for judge, fake in zip(self.judges(), fakes, strict=True):
-            assert isinstance(judge, WordScaleDiscriminator)
-            (regions,) = judge.look_at_regions(fake)
-            (code,) = judge.look_on(regions)
-            fooling.append(fooling_loss(judge.match(code, text.sentence), None if judge.reality is None else judge.judge(code)))
-            if judge.words is not None and settings.word_fooling_weight:
+        for discriminator, fake in zip(self.scale_discriminators(), fakes, strict=True):
+            assert isinstance(discriminator, WordScaleDiscriminator)
+            (regions,) = discriminator.look_at_regions(fake)
+            (code,) = discriminator.look_on(regions)
+            fooling.append(
+                fooling_loss(
+                    discriminator.match(code, text.sentence), None if discriminator.reality is None else discriminator.realism(code)
+                )
+            )
+            if discriminator.words is not None and settings.word_fooling_weight:
                 assert text.words is not None and text.mask is not None
-                by_words.append(bce(judge.words(regions, text.words, text.mask), 1.0))
+                by_words.append(bce(discriminator.words(regions, text.words, text.mask), 1.0))
         loss = torch.stack(fooling).sum()
         update = Update("generator", loss, {"fooling": loss.detach()})
         if not by_words:
@@ -228,10 +252,9 @@ class ControlGAN(AttentiveMethod):
     def matched(self, update: Update, batch: Batch, pictures: Tensor) -> Update:
         return super().matched(update, batch, pictures) if self.settings.guidance else update  # the inert word loss has a guide, too
 
-    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
+    def paint(self, text: TextFeatures, noise: ConditionedNoise) -> Painting:
         """With `extras` "attention-S", [B, T, S, S], how much each place of the map of side S looked at each word, to paint 2 S; and
         "channels-S", [B, T, C], how much each channel did."""
-        assert isinstance(noise, ConditionedNoise)
         (*stages, images), attention, channels = self.generator(noise, self.generator.condition(text.sentence), text)
         extras = {f"attention-{maps.shape[-1]}": maps for maps in attention}
         extras |= {f"channels-{side}": found for side, found in zip(self.sides, channels, strict=False)}

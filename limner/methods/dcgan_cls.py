@@ -28,12 +28,13 @@ from torch import Tensor, nn
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Method, Painting
-from limner.core.noise import Noise, VectorNoise, gaussian
+from limner.core.noise import VectorNoise, gaussian
 from limner.core.optimizers import Adam
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.families.matching_aware import bce, channels, mean_sentence, mismatched_logits
+from limner.families.settings import AdamSettings, CaptionSettings, Mismatch, MismatchSettings, NoiseSettings, ScheduleSettings, share
 from limner.nn.initialization import dcgan_initialization
 
 FIRST_TURNS, LONG_EVERY = 25, 500
@@ -41,13 +42,11 @@ FIRST_TURNS, LONG_EVERY = 25, 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class DCGANCLSSettings:
+class DCGANCLSSettings(MismatchSettings, CaptionSettings, AdamSettings, ScheduleSettings, NoiseSettings):
     """Settings of DCGAN-CLS; the defaults are the port's."""
 
     objective: Literal["cross-entropy", "wasserstein"] = "cross-entropy"
     """What the discriminator is trained for: to tell pairs apart, or to be a critic with clipped weights (WGAN-CLS)."""
-    noise_width: int = 100
-    """Numbers in the noise vector z."""
     text_width: int = 128
     """Width to which the sentence embedding is projected in both networks."""
     generator_channels: int = 64
@@ -56,12 +55,9 @@ class DCGANCLSSettings:
     """Channels of the discriminator's first feature map at 64 px; later ones double."""
     minibatch_kernels: int = 0
     """Kernels of minibatch discrimination beside the discriminator's text; the port has the layer and uses it nowhere: 0."""
-    captions: int = 1
-    """Captions of a picture whose mean embedding is the condition."""
-    mismatch: Literal["picture", "caption", "none"] = "picture"
-    """What is exchanged in a mismatched pair: the picture, as in the port, or the caption; `none` trains without such pairs (no CLS)."""
-    counterfactual: float = 0.0
-    """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; 0 as published."""
+    mismatch: Literal[Mismatch, "none"] = "picture"  # type: ignore[assignment]  # wider than in other methods
+    """What a mismatched pair is made of: another picture, as in the port; another caption; two neighbours in the batch; `none` trains
+    without such pairs (no CLS)."""
     real_target: float = 0.9
     """The discriminator's target for real pairs (one-sided label smoothing); cross-entropy only."""
     negative_weight: float = 1.0
@@ -76,29 +72,20 @@ class DCGANCLSSettings:
     """Steps of the critic, each on a batch of its own, before a step of the generator; Wasserstein only."""
     long_critic_steps: int = 100
     """The same for the generator's first 25 steps and every 500th; Wasserstein only."""
-    learning_rate: float = 2e-4
-    """Learning rate of both players' Adam."""
-    beta1: float = 0.5
-    """First-moment decay of both players' Adam."""
     epochs: float = 200.0
     """Passes over the training pictures."""
-    batch_size: int = 64
-    """Pictures a step, over all processes."""
 
-    def __post_init__(self) -> None:
-        at_least(self, "method", 1, "noise_width", "text_width", "generator_channels", "discriminator_channels", "captions")
+    def check(self) -> None:
+        at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels")
         at_least(self, "method", 1, "critic_steps", "long_critic_steps")
-        at_least(self, "method", 2, "batch_size")
         at_least(self, "method", 0, "minibatch_kernels", "negative_weight", "feature_matching", "picture_distance")
-        above_zero(self, "method", "weight_clip", "learning_rate", "epochs")
-        for name in ("counterfactual", "real_target"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise SettingsError(f"method.{name.replace('_', '-')} is {getattr(self, name)}, but must lie between 0 and 1")
+        above_zero(self, "method", "weight_clip")
+        share(self, "real_target")
         if self.counterfactual and self.mismatch == "none":
             raise SettingsError("method.counterfactual needs mismatched pairs: set method.mismatch to caption or picture, or this to 0")
 
 
-class DCGANCLS(Method):
+class DCGANCLS(Method[VectorNoise]):
     """The port's networks under its two objectives."""
 
     Settings = DCGANCLSSettings
@@ -206,8 +193,7 @@ class DCGANCLS(Method):
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> VectorNoise:
         return VectorNoise(gaussian((self.settings.noise_width,), seed, samples, stream))
 
-    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
-        assert isinstance(noise, VectorNoise)
+    def paint(self, text: TextFeatures, noise: VectorNoise) -> Painting:
         return Painting(self.generator(noise.z, text.sentence))
 
     def look(self, pictures: Tensor) -> Tensor:

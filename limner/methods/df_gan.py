@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -26,14 +25,23 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from limner.core.batch import Batch
-from limner.core.errors import SettingsError
 from limner.core.method import Method, Painting
-from limner.core.noise import Noise, VectorNoise, gaussian, squeezed
+from limner.core.noise import VectorNoise, gaussian, squeezed
 from limner.core.optimizers import Adam
 from limner.core.settings import FAST, Preset, above_zero, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.families.matching_aware import mean_sentence, mismatched_logits
+from limner.families.settings import (
+    CaptionSettings,
+    Mismatch,
+    MismatchSettings,
+    MismatchWeightSettings,
+    NoiseSettings,
+    PenaltySettings,
+    ScheduleSettings,
+    below_one,
+)
 from limner.families.stacked import FIRST_SIDE, doublings
 from limner.nn.fast.upsampling import DoublingConvolution, doubled
 from limner.nn.uncompiled import uncompiled
@@ -43,11 +51,9 @@ CUT = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class DFGANSettings:
+class DFGANSettings(MismatchWeightSettings, MismatchSettings, CaptionSettings, PenaltySettings, ScheduleSettings, NoiseSettings):
     """Settings of DF-GAN; the defaults are those of the authors' birds model."""
 
-    noise_width: int = 100
-    """Numbers in the noise vector z."""
     generator_channels: int = 32
     """Channels of the generator's last feature map; earlier ones double, up to eight times as many."""
     discriminator_channels: int = 32
@@ -56,15 +62,9 @@ class DFGANSettings:
     """Affine layers in each fusion block; 1 trains without deep fusion."""
     two_way: bool = False
     """A second verdict on the picture alone, whose losses are added, as in StackGAN and AttnGAN; DF-GAN's one-way output without."""
-    captions: int = 1
-    """Captions of a picture whose mean embedding is the condition."""
-    mismatch_weight: float = 0.5
-    """Weight w of the mismatched pair in the discriminator's loss, 1 - w for the generated pair; 0 trains without it."""
-    mismatch: Literal["neighbour", "picture", "caption"] = "neighbour"
-    """What is exchanged in a mismatched pair: the picture for the batch's next one, as in the authors' code, which may be of the same
-    class; or the picture or the caption for one of another class where classes are known. `picture` costs a pass over pictures."""
-    counterfactual: float = 0.0
-    """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; 0 as published."""
+    mismatch: Mismatch = "neighbour"
+    """What a mismatched pair is made of: a caption and the batch's next picture, as in the authors' code, which may be of the same class;
+    or another picture or caption, of another class where classes are known. `picture` costs a pass over pictures."""
     gradient_penalty: float = 2.0
     """Weight k of the matching-aware gradient penalty; 0 trains without it."""
     penalty_power: float = 6.0
@@ -86,22 +86,15 @@ class DFGANSettings:
     batch_size: int = 32
     """Pictures a step, over all processes."""
 
-    def __post_init__(self) -> None:
-        at_least(self, "method", 1, "noise_width", "generator_channels", "discriminator_channels", "affines", "captions", "penalty_every")
-        at_least(self, "method", 2, "batch_size", "penalty_power")
-        at_least(self, "method", 0, "gradient_penalty", "truncation")
-        above_zero(self, "method", "generator_learning_rate", "discriminator_learning_rate", "epochs")
-        for name in ("mismatch_weight", "counterfactual"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise SettingsError(f"method.{name.replace('_', '-')} is {getattr(self, name)}, but must lie between 0 and 1")
-        for name in ("beta1", "beta2"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise SettingsError(f"method.{name} is {getattr(self, name)}, but must be at least 0 and below 1")
-        if self.counterfactual and not self.mismatch_weight:
-            raise SettingsError("method.counterfactual needs mismatched pairs: set method.mismatch-weight above 0 or this to 0")
+    def check(self) -> None:
+        at_least(self, "method", 1, "generator_channels", "discriminator_channels", "affines")
+        at_least(self, "method", 2, "penalty_power")
+        at_least(self, "method", 0, "truncation")
+        above_zero(self, "method", "generator_learning_rate", "discriminator_learning_rate")
+        below_one(self, "beta1", "beta2")
 
 
-class DFGAN(Method):
+class DFGAN(Method[VectorNoise]):
     """The deep fusion generator and the target-aware discriminator under their published losses."""
 
     Settings = DFGANSettings
@@ -177,20 +170,20 @@ class DFGAN(Method):
         yield self._generator_update(fake, condition)
 
     def _discriminator_update(self, batch: Batch, condition: Tensor, fake: Tensor, step: int) -> Update:
-        settings, judge = self.settings, self.discriminator
+        settings, discriminator = self.settings, self.discriminator
         if settings.gradient_penalty and step % settings.penalty_every == 0:
             features, real, penalty = self.penalised(batch.pictures, condition)
         else:
-            features, penalty = judge.look(batch.pictures), None  # [B, 8 C, 4, 4]
-            real = judge.match(features, condition)  # [B]
-        fake_features = judge.look(fake)
-        generated = judge.match(fake_features, condition)
+            features, penalty = discriminator.look(batch.pictures), None  # [B, 8 C, 4, 4]
+            real = discriminator.match(features, condition)  # [B]
+        fake_features = discriminator.look(fake)
+        generated = discriminator.match(fake_features, condition)
         mismatched = None
         if settings.mismatch_weight:
-            mismatched = mismatched_logits(judge, batch, features, condition, settings.mismatch, settings.counterfactual)
+            mismatched = mismatched_logits(discriminator, batch, features, condition, settings.mismatch, settings.counterfactual)
         loss = self.discriminator_loss(real, generated, mismatched)
-        if judge.alone is not None:
-            loss = loss + hinge(judge.alone(features), True) + hinge(judge.alone(fake_features), False)
+        if discriminator.alone is not None:
+            loss = loss + hinge(discriminator.alone(features), True) + hinge(discriminator.alone(fake_features), False)
         metrics = {"real": real.detach().mean(), "fake": generated.detach().mean()}
         if mismatched is not None:
             metrics["mismatched"] = mismatched.detach().mean()
@@ -229,8 +222,7 @@ class DFGAN(Method):
         z = gaussian((self.settings.noise_width,), seed, samples, stream)
         return VectorNoise(self.settings.truncation * squeezed(z, CUT) if self.settings.truncation else z)
 
-    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
-        assert isinstance(noise, VectorNoise)
+    def paint(self, text: TextFeatures, noise: VectorNoise) -> Painting:
         return Painting(self.generator(noise.z, text.sentence))
 
     def look(self, pictures: Tensor) -> Tensor:

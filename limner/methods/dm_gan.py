@@ -28,8 +28,22 @@ from limner.core.settings import FAST, Preset
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions
 from limner.families.attentive.attention import attend
-from limner.families.attentive.method import AttentiveMethod, AttentiveSettings
+from limner.families.attentive.method import AttentiveMethod
 from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
+from limner.families.settings import (
+    SMALL_STEPS,
+    AdamSettings,
+    AttentionSettings,
+    AugmentationSettings,
+    GuideSettings,
+    HalvingSettings,
+    Mismatch,
+    MismatchSettings,
+    NoiseSettings,
+    PenaltySettings,
+    ScheduleSettings,
+    TreeSettings,
+)
 from limner.families.stacked import to_picture
 from limner.families.tree import FirstStage, NextStage, ScaleDiscriminator
 from limner.nn.fast.layout import for_convolutions
@@ -40,7 +54,18 @@ NAME = "dm-gan"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DMGANSettings(AttentiveSettings):
+class DMGANSettings(
+    AttentionSettings,
+    AugmentationSettings,
+    TreeSettings,
+    GuideSettings,
+    MismatchSettings,
+    PenaltySettings,
+    HalvingSettings,
+    AdamSettings,
+    ScheduleSettings,
+    NoiseSettings,
+):
     """Settings of DM-GAN; the defaults are those of the authors' birds model."""
 
     memory: bool = True
@@ -58,6 +83,9 @@ class DMGANSettings(AttentiveSettings):
     spectral_normalization: bool = True
     """Divide the weights of discriminators' convolutions by their largest singular values, as published; without, they start as He et al.
     advise."""
+    mismatch: Mismatch = "neighbour"
+    """What a mismatched pair is made of: a picture and the caption of the batch's next one, as in the authors' code; or another picture or
+    caption, of another class where classes are known."""
     epochs: float = 800.0
     """Passes over the training pictures."""
     batch_size: int = 10
@@ -90,6 +118,7 @@ class DMGAN(AttentiveMethod):
             sentence="Narrow networks and counterfactual captions, a memory at 32 px, sized for two CPU cores.",
             resolution=64,
             method={
+                **SMALL_STEPS,
                 "branches": 2,
                 "condition_width": 64,
                 "generator_channels": 8,
@@ -98,12 +127,7 @@ class DMGAN(AttentiveMethod):
                 "spectral_normalization": False,
                 "divergence_weight": 0.05,
                 "mismatch": "caption",
-                "counterfactual": 0.75,
-                "gradient_penalty": 1.0,
-                "learning_rate": 8e-4,
-                "beta1": 0.0,
                 "epochs": 40.0,
-                "batch_size": 16,
             },
         ),
     }
@@ -163,12 +187,12 @@ class Generator(nn.Module):
 
 def build_discriminator(base: int, side: int, sentence_width: int, *, spectral: bool) -> ScaleDiscriminator:
     """One scale's, without batch normalisation; its last layers have no spectral norm either."""
-    judge = ScaleDiscriminator(base, side, sentence_width, unconditional=True, normalize=False)
+    discriminator = ScaleDiscriminator(base, side, sentence_width, unconditional=True, normalize=False)
     if spectral:
-        assert judge.matching is not None and judge.matching.joint is not None
-        normalize_spectrally(judge.picture)
-        normalize_spectrally(judge.matching.joint)
-    return judge
+        assert discriminator.matching is not None and discriminator.matching.joint is not None
+        normalize_spectrally(discriminator.picture)
+        normalize_spectrally(discriminator.matching.joint)
+    return discriminator
 
 
 class DynamicMemory(nn.Module):

@@ -27,14 +27,26 @@ from torch import Tensor, nn
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Painting
-from limner.core.noise import ConditionedNoise, Noise, gaussian
+from limner.core.noise import ConditionedNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Player, Progress, Update
-from limner.families.adversarial import PairMethod, WeightedPairSettings, smoothed
+from limner.families.adversarial import PairMethod, smoothed
 from limner.families.conditioning import ConditioningAugmentation
 from limner.families.matching_aware import bce, mean_sentence, mismatched_logits
 from limner.families.pair_head import PairHead
+from limner.families.settings import (
+    SMALL_PAIRS,
+    AdamSettings,
+    CaptionSettings,
+    HalvingSettings,
+    MismatchSettings,
+    MismatchWeightSettings,
+    NoiseSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    ScheduleSettings,
+)
 from limner.families.stacked import FIRST_SIDE, Head, Residual, convolution, doubling, doublings, picture_code
 from limner.nn.initialization import dcgan_initialization, he_initialization
 
@@ -43,7 +55,17 @@ NARROWEST = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class FusedGANSettings(WeightedPairSettings):
+class FusedGANSettings(
+    MismatchWeightSettings,
+    MismatchSettings,
+    CaptionSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    HalvingSettings,
+    AdamSettings,
+    ScheduleSettings,
+    NoiseSettings,
+):
     """Settings of FusedGAN; the defaults are what is on record, and StackGAN's where nothing is."""
 
     noise_width: int = 128
@@ -71,13 +93,12 @@ class FusedGANSettings(WeightedPairSettings):
     batch_size: int = 64
     """Pictures of each branch a step, over all processes."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
         at_least(self, "method", 0, "residual_blocks", "divergence_weight")
         at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels")
 
 
-class FusedGAN(PairMethod):
+class FusedGAN(PairMethod[ConditionedNoise]):
     """A trunk, two branches that render its structure prior, and a discriminator for each."""
 
     Settings = FusedGANSettings
@@ -92,18 +113,10 @@ class FusedGAN(PairMethod):
             sentence="Narrow networks and counterfactual captions, sized for two CPU cores.",
             resolution=64,
             method={
+                **SMALL_PAIRS,
                 "generator_channels": 16,
                 "discriminator_channels": 16,
-                "mismatch": "caption",
-                "counterfactual": 0.75,
                 "divergence_weight": 0.05,
-                "gradient_penalty": 1.0,
-                "discriminator_normalization": False,
-                "batch_size": 16,
-                "learning_rate": 8e-4,
-                "beta1": 0.0,
-                "halve_every": 0.0,
-                "epochs": 40.0,
             },
         ),
     }
@@ -132,7 +145,7 @@ class FusedGAN(PairMethod):
     def _unconditional_turn(self, batch: Batch, penalty: float) -> Iterator[Update]:
         """BCE(D_u(x), 1) + BCE(D_u(G_u(M_s)), 0), then BCE(D_u(G_u(M_s)), 1) for trunk and branch."""
         real_pictures = batch.unpaired.pictures if self.settings.unpaired else batch.pictures
-        noise: ConditionedNoise = self.noise(batch, "unconditional")
+        noise = self.noise(batch, "unconditional")
         fake_pictures = self.generator.unconditional(self.generator.structure(noise.z))
         real, fake = self.unconditional(real_pictures), self.unconditional(fake_pictures.detach())
         loss = bce(real, 1.0) + bce(fake, 0.0)
@@ -144,7 +157,7 @@ class FusedGAN(PairMethod):
     def _conditional_turn(self, batch: Batch, penalty: float) -> Iterator[Update]:
         """The matching-aware game of D_c with trunk, augmentation and branch, whose loss has the divergence beside it."""
         sentence = mean_sentence(batch)  # [B, D]
-        noise: ConditionedNoise = self.noise(batch, "conditional")
+        noise = self.noise(batch, "conditional")
         condition = self.generator.augmentation(sentence)
         fake = self.generator.conditional(self.generator.structure(noise.z), condition.sample(noise.epsilon))
         yield self._discriminator_update(batch, sentence, fake.detach(), penalty)
@@ -163,16 +176,15 @@ class FusedGAN(PairMethod):
             mismatched = mismatched_logits(self.discriminator, batch, code, sentence, settings.mismatch, settings.counterfactual)
             loss = loss + weight * bce(mismatched, 0.0)
             metrics["mismatched"] = mismatched.detach().sigmoid().mean()
-        turn = Update("discriminator", loss, metrics)
-        return smoothed(turn, penalty, (lambda pictures: self.discriminator(pictures, sentence.float()), batch.pictures))
+        update = Update("discriminator", loss, metrics)
+        return smoothed(update, penalty, (lambda pictures: self.discriminator(pictures, sentence.float()), batch.pictures))
 
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> ConditionedNoise:
         widths = {"z": self.settings.noise_width, "epsilon": self.settings.text_width}
         return ConditionedNoise(**{name: gaussian((width,), seed, samples, f"{stream} {name}") for name, width in widths.items()})
 
-    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
+    def paint(self, text: TextFeatures, noise: ConditionedNoise) -> Painting:
         """The conditional picture; `extras["unconditional"]` has what the other branch makes of the same structure, [B, 3, R, R]."""
-        assert isinstance(noise, ConditionedNoise)
         structure = self.generator.structure(noise.z)
         condition = self.generator.augmentation(text.sentence).sample(noise.epsilon)
         images = self.generator.conditional(structure, condition)

@@ -24,17 +24,39 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.method import Painting
-from limner.core.noise import Noise, VectorNoise, gaussian
+from limner.core.noise import VectorNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Progress, Update
-from limner.families.adversarial import PairMethod, WeightedPairSettings, smoothed
+from limner.families.adversarial import PairMethod, smoothed
 from limner.families.matching_aware import bce, channels, mean_sentence, mismatched_logits
+from limner.families.settings import (
+    SMALL_PAIRS,
+    AdamSettings,
+    CaptionSettings,
+    HalvingSettings,
+    MismatchSettings,
+    MismatchWeightSettings,
+    NoiseSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    ScheduleSettings,
+)
 from limner.nn.initialization import dcgan_initialization, he_initialization
 
 
 @dataclass(frozen=True, kw_only=True)
-class GANCLSSettings(WeightedPairSettings):
+class GANCLSSettings(
+    MismatchWeightSettings,
+    MismatchSettings,
+    CaptionSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    HalvingSettings,
+    AdamSettings,
+    ScheduleSettings,
+    NoiseSettings,
+):
     """Settings of GAN-CLS; the defaults are those of the authors' flowers and birds models."""
 
     text_width: int = 128
@@ -56,13 +78,12 @@ class GANCLSSettings(WeightedPairSettings):
     halve_every: float = 100.0
     """Epochs after which the learning rate halves, again and again; 0 keeps it."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
         at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels")
         at_least(self, "method", 0, "interpolation")
 
 
-class GANCLS(PairMethod):
+class GANCLS(PairMethod[VectorNoise]):
     """Reed's generator and matching-aware discriminator under their published losses."""
 
     Settings = GANCLSSettings
@@ -78,19 +99,11 @@ class GANCLS(PairMethod):
             sentence="Narrow networks and counterfactual captions, sized for two CPU cores.",
             resolution=64,
             method={
+                **SMALL_PAIRS,
                 "generator_channels": 16,
                 "discriminator_channels": 16,
                 "third_activation": True,
                 "captions": 1,
-                "mismatch": "caption",
-                "counterfactual": 0.75,
-                "gradient_penalty": 1.0,
-                "discriminator_normalization": False,
-                "batch_size": 16,
-                "learning_rate": 8e-4,
-                "beta1": 0.0,
-                "halve_every": 0.0,
-                "epochs": 40.0,
             },
         ),
     }
@@ -107,7 +120,7 @@ class GANCLS(PairMethod):
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         condition = mean_sentence(batch)  # [B, D]
-        noise: VectorNoise = self.noise(batch, "discriminator")
+        noise = self.noise(batch, "discriminator")
         fake = self.generator(noise.z, condition)  # [B, 3, R, R]
         yield self._discriminator_update(batch, condition, fake.detach(), self.penalty(progress))
         if self.settings.interpolation:
@@ -129,8 +142,8 @@ class GANCLS(PairMethod):
             mismatched = self._mismatched(batch, features, condition)
             loss = loss + weight * bce(mismatched, 0.0)
             metrics["mismatched"] = mismatched.detach().sigmoid().mean()
-        turn = Update("discriminator", loss, metrics)
-        return smoothed(turn, penalty, (lambda pictures: self.discriminator(pictures, condition.float()), batch.pictures))
+        update = Update("discriminator", loss, metrics)
+        return smoothed(update, penalty, (lambda pictures: self.discriminator(pictures, condition.float()), batch.pictures))
 
     def _mismatched(self, batch: Batch, features: Tensor, condition: Tensor) -> Tensor:
         """Logits of real pictures with captions that do not describe them: [B]."""
@@ -147,8 +160,7 @@ class GANCLS(PairMethod):
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> VectorNoise:
         return VectorNoise(gaussian((self.settings.noise_width,), seed, samples, stream))
 
-    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
-        assert isinstance(noise, VectorNoise)
+    def paint(self, text: TextFeatures, noise: VectorNoise) -> Painting:
         return Painting(self.generator(noise.z, text.sentence))
 
     def look(self, pictures: Tensor) -> Tensor:

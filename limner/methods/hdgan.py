@@ -30,13 +30,25 @@ from torch import Tensor, nn
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Painting
-from limner.core.noise import ConditionedNoise, Noise, gaussian
+from limner.core.noise import ConditionedNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Progress, Update
-from limner.families.adversarial import PairMethod, WeightedPairSettings, smoothed
+from limner.families.adversarial import PairMethod, smoothed
 from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
-from limner.families.matching_aware import mean_sentence, mismatched_pictures, mismatched_sentences
+from limner.families.matching_aware import mean_sentence, mismatched_pictures, mismatched_sentences, neighbours
+from limner.families.settings import (
+    SMALL_PAIRS,
+    AdamSettings,
+    CaptionSettings,
+    HalvingSettings,
+    MismatchSettings,
+    MismatchWeightSettings,
+    NoiseSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    ScheduleSettings,
+)
 from limner.families.stacked import FIRST_SIDE, doublings
 from limner.nn.fast.layout import for_convolutions
 from limner.nn.initialization import dcgan_initialization, he_initialization
@@ -46,7 +58,17 @@ CODE_SIDE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class HDGANSettings(WeightedPairSettings):
+class HDGANSettings(
+    MismatchWeightSettings,
+    MismatchSettings,
+    CaptionSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    HalvingSettings,
+    AdamSettings,
+    ScheduleSettings,
+    NoiseSettings,
+):
     """Settings of HDGAN; the defaults are those of the authors' birds and flowers models."""
 
     condition_width: int = 128
@@ -79,15 +101,14 @@ class HDGANSettings(WeightedPairSettings):
     batch_size: int = 10
     """Pictures a step, over all processes."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
         at_least(self, "method", 0, "divergence_weight", "residual_blocks", "local_weight")
         at_least(self, "method", 1, "condition_width", "text_width", "generator_channels", "discriminator_channels", "code_channels")
         if list(self.nested) != sorted(set(self.nested)) or any(side < 16 or side & (side - 1) for side in self.nested):
             raise SettingsError(f"method.nested is {self.nested}, but must be rising powers of two from 16: 64 128 256 as published")
 
 
-class HDGAN(PairMethod):
+class HDGAN(PairMethod[ConditionedNoise]):
     """Zhang, Xie and Yang's generator, with a discriminator at each of several sides, trained together.
 
     All discriminators are one player, as in the authors' code: one loss, one optimiser.
@@ -109,6 +130,7 @@ class HDGAN(PairMethod):
             sentence="Narrow networks at 64 px, judged at 32 and 64, with counterfactual captions, sized for two CPU cores.",
             resolution=64,
             method={
+                **SMALL_PAIRS,
                 "generator_channels": 128,
                 "halved_at": (8, 16, 32, 64),
                 "nested": (32,),
@@ -117,16 +139,7 @@ class HDGAN(PairMethod):
                 "local_weight": 0.2,
                 "patch_from": 64,
                 "captions": 1,
-                "mismatch": "caption",
-                "counterfactual": 0.75,
                 "divergence_weight": 0.05,
-                "gradient_penalty": 1.0,
-                "discriminator_normalization": False,
-                "batch_size": 16,
-                "learning_rate": 8e-4,
-                "beta1": 0.0,
-                "halve_every": 0.0,
-                "epochs": 40.0,
             },
         ),
     }
@@ -143,15 +156,15 @@ class HDGAN(PairMethod):
         self.generator.apply(dcgan_initialization)
         self.discriminator.apply(dcgan_initialization if settings.discriminator_normalization else he_initialization)
 
-    def judge(self, side: int) -> Discriminator:
+    def discriminator_of(self, side: int) -> Discriminator:
         """The discriminator of pictures of one side."""
-        judge = self.discriminator[str(side)]
-        assert isinstance(judge, Discriminator)
-        return judge
+        discriminator = self.discriminator[str(side)]
+        assert isinstance(discriminator, Discriminator)
+        return discriminator
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         sentence = mean_sentence(batch)  # [B, D]
-        noise: ConditionedNoise = self.noise(batch, "generator")
+        noise = self.noise(batch, "generator")
         fakes, condition = self.generator(sentence, noise.z, noise.epsilon)
         yield self._discriminator_update(batch, sentence, [fake.detach() for fake in fakes], self.penalty(progress))
         yield self._generator_update(fakes, sentence, condition)
@@ -162,34 +175,41 @@ class HDGAN(PairMethod):
         wrong = mismatched_sentences(batch, sentence, settings.mismatch, settings.counterfactual) if settings.mismatch_weight else None
         losses, means, metrics = [], [], {}
         for side, fake in zip(self.sides, fakes, strict=True):
-            judge = self.judge(side)
-            real = [judge.look(batch.image(side))]
+            discriminator = self.discriminator_of(side)
+            real = [discriminator.look(batch.image(side))]
             if wrong is not None and settings.mismatch == "picture":
-                real.append(judge.look(mismatched_pictures(batch, side, settings.counterfactual)))
-            generated = judge.look(fake)
-            scores = [judge.match(real[0], sentence), judge.match(generated, sentence)]
+                real.append(discriminator.look(mismatched_pictures(batch, side, settings.counterfactual)))
+            generated = discriminator.look(fake)
+            scores = [discriminator.match(real[0], sentence), discriminator.match(generated, sentence)]
             if wrong is not None:
-                scores.append(judge.match(real[-1], wrong))
+                other = real[-1]
+                if settings.mismatch == "neighbour":
+                    other = Seen(*(neighbours(maps, batch, settings.counterfactual) for maps in (other.code, other.core)))
+                scores.append(discriminator.match(other, wrong))
             losses.append(pair_loss(*scores, weight=settings.mismatch_weight))
             means.append(torch.stack([score.detach().mean() for score in scores]))
             metrics[f"pair_{side}"] = losses[-1].detach()
-            if judge.local is not None:
-                local = local_loss([judge.local(seen.code) for seen in real], judge.local(generated.code))
+            if discriminator.local is not None:
+                local = local_loss([discriminator.local(seen.code) for seen in real], discriminator.local(generated.code))
                 losses.append(settings.local_weight * local)
                 metrics[f"local_{side}"] = local.detach()
         loss = torch.stack(losses).sum()
         metrics |= dict(zip(("real", "fake", "mismatched"), torch.stack(means).mean(0), strict=False))
-        turn = Update("discriminator", loss, metrics)
-        return smoothed(turn, penalty, *((self._verdict(side, sentence), batch.image(side)) for side in self.sides))
+        update = Update("discriminator", loss, metrics)
+        return smoothed(update, penalty, *((self._verdict(side, sentence), batch.image(side)) for side in self.sides))
 
     def _verdict(self, side: int, sentence: Tensor) -> Callable[[Tensor], Tensor]:
         """Pictures to all that a discriminator says of them: the pair score and the mean of the local map, [B]."""
-        judge = self.judge(side)
+        discriminator = self.discriminator_of(side)
 
         def verdict(pictures: Tensor) -> Tensor:
-            seen = judge.look(pictures)
-            score = judge.match(seen, sentence.float())
-            return score if judge.local is None else score + self.settings.local_weight * judge.local(seen.code).flatten(1).mean(1)
+            seen = discriminator.look(pictures)
+            score = discriminator.match(seen, sentence.float())
+            return (
+                score
+                if discriminator.local is None
+                else score + self.settings.local_weight * discriminator.local(seen.code).flatten(1).mean(1)
+            )
 
         return verdict
 
@@ -198,12 +218,12 @@ class HDGAN(PairMethod):
         divergence = condition.divergence()
         losses, metrics = [self.settings.divergence_weight * divergence], {"divergence": divergence.detach()}
         for side, fake in zip(self.sides, fakes, strict=True):
-            judge = self.judge(side)
-            seen = judge.look(fake)
-            losses.append(away_from(judge.match(seen, sentence), 1.0))
+            discriminator = self.discriminator_of(side)
+            seen = discriminator.look(fake)
+            losses.append(away_from(discriminator.match(seen, sentence), 1.0))
             metrics[f"pair_{side}"] = losses[-1].detach()
-            if judge.local is not None:
-                local = away_from(judge.local(seen.code), 1.0)
+            if discriminator.local is not None:
+                local = away_from(discriminator.local(seen.code), 1.0)
                 losses.append(self.settings.local_weight * local)
                 metrics[f"local_{side}"] = local.detach()
         return Update("generator", torch.stack(losses).sum(), metrics)
@@ -215,14 +235,13 @@ class HDGAN(PairMethod):
             epsilon=gaussian((settings.condition_width,), seed, samples, f"{stream} epsilon"),
         )
 
-    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
-        assert isinstance(noise, ConditionedNoise)
+    def paint(self, text: TextFeatures, noise: ConditionedNoise) -> Painting:
         pictures, _ = self.generator(text.sentence, noise.z, noise.epsilon)
         return Painting(pictures[-1], stages=tuple(pictures[:-1]))
 
     def look(self, pictures: Tensor) -> Tensor:
         """What the final side's discriminator sees before it reads the text, place by place: [B, 16 C]."""
-        return self.judge(self.sides[-1]).look(pictures).core.flatten(1)
+        return self.discriminator_of(self.sides[-1]).look(pictures).core.flatten(1)
 
 
 class Generator(nn.Module):

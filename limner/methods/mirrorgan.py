@@ -33,10 +33,26 @@ from limner.core.optimizers import Adam
 from limner.core.pictures import CaptionedPictures
 from limner.core.settings import FAST, Preset, above_zero, at_least
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
-from limner.families.adversarial import NormalizedSettings, added, share
+from limner.families.adversarial import added
 from limner.families.attentive.generator import AttentiveGenerator
-from limner.families.attentive.method import AttentiveMethod, AttentiveSettings
+from limner.families.attentive.method import AttentiveMethod
 from limner.families.conditioning import GaussianCondition
+from limner.families.settings import (
+    SMALL_PAIRS,
+    AdamSettings,
+    AttentionSettings,
+    AugmentationSettings,
+    GuideSettings,
+    HalvingSettings,
+    Mismatch,
+    MismatchSettings,
+    NoiseSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    ScheduleSettings,
+    TreeSettings,
+    share,
+)
 from limner.families.tree import ScaleDiscriminator
 from limner.features.inception import TorchvisionInception
 from limner.features.network import FeatureNetwork
@@ -55,7 +71,19 @@ LONGEST = 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class MirrorGANSettings(AttentiveSettings, NormalizedSettings):
+class MirrorGANSettings(
+    AttentionSettings,
+    AugmentationSettings,
+    TreeSettings,
+    GuideSettings,
+    MismatchSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    HalvingSettings,
+    AdamSettings,
+    ScheduleSettings,
+    NoiseSettings,
+):
     """Settings of MirrorGAN; the defaults are those of the authors' birds model, but for what reads its pictures."""
 
     sentence_attention: bool = True
@@ -79,13 +107,15 @@ class MirrorGANSettings(AttentiveSettings, NormalizedSettings):
     """Pictures a step of the captioner's training."""
     caption_share: float = 0.15
     """Its share of a budget in minutes."""
+    mismatch: Mismatch = "neighbour"
+    """What a mismatched pair is made of: a picture and the caption of the batch's next one, as in the authors' code; or another picture or
+    caption, of another class where classes are known."""
     epochs: float = 650.0
-    """Passes over the training pictures in the game."""
+    """Passes over the training pictures of the second phase, which trains generator and discriminators."""
     batch_size: int = 12
-    """Pictures a step of the game, over all processes."""
+    """Pictures a step of the second phase, over all processes."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
         at_least(self, "method", 1, "caption_channels", "caption_width", "caption_hidden")
         at_least(self, "method", 2, "caption_batch_size")
         at_least(self, "method", 0, "caption_weight")
@@ -119,6 +149,7 @@ class MirrorGAN(AttentiveMethod):
             sentence="Narrow networks, a captioner from nothing and counterfactual captions, sized for two CPU cores.",
             resolution=64,
             method={
+                **SMALL_PAIRS,
                 "branches": 2,
                 "caption_weight": 2.0,
                 "caption_features": None,
@@ -131,14 +162,6 @@ class MirrorGAN(AttentiveMethod):
                 "discriminator_channels": 16,
                 "residual_blocks": 0,
                 "divergence_weight": 0.05,
-                "mismatch": "caption",
-                "counterfactual": 0.75,
-                "gradient_penalty": 1.0,
-                "discriminator_normalization": False,
-                "learning_rate": 8e-4,
-                "beta1": 0.0,
-                "epochs": 40.0,
-                "batch_size": 16,
             },
         ),
     }

@@ -31,15 +31,27 @@ from torch import Tensor, nn
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Painting
-from limner.core.noise import ConditionedNoise, Noise, gaussian
+from limner.core.noise import ConditionedNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
-from limner.families.adversarial import PairMethod, WeightedPairSettings, smoothed
+from limner.families.adversarial import PairMethod, smoothed
 from limner.families.auxiliary import class_loss, classes_of, require_classes
 from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.families.matching_aware import bce, mean_sentence, mismatched_logits
 from limner.families.pair_head import PairHead
+from limner.families.settings import (
+    SMALL_PAIRS,
+    AdamSettings,
+    CaptionSettings,
+    HalvingSettings,
+    MismatchSettings,
+    MismatchWeightSettings,
+    NoiseSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    ScheduleSettings,
+)
 from limner.families.stacked import FIRST_SIDE, doubling, doublings, picture_code, to_picture
 from limner.features.perceptual import PerceptualLoss
 from limner.nn.initialization import dcgan_initialization, he_initialization
@@ -50,7 +62,17 @@ NARROWEST = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class PPANSettings(WeightedPairSettings):
+class PPANSettings(
+    MismatchWeightSettings,
+    MismatchSettings,
+    CaptionSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    HalvingSettings,
+    AdamSettings,
+    ScheduleSettings,
+    NoiseSettings,
+):
     """Settings of PPAN; the defaults are what is on record, and StackGAN++'s where nothing is."""
 
     text_width: int = 128
@@ -84,13 +106,12 @@ class PPANSettings(WeightedPairSettings):
     batch_size: int = 24
     """Pictures a step, over all processes."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
         at_least(self, "method", 0, "perceptual", "local_weight", "class_weight", "divergence_weight")
         at_least(self, "method", 1, "text_width", "scales", "generator_channels", "pyramid_channels", "discriminator_channels")
 
 
-class PPAN(PairMethod):
+class PPAN(PairMethod[ConditionedNoise]):
     """The pyramid generator, a discriminator for each size, and a frozen network that compares pictures."""
 
     Settings = PPANSettings
@@ -105,6 +126,7 @@ class PPAN(PairMethod):
             sentence="Narrow networks, sizes 32 and 64 px and counterfactual captions, sized for two CPU cores.",
             resolution=64,
             method={
+                **SMALL_PAIRS,
                 "scales": 2,
                 "generator_channels": 8,
                 "pyramid_channels": 16,
@@ -112,16 +134,7 @@ class PPAN(PairMethod):
                 "perceptual_network": "garden",
                 "perceptual_stage": "layer2",
                 "perceptual_sizes": "largest",
-                "mismatch": "caption",
-                "counterfactual": 0.75,
                 "divergence_weight": 0.05,
-                "gradient_penalty": 1.0,
-                "discriminator_normalization": False,
-                "batch_size": 16,
-                "learning_rate": 8e-4,
-                "beta1": 0.0,
-                "halve_every": 0.0,
-                "epochs": 40.0,
             },
         ),
     }
@@ -156,7 +169,7 @@ class PPAN(PairMethod):
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         sentence = mean_sentence(batch)  # [B, D]
-        noise: ConditionedNoise = self.noise(batch, "train")
+        noise = self.noise(batch, "train")
         fakes, condition = self.generator(noise, sentence)
         yield self._discriminator_update(batch, sentence, [fake.detach() for fake in fakes], self.penalty(progress))
         yield self._generator_update(batch, sentence, fakes, condition)
@@ -165,13 +178,13 @@ class PPAN(PairMethod):
         """The sum over the sizes; the metrics of pairs are the largest's."""
         settings, weight = self.settings, self.settings.mismatch_weight
         loss, metrics = sentence.new_zeros(()), dict[str, Tensor]()
-        for judge, side, fake in zip(self._judges(), self.sides, fakes, strict=True):
+        for discriminator, side, fake in zip(self._scale_discriminators(), self.sides, fakes, strict=True):
             view = at_side(batch, side)
-            real, generated = judge(view.pictures, sentence), judge(fake, sentence)
+            real, generated = discriminator(view.pictures, sentence), discriminator(fake, sentence)
             loss = loss + bce(real.pair, 1.0) + (1.0 - weight) * bce(generated.pair, 0.0)
             metrics |= {"real": real.pair.detach().sigmoid().mean(), "fake": generated.pair.detach().sigmoid().mean()}
             if weight:
-                mismatched = mismatched_logits(judge, view, real.code, sentence, settings.mismatch, settings.counterfactual)
+                mismatched = mismatched_logits(discriminator, view, real.code, sentence, settings.mismatch, settings.counterfactual)
                 loss = loss + weight * bce(mismatched, 0.0)
                 metrics["mismatched"] = mismatched.detach().sigmoid().mean()
             if settings.local_weight:
@@ -180,15 +193,15 @@ class PPAN(PairMethod):
                 told = class_loss(real.classes, classes_of(batch), "softmax")
                 loss = loss + settings.class_weight * (told + class_loss(generated.classes, classes_of(batch), "softmax"))
                 metrics["classes"] = told.detach()
-        realism = [partial(judge.realism, sentence=sentence.float()) for judge in self._judges()]
+        realism = [partial(discriminator.realism, sentence=sentence.float()) for discriminator in self._scale_discriminators()]
         seen = zip(realism, map(batch.image, self.sides), strict=True)
         return smoothed(Update("discriminator", loss, metrics), penalty, *seen)
 
     def _generator_update(self, batch: Batch, sentence: Tensor, fakes: list[Tensor], condition: GaussianCondition) -> Update:
         settings, divergence = self.settings, condition.divergence()
         loss, metrics = settings.divergence_weight * divergence, {"divergence": divergence.detach()}
-        for judge, fake in zip(self._judges(), fakes, strict=True):
-            verdict = judge(fake, sentence)
+        for discriminator, fake in zip(self._scale_discriminators(), fakes, strict=True):
+            verdict = discriminator(fake, sentence)
             loss = loss + bce(verdict.pair, 1.0)
             if settings.local_weight:
                 loss = loss + settings.local_weight * bce(verdict.places, 1.0)
@@ -206,21 +219,20 @@ class PPAN(PairMethod):
         compared = fakes if self.settings.perceptual_sizes == "all" else fakes[-1:]
         return torch.stack([compare(fake, batch.image(fake.shape[-1])) for fake in compared]).mean()
 
-    def _judges(self) -> list[Discriminator]:
-        return [judge for judge in self.discriminators if isinstance(judge, Discriminator)]
+    def _scale_discriminators(self) -> list[Discriminator]:
+        return [discriminator for discriminator in self.discriminators if isinstance(discriminator, Discriminator)]
 
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> ConditionedNoise:
         widths = {"z": self.settings.noise_width, "epsilon": self.settings.text_width}
         return ConditionedNoise(**{name: gaussian((width,), seed, samples, f"{stream} {name}") for name, width in widths.items()})
 
-    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
-        assert isinstance(noise, ConditionedNoise)
+    def paint(self, text: TextFeatures, noise: ConditionedNoise) -> Painting:
         *rough, images = self.generator(noise, text.sentence)[0]
         return Painting(images, stages=tuple(rough))
 
     def look(self, pictures: Tensor) -> Tensor:
         """The largest size's discriminator before it reads the text, place by place: [B, 16 C]."""
-        return self._judges()[-1].look(pictures).flatten(1)
+        return self._scale_discriminators()[-1].look(pictures).flatten(1)
 
 
 class Generator(nn.Module):

@@ -33,14 +33,27 @@ from torch import Tensor, nn
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Painting
-from limner.core.noise import Noise, VectorNoise, gaussian
+from limner.core.noise import VectorNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Progress, Update
-from limner.families.adversarial import NormalizedSettings, smoothed
+from limner.families.adversarial import smoothed
 from limner.families.attentive.attention import attention_to
 from limner.families.attentive.losses import discriminator_loss, fooling_loss, mismatched_pairs
-from limner.families.attentive.method import TreeMethod, TreeSettings
+from limner.families.attentive.method import TreeMethod
+from limner.families.settings import (
+    SMALL_PAIRS,
+    AdamSettings,
+    GuideSettings,
+    HalvingSettings,
+    Mismatch,
+    MismatchSettings,
+    NoiseSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    ScheduleSettings,
+    TreeSettings,
+)
 from limner.families.stacked import FIRST_SIDE, Residual, doublings, to_picture
 from limner.families.tree import SMALLEST, ScaleDiscriminator, discriminator_name
 from limner.nn.fast.layout import for_convolutions
@@ -52,7 +65,17 @@ STREAMS = ("generator", "generator second")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SDGANSettings(TreeSettings, NormalizedSettings):
+class SDGANSettings(
+    TreeSettings,
+    GuideSettings,
+    MismatchSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    HalvingSettings,
+    AdamSettings,
+    ScheduleSettings,
+    NoiseSettings,
+):
     """Settings of SD-GAN; the defaults are the paper's where they are known, and else AttnGAN's for birds."""
 
     contrastive_weight: float = 1.0
@@ -67,11 +90,13 @@ class SDGANSettings(TreeSettings, NormalizedSettings):
     """Let the sentence scale and shift the maps; without either level, batch normalisation is plain."""
     word_level: bool = True
     """Let the words scale and shift each place of the maps."""
+    mismatch: Mismatch = "neighbour"
+    """What a mismatched pair is made of: a picture and the caption of the batch's next one, as in AttnGAN's code; or another picture or
+    caption, of another class where classes are known."""
     batch_size: int = 20
     """Pictures a step, over all processes; two captions of each are painted."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
         at_least(self, "method", 1, "feature_width")
         at_least(self, "method", 0, "contrastive_weight", "tolerance")
         if not self.tolerance < self.margin <= 2.0:
@@ -86,7 +111,7 @@ class SDGANSettings(TreeSettings, NormalizedSettings):
         return len(STREAMS) if self.contrastive_weight else 1
 
 
-class SDGAN(TreeMethod):
+class SDGAN(TreeMethod[VectorNoise]):
     """The semantic tree and its Siamese discriminators, under the joint losses and the contrastive one."""
 
     Settings = SDGANSettings
@@ -102,18 +127,12 @@ class SDGAN(TreeMethod):
             sentence="Narrow networks and counterfactual captions at 32 and 64 px, sized for two CPU cores.",
             resolution=64,
             method={
+                **SMALL_PAIRS,
                 "branches": 2,
                 "feature_width": 64,
                 "generator_channels": 8,
                 "discriminator_channels": 16,
                 "residual_blocks": 0,
-                "mismatch": "caption",
-                "counterfactual": 0.75,
-                "gradient_penalty": 1.0,
-                "discriminator_normalization": False,
-                "learning_rate": 8e-4,
-                "beta1": 0.0,
-                "epochs": 40.0,
                 "batch_size": 8,  # 16 paintings, as many as its family's presets have
             },
         ),
@@ -137,48 +156,50 @@ class SDGAN(TreeMethod):
         text = TextFeatures.cat(batch.texts[: settings.captions])  # K B rows
         z = torch.cat([self.noise(batch, stream).z for stream in STREAMS[: settings.captions]])
         fakes, _ = self.generator(z, text)  # [K B, 3, r, r] for each side r
-        for judge, fake in zip(self.judges(), fakes, strict=True):
-            assert isinstance(judge, SiameseDiscriminator)
-            yield self._discriminator_update(judge, batch, fake.detach(), text.sentence, self.penalty(progress))
+        for discriminator, fake in zip(self.scale_discriminators(), fakes, strict=True):
+            assert isinstance(discriminator, SiameseDiscriminator)
+            yield self._discriminator_update(discriminator, batch, fake.detach(), text.sentence, self.penalty(progress))
         yield self._generator_update(batch, fakes, text.sentence)
 
-    def _discriminator_update(self, judge: SiameseDiscriminator, batch: Batch, fake: Tensor, sentence: Tensor, penalty: float) -> Update:
+    def _discriminator_update(
+        self, discriminator: SiameseDiscriminator, batch: Batch, fake: Tensor, sentence: Tensor, penalty: float
+    ) -> Update:
         """A real picture is looked at once, and matched with all its captions; mismatched pairs have the first captions alone.
 
         fake: [K B, 3, r, r]. sentence: [K B, D]. penalty: weight of R1 in this step; 0 leaves it out.
         """
         settings = self.settings
         pictures = batch.image(fake.shape[-1])
-        real_code, fake_code = judge.look(pictures), judge.look(fake)
+        real_code, fake_code = discriminator.look(pictures), discriminator.look(fake)
         first = batch.text.sentence
         matching = {
-            "real": judge.match(torch.cat([real_code] * settings.captions), sentence),
-            "fake": judge.match(fake_code, sentence),
-            "mismatched": judge.match(
-                *mismatched_pairs(judge, batch, pictures, real_code, first, settings.mismatch, settings.counterfactual)
+            "real": discriminator.match(torch.cat([real_code] * settings.captions), sentence),
+            "fake": discriminator.match(fake_code, sentence),
+            "mismatched": discriminator.match(
+                *mismatched_pairs(discriminator, batch, pictures, real_code, first, settings.mismatch, settings.counterfactual)
             ),
         }
-        reality = {"real": judge.judge(real_code), "fake": judge.judge(fake_code)}
+        reality = {"real": discriminator.realism(real_code), "fake": discriminator.realism(fake_code)}
         loss = discriminator_loss(matching, reality)
         metrics = {name: logits.detach().sigmoid().mean() for name, logits in matching.items()}
         metrics |= {f"{name}_unconditional": logits.detach().sigmoid().mean() for name, logits in reality.items()}
         if settings.contrastive_weight:
-            contrast, found = self.contrast(judge, fake_code)
+            contrast, found = self.contrast(discriminator, fake_code)
             loss, metrics = loss + settings.contrastive_weight * contrast, metrics | found
 
         def verdict(seen: Tensor) -> Tensor:
-            code = judge.look(seen)
-            return (judge.match(code, first.float()) + judge.judge(code)) / 2.0
+            code = discriminator.look(seen)
+            return (discriminator.match(code, first.float()) + discriminator.realism(code)) / 2.0
 
         return smoothed(Update(discriminator_name(fake.shape[-1]), loss, metrics), penalty, (verdict, pictures))
 
-    def contrast(self, judge: SiameseDiscriminator, code: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def contrast(self, discriminator: SiameseDiscriminator, code: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The contrastive loss of one scale's pictures, seen as [2 B, 8 D, 4, 4], and what is worth a curve.
 
         Pairs of one picture are the two branches' rows; pairs of different pictures are a picture of the first branch and the next one's of
         the second. So a step has as many of each, and paints nothing for them.
         """
-        first, second = judge.features(code).chunk(2)
+        first, second = discriminator.features(code).chunk(2)
         same = (first - second).norm(dim=1)  # [B]
         different = (first - second.roll(-1, 0)).norm(dim=1)
         loss = contrastive_loss(same, different, tolerance=self.settings.tolerance, margin=self.settings.margin)
@@ -190,12 +211,12 @@ class SDGAN(TreeMethod):
         settings = self.settings
         fooling, contrasts = [], []
         metrics: dict[str, Tensor] = {}
-        for judge, fake in zip(self.judges(), fakes, strict=True):
-            assert isinstance(judge, SiameseDiscriminator)
-            code = judge.look(fake)
-            fooling.append(fooling_loss(judge.match(code, sentence), judge.judge(code)))
+        for discriminator, fake in zip(self.scale_discriminators(), fakes, strict=True):
+            assert isinstance(discriminator, SiameseDiscriminator)
+            code = discriminator.look(fake)
+            fooling.append(fooling_loss(discriminator.match(code, sentence), discriminator.realism(code)))
             if settings.contrastive_weight:
-                contrast, metrics = self.contrast(judge, code)  # of the last scale, in the end
+                contrast, metrics = self.contrast(discriminator, code)  # of the last scale, in the end
                 contrasts.append(contrast)
         loss = torch.stack(fooling).sum()
         metrics["fooling"] = loss.detach()
@@ -214,9 +235,8 @@ class SDGAN(TreeMethod):
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> VectorNoise:
         return VectorNoise(gaussian((self.settings.noise_width,), seed, samples, stream))
 
-    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
+    def paint(self, text: TextFeatures, noise: VectorNoise) -> Painting:
         """With `extras` "attention-S", [B, T, S, S]: how much each place of the map of side S read of each word."""
-        assert isinstance(noise, VectorNoise)
         (*stages, images), attention = self.generator(noise.z, text)
         return Painting(images, tuple(stages), {f"attention-{maps.shape[-1]}": maps for maps in attention})
 

@@ -5,7 +5,7 @@ two programs. This is the second, for COCO (StackGAN-Pytorch, commit e72ef88), w
 
 - conditioning augmentation ends in a ReLU, so that mean and log variance are never negative; its divergence weighs 2, in the paper 1;
 - the discriminators read the augmentation's mean, detached: the augmentation learns through pictures and divergence alone;
-- Stage-I's discriminator judges pairs alone, Stage-II's pictures without text too;
+- Stage-I's discriminator discriminators pairs alone, Stage-II's pictures without text too;
 - a mismatched caption is that of the batch's next picture, which may be of the same class;
 - while Stage-II is trained, the frozen Stage-I goes on normalising by each batch and so moves its running statistics.
 
@@ -31,9 +31,20 @@ from limner.core.noise import Noise, gaussian
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
-from limner.families.adversarial import AdversarialMethod, NormalizedSettings, added, smoothed
+from limner.families.adversarial import AdversarialMethod, added, smoothed
 from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.families.matching_aware import bce, mean_sentence, mismatched_logits
+from limner.families.settings import (
+    SMALL_STEPS,
+    AdamSettings,
+    CaptionSettings,
+    HalvingSettings,
+    Mismatch,
+    MismatchSettings,
+    NoiseSettings,
+    NormalizationSettings,
+    PenaltySettings,
+)
 from limner.families.stacked import FIRST_SIDE, Head, Residual, convolution, doublings, picture_code, to_picture, upsampling
 from limner.nn.initialization import he_initialization, normal_initialization
 
@@ -41,7 +52,9 @@ STAGE_1, STAGE_2 = "stage-1", "stage-2"
 
 
 @dataclass(frozen=True, kw_only=True)
-class StackGANSettings(NormalizedSettings):
+class StackGANSettings(
+    MismatchSettings, CaptionSettings, NormalizationSettings, PenaltySettings, HalvingSettings, AdamSettings, NoiseSettings
+):
     """Settings of StackGAN; the defaults are those of the authors' PyTorch program."""
 
     factor: int = 4
@@ -68,8 +81,9 @@ class StackGANSettings(NormalizedSettings):
     """What the discriminators read: the augmentation's mean, or (TensorFlow) the sentence by a projection of their own."""
     unconditional: Literal["none", "stage-2", "both"] = "stage-2"
     """Which discriminators also judge pictures without their text: none in the TensorFlow program."""
-    mismatch: Literal["shift", "caption", "picture"] = "shift"
-    """The mismatched pair: the next picture's caption, a caption of another class, or (TensorFlow) a picture of another class."""
+    mismatch: Mismatch = "neighbour"
+    """What a mismatched pair is made of: a picture and the caption of the batch's next one; a caption of another class; or (TensorFlow) a
+    picture of another class."""
     captions: int = 1
     """Captions of a picture whose mean embedding is the condition: 4 in the TensorFlow program."""
     moving_statistics: bool = True
@@ -87,18 +101,19 @@ class StackGANSettings(NormalizedSettings):
     stage_2_batch_size: int = 40
     """Pictures a step of Stage-II, over all processes."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         if self.factor < 2 or self.factor & (self.factor - 1):
             raise SettingsError(f"method.factor is {self.factor}, but must be a power of two from 2 (4 as published)")
-        super().__post_init__()
         at_least(self, "method", 0, "residual_blocks", "divergence_weight")
-        at_least(self, "method", 1, "condition_width", "generator_channels", "discriminator_channels", "captions")
-        at_least(self, "method", 2, "stage_2_batch_size")
+        at_least(self, "method", 1, "condition_width", "generator_channels", "discriminator_channels")
+        at_least(self, "method", 2, "batch_size", "stage_2_batch_size")
         above_zero(self, "method", "stage_1_epochs", "stage_2_epochs")
         if not 0.0 < self.stage_1_share < 1.0:
             raise SettingsError(f"method.stage-1-share is {self.stage_1_share}, but each stage needs a part: choose it between 0 and 1")
-        if self.counterfactual and self.mismatch == "shift":
-            raise SettingsError("method.counterfactual cannot go with method.mismatch shift: choose caption or picture, or set this to 0")
+        if self.counterfactual and self.mismatch == "neighbour":
+            raise SettingsError(
+                "method.counterfactual cannot go with method.mismatch neighbour: choose caption or picture, or set this to 0"
+            )
 
 
 @dataclass(frozen=True)
@@ -110,7 +125,7 @@ class StackGANNoise(Noise):
     epsilon_2: Tensor
 
 
-class StackGAN(AdversarialMethod):
+class StackGAN(AdversarialMethod[StackGANNoise]):
     """Two conditional GANs, one upon the other, under their published losses."""
 
     Settings = StackGANSettings
@@ -126,6 +141,7 @@ class StackGAN(AdversarialMethod):
             sentence="Narrow networks and counterfactual captions, 32 px and then 64 px, sized for two CPU cores.",
             resolution=64,
             method={
+                **SMALL_STEPS,
                 "factor": 2,
                 "generator_channels": 16,
                 "discriminator_channels": 16,
@@ -134,16 +150,10 @@ class StackGAN(AdversarialMethod):
                 "discriminator_text": "sentence",
                 "divergence_weight": 0.05,
                 "mismatch": "caption",
-                "counterfactual": 0.75,
                 "moving_statistics": False,
-                "gradient_penalty": 1.0,
                 "discriminator_normalization": False,
-                "learning_rate": 8e-4,
-                "beta1": 0.0,
-                "halve_every": 0.0,
                 "stage_1_epochs": 40.0,
                 "stage_2_epochs": 40.0,
-                "batch_size": 16,
                 "stage_2_batch_size": 16,
             },
         ),
@@ -204,8 +214,8 @@ class StackGAN(AdversarialMethod):
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         stage = 1 if progress.phase == STAGE_1 else 2
-        judge, sentence = self.judge(stage), mean_sentence(batch)  # [B, D]
-        noise: StackGANNoise = self.noise(batch, progress.phase)
+        discriminator, sentence = self.stage_discriminator(stage), mean_sentence(batch)  # [B, D]
+        noise = self.noise(batch, progress.phase)
         found: GaussianCondition | None
         if stage == 1:
             fake, found = self.generator_1(noise.z, noise.epsilon_1, sentence)  # [B, 3, r, r]
@@ -215,40 +225,44 @@ class StackGAN(AdversarialMethod):
                 rough, _ = self.generator_1(noise.z, noise.epsilon_1, sentence)
             fake, found = self.generator_2(rough, noise.epsilon_2, sentence)  # [B, 3, R, R]
         # The same pictures serve both players, as in the authors' program.
-        yield self._discriminator_turn(judge, batch, sentence, fake.detach(), self.penalty(progress))
-        yield self._generator_turn(judge, sentence, fake, found)
+        yield self._discriminator_turn(discriminator, batch, sentence, fake.detach(), self.penalty(progress))
+        yield self._generator_turn(discriminator, sentence, fake, found)
 
-    def judge(self, stage: int) -> Judge:
+    def stage_discriminator(self, stage: int) -> StageDiscriminator:
         """A stage's discriminator, and how it reads sentences."""
         discriminator = self.discriminator_1 if stage == 1 else self.discriminator_2
         if discriminator.text is not None:
-            return Judge(stage, discriminator, discriminator.text)
+            return StageDiscriminator(stage, discriminator, discriminator.text)
         augmentation = (stage == 2 and self.generator_2.text) or self.generator_1.text
-        return Judge(stage, discriminator, lambda sentence: augmentation(sentence).mean.detach())
+        return StageDiscriminator(stage, discriminator, lambda sentence: augmentation(sentence).mean.detach())
 
-    def _discriminator_turn(self, judge: Judge, batch: Batch, sentence: Tensor, fake: Tensor, penalty: float) -> Update:
-        settings, condition = self.settings, judge.read(sentence)  # [B, C]
-        features = judge.look(batch.pictures)  # [B, F, 4, 4]
-        real, generated = judge.verdicts(features, condition), judge.verdicts(judge.look(fake), condition)
-        if settings.mismatch == "shift":
-            mismatched = judge.verdicts(features[:-1], condition[1:])[0]  # [B - 1]
+    def _discriminator_turn(
+        self, discriminator: StageDiscriminator, batch: Batch, sentence: Tensor, fake: Tensor, penalty: float
+    ) -> Update:
+        settings, condition = self.settings, discriminator.read(sentence)  # [B, C]
+        features = discriminator.look(batch.pictures)  # [B, F, 4, 4]
+        real, generated = discriminator.verdicts(features, condition), discriminator.verdicts(discriminator.look(fake), condition)
+        if settings.mismatch == "neighbour":
+            mismatched = discriminator.verdicts(features[:-1], condition[1:])[0]  # [B - 1]
         else:
-            mismatched = mismatched_logits(judge, batch, features, sentence, settings.mismatch, settings.counterfactual)
+            mismatched = mismatched_logits(discriminator, batch, features, sentence, settings.mismatch, settings.counterfactual)
         loss = discriminator_loss(real, mismatched, generated)
         logits = {"real": real[0], "fake": generated[0], "mismatched": mismatched}
         logits |= {"real_alone": real[1], "fake_alone": generated[1]} if len(real) > 1 else {}  # without the text
         metrics = {name: value.detach().sigmoid().mean() for name, value in logits.items()}
-        turn, reading = Update(f"discriminator-{judge.stage}", loss, metrics), condition.detach().float()
-        return smoothed(turn, penalty, (lambda shown: torch.stack(judge.verdicts(judge.look(shown), reading)).mean(0), batch.pictures))
+        update, reading = Update(f"discriminator-{discriminator.stage}", loss, metrics), condition.detach().float()
+        return smoothed(
+            update, penalty, (lambda shown: torch.stack(discriminator.verdicts(discriminator.look(shown), reading)).mean(0), batch.pictures)
+        )
 
-    def _generator_turn(self, judge: Judge, sentence: Tensor, fake: Tensor, found: GaussianCondition | None) -> Update:
-        fooling = fooling_loss(judge.verdicts(judge.look(fake), judge.read(sentence)))
-        turn = Update(f"generator-{judge.stage}", fooling)
+    def _generator_turn(self, discriminator: StageDiscriminator, sentence: Tensor, fake: Tensor, found: GaussianCondition | None) -> Update:
+        fooling = fooling_loss(discriminator.verdicts(discriminator.look(fake), discriminator.read(sentence)))
+        update = Update(f"generator-{discriminator.stage}", fooling)
         if found is None or not self.settings.augmentation:
-            return turn
+            return update
         divergence = found.divergence()
         metrics = {"fooling": fooling.detach(), "divergence": divergence.detach()}
-        return added(turn, self.settings.divergence_weight * divergence, metrics)
+        return added(update, self.settings.divergence_weight * divergence, metrics)
 
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> StackGANNoise:
         width = (self.settings.condition_width,)
@@ -258,8 +272,7 @@ class StackGAN(AdversarialMethod):
             epsilon_2=gaussian(width, seed, samples, f"{stream}, condition of stage 2"),
         )
 
-    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
-        assert isinstance(noise, StackGANNoise)
+    def paint(self, text: TextFeatures, noise: StackGANNoise) -> Painting:
         rough, _ = self.generator_1(noise.z, noise.epsilon_1, text.sentence)
         if self.stage == 1:
             return Painting(rough)
@@ -268,7 +281,7 @@ class StackGAN(AdversarialMethod):
 
     def look(self, pictures: Tensor) -> Tensor:
         """The map of the discriminator whose stage paints, before it reads the text, place by place: [B, 16 F]."""
-        return self.judge(self.stage).look(pictures).flatten(1)
+        return self.stage_discriminator(self.stage).look(pictures).flatten(1)
 
 
 class StageOne(nn.Module):
@@ -341,7 +354,7 @@ class Discriminator(nn.Module):
 
 
 @dataclass(frozen=True)
-class Judge:
+class StageDiscriminator:
     """A stage's discriminator, and what makes of sentences [B, D] the conditions [B, C] that it reads."""
 
     stage: int
@@ -363,7 +376,7 @@ class Judge:
 
 
 def discriminator_loss(real: Sequence[Tensor], mismatched: Tensor, fake: Sequence[Tensor]) -> Tensor:
-    """The mean BCE of what is to be accepted, plus the mean of what is to be refused: of logits [B] as `Judge.verdicts` gives them."""
+    """The mean BCE of what is to be accepted, plus the mean of what is to be refused: of logits [B] as `StageDiscriminator.verdicts` gives them."""
     accepted = [bce(logits, 1.0) for logits in real]
     refused = [bce(logits, 0.0) for logits in (*fake, mismatched)]
     return torch.stack(accepted).mean() + torch.stack(refused).mean()

@@ -30,13 +30,26 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.method import Painting
-from limner.core.noise import ConditionedNoise, Noise, VectorNoise, gaussian
+from limner.core.noise import ConditionedNoise, VectorNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
-from limner.families.adversarial import PairMethod, PairSettings, smoothed
+from limner.families.adversarial import PairMethod, smoothed
 from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
-from limner.families.matching_aware import bce, mean_sentence, mismatched_sentences
+from limner.families.matching_aware import bce, mean_sentence, mismatched_sentences, neighbours
+from limner.families.settings import (
+    SMALL_PAIRS,
+    AdamSettings,
+    CaptionSettings,
+    HalvingSettings,
+    Mismatch,
+    MismatchSettings,
+    NoiseSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    ScheduleSettings,
+    TreeSettings,
+)
 from limner.families.stacked import to_picture
 from limner.families.tree import FirstStage, NextStage, ScaleDiscriminator, discriminator_name, scales
 from limner.nn.initialization import he_initialization, orthogonal_initialization
@@ -49,21 +62,25 @@ Logits = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class StackGANv2Settings(PairSettings):
+class StackGANv2Settings(
+    TreeSettings,
+    MismatchSettings,
+    CaptionSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    HalvingSettings,
+    AdamSettings,
+    ScheduleSettings,
+    NoiseSettings,
+):
     """Settings of StackGAN++; the defaults are those of the authors' birds model."""
 
-    branches: int = 3
-    """Scales that are painted, the last at the full resolution and each before it at half of the next."""
     unconditional: bool = False
     """Learn from pictures alone and read no text, as the authors' models of dogs, cats, bedrooms and churches do."""
     condition_width: int = 128
     """Numbers in the condition that is drawn for a sentence."""
     generator_channels: int = 64
     """Channels of the first branch's map; each later branch has half as many."""
-    discriminator_channels: int = 64
-    """Channels of a discriminator's first map at 64 px and above; later ones double, down to 8 times as many at 4x4."""
-    residual_blocks: int = 2
-    """Residual blocks in each later branch."""
     unconditional_weight: float = 1.0
     """Weight of the loss that asks only if a picture is real, beside the one that asks if it matches; 0 trains without it."""
     divergence_weight: float = 2.0
@@ -75,10 +92,9 @@ class StackGANv2Settings(PairSettings):
     batch_size: int = 24
     """Pictures a step, over all processes."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, "method", 1, "branches", "condition_width", "discriminator_channels")
-        at_least(self, "method", 0, "residual_blocks", "unconditional_weight", "divergence_weight", "colour_weight")
+    def check(self) -> None:
+        at_least(self, "method", 1, "condition_width")
+        at_least(self, "method", 0, "unconditional_weight", "divergence_weight", "colour_weight")
         at_least(self, "method", 2 ** (self.branches - 1), "generator_channels")
 
     @property
@@ -87,7 +103,7 @@ class StackGANv2Settings(PairSettings):
         return (50.0 if self.unconditional else 0.0) if self.colour_weight is None else self.colour_weight
 
 
-class StackGANv2(PairMethod):
+class StackGANv2(PairMethod[VectorNoise | ConditionedNoise]):
     """The tree and its discriminators under the joint conditional and unconditional losses."""
 
     Settings = StackGANv2Settings
@@ -103,21 +119,14 @@ class StackGANv2(PairMethod):
             sentence="Narrow networks and counterfactual captions, two scales up to 64 px, sized for two CPU cores.",
             resolution=64,
             method={
+                **SMALL_PAIRS,
                 "branches": 2,
                 "condition_width": 32,
                 "generator_channels": 16,
                 "discriminator_channels": 12,
                 "residual_blocks": 0,
-                "mismatch": "caption",
-                "counterfactual": 0.75,
                 "divergence_weight": 0.05,
                 "discriminator_text": "sentence",
-                "gradient_penalty": 1.0,
-                "discriminator_normalization": False,
-                "learning_rate": 8e-4,
-                "beta1": 0.0,
-                "epochs": 40.0,
-                "batch_size": 16,
             },
         ),
     }
@@ -155,8 +164,11 @@ class StackGANv2(PairMethod):
         return not settings.unconditional
 
     def players(self) -> dict[str, Player]:
-        judges = {discriminator_name(side): self.player(judge) for side, judge in zip(self.sides, self.discriminators, strict=True)}
-        return judges | {"generator": self.player(self.generator, averaged=True)}
+        discriminators = {
+            discriminator_name(side): self.player(discriminator)
+            for side, discriminator in zip(self.sides, self.discriminators, strict=True)
+        }
+        return discriminators | {"generator": self.player(self.generator, averaged=True)}
 
     def phases(self) -> list[Phase]:
         if self.settings.unconditional:
@@ -172,17 +184,17 @@ class StackGANv2(PairMethod):
         told = condition.mean if condition is not None and self.settings.discriminator_text == "mean" else sentence
         mean = None if told is None else told.detach()
         wrong = None if sentence is None else self._as_told(mismatched_sentences(batch, sentence, *self._mismatch))
-        for side, judge, fake in zip(self.sides, self.discriminators, fakes, strict=True):
-            assert isinstance(judge, ScaleDiscriminator)
-            matching, reality = self._verdicts(judge, batch, side, fake.detach(), mean, wrong)
+        for side, discriminator, fake in zip(self.sides, self.discriminators, fakes, strict=True):
+            assert isinstance(discriminator, ScaleDiscriminator)
+            matching, reality = self._verdicts(discriminator, batch, side, fake.detach(), mean, wrong)
             loss = discriminator_loss(matching, reality, self.settings.unconditional_weight)
             metrics = {name: value.detach().sigmoid().mean() for name, value in (matching or reality).items()}
-            turn = Update(discriminator_name(side), loss, metrics)
-            yield smoothed(turn, self.penalty(progress), (self._both_verdicts(judge, mean), batch.image(side)))
+            update = Update(discriminator_name(side), loss, metrics)
+            yield smoothed(update, self.penalty(progress), (self._both_verdicts(discriminator, mean), batch.image(side)))
         yield self._generator_update(fakes, condition, told)
 
     @property
-    def _mismatch(self) -> tuple[Literal["picture", "caption"], float]:
+    def _mismatch(self) -> tuple[Mismatch, float]:
         return self.settings.mismatch, self.settings.counterfactual
 
     @torch.no_grad()
@@ -191,7 +203,7 @@ class StackGANv2(PairMethod):
         return self.generator.condition(sentence).mean if self.settings.discriminator_text == "mean" else sentence
 
     def _verdicts(
-        self, judge: ScaleDiscriminator, batch: Batch, side: int, fake: Tensor, mean: Tensor | None, wrong: Tensor | None
+        self, discriminator: ScaleDiscriminator, batch: Batch, side: int, fake: Tensor, mean: Tensor | None, wrong: Tensor | None
     ) -> tuple[Logits, Logits]:
         """What one discriminator says of matches and of reality; one of the two may be empty."""
         pictures = batch.image(side)
@@ -199,38 +211,42 @@ class StackGANv2(PairMethod):
         if wrong is not None and self.settings.mismatch == "picture":
             count = batch.rows_of(self.settings.counterfactual)  # these keep their picture
             seen["mismatched"] = torch.cat([pictures[:count], batch.mismatched.image(side)[count:]])
-        codes = dict(zip(seen, judge.look_apart(*seen.values()), strict=True))
+        codes = dict(zip(seen, discriminator.look_apart(*seen.values()), strict=True))
         matching = {}
         if mean is not None and wrong is not None:
+            if self.settings.mismatch == "neighbour":
+                codes["mismatched"] = neighbours(codes["real"], batch, self.settings.counterfactual)
             codes.setdefault("mismatched", codes["real"])
             pairs = {name: (code, wrong if name == "mismatched" else mean) for name, code in codes.items()}
-            matching = dict(zip(pairs, judge.match_apart(*pairs.values()), strict=True))
-        if judge.reality is None:
+            matching = dict(zip(pairs, discriminator.match_apart(*pairs.values()), strict=True))
+        if discriminator.reality is None:
             return matching, {}
-        if self.settings.mismatch == "caption":
-            codes.pop("mismatched", None)  # the same picture once more
-        return matching, {name: judge.judge(code) for name, code in codes.items()}
+        if self.settings.mismatch != "picture":
+            codes.pop("mismatched", None)  # these are the real pictures again
+        return matching, {name: discriminator.realism(code) for name, code in codes.items()}
 
-    def _both_verdicts(self, judge: ScaleDiscriminator, mean: Tensor | None) -> Callable[[Tensor], Tensor]:
+    def _both_verdicts(self, discriminator: ScaleDiscriminator, mean: Tensor | None) -> Callable[[Tensor], Tensor]:
         """Pictures to the sum of one discriminator's logits, weighted as in its loss."""
 
         def verdicts(pictures: Tensor) -> Tensor:
-            code = judge.look(pictures)
+            code = discriminator.look(pictures)
             if mean is None:
-                return judge.judge(code)
-            match = judge.match(code, mean.float())
-            return match if judge.reality is None else match + self.settings.unconditional_weight * judge.judge(code)
+                return discriminator.realism(code)
+            match = discriminator.match(code, mean.float())
+            return match if discriminator.reality is None else match + self.settings.unconditional_weight * discriminator.realism(code)
 
         return verdicts
 
     def _generator_update(self, fakes: Sequence[Tensor], condition: GaussianCondition | None, told: Tensor | None) -> Update:
         settings = self.settings
         fooling, metrics = [], {}
-        for judge, fake in zip(self.discriminators, fakes, strict=True):
-            assert isinstance(judge, ScaleDiscriminator)
-            code = judge.look(fake)
-            match = None if told is None else judge.match(code, told)
-            fooling.append(fooling_loss(match, None if judge.reality is None else judge.judge(code), settings.unconditional_weight))
+        for discriminator, fake in zip(self.discriminators, fakes, strict=True):
+            assert isinstance(discriminator, ScaleDiscriminator)
+            code = discriminator.look(fake)
+            match = None if told is None else discriminator.match(code, told)
+            fooling.append(
+                fooling_loss(match, None if discriminator.reality is None else discriminator.realism(code), settings.unconditional_weight)
+            )
         loss = torch.stack(fooling).sum()
         metrics["fooling"] = loss.detach()
         if condition is not None:
@@ -243,22 +259,22 @@ class StackGANv2(PairMethod):
             metrics["colours"] = colours.detach()
         return Update("generator", loss, metrics)
 
-    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> Noise:
+    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> VectorNoise | ConditionedNoise:
         z = gaussian((self.settings.noise_width,), seed, samples, stream)
         if self.settings.unconditional:
             return VectorNoise(z)
         return ConditionedNoise(z, gaussian((self.settings.condition_width,), seed, samples, f"{stream} condition"))
 
-    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
+    def paint(self, text: TextFeatures, noise: VectorNoise | ConditionedNoise) -> Painting:
         condition = None if self.settings.unconditional else self.generator.condition(text.sentence)
         *stages, images = self.generator(noise, condition)
         return Painting(images, stages=tuple(stages))
 
     def look(self, pictures: Tensor) -> Tensor:
         """The last discriminator's 4x4 code, place by place: [B, 128 D]."""
-        judge = self.discriminators[-1]
-        assert isinstance(judge, ScaleDiscriminator)
-        return judge.look(pictures).flatten(1)
+        discriminator = self.discriminators[-1]
+        assert isinstance(discriminator, ScaleDiscriminator)
+        return discriminator.look(pictures).flatten(1)
 
 
 class Generator(nn.Module):
@@ -283,10 +299,9 @@ class Generator(nn.Module):
         found: GaussianCondition = self.augmentation(sentence)
         return found
 
-    def forward(self, noise: Noise, condition: GaussianCondition | None = None) -> tuple[Tensor, ...]:
+    def forward(self, noise: VectorNoise | ConditionedNoise, condition: GaussianCondition | None = None) -> tuple[Tensor, ...]:
         """Pictures [B, 3, r, r] in [-1, 1] of every branch, coarse to fine."""
         if condition is None:
-            assert isinstance(noise, VectorNoise)
             beside = noise.z
             hidden = self.first(noise.z)
         else:

@@ -32,13 +32,25 @@ from torch import Tensor, nn
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Painting
-from limner.core.noise import Noise, UniformNoise, VectorNoise, gaussian, uniform
+from limner.core.noise import UniformNoise, VectorNoise, gaussian, uniform
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Progress, Update
-from limner.families.adversarial import PairMethod, PairSettings, share, smoothed
+from limner.families.adversarial import PairMethod, smoothed
 from limner.families.auxiliary import ClassLoss, Verdict, VerdictHeads, class_accuracy, class_loss, classes_of, require_classes
-from limner.families.matching_aware import bce, mean_sentence, mismatched_pairs
+from limner.families.matching_aware import bce, mean_sentence, mismatched_pairs, neighbours
+from limner.families.settings import (
+    SMALL_PAIRS,
+    AdamSettings,
+    CaptionSettings,
+    HalvingSettings,
+    MismatchSettings,
+    NoiseSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    ScheduleSettings,
+    share,
+)
 from limner.nn.initialization import he_initialization
 
 LEVELS = 4
@@ -46,7 +58,16 @@ LEVELS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class TACGANSettings(PairSettings):
+class TACGANSettings(
+    MismatchSettings,
+    CaptionSettings,
+    NormalizationSettings,
+    PenaltySettings,
+    HalvingSettings,
+    AdamSettings,
+    ScheduleSettings,
+    NoiseSettings,
+):
     """Settings of TAC-GAN; the defaults are those of the authors' flowers model."""
 
     noise: Literal["uniform", "normal"] = "uniform"
@@ -72,14 +93,13 @@ class TACGANSettings(PairSettings):
     batch_size: int = 128
     """Pictures a step, over all processes."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
         at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels", "generator_steps")
         at_least(self, "method", 0, "class_weight")
         share(self, "statistics_decay")
 
 
-class TACGAN(PairMethod):
+class TACGAN(PairMethod[VectorNoise | UniformNoise]):
     """The authors' networks and losses."""
 
     Settings = TACGANSettings
@@ -95,20 +115,13 @@ class TACGAN(PairMethod):
             sentence="Narrow networks and counterfactual captions, sized for two CPU cores.",
             resolution=64,
             method={
+                **SMALL_PAIRS,
                 "noise": "normal",
                 "generator_channels": 16,
                 "discriminator_channels": 16,
                 "class_of_generated": False,
-                "mismatch": "caption",
-                "counterfactual": 0.75,
                 "generator_steps": 1,
-                "gradient_penalty": 1.0,
-                "discriminator_normalization": False,
                 "statistics_decay": 0.9,
-                "learning_rate": 8e-4,
-                "beta1": 0.0,
-                "epochs": 40.0,
-                "batch_size": 16,
             },
         ),
     }
@@ -157,13 +170,15 @@ class TACGAN(PairMethod):
             metrics["class"] = terms["real_class"].detach()
             metrics["class_accuracy"] = class_accuracy(verdicts["real"].classes, own)
         loss = torch.stack(list(terms.values())).sum()
-        turn = Update("discriminator", loss, metrics)
-        return smoothed(turn, penalty, (lambda pictures: self.discriminator(pictures, condition.float()).source, batch.pictures))
+        update = Update("discriminator", loss, metrics)
+        return smoothed(update, penalty, (lambda pictures: self.discriminator(pictures, condition.float()).source, batch.pictures))
 
     def _classes_of_mismatched(self, batch: Batch) -> Tensor:
         """What the pictures of the mismatched pairs are, whatever their captions say: [B]."""
         if self.settings.mismatch == "caption":
             return classes_of(batch)
+        if self.settings.mismatch == "neighbour":
+            return neighbours(classes_of(batch), batch, self.settings.counterfactual)
         count = batch.rows_of(self.settings.counterfactual)  # which keep their pictures
         return torch.cat([classes_of(batch)[:count], classes_of(batch.mismatched)[count:]])
 
@@ -184,8 +199,7 @@ class TACGAN(PairMethod):
             return UniformNoise((2.0 * uniform(width, seed, samples, stream) - 1.0).float())
         return VectorNoise(gaussian(width, seed, samples, stream))
 
-    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
-        assert isinstance(noise, (VectorNoise, UniformNoise))
+    def paint(self, text: TextFeatures, noise: VectorNoise | UniformNoise) -> Painting:
         return Painting(self.generator(noise.z, text.sentence))
 
     def look(self, pictures: Tensor) -> Tensor:

@@ -12,9 +12,9 @@ from limner import methods
 from limner.core.errors import SettingsError
 from limner.core.recipes import from_preset
 from limner.core.trainable import Conditions, Progress, Update
-from limner.families.adversarial import AdversarialMethod, AdversarialSettings, added, smoothed
+from limner.families.adversarial import AdversarialMethod, added, smoothed
 
-NAMES = tuple(name for name in methods.names() if issubclass(methods.get(name).Settings, AdversarialSettings))
+NAMES = tuple(name for name in methods.names() if issubclass(methods.get(name), AdversarialMethod))
 TINY = {"noise_width": 3, "generator_channels": 2, "discriminator_channels": 2}
 CONDITIONS = Conditions(resolution=32, sentence_width=6, word_width=5, class_count=3)
 

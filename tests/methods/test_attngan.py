@@ -54,7 +54,7 @@ def build(resolution: int = 32, **values: Any) -> AttnGAN:
         (32, {"mixed_padding": True}),
         (32, {"mismatch": "picture", "counterfactual": 0.5}),
         (32, {"mismatch": "caption", "counterfactual": 0.5, "gradient_penalty": 1.0, "discriminator_normalization": False}),
-        (32, {"mismatch": "shift", "counterfactual": 1.0, "divergence_weight": 0.0}),
+        (32, {"mismatch": "neighbour", "counterfactual": 1.0, "divergence_weight": 0.0}),
     ],
 )
 def test_every_setting_takes_a_step_that_moves_its_player_alone(resolution: int, values: dict[str, Any]) -> None:
@@ -77,14 +77,14 @@ def test_the_penalty_is_of_each_scale_s_pictures() -> None:
     penalised, without = (next(one.training_step(batch, PROGRESS)).loss for one in (method, plain))
     judge, sentence = method.discriminators[0], batch.text.sentence
     penalty = zero_centred_penalty(
-        lambda seen: (judge.match(judge.look(seen), sentence) + judge.judge(judge.look(seen))) / 2, batch.image(16)
+        lambda seen: (judge.match(judge.look(seen), sentence) + judge.realism(judge.look(seen))) / 2, batch.image(16)
     )
     torch.testing.assert_close(penalised, without + 2.0 * 3 * penalty)
     later = dataclasses.replace(PROGRESS, step=1)
     torch.testing.assert_close(next(method.training_step(batch, later)).loss, next(plain.training_step(batch, later)).loss)
 
 
-@pytest.mark.parametrize("mismatch", ["shift", "picture", "caption"])
+@pytest.mark.parametrize("mismatch", ["neighbour", "picture", "caption"])
 def test_mismatched_pairs(mismatch: str) -> None:
     """(real_u + real_c) / 2 + (fake_u + fake_c + mismatched_c) / 3, with the mismatched pairs that were asked for."""
     method, batch = build(mismatch=mismatch, counterfactual=0.5).eval(), make_batch()
@@ -93,15 +93,15 @@ def test_mismatched_pairs(mismatch: str) -> None:
     (fake, _), _ = method.generator(method.noise(batch, "generator"), method.generator.condition(sentence), batch.text)
     real, seen, pictures = judge.look(batch.image(16)), judge.look(fake), batch.image(16)
     changed = batch.counterfactual.sentence[:2]  # type: ignore[union-attr]
-    if mismatch == "shift":
+    if mismatch == "neighbour":
         wrong = judge.match(real[:3], torch.cat([changed, sentence[3:]]))
     elif mismatch == "caption":
         wrong = judge.match(real, torch.cat([changed, batch.mismatched.text.sentence[2:]]))
     else:
         wrong = judge.match(judge.look(torch.cat([pictures[:2], batch.mismatched.image(16)[2:]])), torch.cat([changed, sentence[2:]]))
     yes, no = (
-        F.softplus(-judge.judge(real)).mean() + F.softplus(-judge.match(real, sentence)).mean(),
-        F.softplus(judge.judge(seen)).mean(),
+        F.softplus(-judge.realism(real)).mean() + F.softplus(-judge.match(real, sentence)).mean(),
+        F.softplus(judge.realism(seen)).mean(),
     )
     expected = yes / 2 + (no + F.softplus(judge.match(seen, sentence)).mean() + F.softplus(wrong).mean()) / 3
     torch.testing.assert_close(update.loss, expected)

@@ -63,7 +63,7 @@ def build(resolution: int = 32, **values: Any) -> ControlGAN:
         (32, {"mixed_padding": True, "padded_channels": True}),
         (32, {"mismatch": "picture", "counterfactual": 0.5}),
         (32, {"mismatch": "caption", "counterfactual": 0.5, "gradient_penalty": 1.0, "discriminator_normalization": False}),
-        (32, {"mismatch": "shift", "counterfactual": 1.0, "divergence_weight": 0.0}),
+        (32, {"mismatch": "neighbour", "counterfactual": 1.0, "divergence_weight": 0.0}),
         (32, {"perceptual": 1.0, "perceptual_network": "garden", "perceptual_stage": "layer2"}),
     ],
 )

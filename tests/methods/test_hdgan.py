@@ -46,7 +46,7 @@ def test_published_sizes() -> None:
         method = HDGAN(HDGANSettings(), Conditions(resolution=256, sentence_width=1024))
     counts = [sum(value.numel() for value in network.parameters()) for network in (method.generator, method.discriminator)]
     assert counts == [41_378_496, 25_693_606]
-    firsts = {side: method.judge(side).picture[0][0].out_channels for side in method.sides}
+    firsts = {side: method.discriminator_of(side).picture[0][0].out_channels for side in method.sides}
     assert firsts == {64: 128, 128: 64, 256: 32}
 
 
@@ -61,7 +61,7 @@ def test_discriminators_loss(mismatch: str, local: bool) -> None:
     fakes, _ = method.generator(condition, noise.z, noise.epsilon)
     expected = torch.zeros(())
     for side, fake in zip((16, 32), fakes, strict=True):
-        judge, real = method.judge(side), batch.image(side)
+        judge, real = method.discriminator_of(side), batch.image(side)
         wrong = (other.image(side), condition) if mismatch == "picture" else (real, mean_condition(other))
         pairs = [judge.match(judge.look(pictures), text) for pictures, text in ((real, condition), (fake, condition), wrong)]
         expected += ((pairs[0] - 1) ** 2).mean() + ((pairs[1] ** 2).mean() + (pairs[2] ** 2).mean()) / 2
@@ -83,9 +83,9 @@ def test_generator_s_loss() -> None:
     found = torch.distributions.Normal(out[:, :5], out[:, 5:].exp())
     expected = 4 * torch.distributions.kl_divergence(found, torch.distributions.Normal(torch.zeros(5), torch.ones(5))).mean()
     for side, fake in zip((16, 32), fakes, strict=True):
-        seen = method.judge(side).look(fake)
-        expected = expected + ((method.judge(side).match(seen, condition) - 1) ** 2).mean()
-        expected = expected + ((method.judge(side).local(seen.code) - 1) ** 2).mean()
+        seen = method.discriminator_of(side).look(fake)
+        expected = expected + ((method.discriminator_of(side).match(seen, condition) - 1) ** 2).mean()
+        expected = expected + ((method.discriminator_of(side).local(seen.code) - 1) ** 2).mean()
     torch.testing.assert_close(update.loss, expected)
 
 
@@ -93,7 +93,7 @@ def test_generator_s_loss() -> None:
 def test_counterfactual_captions_take_their_share(mismatch: str) -> None:
     """Two thirds of the mismatched pairs keep their picture and have a caption that is nearly right."""
     method, batch = build(nested=(), local_weight=0.0, mismatch=mismatch, counterfactual=2 / 3).eval(), make_batch(32, captions=2)
-    judge, condition, other = method.judge(32), mean_condition(batch), batch.mismatched
+    judge, condition, other = method.discriminator_of(32), mean_condition(batch), batch.mismatched
     assert batch.counterfactual is not None
     texts = torch.cat([batch.counterfactual.sentence[:4], (condition if mismatch == "picture" else mean_condition(other))[4:]])
     pictures = torch.cat([batch.pictures[:4], (other if mismatch == "picture" else batch).pictures[4:]])
@@ -107,7 +107,7 @@ def test_gradient_penalty_comes_every_few_steps_at_every_side() -> None:
     torch.testing.assert_close(next(method.training_step(batch, dataclasses.replace(PROGRESS, step=1))).loss, without)
     expected = torch.zeros(())
     for side in (16, 32):
-        judge = method.judge(side)
+        judge = method.discriminator_of(side)
 
         def verdict(picture: Tensor, text: Tensor, judge: Any = judge) -> Tensor:
             seen = judge.look(picture[None])
@@ -171,7 +171,7 @@ def test_512_px() -> None:
     painting = method.paint(TextFeatures(torch.zeros(1, WIDTH)), method.draw_noise(0, np.arange(1)))
     maps = {}
     for picture in (*painting.stages, painting.images):
-        judge = method.judge(picture.shape[-1])
+        judge = method.discriminator_of(picture.shape[-1])
         seen = judge.look(picture)
         assert judge.match(seen, torch.zeros(1, WIDTH)).shape == (1,)
         maps[picture.shape[-1]] = judge.local(seen.code).shape[-1]

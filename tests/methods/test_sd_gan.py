@@ -89,7 +89,7 @@ def test_pairs_are_of_one_picture_or_of_two() -> None:
     fakes, _ = method.generator(z, text)
     total = torch.zeros(())
     *turns, last = method.training_step(batch, PROGRESS)
-    for turn, judge, fake in zip(turns, method.judges(), fakes, strict=True):
+    for turn, judge, fake in zip(turns, method.scale_discriminators(), fakes, strict=True):
         code = judge.look(fake)
         seen = F.normalize(judge.place(code).flatten(1))  # type: ignore[misc]
         terms = []
@@ -99,11 +99,11 @@ def test_pairs_are_of_one_picture_or_of_two() -> None:
         contrast = torch.stack(terms).mean() / 2
         torch.testing.assert_close(turn.metrics["contrast"], contrast)
         real = judge.look(batch.image(fake.shape[-1]))
-        yes = F.softplus(-judge.judge(real)).mean() + F.softplus(-judge.match(real.repeat(2, 1, 1, 1), text.sentence)).mean()
-        no = F.softplus(judge.judge(code)).mean() + F.softplus(judge.match(code, text.sentence)).mean()
+        yes = F.softplus(-judge.realism(real)).mean() + F.softplus(-judge.match(real.repeat(2, 1, 1, 1), text.sentence)).mean()
+        no = F.softplus(judge.realism(code)).mean() + F.softplus(judge.match(code, text.sentence)).mean()
         wrong = F.softplus(judge.match(real[:3], text.sentence[1:4])).mean()
         torch.testing.assert_close(turn.loss, yes / 2 + (no + wrong) / 3 + 3.0 * contrast)
-        total = total + F.softplus(-judge.judge(code)).mean() + F.softplus(-judge.match(code, text.sentence)).mean() + 3.0 * contrast
+        total = total + F.softplus(-judge.realism(code)).mean() + F.softplus(-judge.match(code, text.sentence)).mean() + 3.0 * contrast
     torch.testing.assert_close(last.loss, total)
     torch.testing.assert_close(last.metrics["contrast"], contrast)
 
@@ -135,7 +135,7 @@ def test_the_penalty_is_of_the_first_caption() -> None:
     penalised, without = (next(one.training_step(batch, PROGRESS)).loss for one in (method, plain))
     judge, sentence = method.discriminators[0], batch.text.sentence
     penalty = zero_centred_penalty(
-        lambda seen: (judge.match(judge.look(seen), sentence) + judge.judge(judge.look(seen))) / 2, batch.image(16)
+        lambda seen: (judge.match(judge.look(seen), sentence) + judge.realism(judge.look(seen))) / 2, batch.image(16)
     )
     torch.testing.assert_close(penalised, without + 2.0 * 3 * penalty)
     later = dataclasses.replace(PROGRESS, step=1)

@@ -86,7 +86,7 @@ def test_a_turn_moves_its_player_alone(number: int, values: dict[str, Any]) -> N
     assert all(value.requires_grad == (number == 0) for value in method.generator_1.parameters())
 
 
-@pytest.mark.parametrize("mismatch", ["shift", "caption", "picture"])
+@pytest.mark.parametrize("mismatch", ["neighbour", "caption", "picture"])
 def test_discriminator_loss(mismatch: str) -> None:
     """Stage-II: half of each error on real pictures, a third of each on what is wrong; conditions are detached means."""
     method = build(mismatch=mismatch).eval()
@@ -102,7 +102,7 @@ def test_discriminator_loss(mismatch: str) -> None:
     other = method.generator_2.text(batch.mismatched.text.sentence).mean  # type: ignore[misc]
     assert net.alone is not None
     wrong = {
-        "shift": lambda: net.matching(real[:-1], mean[1:]),
+        "neighbour": lambda: net.matching(real[:-1], mean[1:]),
         "caption": lambda: net.matching(real, other),
         "picture": lambda: net.matching(net.look(batch.mismatched.pictures), mean),
     }[mismatch]()
@@ -117,7 +117,7 @@ def test_counterfactual_captions_and_penalty_take_their_part() -> None:
     batch = make_batch(phase.resolution)
     first, later = (next(method.training_step(batch, at(phase, step))) for step in (0, 1))
     torch.testing.assert_close(first.loss, later.loss + 2.0 * 3 * first.metrics["penalty"])
-    judge = method.judge(1)
+    judge = method.stage_discriminator(1)
     features, captions = judge.look(batch.pictures), batch.mismatched.text.sentence
     assert batch.counterfactual is not None
     wrong = torch.cat([batch.counterfactual.sentence[:3], captions[3:]])
@@ -164,7 +164,7 @@ def test_each_random_input_matters(field: str) -> None:
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"factor": 3}, "method.factor is 3.*power of two"),
-    ({"counterfactual": 0.5}, "cannot go with method.mismatch shift"),
+    ({"counterfactual": 0.5}, "cannot go with method.mismatch neighbour"),
     ({"stage_1_share": 1.0}, "method.stage-1-share is 1.0"),
     ({"factor": 4}, "stackgan cannot paint at 16 px: choose a power of two from 32"),
 ]

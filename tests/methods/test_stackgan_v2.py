@@ -97,9 +97,9 @@ def test_the_discriminators_losses(mismatch: str, weight: float) -> None:
         terms = [F.softplus(-pairs[0]).mean(), F.softplus(pairs[1]).mean(), F.softplus(pairs[2]).mean()]
         loss = terms[0] + (terms[1] + terms[2]) * (1.0 if weight else 0.5)
         if weight:
-            loss = loss + weight * (F.softplus(-judge.judge(real)).mean() + F.softplus(judge.judge(made)).mean())
+            loss = loss + weight * (F.softplus(-judge.realism(real)).mean() + F.softplus(judge.realism(made)).mean())
             if mismatch == "picture":  # a real picture, whatever its pair
-                loss = loss + weight * F.softplus(-judge.judge(wrong)).mean()
+                loss = loss + weight * F.softplus(-judge.realism(wrong)).mean()
         assert update.player == f"discriminator-{side}" and not update.loss.isnan()
         torch.testing.assert_close(update.loss, loss, rtol=1e-4, atol=1e-5)
 

@@ -106,7 +106,7 @@ def answers(method: HDGAN, arrays: dict[str, Tensor], mode: str) -> dict[str, Te
     results = {f"{mode}_img{side}": value for side, value in zip(method.sides, pictures, strict=True)}
     results |= {"mean": condition.mean, "logsigma": condition.log_variance / 2}
     for side in method.sides:
-        judge = method.judge(side)
+        judge = method.discriminator_of(side)
         seen = judge.look(real(arrays, "real", side))
         results[f"{mode}_D{side}_pair"] = judge.match(seen, arrays["sent_embeddings"])[:, None]
         results[f"{mode}_D{side}_local"] = judge.local(seen.code)
@@ -152,7 +152,7 @@ def test_losses_and_gradients(golden, method: HDGAN) -> None:
     fakes, condition = method.generator(sentence, arrays["z"], arrays["eps"])
     found: dict[str, Tensor] = {}
     for side, fake in zip(method.sides, fakes, strict=True):
-        judge = method.judge(side)
+        judge = method.discriminator_of(side)
         seen = [judge.look(pictures) for pictures in (real(arrays, "real", side), real(arrays, "wrong", side), fake.detach())]
         pairs, maps = [judge.match(one, sentence) for one in seen], [judge.local(one.code) for one in seen]
         found[f"D_pair_{side}"] = pair_loss(pairs[0], pairs[2], pairs[1], weight=method.settings.mismatch_weight)

@@ -87,7 +87,7 @@ def answers(methods: dict[int, StackGAN], facts, arrays, mode: str) -> dict[str,
         if mode == "eval":
             found = first if stage == 1 else second
             results |= {f"stage{stage}_mu": found.mean, f"stage{stage}_logvar": found.log_variance}
-        judge = method.judge(stage)
+        judge = method.stage_discriminator(stage)
         verdicts = judge.verdicts(judge.look(pictures(arrays, stage, "real")), arrays["d_condition"])
         results |= {f"{mode}_D{stage}_{name}": value.sigmoid() for name, value in zip(("cond", "uncond"), verdicts, strict=False)}
     return results
@@ -115,7 +115,7 @@ def test_every_array(golden, tmp_path: Path, authors_upsampling: None, authors_o
 def losses(method: StackGAN, arrays, stage: int) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """A stage's losses under the set's names, and the two that its players minimise; everything in training mode."""
     method.train()
-    judge = method.judge(stage)
+    judge = method.stage_discriminator(stage)
     condition = arrays["d_condition"]
     features = judge.look(pictures(arrays, stage, "real"))
     real = judge.verdicts(features, condition)

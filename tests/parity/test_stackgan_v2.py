@@ -120,7 +120,7 @@ def test_every_array(golden, method: StackGANv2) -> None:
             with torch.no_grad():
                 code = judge.look(pictures(arrays, "real", side))
                 computed[f"{mode}_D{side}_cond"] = judge.match(code, arrays["d_condition"]).sigmoid()
-                computed[f"{mode}_D{side}_uncond"] = judge.judge(code).sigmoid()
+                computed[f"{mode}_D{side}_uncond"] = judge.realism(code).sigmoid()
     mean, covariance = colour_statistics(computed["train_img64"])
     computed |= {"colour_mean_img64": mean[:, :, None, None], "colour_cov_img64": covariance}
     compare(facts, arrays, computed, ("train_", "colour_"))
@@ -141,13 +141,13 @@ def test_every_loss_and_gradient(golden, method: StackGANv2) -> None:
         }
         mean = condition.mean.detach()
         matching = {name: judge.match(code, mean) for name, code in codes.items()}
-        losses[f"D_loss_{side}"] = discriminator_loss(matching, {name: judge.judge(code) for name, code in codes.items()}, weight)
+        losses[f"D_loss_{side}"] = discriminator_loss(matching, {name: judge.realism(code) for name, code in codes.items()}, weight)
         norms[f"netD{branch}"] = gradient_norms(judge, losses[f"D_loss_{side}"], discriminator_names(facts, branch))
     for name in (name for name in facts["grad_l2_norms"] if name.startswith("netG")):
         colour = name.removeprefix("netG_")
         codes = [judge.look(fake) for judge, fake in zip(judges(method).values(), fakes, strict=True)]
         terms = [
-            fooling_loss(judge.match(code, condition.mean), judge.judge(code), weight)
+            fooling_loss(judge.match(code, condition.mean), judge.realism(code), weight)
             for judge, code in zip(judges(method).values(), codes, strict=True)
         ]
         divergence = facts["config"]["KL"] * condition.divergence()

@@ -152,11 +152,11 @@ def painted(method: TreeMethod, text: TextFeatures, noise: ConditionedNoise) -> 
 def verdicts(golden: Golden, method: TreeMethod, mode: str) -> dict[str, Tensor]:
     """What every discriminator sees in the stored real pictures, and says of them."""
     found = {}
-    for side, judge in zip(golden.sides, method.judges(), strict=True):
+    for side, judge in zip(golden.sides, method.scale_discriminators(), strict=True):
         code = judge.look(golden.pictures("real", side))
         found[f"{mode}_D{side}_features"] = code
         found[f"{mode}_D{side}_cond"] = judge.match(code, golden.text.sentence).sigmoid()
-        found[f"{mode}_D{side}_uncond"] = judge.judge(code).sigmoid()
+        found[f"{mode}_D{side}_uncond"] = judge.realism(code).sigmoid()
     return found
 
 
@@ -218,7 +218,7 @@ def same_matching_losses(golden: Golden) -> None:
 def same_discriminator_turns(golden: Golden, turn: Callable[[int, nn.Module], Update], method: TreeMethod) -> None:
     """Loss and gradient norms of each discriminator's turn, which `turn(side, judge)` takes on stored pictures."""
     compared = 0
-    for number, (side, judge) in enumerate(zip(golden.sides, method.judges(), strict=True)):
+    for number, (side, judge) in enumerate(zip(golden.sides, method.scale_discriminators(), strict=True)):
         update = turn(side, judge)
         assert update.player == f"discriminator-{side}"
         assert update.loss.item() == pytest.approx(golden.losses[f"discriminator_loss_{side}"], rel=LOSS)

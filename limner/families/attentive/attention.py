@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class WordAttention(nn.Module):
-    """What each place of a map sees in the words, which are brought to the map's channels and weighted by `attend`.
+    """Attention from each place of a map to the words, which are first projected to the map's channels; see `attend`.
 
     mixed_padding: hide padding as the authors' code does, see `attend`.
     """
@@ -30,9 +30,9 @@ def attend(hidden: Tensor, keys: Tensor, values: Tensor, mask: Tensor, *, mixed_
     Maps [B, C, H, W], keys [B, T, C], values [B, T, C], mask [B, T] (True where there is a word, one at least) -> [B, C, H, W] and the
     attention [B, T, H, W], which sums to 1 over the words.
 
-    mixed_padding: hide padding as AttnGAN's code and its heirs do. They lay the batch's masks one after the other, over and over, along the
-    places of all maps, so that place p of map b has the mask of caption (b H W + p) mod B: places see padding of their own caption and miss
-    words of it. Weights that were published have been trained so. The two agree where all captions are of one length.
+    mixed_padding: hide padding as the code of AttnGAN and of later methods does. It repeats the batch's masks along the places of all maps,
+    so that place p of map b has the mask of caption (b H W + p) mod B: places see padding of their own caption and miss some of its words.
+    The published weights were trained this way. The two agree where all captions have the same length.
     """
     attention = attention_to(hidden, keys, mask, mixed_padding=mixed_padding)
     context = attention.flatten(2).transpose(1, 2) @ values  # [B, HW, C]

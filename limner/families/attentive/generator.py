@@ -1,4 +1,4 @@
-"""The generators of AttnGAN and MirrorGAN: a tree whose later branches look at words, and at the sentence, beside their maps."""
+"""The generators of AttnGAN and MirrorGAN: a tree whose later branches attend to words and, in MirrorGAN, to the sentence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from limner.families.tree import FirstStage, NextStage
 class SentenceAttention(nn.Module):
     """MirrorGAN's attention to the sentence, as the authors' code has it (Qiao et al., CVPR 2019, Eq. 5).
 
-    The condition is brought to the map's channels, and each place weighs them by a softmax, over channels, of what it shares with them.
+    The condition is projected to the map's channels. Each place weighs these by a softmax over channels of their products with the map.
     """
 
     def __init__(self, condition_width: int, channels: int) -> None:
@@ -34,11 +34,12 @@ class SentenceAttention(nn.Module):
 
 
 class AttentiveGenerator(nn.Module):
-    """The tree: conditioning augmentation, a trunk of stages with words beside the map of each later one, pictures of the stages' maps.
+    """The tree: conditioning augmentation, and a trunk of stages. Later stages attend to words, and a convolution of each stage's map
+    paints.
 
-    sides: of the stages' pictures, coarse to fine. channels: of every stage's map. words: without, later stages read the condition, as in
-    StackGAN++. sentence: with words, later stages look at the sentence, too; a 1x1 convolution then makes twice the map's channels of all
-    three. last_only: only the last picture is painted. method: for errors.
+    sides: sides of the stages' pictures, coarse to fine. channels: of every stage's map. words: whether later stages attend to words; they
+    read the condition instead if not, as in StackGAN++. sentence: whether they also attend to the sentence; a 1x1 convolution then reduces
+    map, words and sentence to twice the map's channels. last_only: paint only the last picture. method: its name, for error messages.
     """
 
     def __init__(
@@ -91,11 +92,11 @@ class AttentiveGenerator(nn.Module):
                 assert text.words is not None and text.mask is not None
                 context, attention = self.attention[branch](hidden, text.words, text.mask)
                 attended.append(attention)
-                beside = [hidden, context]
+                parts = [hidden, context]
                 if self.glimpses:
-                    hidden = self.joins[branch](torch.cat([*beside, self.glimpses[branch](hidden, drawn)], dim=1))
+                    hidden = self.joins[branch](torch.cat([*parts, self.glimpses[branch](hidden, drawn)], dim=1))
                 else:
-                    hidden = torch.cat(beside, dim=1)
+                    hidden = torch.cat(parts, dim=1)
                 hidden = stage(hidden)
             else:
                 hidden = stage(hidden, drawn)

@@ -1,4 +1,4 @@
-"""The joint conditional and unconditional losses of AttnGAN and its heirs (Xu et al., CVPR 2018, arXiv:1711.10485, Eq. 4 to 6).
+"""The joint conditional and unconditional losses of AttnGAN and later methods (Xu et al., CVPR 2018, arXiv:1711.10485, Eq. 4 to 6).
 
 Every scale's discriminator is asked two questions: does the picture look real, and does it match the sentence? The weights of the terms
 are the authors' code's: real pairs and real pictures one half each, mismatched pairs, generated pairs and generated pictures one third
@@ -8,7 +8,6 @@ each; without the first question, real + (mismatched + generated) / 2. The paper
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,19 +16,20 @@ from torch import Tensor, nn
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.families.matching_aware import bce
+from limner.families.settings import Mismatch
 from limner.families.tree import ScaleDiscriminator
 from limner.matching.models.damsm import DAMSM
 from limner.matching.saving import load_matching
 from limner.matching.towers.regions import CompactRegions, FrozenRegions
 
-Mismatch = Literal["shift", "picture", "caption"]
 Logits = Mapping[str, Tensor]
 
 
 def discriminator_loss(matching: Logits, reality: Logits) -> Tensor:
-    """BCE of one scale's verdicts.
+    """BCE of one scale's logits.
 
-    matching: "real", "mismatched" and "fake" pairs, [B] logits each. reality: "real" and "fake" pictures, or empty where that is not asked.
+    matching: logits [B] each of "real", "mismatched" and "fake" pairs. reality: logits [B] each of "real" and "fake" pictures; empty where
+    the discriminator only judges pairs.
     """
     real, wrong = bce(matching["real"], 1.0), bce(matching["mismatched"], 0.0) + bce(matching["fake"], 0.0)
     if not reality:
@@ -38,37 +38,46 @@ def discriminator_loss(matching: Logits, reality: Logits) -> Tensor:
 
 
 def fooling_loss(matching: Tensor, reality: Tensor | None) -> Tensor:
-    """BCE of one scale's verdicts [B] on generated pictures against 1; reality: None where that is not asked."""
+    """BCE of one scale's logits [B] of generated pictures against 1; reality: None where the discriminator only judges pairs."""
     return bce(matching, 1.0) if reality is None else bce(matching, 1.0) + bce(reality, 1.0)
 
 
-def generator_loss(judges: Iterable[nn.Module], fakes: Sequence[Tensor], sentence: Tensor) -> Tensor:
-    """The sum of `fooling_loss` over the scales, whose generated pictures are [B, 3, r, r]; judges are `ScaleDiscriminator`s."""
+def generator_loss(discriminators: Iterable[nn.Module], fakes: Sequence[Tensor], sentence: Tensor) -> Tensor:
+    """The sum of `fooling_loss` over the scales, whose `ScaleDiscriminator`s see generated pictures [B, 3, r, r]."""
     losses = []
-    for judge, fake in zip(judges, fakes, strict=True):
-        assert isinstance(judge, ScaleDiscriminator)
-        code = judge.look(fake)
-        losses.append(fooling_loss(judge.match(code, sentence), None if judge.reality is None else judge.judge(code)))
+    for discriminator, fake in zip(discriminators, fakes, strict=True):
+        assert isinstance(discriminator, ScaleDiscriminator)
+        code = discriminator.look(fake)
+        losses.append(
+            fooling_loss(discriminator.match(code, sentence), None if discriminator.reality is None else discriminator.realism(code))
+        )
     return torch.stack(losses).sum()
 
 
 def mismatched_pairs(
-    judge: ScaleDiscriminator, batch: Batch, pictures: Tensor, code: Tensor, sentence: Tensor, mismatch: Mismatch, counterfactual: float
+    discriminator: ScaleDiscriminator,
+    batch: Batch,
+    pictures: Tensor,
+    code: Tensor,
+    sentence: Tensor,
+    mismatch: Mismatch,
+    counterfactual: float,
 ) -> tuple[Tensor, Tensor]:
     """Picture codes and sentences that do not belong together.
 
-    pictures, code: the batch's at this scale, and what the judge saw in them. mismatch: `shift` gives each picture the next one's sentence
-    and leaves the last picture out, as the authors do, whatever the two are; `caption` the sentence of another picture, of another class
-    where classes are known; `picture` exchanges the picture instead. counterfactual: share of the pairs that keep the picture and have
-    `batch.counterfactual`.
+    pictures, code: the batch's at this scale, and the discriminator's code of them.
+    mismatch: "neighbour" gives each picture the sentence of the next one, whatever the two show, and leaves out the last picture, as the
+    authors do; "caption" gives it the sentence of another picture, of another class where classes are known; "picture" exchanges the
+    picture instead.
+    counterfactual: share of the pairs that keep the picture and have `batch.counterfactual`.
     """
     count = batch.rows_of(counterfactual)
-    if mismatch == "shift":
+    if mismatch == "neighbour":
         code, wrong = code[:-1], sentence[1:]
     else:
         wrong = batch.mismatched.text.sentence if mismatch == "caption" and count < len(batch) else sentence
         if mismatch == "picture" and count < len(batch):
-            code = judge.look(torch.cat([pictures[:count], batch.mismatched.image(pictures.shape[-1])[count:]]))
+            code = discriminator.look(torch.cat([pictures[:count], batch.mismatched.image(pictures.shape[-1])[count:]]))
     if count:
         assert batch.counterfactual is not None
         wrong = torch.cat([batch.counterfactual.sentence[: len(code)][:count], wrong[count:]])
@@ -88,8 +97,8 @@ def load_guide(path: str) -> DAMSM:
 def matching_terms(
     guide: DAMSM, pictures: Tensor, captions: Sequence[str], classes: Tensor | None
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """How badly pictures [B, 3, H, W] in [-1, 1] and their captions find each other in the batch, by "words" and by "sentences", each
-    both ways; and the shares of pictures that find their caption. Gradients reach the pictures. classes: [B], or None.
+    """DAMSM's losses of pictures [B, 3, H, W] in [-1, 1] and their captions, by "words" and by "sentences", each of them in both
+    directions; and the shares of pictures whose own caption scores highest. Gradients reach the pictures. classes: [B], or None.
     """
     with torch.no_grad():
         text = guide.encoder(captions)

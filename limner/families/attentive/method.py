@@ -1,6 +1,6 @@
 """How AttnGAN and the methods after it are trained: a tree of pictures, a discriminator at every scale, one generator.
 
-Xu et al., CVPR 2018, arXiv:1711.10485. `TreeMethod` holds settings, players, schedule and the matching model's term; `AttentiveMethod` adds
+Xu et al., CVPR 2018, arXiv:1711.10485. `TreeMethod` holds players, phases and the matching model's loss term; `AttentiveMethod` adds
 the training step and painting. MirrorGAN, DM-GAN and ControlGAN derive from `AttentiveMethod` and add generators and loss terms of their
 own; SD-GAN, which has a step of its own, derives from `TreeMethod`.
 """
@@ -8,7 +8,6 @@ own; SD-GAN, which has a step of its own, derives from `TreeMethod`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,12 +17,11 @@ from torch import Tensor, nn
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Painting
-from limner.core.noise import ConditionedNoise, Noise, gaussian
-from limner.core.settings import above_zero, at_least
+from limner.core.noise import ConditionedNoise, NoiseType, gaussian
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
-from limner.families.adversarial import AdversarialMethod, AdversarialSettings, added, smoothed
-from limner.families.attentive.losses import Mismatch, discriminator_loss, generator_loss, load_guide, matching_terms, mismatched_pairs
+from limner.families.adversarial import AdversarialMethod, added, smoothed
+from limner.families.attentive.losses import discriminator_loss, generator_loss, load_guide, matching_terms, mismatched_pairs
 from limner.families.conditioning import GaussianCondition
 from limner.families.tree import ScaleDiscriminator, discriminator_name, scales
 from limner.matching.models.damsm import DAMSM
@@ -33,62 +31,22 @@ GUIDE = "matching"
 """The matching model's name among a method's guides."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TreeSettings(AdversarialSettings):
-    """What the methods of the family have in common; the defaults are those of AttnGAN's birds."""
+class TreeMethod(AdversarialMethod[NoiseType]):
+    """Players and phases of the family. Methods build `generator` and `discriminators`, one for each side, and call `begin_weights`.
 
-    branches: int = 3
-    """Scales that are painted, the last at the full resolution and each before it at half of the next."""
-    generator_channels: int = 32
-    """Channels of every branch's map."""
-    discriminator_channels: int = 64
-    """Channels of a discriminator's first map at 64 px and above; later ones double, down to 8 times as many at 4x4."""
-    residual_blocks: int = 2
-    """Residual blocks in each later branch."""
-    matching: str | None = None
-    """Run or model folder of a trained `damsm`, which judges by words and sentence if the final pictures fit their captions. Without one
-    that term is left out."""
-    matching_weight: float | None = None
-    """Weight of that term; by default the 5 of AttnGAN's birds (its 50 for COCO) with a matching model, and 0 without."""
-    mismatch: Mismatch = "shift"
-    """What a mismatched pair is: a picture with the sentence of the batch's next one, as in AttnGAN's code; or what is exchanged for
-    one of elsewhere, of another class where classes are known: the picture or the caption."""
-    epochs: float = 600.0
-    """Passes over the training pictures in the game."""
-    batch_size: int = 20
-    """Pictures a step of the game, over all processes."""
+    Their settings have the fields of `TreeSettings`, `GuideSettings`, `MismatchSettings` and `ScheduleSettings`, too.
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, "method", 1, "branches", "generator_channels", "discriminator_channels")
-        at_least(self, "method", 0, "residual_blocks", "matching_weight")
-        above_zero(self, "method", "epochs")
-        if self.matching_weight and self.matching is None:
-            raise SettingsError(
-                f"method.matching-weight is {self.matching_weight} with no matching model: give --method.matching the run of a damsm"
-            )
+    name: the method's name, for error messages. words: whether its networks read words. without: the options that turn words off.
 
-    @property
-    def guidance(self) -> float:
-        """`matching_weight`, resolved."""
-        return (0.0 if self.matching is None else 5.0) if self.matching_weight is None else self.matching_weight
-
-
-class TreeMethod(AdversarialMethod):
-    """Players and schedule of the family. Methods build `generator` and `discriminators`, one for each side, and call `begin_weights`.
-
-    name: of the method, for errors. words: whether its networks read words. without: the options with which they do not.
-
-    Raises SettingsError where words are read that the text encoder does not give, and for branches that do not fit the resolution.
+    Raises SettingsError where the networks read words and the text encoder gives none, and where the branches do not fit the resolution.
     """
 
-    settings: TreeSettings
     generator: nn.Module
     discriminators: nn.ModuleList
     captions = 1
     """Captions of a picture that are painted in a step."""
 
-    def __init__(self, settings: TreeSettings, conditions: Conditions, name: str, *, words: bool, without: str) -> None:
+    def __init__(self, settings: Any, conditions: Conditions, name: str, *, words: bool, without: str) -> None:
         super().__init__(settings, conditions)
         self.sides = scales(conditions.resolution, settings.branches, name)
         """Sides of the pictures that are painted, coarse to fine."""
@@ -100,12 +58,15 @@ class TreeMethod(AdversarialMethod):
             )
 
     def begin_weights(self, *, normalized: bool) -> None:
-        """First weights of both sides; normalized: whether discriminators have a normalisation, of batches or of weights."""
+        """Set the initial weights of all networks. normalized: whether discriminators normalise batches or weights."""
         self.generator.apply(orthogonal_initialization)
         self.discriminators.apply(orthogonal_initialization if normalized else he_initialization)
 
     def players(self) -> dict[str, Player]:
-        players = {discriminator_name(side): self.player(judge) for side, judge in zip(self.sides, self.discriminators, strict=True)}
+        players = {
+            discriminator_name(side): self.player(discriminator)
+            for side, discriminator in zip(self.sides, self.discriminators, strict=True)
+        }
         return players | {"generator": self.player(self.generator, averaged=True)}
 
     def phases(self) -> list[Phase]:
@@ -115,14 +76,14 @@ class TreeMethod(AdversarialMethod):
         if self.settings.matching is not None and self.settings.guidance and GUIDE not in self.guides:
             self.guide(GUIDE, load_guide(self.settings.matching))
 
-    def judges(self) -> Iterator[ScaleDiscriminator]:
+    def scale_discriminators(self) -> Iterator[ScaleDiscriminator]:
         """Each scale's discriminator, coarse to fine."""
-        for judge in self.discriminators:
-            assert isinstance(judge, ScaleDiscriminator)
-            yield judge
+        for discriminator in self.discriminators:
+            assert isinstance(discriminator, ScaleDiscriminator)
+            yield discriminator
 
     def matched(self, update: Update, batch: Batch, pictures: Tensor) -> Update:
-        """The generator's turn with the matching model's verdict on its last pictures [B, 3, R, R], where there is such a model."""
+        """The generator's update with the matching model's loss of its last pictures [B, 3, R, R] added, where there is such a model."""
         if GUIDE not in self.guides:
             return update
         terms, found = self.matching_terms(batch, pictures)
@@ -130,77 +91,62 @@ class TreeMethod(AdversarialMethod):
         return added(update, self.settings.guidance * torch.stack(list(terms.values())).sum(), more)
 
     def matching_terms(self, batch: Batch, pictures: Tensor, caption: int = 0) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """What the matching model says of pictures [B, 3, R, R] and the caption of this place among each one's own."""
+        """The matching model's losses of pictures [B, 3, R, R] and one of their captions each. caption: its place among a picture's
+        captions."""
         guide = self.guides[GUIDE]
         assert isinstance(guide, DAMSM)
         return matching_terms(guide, pictures, [own[caption] for own in batch.captions], batch.classes)
 
     def look(self, pictures: Tensor) -> Tensor:
         """The last discriminator's 4x4 code, place by place: [B, 128 D]."""
-        *_, judge = self.judges()
-        return judge.look(pictures).flatten(1)
+        *_, discriminator = self.scale_discriminators()
+        return discriminator.look(pictures).flatten(1)
 
 
-@dataclass(frozen=True, kw_only=True)
-class AttentiveSettings(TreeSettings):
-    """With a condition that is drawn for each sentence, and attention whose padding may be mixed."""
+class AttentiveMethod(TreeMethod[ConditionedNoise]):
+    """The family's training step and painting.
 
-    mixed_padding: bool = False
-    """Hide padding from the attention as the authors' code does, which mixes the masks of a batch's captions."""
-    condition_width: int = 100
-    """Numbers in the condition that is drawn for a sentence."""
-    divergence_weight: float = 1.0
-    """Weight of the KL term that keeps the conditions of a sentence spread like standard normal noise."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, "method", 1, "condition_width")
-        at_least(self, "method", 0, "divergence_weight")
-
-
-class AttentiveMethod(TreeMethod):
-    """The family's step and its painting.
-
-    `generator.condition(sentence)` gives the Gaussian from which a sentence's condition is drawn, and `generator(noise, condition, text)`
-    the pictures of every side, the attention to words of every later branch, and whatever else a method paints.
+    `generator.condition(sentence)` returns the Gaussian from which a sentence's condition is drawn. `generator(noise, condition, text)`
+    returns the pictures of every side, the attention to words of every later branch, and whatever else a method has to show.
     """
 
-    settings: AttentiveSettings
     generator: Any
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
-        """One turn of each discriminator and one of the generator, all with the same pictures."""
+        """An update of each discriminator and one of the generator, all with the same pictures."""
         condition = self.generator.condition(batch.text.sentence)
         fakes = self.generator(self.noise(batch, "generator"), condition, batch.text)[0]  # [B, 3, r, r] for each side r
-        for judge, fake in zip(self.judges(), fakes, strict=True):
-            yield self.discriminator_update(judge, batch, fake, self.penalty(progress))
+        for discriminator, fake in zip(self.scale_discriminators(), fakes, strict=True):
+            yield self.discriminator_update(discriminator, batch, fake, self.penalty(progress))
         yield self.generator_update(batch, fakes, condition)
 
     def discriminator_update(
-        self, judge: ScaleDiscriminator, batch: Batch, fake: Tensor, penalty: float = 0.0, codes: Mapping[str, Tensor] | None = None
+        self, discriminator: ScaleDiscriminator, batch: Batch, fake: Tensor, penalty: float = 0.0, codes: Mapping[str, Tensor] | None = None
     ) -> Update:
-        """One scale's turn against generated pictures [B, 3, r, r], with the batch's sentences.
+        """One scale's discriminator learns from the batch and from generated pictures [B, 3, r, r] of its sentences.
 
-        penalty: weight of R1 in this step; 0 leaves it out. codes: what the judge saw in "real" and "fake" pictures (detached ones), where
-        the caller has looked already.
+        penalty: weight of R1 in this step; 0 leaves it out. codes: what the discriminator saw in "real" and "fake" pictures (detached
+        ones), where the caller has looked already.
         """
         settings, pictures, sentence = self.settings, batch.image(fake.shape[-1]), batch.text.sentence
         if codes is None:
-            codes = dict(zip(("real", "fake"), judge.look_apart(pictures, fake.detach()), strict=True))
+            codes = dict(zip(("real", "fake"), discriminator.look_apart(pictures, fake.detach()), strict=True))
         pairs = {name: (code, sentence) for name, code in codes.items()}
-        pairs["mismatched"] = mismatched_pairs(judge, batch, pictures, codes["real"], sentence, settings.mismatch, settings.counterfactual)
-        matching = dict(zip(pairs, judge.match_apart(*pairs.values()), strict=True))
-        reality = {} if judge.reality is None else {name: judge.judge(code) for name, code in codes.items()}
+        pairs["mismatched"] = mismatched_pairs(
+            discriminator, batch, pictures, codes["real"], sentence, settings.mismatch, settings.counterfactual
+        )
+        matching = dict(zip(pairs, discriminator.match_apart(*pairs.values()), strict=True))
+        reality = {} if discriminator.reality is None else {name: discriminator.realism(code) for name, code in codes.items()}
         metrics = {name: logits.detach().sigmoid().mean() for name, logits in matching.items()}
         metrics |= {f"{name}_unconditional": logits.detach().sigmoid().mean() for name, logits in reality.items()}
 
         def verdict(seen: Tensor) -> Tensor:
-            code = judge.look(seen)
-            match = judge.match(code, sentence.float())
-            return match if judge.reality is None else (match + judge.judge(code)) / 2.0
+            code = discriminator.look(seen)
+            match = discriminator.match(code, sentence.float())
+            return match if discriminator.reality is None else (match + discriminator.realism(code)) / 2.0
 
-        turn = Update(discriminator_name(fake.shape[-1]), discriminator_loss(matching, reality), metrics)
-        return smoothed(turn, penalty, (verdict, pictures))
+        update = Update(discriminator_name(fake.shape[-1]), discriminator_loss(matching, reality), metrics)
+        return smoothed(update, penalty, (verdict, pictures))
 
     def generator_update(self, batch: Batch, fakes: Sequence[Tensor], condition: GaussianCondition) -> Update:
         """All scales' fooling losses, the KL term, and the matching model's verdict on the last scale (Eq. 3, 4 and 13)."""
@@ -209,7 +155,7 @@ class AttentiveMethod(TreeMethod):
         return self.matched(update, batch, fakes[-1])
 
     def fooling(self, batch: Batch, fakes: Sequence[Tensor]) -> Update:
-        """The generator's turn as far as discriminators decide it."""
+        """The generator's update with the discriminators' losses alone."""
         loss = generator_loss(self.discriminators, fakes, batch.text.sentence)
         return Update("generator", loss, {"fooling": loss.detach()})
 
@@ -217,8 +163,7 @@ class AttentiveMethod(TreeMethod):
         z = gaussian((self.settings.noise_width,), seed, samples, stream)
         return ConditionedNoise(z, gaussian((self.settings.condition_width,), seed, samples, f"{stream} condition"))
 
-    def paint(self, text: TextFeatures, noise: Noise) -> Painting:
+    def paint(self, text: TextFeatures, noise: ConditionedNoise) -> Painting:
         """With `extras` "attention-S", [B, T, S, S]: how much each place of the map of side S looked at each word, to paint 2 S."""
-        assert isinstance(noise, ConditionedNoise)
         (*stages, images), attention, *_ = self.generator(noise, self.generator.condition(text.sentence), text)
         return Painting(images, tuple(stages), {f"attention-{maps.shape[-1]}": maps for maps in attention})

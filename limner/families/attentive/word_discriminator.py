@@ -1,9 +1,9 @@
-"""A discriminator of words: does each word of a caption find its region in the picture? (ControlGAN: Li et al., NeurIPS 2019, section 3.3.)
+"""A word-level discriminator: is each word of a caption in the picture? (ControlGAN: Li et al., NeurIPS 2019, section 3.3.)
 
-A caption's verdict is the mean of its words' probabilities, weighted by how much each word tells. In the authors' code none of this learns.
-What is reconstructed here: the regions are places of the scale discriminator's own trunk in place of an Inception's, and
-the words' weights are learned and weigh their verdicts. In paper and code they multiply what a word sees, but only its direction is then
-compared with the word, so that they cancel.
+The probability of a caption is the mean of its words' probabilities, weighted by each word's importance. In the authors' code none of this
+learns. Two things are reconstructed here. The regions are places of the scale discriminator's own trunk instead of an Inception's. The
+words' importances are learned and weigh their probabilities; in paper and code they multiply what a word attends to, of which only the
+direction is then compared with the word, so that they cancel.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from limner.nn.fast.layout import for_convolutions
 
 
 class WordDiscriminator(nn.Module):
-    """Regions and words are brought to `width` numbers; each word looks at the regions that fit it and is compared with what it sees."""
+    """Projects regions and words to `width` numbers. Each word attends to the regions that fit it and is compared with what it sees
+    there."""
 
     def __init__(self, channels: int, word_width: int, width: int, gammas: Gammas) -> None:
         super().__init__()
@@ -49,7 +50,7 @@ class WordDiscriminator(nn.Module):
 
 
 class WordScaleDiscriminator(ScaleDiscriminator):
-    """A discriminator of one scale that is also asked word by word; regions are its last map before 4x4, 8x8 places."""
+    """A discriminator of one scale that also judges word by word. The regions are its last map before 4x4, of 8x8 places."""
 
     def __init__(
         self,
@@ -62,7 +63,8 @@ class WordScaleDiscriminator(ScaleDiscriminator):
         word_width: int | None = None,
         gammas: Gammas | None = None,
     ) -> None:
-        """word_width: of the words that it is asked about, or None where it is not; all else as `ScaleDiscriminator`."""
+        """word_width: width of the word embeddings, or None for no word-level discriminator. The others are those of
+        `ScaleDiscriminator`."""
         super().__init__(base, side, condition, unconditional=unconditional, normalize=normalize)
         halvings = [place for place, layer in enumerate(self.picture) if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2)]
         self.split = halvings[-1] or len(self.picture)  # pictures of 8 px are a single halving away from 4x4: these are then the regions
@@ -91,11 +93,11 @@ def word_verdicts(
     counterfactual: float = 0.0,
     encoder: Callable[[list[str]], TextFeatures] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Logits [B] of real pictures' regions [B, ...] with the words of their own captions, and of others that do not describe them.
+    """Logits [B] of real pictures' regions [B, ...] with the words of their own captions, and with words that do not describe them.
 
-    score: makes them of regions, words [N, T, D] and mask [N, T]. counterfactual: share of the others that are `batch.counterfactual`; the
-    rest are captions of other pictures, of another class where classes are known. encoder: reads captions anew, for a score that has words
-    of its own.
+    score: computes logits from regions, words [N, T, D] and mask [N, T]. counterfactual: the share of wrong words that come from
+    `batch.counterfactual`; the rest come from captions of other pictures, of another class where classes are known. encoder: the text
+    encoder of a score that has its own; None takes the batch's word embeddings.
     """
 
     def read(rows: Batch) -> TextFeatures:
