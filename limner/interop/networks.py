@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from torch import Tensor
+
 from limner.core import folder
 from limner.core.errors import CheckpointError, SettingsError
 from limner.core.files import sha256
@@ -72,17 +74,13 @@ Terms: those of that project, and of the pictures and captions it was trained on
 
 def save_networks(out: Path, name: str, method: Method, players: Collection[str]) -> None:
     """Write the networks of some players of a method, whole or not at all. `name` is the method's."""
-    modules = {id(module): player for player in players for module in method.players()[player].module.modules()}
-    kept = [path for path, module in method.named_modules() if id(module) in modules]
-    state = method.state_dict()
-    tensors = {key: value for key, value in state.items() if "." not in key or any(key.startswith(f"{path}.") for path in kept)}
     config = {
         "name": name,
         "settings": dataclasses.asdict(method.settings),
         "conditions": dataclasses.asdict(method.conditions),
         "players": list(players),
     }
-    folder.write(out, "networks", config, {"method": tensors})
+    folder.write(out, "networks", config, {"method": _tensors(method, players)})
 
 
 def load_networks(path: Path) -> tuple[Method, list[str]]:
@@ -93,7 +91,26 @@ def load_networks(path: Path) -> tuple[Method, list[str]]:
     saved = folder.read(path, "networks")
     try:
         with saved.being_read():
-            method = cast("Method", folder.restored(saved, "method"))
+            method, players = cast("Method", folder.restored(saved, "method", whole=False)), list(saved.config["players"])
+            if saved.config.get("by_player"):
+                _fill_by_player(method, saved, players)
+            elif saved.part("method").keys() != _tensors(method, players).keys():
+                raise CheckpointError(f"the weights in {path} do not fit {saved.config['name']}: use the Limner that wrote them")
     except SettingsError as error:
         raise CheckpointError(str(error)) from error
-    return method.eval(), saved.config["players"]
+    return method.eval(), players
+
+
+def _tensors(method: Method, players: Collection[str]) -> dict[str, Tensor]:
+    """The tensors of these players' networks, and the method's own, under their names in the method."""
+    modules = {id(module) for player in players for module in method.players()[player].module.modules()}
+    parts = [name for name, module in method.named_modules() if id(module) in modules]
+    return {key: value for key, value in method.state_dict().items() if "." not in key or any(key.startswith(f"{part}.") for part in parts)}
+
+
+def _fill_by_player(method: Method, saved: folder.Saved, players: Collection[str]) -> None:
+    """Give a method the tensors of a folder of version 0.1: those of networks are named by player, its own by their names alone."""
+    own = {key: value for key, value in saved.tensors.items() if "." not in key}
+    method.load_state_dict(own, strict=False)
+    for player in players:
+        method.players()[player].module.load_state_dict(saved.part(player))

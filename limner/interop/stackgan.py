@@ -80,7 +80,7 @@ def read_stackgan(files: Sequence[Path], *, within: Sequence[str] = ()) -> tuple
             detail = " ".join(str(error).split("\n\t")[1:2]).strip()
             raise CheckpointError(f"the {player} is none of the authors' StackGAN ({detail}): {WANTED}") from error
     if not any(player.endswith("2") for player in named):
-        method.stage.fill_(1)
+        method.stage = 1
     return method.eval(), [player for player in method.players() if player in named]
 
 
