@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limner.core.errors import CheckpointError, unknown_name
+from limner.core.errors import CheckpointError, LimnerError, unknown_name
 from limner.core.files import readable, recover, sha256, whole_folder
 from limner.core.folders_0_1 import FORMATS, renewed
 
@@ -71,7 +71,7 @@ class Saved:
 
         try:
             yield
-        except (RuntimeError, KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
+        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, msgspec.ValidationError) as error:
             reason = f"cannot read {KINDS[self.kind]} from {self.folder} ({_first_line(error)})"
             raise CheckpointError(f"{reason}: copy the folder again, or use the Limner that wrote it") from error
 
@@ -146,7 +146,7 @@ def kind_of(name_or_path: str | Path) -> str | None:
     try:
         with located(name_or_path) as folder:
             return str(describe(folder)["kind"])
-    except (CheckpointError, OSError):
+    except (LimnerError, OSError):
         return None
 
 
@@ -182,7 +182,8 @@ def shipped(*kinds: str) -> list[str]:
     for entry in (resources.files("limner") / "shipped").iterdir():
         if (entry / DESCRIPTION).is_file():
             config = json.loads((entry / DESCRIPTION).read_text(encoding="utf-8"))
-            if not kinds or config["kind"] in kinds:
+            kind = FORMATS.get(config["format"], config.get("kind"))
+            if not kinds or kind in kinds:
                 found.append(entry.name)
     return sorted(found)
 
