@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from limner.core.trainable import Conditions
 from limner.interop import trees
-from limner.interop.networks import keep_imported
+from limner.interop.importer import NetworkImporter
 from limner.interop.state_dicts import read_networks
 from limner.interop.trees import count
-from limner.methods.attngan import NAME, AttnGAN, AttnGANSettings
-from limner.text.encoder import TextEncoder
 
-SOURCE = "github.com/taoxugit/AttnGAN"
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from limner.core.trainable import Conditions
+    from limner.methods.attngan import AttnGAN
+
 TITLE = "AttnGAN"
 GENERATOR: trees.Names = [
     *trees.GENERATOR,
@@ -31,25 +31,13 @@ DISCRIMINATOR: trees.Names = [
 ]
 
 
-def import_attngan(
-    files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, *, mixed_padding: bool = False, within: Sequence[str] = ()
-) -> None:
-    """Turn the authors' files into a Limner folder.
-
-    files: a generator, with any of its discriminators. out: the folder, which must not exist or be empty. encoder: the text encoder that
-    they were trained with (`limner.interop.damsm.read_text_encoder`), which makes `out` a model that paints captions. mixed_padding:
-    whether it hides padding as the authors' code did.
-    within: as `read_networks` takes it.
-    Raises CheckpointError for a file that is not theirs, SettingsError for a combination that cannot work.
-    """
-    method, players = read_attngan(files, mixed_padding=mixed_padding, within=within)
-    if method.settings.reads_words:
-        trees.check_words(encoder, method.conditions)
-    keep_imported(NAME, method, players, files, out, encoder, SOURCE)
-
-
 def read_attngan(files: Sequence[Path], *, mixed_padding: bool = False, within: Sequence[str] = ()) -> tuple[AttnGAN, list[str]]:
-    """The authors' files as a method in evaluation mode, and the players whose weights they held; another player's weights are 0."""
+    """The authors' files as a method in evaluation mode, and the players whose weights they held; another player's weights are 0.
+
+    mixed_padding: whether it hides padding as the authors' code does. within: as `read_networks` takes it.
+    """
+    from limner.methods.attngan import AttnGAN, AttnGANSettings
+
     states = trees.read_players(
         files, lambda path: read_file(path, GENERATOR, TITLE, within), "the authors' netG_epoch_N.pth (or bird_AttnGAN2.pth)"
     )
@@ -83,6 +71,8 @@ def sizes(states: Mapping[str, Mapping[str, Tensor]], words: str, title: str) ->
 
     words: the generator's first projection of words. title: AttnGAN's, or that of an heir.
     """
+    from limner.core.trainable import Conditions
+
     state = states["generator"]
     try:
         levels, later, pictures = count(state, r"first\.layers\.\d"), count(state, r"later\.\d"), count(state, r"pictures\.\d")
@@ -109,3 +99,20 @@ def sizes(states: Mapping[str, Mapping[str, Tensor]], words: str, title: str) ->
     except (KeyError, IndexError) as error:
         raise trees.not_one("generator", title, f"it lacks {error}") from error
     return values, conditions
+
+
+IMPORTER = NetworkImporter(
+    name="attngan",
+    help="AttnGAN's generator, with its text encoder and discriminators: netG_epoch_N.pth, text_encoderN.pth, netD0.pth ...",
+    description="""Turn networks of AttnGAN's authors (taoxugit/AttnGAN) into Limner's attngan.
+With their text encoder and the captions.pickle that its words are numbered by, this makes a model that paints captions.""",
+    examples=(
+        "limner import attngan bird_AttnGAN2.pth --text text_encoder200.pth --words captions.pickle --out models/birds",
+        "limner import attngan netG_epoch_600.pth netD0.pth netD1.pth netD2.pth --out networks/birds",
+    ),
+    options=trees.TreeOptions,
+    read=read_attngan,
+    source="github.com/taoxugit/AttnGAN",
+)
+import_attngan = IMPORTER.write
+"""Turns the files into a folder, as `NetworkImporter.write` says."""

@@ -20,8 +20,8 @@ from limner.text.no_text import NoText
 
 def keep_imported(
     name: str, method: Method, players: Collection[str], files: Sequence[Path], out: Path, encoder: TextEncoder | None, source: str
-) -> None:
-    """Write what was read from other people's files to a Limner folder.
+) -> str:
+    """Write what was read from other people's files to a Limner folder, and return its kind: "method" or "networks".
 
     name: the method's; players: those whose weights the files held; source: the project that the files come from. out: the folder, which
     must not exist or be empty. encoder: the text encoder that the painter was trained with, which makes `out` a model folder; without it
@@ -37,21 +37,25 @@ def keep_imported(
         encoder = NoText()
     if encoder is None:
         save_networks(out, name, method, players)
-        return
+        return "networks"
     if not any(method.players()[player].averaged for player in players):
         raise SettingsError("a model folder holds what paints: give the generator's file too, or no text encoder to keep the networks")
-    wanted = method.conditions.sentence_width
-    if encoder.sentence_width != wanted:
-        raise SettingsError(
-            f"the text encoder's sentences have {encoder.sentence_width} numbers, the generator wants {wanted}: "
-            "give the encoder that it was trained with"
-        )
+    wanted = method.conditions
+    for what, given, width in (
+        ("words", encoder.word_width, wanted.word_width),
+        ("sentences", encoder.sentence_width, wanted.sentence_width),
+    ):
+        if width is not None and given != width:
+            raise SettingsError(
+                f"the text encoder's {what} have {given} numbers, the generator wants {width}: give the encoder that it was trained with"
+            )
     about = {
         "data": f"what {files[0].name} was trained on",
         "source": source,
         "files": {file.name: sha256(file) for file in files},
     }
     save_model(out, name, method, encoder, about, _card(method, about))
+    return "method"
 
 
 def _card(method: Method, about: Mapping[str, Any]) -> str:
