@@ -43,11 +43,11 @@ def read_attngan(files: Sequence[Path], *, mixed_padding: bool = False, within: 
     )
     values, conditions = sizes(states, "attention.0", TITLE)
     settings = AttnGANSettings(**values, mixed_padding=mixed_padding)
-    return trees.filled(lambda: AttnGAN(settings, conditions), states, TITLE), trees.order(states)
+    return trees.built(lambda: AttnGAN(settings, conditions), states, TITLE), trees.order(states)
 
 
 def read_file(path: Path, generator: trees.Names, title: str, within: Sequence[str] = ()) -> dict[str, dict[str, Tensor]]:
-    """The players that a file holds, and their tensors under Limner's names; generator, title: AttnGAN's, or those of an heir."""
+    """The players that a file holds, and their tensors under Limner's names; generator, title: AttnGAN's, or those of a later method."""
     wanted = f"no network of {title}: give the authors' netG_epoch_N.pth, netD0.pth, netD1.pth or netD2.pth"
     found = read_networks(path, trees.player, wanted, within=within)
     return {player: named_tensors(path, player, plain, generator, title) for player, plain in found.items()}
@@ -69,7 +69,7 @@ def named_tensors(path: Path, player: str, plain: Mapping[str, Tensor], generato
 def sizes(states: Mapping[str, Mapping[str, Tensor]], words: str, title: str) -> tuple[dict[str, Any], Conditions]:
     """Every width as a setting, from the shapes of the weights; what a missing network would say stays as published.
 
-    words: the generator's first projection of words. title: AttnGAN's, or that of an heir.
+    words: the generator's first projection of words. title: AttnGAN's, or that of a later method.
     """
     from limner.core.trainable import Conditions
 
@@ -104,8 +104,8 @@ def sizes(states: Mapping[str, Mapping[str, Tensor]], words: str, title: str) ->
 IMPORTER = NetworkImporter(
     name="attngan",
     help="AttnGAN's generator, with its text encoder and discriminators: netG_epoch_N.pth, text_encoderN.pth, netD0.pth ...",
-    description="""Turn networks of AttnGAN's authors (taoxugit/AttnGAN) into Limner's attngan.
-With their text encoder and the captions.pickle that its words are numbered by, this makes a model that paints captions.""",
+    description=f"""Turn networks of AttnGAN's authors (taoxugit/AttnGAN) into Limner's attngan.
+{trees.WITH_TEXT}.""",
     examples=(
         "limner import attngan bird_AttnGAN2.pth --text text_encoder200.pth --words captions.pickle --out models/birds",
         "limner import attngan netG_epoch_600.pth netD0.pth netD1.pth netD2.pth --out networks/birds",

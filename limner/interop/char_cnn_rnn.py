@@ -108,7 +108,7 @@ def described(settings: CharCnnRnnSettings, length: int) -> str:
 
 
 def card(encoder: CharCnnRnn, path: Path) -> str:
-    """What goes beside an imported encoder: what it is, where it comes from, how it reads."""
+    """The card of an imported encoder: what it is, where it comes from, how it reads."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     tokenizer = encoder.tokenizer
     others = "are read as spaces" if tokenizer.unknown == " " else "are read as nothing"

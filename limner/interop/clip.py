@@ -33,7 +33,7 @@ HEAD_WIDTH = 64
 _HEADS = {1280: 16}
 """Of open_clip's ViT-H, whose picture tower has heads of width 80."""
 _BESIDE = {"input_resolution", "context_length", "vocab_size", "attn_mask"}
-"""What some files hold beside the weights."""
+"""What some files hold next to the weights."""
 
 _STEM = {"0": "conv1", "1": "bn1", "3": "conv2", "4": "bn2", "6": "conv3", "7": "bn3"}
 _BLOCK = {"0": "conv1", "1": "bn1", "3": "conv2", "4": "bn2", "7": "conv3", "8": "bn3"}
@@ -97,9 +97,9 @@ def import_clip(
 ) -> CLIP:
     """Write a model folder from a file of OpenAI's or open_clip's, and return the model.
 
-    vocabulary: the file of byte pairs, by default the one beside `file`; "none" for a model that looks at pictures and reads no captions.
-    activation: known for OpenAI's own archives, to be told for others. within: as `read_state_dict` takes it.
-    Raises CheckpointError for a file that is no CLIP, SettingsError where something must be told, DataError for a wrong vocabulary.
+    vocabulary: the file of byte pairs, by default the one next to `file`; "none" for a model that looks at pictures and reads no captions.
+    activation: known for OpenAI's own archives, to be given for others. within: as `read_state_dict` takes it.
+    Raises CheckpointError for a file that is not a CLIP, SettingsError where something must be given, DataError for a wrong vocabulary.
     """
     from limner.core.trainable import Conditions
     from limner.interop.torchscript import is_torchscript

@@ -52,14 +52,14 @@ def read_controlgan(files: Sequence[Path], *, mixed_padding: bool = False, withi
         raise CheckpointError("the generator lacks pictures of its coarse stages: give the authors' netG_epoch_N.pth")
     # The authors' word-level discriminator is no network: no file has one.
     settings = ControlGANSettings(**values, mixed_padding=mixed_padding, padded_channels=mixed_padding, word_discriminator="none")
-    return trees.filled(lambda: ControlGAN(settings, conditions), states, TITLE), trees.order(states)
+    return trees.built(lambda: ControlGAN(settings, conditions), states, TITLE), trees.order(states)
 
 
 IMPORTER = NetworkImporter(
     name="controlgan",
     help="ControlGAN's generator, with its text encoder and discriminators: netG_epoch_N.pth, netD0.pth ...",
-    description="""Turn networks of ControlGAN's authors (mrlibw/ControlGAN) into Limner's controlgan.
-With their text encoder and the captions.pickle that its words are numbered by, this makes a model that paints captions.""",
+    description=f"""Turn networks of ControlGAN's authors (mrlibw/ControlGAN) into Limner's controlgan.
+{trees.WITH_TEXT}.""",
     examples=(
         "limner import controlgan netG_epoch_600.pth --text text_encoder200.pth --words captions.pickle --out models/birds",
         "limner import controlgan netG_epoch_600.pth netD0.pth netD1.pth netD2.pth --out networks/birds",

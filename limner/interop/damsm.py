@@ -124,7 +124,7 @@ def about(text: Path, image: Path) -> dict[str, str]:
 
 
 def text_card(encoder: LSTMEncoder, path: Path) -> str:
-    """What goes beside an imported text encoder."""
+    """The card of an imported text encoder."""
     return f"""# AttnGAN's text encoder, imported
 
 A bidirectional LSTM: {len(encoder.vocabulary.words):,} words, {encoder.sentence_width} numbers a word and a sentence.

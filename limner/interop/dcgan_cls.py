@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.interop.importer import EncoderOptions, Files, NetworkImporter
+from limner.interop.importer import EncoderOptions, Files, NetworkImporter, filled
 from limner.interop.state_dicts import read_networks
 
 if TYPE_CHECKING:
@@ -59,14 +59,12 @@ def read_dcgan_cls(
     if not states:
         raise SettingsError("no file to import: give the port's gen_N.pth, disc_N.pth or both")
     settings, conditions = _sizes(states, objective)
-    method = DCGANCLS(settings, conditions)
-    for player, state in states.items():
-        try:
-            method.players()[player].module.load_state_dict(state)
-        except RuntimeError as error:
-            detail = " ".join(str(error).split("\n\t")[1:2]).strip()
-            raise CheckpointError(f"the {player} is none of the port's gan_cls or wgan_cls ({detail}): give another file") from error
-    return method.eval(), sorted(states, reverse=True, key=lambda player: player == "generator")
+    method = filled(
+        DCGANCLS(settings, conditions),
+        states,
+        lambda player, detail: f"the {player} is none of the port's gan_cls or wgan_cls ({detail}): give another file",
+    )
+    return method, sorted(states, reverse=True, key=lambda player: player == "generator")
 
 
 def _player(tensors: Mapping[str, Tensor]) -> str | None:

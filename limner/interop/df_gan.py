@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import arg
 
 from limner.core.errors import CheckpointError
-from limner.interop.importer import EncoderOptions, File, NetworkImporter
+from limner.interop.importer import EncoderOptions, File, NetworkImporter, filled
 from limner.interop.state_dicts import read_networks
 
 if TYPE_CHECKING:
@@ -67,19 +67,13 @@ def read_df_gan(file: Path, *, within: Sequence[str] = ()) -> tuple[DFGAN, list[
     theirs = read_networks(file, _network, refusal, within=within)
     generator, discriminator = theirs.get("netG", {}), theirs.get("netD", {}) | theirs.get("netC", {})
     settings, conditions = _sizes(file, generator, discriminator)
-    method = DFGAN(settings, conditions)
-    players = {player: tensors for player, tensors in (("generator", generator), ("discriminator", discriminator)) if tensors}
-    for player, tensors in players.items():
-        module = method.players()[player].module
-        renamed = {limner_name(player, name): value for name, value in tensors.items()}
-        for name in without_use(tensors):
-            del renamed[limner_name(player, name)]
-        try:
-            module.load_state_dict(renamed)
-        except RuntimeError as error:
-            detail = " ".join(str(error).split("\n\t")[1:2]).strip()
-            raise CheckpointError(f"{file} is {_NONE} ({player}: {detail}): {_WANTED}") from error
-    return method.eval(), list(players)
+    states: dict[str, dict[str, Tensor]] = {}
+    for player, tensors in (("generator", generator), ("discriminator", discriminator)):
+        unused = without_use(tensors)
+        states[player] = {limner_name(player, name): value for name, value in tensors.items() if name not in unused}
+    states = {player: state for player, state in states.items() if state}
+    method = filled(DFGAN(settings, conditions), states, lambda player, detail: f"{file} is {_NONE} ({player}: {detail}): {_WANTED}")
+    return method, list(states)
 
 
 def limner_name(player: str, name: str) -> str:

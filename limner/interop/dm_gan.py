@@ -48,7 +48,7 @@ def read_dm_gan(files: Sequence[Path], *, mixed_padding: bool = False, within: S
 
     states = trees.read_players(files, lambda path: _read(path, within), "the authors' netG_epoch_N.pth (or bird_DMGAN.pth)")
     settings, conditions = _sizes(states, mixed_padding)
-    return trees.filled(lambda: DMGAN(settings, conditions), states, TITLE), trees.order(states)
+    return trees.built(lambda: DMGAN(settings, conditions), states, TITLE), trees.order(states)
 
 
 def _read(path: Path, within: Sequence[str]) -> dict[str, dict[str, Tensor]]:
@@ -108,8 +108,8 @@ def _sizes(states: Mapping[str, Mapping[str, Tensor]], mixed_padding: bool) -> t
 IMPORTER = NetworkImporter(
     name="dm-gan",
     help="DM-GAN's generator, with its text encoder and discriminators: bird_DMGAN.pth, text_encoderN.pth, netD0.pth ...",
-    description="""Turn networks of DM-GAN's authors (MinfengZhu/DM-GAN) into Limner's dm-gan.
-With their text encoder and the captions.pickle that its words are numbered by, this makes a model that paints captions.""",
+    description=f"""Turn networks of DM-GAN's authors (MinfengZhu/DM-GAN) into Limner's dm-gan.
+{trees.WITH_TEXT}.""",
     examples=(
         "limner import dm-gan bird_DMGAN.pth --text text_encoder200.pth --words captions.pickle --out models/birds",
         "limner import dm-gan netG_epoch_800.pth netD0.pth netD1.pth netD2.pth --out networks/birds",

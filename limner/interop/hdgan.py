@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.interop.importer import EncoderOptions, Files, NetworkImporter
+from limner.interop.importer import EncoderOptions, Files, NetworkImporter, filled
 from limner.interop.state_dicts import read_networks
 
 if TYPE_CHECKING:
@@ -68,14 +68,12 @@ def read_hdgan(files: Sequence[Path], *, within: Sequence[str] = ()) -> tuple[HD
             states[player] = {limner_name(key, NAMES[player]): value for key, value in state.items()}
     if not states:
         raise SettingsError("no file to import: give the authors' G_epochN.pth, D_epochN.pth or both")
-    method = HDGAN(*_sizes(states))
-    for player, state in states.items():
-        try:
-            method.players()[player].module.load_state_dict(state)
-        except RuntimeError as error:
-            detail = " ".join(str(error).split("\n\t")[1:2]).strip()
-            raise CheckpointError(f"the {player} is not of HDGAN's published form ({detail}): give another file") from error
-    return method.eval(), sorted(states, reverse=True)
+    method = filled(
+        HDGAN(*_sizes(states)),
+        states,
+        lambda player, detail: f"the {player} is not of HDGAN's published form ({detail}): give another file",
+    )
+    return method, sorted(states, reverse=True)
 
 
 def _player(tensors: Mapping[str, Tensor]) -> str | None:

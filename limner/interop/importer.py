@@ -10,18 +10,22 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from limner.core.errors import unknown_name
+from limner.core.errors import CheckpointError, unknown_name
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from limner.core.method import Method
     from limner.text.encoder import TextEncoder
 
+MethodType = TypeVar("MethodType", bound="Method")
 HERE = Path(__file__).parent
 File = Annotated[Positional[Path], arg(metavar="FILE")]
 Files = Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE ...")]
@@ -109,6 +113,20 @@ class NetworkImporter(Importer):
         if encoder is None:
             return [f"{options.out}: a model that reads no text; use it: limner generate {options.out} --out pictures"]
         return [f'{options.out}: a model; use it: limner generate {options.out} "..." --out pictures']
+
+
+def filled(method: MethodType, states: Mapping[str, Mapping[str, Tensor]], refusal: Callable[[str, str], str]) -> MethodType:
+    """The method with the tensors of these players, in evaluation mode.
+
+    refusal: the message of the CheckpointError for tensors that do not fit, given the player and the first thing that is wrong.
+    """
+    for player, state in states.items():
+        try:
+            method.players()[player].module.load_state_dict(state)
+        except RuntimeError as error:
+            detail = " ".join(str(error).split("\n\t")[1:2]).strip()
+            raise CheckpointError(refusal(player, detail)) from error
+    return method.eval()
 
 
 def names() -> list[str]:

@@ -46,7 +46,7 @@ def read_mirrorgan(files: Sequence[Path], *, mixed_padding: bool = False, within
 
     states = trees.read_players(files, lambda path: _read(path, within), "the authors' netG.pth")
     settings, conditions = _sizes(states, mixed_padding)
-    return trees.filled(lambda: MirrorGAN(settings, conditions), states, TITLE), trees.order(states)
+    return trees.built(lambda: MirrorGAN(settings, conditions), states, TITLE), trees.order(states)
 
 
 def read_decoder(path: Path) -> CaptionDecoder:
@@ -115,8 +115,8 @@ def _sizes(states: Mapping[str, Mapping[str, Tensor]], mixed_padding: bool) -> t
 IMPORTER = NetworkImporter(
     name="mirrorgan",
     help="MirrorGAN's generator, with its text encoder and discriminators: netG.pth, text_encoder.pth, netD0.pth ...",
-    description="""Turn networks of MirrorGAN's authors (qiaott/MirrorGAN) into Limner's mirrorgan.
-With their text encoder and the captions.pickle that its words are numbered by, this makes a model that paints captions; it cannot read
+    description=f"""Turn networks of MirrorGAN's authors (qiaott/MirrorGAN) into Limner's mirrorgan.
+{trees.WITH_TEXT}; it cannot read
 pictures back, for which theirs needs a ResNet-152 (cnn_encoder.ckpt, rnn_decoder.ckpt).""",
     examples=(
         "limner import mirrorgan netG.pth --text text_encoder.pth --words bird_captions.pickle --out models/birds",

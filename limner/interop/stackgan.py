@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.interop.importer import EncoderOptions, Files, NetworkImporter
+from limner.interop.importer import EncoderOptions, Files, NetworkImporter, filled
 from limner.interop.state_dicts import read_networks
 
 if TYPE_CHECKING:
@@ -73,15 +73,10 @@ def read_stackgan(files: Sequence[Path], *, within: Sequence[str] = ()) -> tuple
         method = StackGAN(settings, conditions)
     except SettingsError as error:
         raise CheckpointError(f"the {' and the '.join(named)} cannot be of the authors' StackGAN ({error}): {WANTED}") from error
-    for player, state in named.items():
-        try:
-            method.players()[player].module.load_state_dict(state)
-        except RuntimeError as error:
-            detail = " ".join(str(error).split("\n\t")[1:2]).strip()
-            raise CheckpointError(f"the {player} is none of the authors' StackGAN ({detail}): {WANTED}") from error
+    filled(method, named, lambda player, detail: f"the {player} is none of the authors' StackGAN ({detail}): {WANTED}")
     if not any(player.endswith("2") for player in named):
         method.stage = 1
-    return method.eval(), [player for player in method.players() if player in named]
+    return method, [player for player in method.players() if player in named]
 
 
 def _player(tensors: Mapping[str, Tensor]) -> str | None:
@@ -156,7 +151,7 @@ def _settings(sizes: dict[str, int]) -> tuple[StackGANSettings, Conditions]:
     from limner.core.trainable import Conditions
     from limner.methods.stackgan import StackGANSettings
 
-    # What is missing is as large beside what is there as in the published networks.
+    # What is missing is in the proportion to what is there that it has in the published networks.
     if "generator_channels" in sizes:
         sizes.setdefault("discriminator_channels", max(sizes["generator_channels"] // 2, 1))
     else:

@@ -12,7 +12,7 @@ from tyro.conf import arg
 
 from limner.core.errors import CheckpointError, SettingsError
 from limner.core.weights import weights_loaded_next
-from limner.interop.importer import EncoderOptions, Files, NetworkImporter
+from limner.interop.importer import EncoderOptions, Files, NetworkImporter, filled
 from limner.interop.state_dicts import read_networks
 
 if TYPE_CHECKING:
@@ -62,14 +62,9 @@ def read_stackgan_v2(files: Sequence[Path], *, within: Sequence[str] = ()) -> tu
     settings, conditions = _sizes(widths)
     with weights_loaded_next():
         method = StackGANv2(settings, conditions)
-    for player, state in states.items():
-        try:
-            method.players()[player].module.load_state_dict(state)
-        except RuntimeError as error:
-            detail = " ".join(str(error).split("\n\t")[1:2]).strip()
-            raise CheckpointError(f"the {player} is none of the authors' StackGAN-v2 ({detail}): give another file") from error
+    filled(method, states, lambda player, detail: f"the {player} is none of the authors' StackGAN-v2 ({detail}): give another file")
     order = ["generator", *map(discriminator_name, method.sides)]
-    return method.eval(), sorted(states, key=order.index)
+    return method, sorted(states, key=order.index)
 
 
 def _player(tensors: Mapping[str, Tensor]) -> str | None:

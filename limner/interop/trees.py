@@ -1,4 +1,4 @@
-"""What the authors' checkpoints of AttnGAN and its heirs have in common: a file for each network, and names for the parts of a tree."""
+"""What the authors' checkpoints of AttnGAN and later methods have in common: a file for each network, and names for the parts of a tree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar
 from tyro.conf import arg
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.interop.importer import Files, ImportOptions
+from limner.interop.importer import Files, ImportOptions, filled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +31,8 @@ GENERATOR: Names = [
     (r"img_net(\d)\.img\.(.+)", r"pictures.{\1-1}.\2"),
 ]
 """What the authors call the generator's parts, and what Limner does; what stands in braces is a difference."""
+WITH_TEXT = "With their text encoder and the captions.pickle that its words are numbered by, this makes a model that paints captions"
+"""What the importers' descriptions say of a text encoder."""
 UNUSED = "unused"
 """The name of weights that a file holds and the authors' code never calls."""
 TRUNKS = {64: [], 128: ["img_code_s32", "img_code_s32_1"], 256: ["img_code_s32", "img_code_s64", "img_code_s64_1", "img_code_s64_2"]}
@@ -114,7 +116,7 @@ def read_players(
     return states
 
 
-def filled(build: Callable[[], MethodType], states: Mapping[str, Mapping[str, Tensor]], title: str) -> MethodType:
+def built(build: Callable[[], MethodType], states: Mapping[str, Mapping[str, Tensor]], title: str) -> MethodType:
     """The method with those tensors, in evaluation mode; weights of players without a file are 0.
 
     Raises CheckpointError where the tensors are not those of its players. title: that of the system, for the error.
@@ -124,17 +126,14 @@ def filled(build: Callable[[], MethodType], states: Mapping[str, Mapping[str, Te
     with torch.device("meta"):  # initial weights, which these replace, would take longer than all else
         method = build()
     method._apply(lambda value: torch.zeros_like(value, device="cpu"))
-    players = method.players()
+    whole = {}
     for player, state in states.items():
-        if player not in players:
+        if player not in method.players():
             raise CheckpointError(f"the generator paints {method.conditions.resolution} px and needs no {player}: leave that file out")
-        expected = players[player].module.state_dict()
-        whole = {key: value for key, value in expected.items() if key.endswith("num_batches_tracked")} | dict(state)  # old files lack these
-        try:
-            players[player].module.load_state_dict(whole)
-        except RuntimeError as error:
-            raise not_one(player, title, " ".join(str(error).split("\n\t")[1:2]).strip()) from error
-    return method.eval()
+        expected = method.players()[player].module.state_dict()
+        counts = {key: value for key, value in expected.items() if key.endswith("num_batches_tracked")}  # old files lack these
+        whole[player] = counts | dict(state)
+    return filled(method, whole, lambda player, detail: str(not_one(player, title, detail)))
 
 
 def order(players: Mapping[str, object]) -> list[str]:
