@@ -71,7 +71,7 @@ class Saved:
 
         try:
             yield
-        except (RuntimeError, KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
+        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, msgspec.ValidationError) as error:
             reason = f"cannot read {KINDS[self.kind]} from {self.folder} ({_first_line(error)})"
             raise CheckpointError(f"{reason}: copy the folder again, or use the Limner that wrote it") from error
 
@@ -205,9 +205,10 @@ def shipped(*kinds: str) -> list[str]:
     return sorted(found)
 
 
-def restored(saved: Saved, part: str) -> Trainable:
+def restored(saved: Saved, part: str, *, whole: bool = True) -> Trainable:
     """The method or other trainable that a folder holds, with the weights in `part`; networks that are not kept in folders are fresh.
 
+    whole: whether everything that such a trainable keeps must be there. The networks of some players alone need not be whole.
     Nothing in the folder is executed: a method from outside must have been given or installed. Raises CheckpointError where it is not
     there or the weights do not fit.
     """
@@ -225,7 +226,7 @@ def restored(saved: Saved, part: str) -> Trainable:
     with weights_loaded_next():
         trained = made(settings, msgspec.convert(saved.config["conditions"], Conditions))
     missing, unexpected = trained.load_state_dict(saved.part(part), strict=False)
-    if unexpected or set(missing) & trained.kept().keys():
+    if unexpected or (whole and set(missing) & trained.kept().keys()):
         raise CheckpointError(f"the weights in {saved.folder} do not fit {name}: use the Limner that wrote them")
     return trained
 

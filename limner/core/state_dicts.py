@@ -14,17 +14,15 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from limner.core.errors import CheckpointError
 
-Fits = Callable[[Mapping[str, Tensor]], bool]
-Which = Callable[[Mapping[str, Tensor]], str | None]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Fits = Callable[[Mapping[str, Tensor]], bool]
+    Which = Callable[[Mapping[str, Tensor]], str | None]
 
 WANTED = "give the .pth or .safetensors file of a network's state dict"
 CHOOSE = "choose one by --within KEY"
@@ -82,6 +80,10 @@ def read_file(path: Path, wanted: str = WANTED) -> Any:
 
     Raises CheckpointError where there are no tensors in it, OSError where the system does not let it be opened.
     """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
         with path.open("rb") as file:
             start = file.read(64)
@@ -137,12 +139,16 @@ def _other_kind(start: bytes) -> str | None:
 
 def _plain_holders() -> contextlib.AbstractContextManager[None]:
     """Lets command-line arguments be read, which many training checkpoints hold beside weights: an object of names and values alone."""
+    import torch
+
     allowed = getattr(torch.serialization, "safe_globals", None)  # from PyTorch 2.5 on
     return allowed([argparse.Namespace]) if allowed else contextlib.nullcontext()
 
 
 def _mappings(content: Any, place: str = "") -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Every dictionary with tensors by name, and its place; what stands under numbers, as in optimizers' states, is no network's."""
+    from torch import Tensor
+
     if isinstance(content, Mapping):
         entries = {name: value for name, value in content.items() if isinstance(name, str)}
     elif isinstance(content, (list, tuple)):
@@ -217,7 +223,7 @@ def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _finite(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     for name, value in tensors.items():
-        if not torch.isfinite(value).all():
+        if not value.isfinite().all():
             raise CheckpointError(f"'{name}' in {path} has values that are not finite: the file is damaged, or its training failed")
     return tensors
 

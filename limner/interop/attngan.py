@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from limner.core.trainable import Conditions
 from limner.interop import trees
-from limner.interop.networks import keep_imported
+from limner.interop.importer import NetworkImporter
 from limner.interop.state_dicts import read_networks
 from limner.interop.trees import count
-from limner.methods.attngan import NAME, AttnGAN, AttnGANSettings
-from limner.text.encoder import TextEncoder
 
-SOURCE = "github.com/taoxugit/AttnGAN"
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from limner.core.trainable import Conditions
+    from limner.methods.attngan import AttnGAN
+
 TITLE = "AttnGAN"
 GENERATOR: trees.Names = [
     *trees.GENERATOR,
@@ -31,35 +31,23 @@ DISCRIMINATOR: trees.Names = [
 ]
 
 
-def import_attngan(
-    files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, *, mixed_padding: bool = False, within: Sequence[str] = ()
-) -> None:
-    """Turn the authors' files into a Limner folder.
-
-    files: a generator, with any of its discriminators. out: the folder, which must not exist or be empty. encoder: the text encoder that
-    they were trained with (`limner.interop.damsm.read_text_encoder`), which makes `out` a model that paints captions. mixed_padding:
-    whether it hides padding as the authors' code did.
-    within: as `read_networks` takes it.
-    Raises CheckpointError for a file that is not theirs, SettingsError for a combination that cannot work.
-    """
-    method, players = read_attngan(files, mixed_padding=mixed_padding, within=within)
-    if method.settings.reads_words:
-        trees.check_words(encoder, method.conditions)
-    keep_imported(NAME, method, players, files, out, encoder, SOURCE)
-
-
 def read_attngan(files: Sequence[Path], *, mixed_padding: bool = False, within: Sequence[str] = ()) -> tuple[AttnGAN, list[str]]:
-    """The authors' files as a method in evaluation mode, and the players whose weights they held; another player's weights are 0."""
+    """The authors' files as a method in evaluation mode, and the players whose weights they held; another player's weights are 0.
+
+    mixed_padding: whether it hides padding as the authors' code does. within: as `read_networks` takes it.
+    """
+    from limner.methods.attngan import AttnGAN, AttnGANSettings
+
     states = trees.read_players(
         files, lambda path: read_file(path, GENERATOR, TITLE, within), "the authors' netG_epoch_N.pth (or bird_AttnGAN2.pth)"
     )
     values, conditions = sizes(states, "attention.0", TITLE)
     settings = AttnGANSettings(**values, mixed_padding=mixed_padding)
-    return trees.filled(lambda: AttnGAN(settings, conditions), states, TITLE), trees.order(states)
+    return trees.built(lambda: AttnGAN(settings, conditions), states, TITLE), trees.order(states)
 
 
 def read_file(path: Path, generator: trees.Names, title: str, within: Sequence[str] = ()) -> dict[str, dict[str, Tensor]]:
-    """The players that a file holds, and their tensors under Limner's names; generator, title: AttnGAN's, or those of an heir."""
+    """The players that a file holds, and their tensors under Limner's names; generator, title: AttnGAN's, or those of a later method."""
     wanted = f"no network of {title}: give the authors' netG_epoch_N.pth, netD0.pth, netD1.pth or netD2.pth"
     found = read_networks(path, trees.player, wanted, within=within)
     return {player: named_tensors(path, player, plain, generator, title) for player, plain in found.items()}
@@ -81,8 +69,10 @@ def named_tensors(path: Path, player: str, plain: Mapping[str, Tensor], generato
 def sizes(states: Mapping[str, Mapping[str, Tensor]], words: str, title: str) -> tuple[dict[str, Any], Conditions]:
     """Every width as a setting, from the shapes of the weights; what a missing network would say stays as published.
 
-    words: the generator's first projection of words. title: AttnGAN's, or that of an heir.
+    words: the generator's first projection of words. title: AttnGAN's, or that of a later method.
     """
+    from limner.core.trainable import Conditions
+
     state = states["generator"]
     try:
         levels, later, pictures = count(state, r"first\.layers\.\d"), count(state, r"later\.\d"), count(state, r"pictures\.\d")
@@ -109,3 +99,20 @@ def sizes(states: Mapping[str, Mapping[str, Tensor]], words: str, title: str) ->
     except (KeyError, IndexError) as error:
         raise trees.not_one("generator", title, f"it lacks {error}") from error
     return values, conditions
+
+
+IMPORTER = NetworkImporter(
+    name="attngan",
+    help="AttnGAN's generator, with its text encoder and discriminators: netG_epoch_N.pth, text_encoderN.pth, netD0.pth ...",
+    description=f"""Turn networks of AttnGAN's authors (taoxugit/AttnGAN) into Limner's attngan.
+{trees.WITH_TEXT}.""",
+    examples=(
+        "limner import attngan bird_AttnGAN2.pth --text text_encoder200.pth --words captions.pickle --out models/birds",
+        "limner import attngan netG_epoch_600.pth netD0.pth netD1.pth netD2.pth --out networks/birds",
+    ),
+    options=trees.TreeOptions,
+    read=read_attngan,
+    source="github.com/taoxugit/AttnGAN",
+)
+import_attngan = IMPORTER.write
+"""Turns the files into a folder, as `NetworkImporter.write` says."""

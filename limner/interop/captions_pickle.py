@@ -1,4 +1,4 @@
-"""The vocabulary and captions that AttnGAN's code, and that of its heirs, keeps beside its weights: `captions.pickle`."""
+"""The vocabulary and captions that AttnGAN's code, and that of later methods, keeps next to its weights: `captions.pickle`."""
 
 from __future__ import annotations
 

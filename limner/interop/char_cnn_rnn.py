@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from limner.core.errors import CheckpointError
+from limner.interop.importer import File, Importer, ImportOptions
 from limner.interop.state_dicts import read_state_dict
-from limner.text.char_cnn_rnn import ALPHABET, VARIANTS, CharCnnRnn, CharCnnRnnSettings
-from limner.text.tokenizers import CharacterTokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from limner.text.char_cnn_rnn import CharCnnRnn, CharCnnRnnSettings
+    from limner.text.tokenizers import CharacterTokenizer
 
 _PARTS = {
     "convolutions.0": "conv1",
@@ -31,6 +36,34 @@ _PARTS = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options(ImportOptions):
+    """What `limner import char-cnn-rnn` takes."""
+
+    file: File
+    """The port's .pth file: a state dict."""
+    unknown: Literal["space", "nothing"] = "space"
+    """How a character outside the alphabet is read: as a space (the port), or as nothing at all (the authors' ICML demo)."""
+    case: Literal["lower", "kept"] = "lower"
+    """Whether captions are put in lower case first (the port), or capitals are characters outside the alphabet (the authors' ICML demo)."""
+
+
+def import_char_cnn_rnn(options: Options) -> list[str]:
+    """Write the encoder that a file of the port holds to a folder; returns lines that say what it is and how to use it."""
+    from limner.text.char_cnn_rnn import ALPHABET, LENGTH
+    from limner.text.saving import save_encoder
+    from limner.text.tokenizers import CharacterTokenizer
+
+    unknown = " " if options.unknown == "space" else None
+    tokenizer = CharacterTokenizer(ALPHABET, LENGTH, unknown=unknown, lower_case=options.case == "lower")
+    encoder = read_char_cnn_rnn(options.file, tokenizer, within=options.within)
+    save_encoder(encoder, options.out, card(encoder, options.file))
+    return [
+        f"{options.out}: {described(encoder.settings, LENGTH)}",
+        f"use it: limner train METHOD --data DIR --text.encoder {options.out} --out RUN",
+    ]
+
+
 def port_name(name: str) -> str:
     """What the port calls a tensor of a `CharCnnRnn`."""
     part, _, kind = name.rpartition(".")
@@ -44,6 +77,8 @@ def read_char_cnn_rnn(path: Path, tokenizer: CharacterTokenizer | None = None, *
     plain recurrent network and is not before the gated one. within: as `read_state_dict` takes it.
     Raises CheckpointError in one line for any other file.
     """
+    from limner.text.char_cnn_rnn import CharCnnRnn
+
     tensors = read_state_dict(path, lambda tensors: {"conv1.weight", "emb_proj.weight"} <= tensors.keys(), within=within)
     encoder = CharCnnRnn(_settings(tensors, path), tokenizer)
     expected = {port_name(name): (name, value.shape) for name, value in encoder.state_dict().items()}
@@ -61,6 +96,8 @@ def read_char_cnn_rnn(path: Path, tokenizer: CharacterTokenizer | None = None, *
 
 def described(settings: CharCnnRnnSettings, length: int) -> str:
     """An encoder in words, with the published networks that are built like it."""
+    from limner.text.char_cnn_rnn import VARIANTS
+
     names = [name for name, published in VARIANTS.items() if published == settings]
     kind = {"relu": "ReLU", "gru": "gated"}[settings.recurrent]
     like = f"built as published for {' and '.join(names)}" if names else "of no published size"
@@ -71,7 +108,7 @@ def described(settings: CharCnnRnnSettings, length: int) -> str:
 
 
 def card(encoder: CharCnnRnn, path: Path) -> str:
-    """What goes beside an imported encoder: what it is, where it comes from, how it reads."""
+    """The card of an imported encoder: what it is, where it comes from, how it reads."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     tokenizer = encoder.tokenizer
     others = "are read as spaces" if tokenizer.unknown == " " else "are read as nothing"
@@ -89,6 +126,8 @@ Captions are read {case}, {tokenizer.length} characters at most; characters outs
 
 
 def _settings(tensors: Mapping[str, Tensor], path: Path) -> CharCnnRnnSettings:
+    from limner.text.char_cnn_rnn import ALPHABET, CharCnnRnnSettings
+
     widths = []
     for name, dimensions in (("conv1.weight", 3), ("conv2.weight", 3), ("conv3.weight", 3), ("emb_proj.weight", 2)):
         if name not in tensors:
@@ -108,3 +147,16 @@ def _settings(tensors: Mapping[str, Tensor], path: Path) -> CharCnnRnnSettings:
 
 def _not_one(path: Path, why: str) -> CheckpointError:
     return CheckpointError(f"{path} is no char-CNN-RNN of the PyTorch port ({why}): give a .pth file that its sje_train.py saved")
+
+
+IMPORTER = Importer(
+    name="char-cnn-rnn",
+    help="the text encoder of Reed et al. (CVPR 2016): a .pth file of the PyTorch port, for --text.encoder",
+    description="Turn a char-CNN-RNN of the PyTorch port (martinduartemore/char_cnn_rnn_pytorch) into a text encoder.",
+    examples=(
+        "limner import char-cnn-rnn flowers.pth --out encoders/flowers",
+        "limner train gan-cls --data prepared/flowers --text.encoder encoders/flowers --out runs/flowers",
+    ),
+    options=Options,
+    read=import_char_cnn_rnn,
+)

@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from torch import Tensor
+from tyro.conf import arg
 
 from limner.core.errors import CheckpointError, SettingsError
 from limner.core.files import sha256
-from limner.core.trainable import Conditions
+from limner.interop.importer import File, Importer, ImportOptions
 from limner.interop.state_dicts import read_state_dict
-from limner.interop.torchscript import is_torchscript, read_torchscript
-from limner.matching.models.clip import CLIP, CLIPSettings, text_settings
-from limner.matching.saving import save_matching
-from limner.text.byte_pairs import FEWEST, BytePairTokenizer
-from limner.text.clip_text import ClipText
-from limner.text.transformer import Activation
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from limner.matching.models.clip import CLIP, CLIPSettings
+    from limner.text.byte_pairs import BytePairTokenizer
+    from limner.text.transformer import Activation
 
 VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
 SOURCE = f"github.com/openai/CLIP, clip/{VOCABULARY}"
@@ -31,7 +33,7 @@ HEAD_WIDTH = 64
 _HEADS = {1280: 16}
 """Of open_clip's ViT-H, whose picture tower has heads of width 80."""
 _BESIDE = {"input_resolution", "context_length", "vocab_size", "attn_mask"}
-"""What some files hold beside the weights."""
+"""What some files hold next to the weights."""
 
 _STEM = {"0": "conv1", "1": "bn1", "3": "conv2", "4": "bn2", "6": "conv3", "7": "bn3"}
 _BLOCK = {"0": "conv1", "1": "bn1", "3": "conv2", "4": "bn2", "7": "conv3", "8": "bn3"}
@@ -69,6 +71,20 @@ _RENAMED: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options(ImportOptions):
+    """What `limner import clip` takes."""
+
+    file: File
+    """OpenAI's archive (ViT-B-32.pt), or open_clip's .pt, .bin or .safetensors."""
+    vocabulary: Annotated[
+        str | None, arg(metavar="FILE|none", constructor=str, help_behavior_hint="(default: the one in the folder of FILE)")
+    ] = None
+    """bpe_simple_vocab_16e6.txt.gz of github.com/openai/CLIP; `none`: the model reads no captions."""
+    activation: Literal["quick-gelu", "gelu"] | None = None
+    """The nonlinearity that the weights were trained with; known for OpenAI's archives, to be told for others."""
+
+
 def their_name(name: str) -> str:
     """What the authors call a tensor of a `CLIP`."""
     for pattern, replacement in _RENAMED:
@@ -81,10 +97,16 @@ def import_clip(
 ) -> CLIP:
     """Write a model folder from a file of OpenAI's or open_clip's, and return the model.
 
-    vocabulary: the file of byte pairs, by default the one beside `file`; "none" for a model that looks at pictures and reads no captions.
-    activation: known for OpenAI's own archives, to be told for others. within: as `read_state_dict` takes it.
-    Raises CheckpointError for a file that is no CLIP, SettingsError where something must be told, DataError for a wrong vocabulary.
+    vocabulary: the file of byte pairs, by default the one next to `file`; "none" for a model that looks at pictures and reads no captions.
+    activation: known for OpenAI's own archives, to be given for others. within: as `read_state_dict` takes it.
+    Raises CheckpointError for a file that is not a CLIP, SettingsError where something must be given, DataError for a wrong vocabulary.
     """
+    from limner.core.trainable import Conditions
+    from limner.interop.torchscript import is_torchscript
+    from limner.matching.models.clip import CLIP, text_settings
+    from limner.matching.saving import save_matching
+    from limner.text.clip_text import ClipText
+
     tensors = read_tensors(file, within)
     if activation is None:
         if not is_torchscript(file):
@@ -117,6 +139,8 @@ def described(model: CLIP) -> str:
 
 def read_tensors(file: Path, within: Sequence[str] = ()) -> dict[str, Tensor]:
     """The tensors of a CLIP file by the authors' names, in float32. Raises CheckpointError for any other file."""
+    from limner.interop.torchscript import is_torchscript, read_torchscript
+
     if file.is_file() and is_torchscript(file):
         tensors = read_torchscript(file)
     else:
@@ -137,6 +161,8 @@ def _is_clip(tensors: Mapping[str, Tensor]) -> bool:
 
 def _sizes(tensors: Mapping[str, Tensor], file: Path, activation: Activation) -> tuple[CLIPSettings, int, int]:
     """Settings, resolution and number of ids, from the tensors' shapes."""
+    from limner.matching.models.clip import CLIPSettings
+    from limner.text.byte_pairs import FEWEST
 
     def shape(name: str, dimensions: int) -> tuple[int, ...]:
         if name not in tensors:
@@ -200,6 +226,8 @@ def _ours(model: CLIP, tensors: Mapping[str, Tensor], file: Path) -> dict[str, T
 def _tokenizer(file: Path, vocabulary: str | None, size: int, context_length: int) -> BytePairTokenizer | None:
     if vocabulary == "none":
         return None
+    from limner.text.byte_pairs import BytePairTokenizer
+
     path = Path(vocabulary) if vocabulary else file.with_name(VOCABULARY)
     if vocabulary is None and not path.exists():
         raise SettingsError(
@@ -213,7 +241,7 @@ def _card(model: CLIP, file: Path, digest: str) -> str:
     return f"""# CLIP, imported
 
 {described(model)}.
-{CLIP.paper}.
+{model.paper}.
 
 Imported by `limner import clip` from `{file.name}` (sha256 `{digest}`), with the nonlinearity `{model.settings.activation}`.
 Its weights belong to whoever trained them, under their terms.
@@ -222,3 +250,22 @@ Its weights belong to whoever trained them, under their terms.
 
 def _not_one(file: Path, why: str) -> CheckpointError:
     return CheckpointError(f"{file} is no CLIP of OpenAI or open_clip ({why}): give one such as ViT-B-32.pt or open_clip_model.safetensors")
+
+
+def _import(options: Options) -> list[str]:
+    model = import_clip(options.file, options.out, options.vocabulary, options.activation, within=options.within)
+    return [f"{options.out}: {described(model)}", f"use it: limner explore classify {options.out} PICTURE --labels cat dog"]
+
+
+IMPORTER = Importer(
+    name="clip",
+    help="OpenAI's or open_clip's weights of CLIP: a matching model, which also classifies pictures",
+    description="Turn CLIP weights of OpenAI or open_clip into a matching model.",
+    examples=(
+        "limner import clip ViT-B-32.pt --vocabulary bpe_simple_vocab_16e6.txt.gz --out models/clip",
+        "limner import clip open_clip_model.safetensors --activation gelu --vocabulary bpe_simple_vocab_16e6.txt.gz --out models/laion",
+        "limner explore classify models/clip picture.jpg --labels cat dog",
+    ),
+    options=Options,
+    read=_import,
+)

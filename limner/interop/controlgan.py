@@ -7,15 +7,18 @@ in the file (15.7 million weights of the birds model's 28.6 million).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from limner.core.errors import CheckpointError
 from limner.interop import attngan, trees
-from limner.interop.networks import keep_imported
-from limner.methods.controlgan import NAME, ControlGAN, ControlGANSettings
-from limner.text.encoder import TextEncoder
+from limner.interop.importer import NetworkImporter
 
-TITLE, SOURCE = "ControlGAN", "github.com/mrlibw/ControlGAN"
+if TYPE_CHECKING:
+    from limner.methods.controlgan import ControlGAN
+
+TITLE = "ControlGAN"
 GENERATOR: trees.Names = [
     (r"h_net(\d)\.att\.conv_context\.weight", r"spatial.{\1-2}.project.weight"),
     (r"h_net2\.channel_att\.conv_context2\.weight", "channel.0.project.weight"),
@@ -26,25 +29,21 @@ GENERATOR: trees.Names = [
 """As AttnGAN's; the authors' channel attention takes its second projection at 64 px and its third at 128."""
 
 
-def import_controlgan(
-    files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, *, mixed_padding: bool = False, within: Sequence[str] = ()
-) -> None:
-    """Turn the authors' files into a Limner folder.
+@dataclass(frozen=True, kw_only=True)
+class Options(trees.TreeOptions):
+    """What `limner import controlgan` takes."""
 
-    files: a generator, with any of its discriminators. out: the folder, which must not exist or be empty. encoder: the text encoder that
-    they were trained with (`limner.interop.damsm.read_text_encoder`), which makes `out` a model that paints captions. mixed_padding:
-    whether it treats padding as the authors' code did, in places and channels.
-    within: as `read_networks` takes it.
-    Raises CheckpointError for a file that is not theirs, SettingsError for a combination that cannot work.
-    """
-    method, players = read_controlgan(files, mixed_padding=mixed_padding, within=within)
-    if method.settings.reads_words:
-        trees.check_words(encoder, method.conditions)
-    keep_imported(NAME, method, players, files, out, encoder, SOURCE)
+    mixed_padding: bool = False
+    """Treat padding as the authors' code does, which mixes the captions of a batch and shows it to channels: pictures depend on it."""
 
 
 def read_controlgan(files: Sequence[Path], *, mixed_padding: bool = False, within: Sequence[str] = ()) -> tuple[ControlGAN, list[str]]:
-    """The authors' files as a method in evaluation mode, and the players whose weights they held; another player's weights are 0."""
+    """The authors' files as a method in evaluation mode, and the players whose weights they held; another player's weights are 0.
+
+    mixed_padding: whether it treats padding as the authors' code does, in places and channels. within: as `read_networks` takes it.
+    """
+    from limner.methods.controlgan import ControlGAN, ControlGANSettings
+
     states = trees.read_players(files, lambda path: attngan.read_file(path, GENERATOR, TITLE, within), "the authors' netG_epoch_N.pth")
     if not any(key.startswith("channel.") for key in states["generator"]):
         raise CheckpointError("the generator has no channel attention: give ControlGAN's, or import AttnGAN's with limner import attngan")
@@ -53,4 +52,21 @@ def read_controlgan(files: Sequence[Path], *, mixed_padding: bool = False, withi
         raise CheckpointError("the generator lacks pictures of its coarse stages: give the authors' netG_epoch_N.pth")
     # The authors' word-level discriminator is no network: no file has one.
     settings = ControlGANSettings(**values, mixed_padding=mixed_padding, padded_channels=mixed_padding, word_discriminator="none")
-    return trees.filled(lambda: ControlGAN(settings, conditions), states, TITLE), trees.order(states)
+    return trees.built(lambda: ControlGAN(settings, conditions), states, TITLE), trees.order(states)
+
+
+IMPORTER = NetworkImporter(
+    name="controlgan",
+    help="ControlGAN's generator, with its text encoder and discriminators: netG_epoch_N.pth, netD0.pth ...",
+    description=f"""Turn networks of ControlGAN's authors (mrlibw/ControlGAN) into Limner's controlgan.
+{trees.WITH_TEXT}.""",
+    examples=(
+        "limner import controlgan netG_epoch_600.pth --text text_encoder200.pth --words captions.pickle --out models/birds",
+        "limner import controlgan netG_epoch_600.pth netD0.pth netD1.pth netD2.pth --out networks/birds",
+    ),
+    options=Options,
+    read=read_controlgan,
+    source="github.com/mrlibw/ControlGAN",
+)
+import_controlgan = IMPORTER.write
+"""Turns the files into a folder, as `NetworkImporter.write` says."""

@@ -3,20 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from torch import Tensor, nn
+from tyro.conf import Positional, arg
 
 from limner.core.errors import CheckpointError
 from limner.core.files import sha256
-from limner.core.trainable import Conditions
 from limner.interop.captions_pickle import read_vocabulary
+from limner.interop.importer import Importer, ImportOptions
 from limner.interop.state_dicts import read_state_dict
-from limner.matching.models.damsm import DAMSM, INSIDE, DAMSMSettings
-from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
-from limner.text.words import splitting_of
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from limner.matching.models.damsm import DAMSM
+    from limner.text.lstm import LSTMEncoder
 
 _HEADS = {"emb_features.": "to_regions.", "emb_cnn_code.": "to_picture."}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(ImportOptions):
+    """What `limner import damsm` takes."""
+
+    text: Annotated[Positional[Path], arg(metavar="TEXT_ENCODER")]
+    """The authors' text_encoderN.pth: a state dict."""
+    image: Annotated[Positional[Path | None], arg(metavar="IMAGE_ENCODER")] = None
+    """Their image_encoderN.pth: makes a matching model. Without it the text encoder alone is kept."""
+    words: Annotated[Path, arg(metavar="FILE")]
+    """The vocabulary that they were trained with: its captions.pickle, or a text of one word a line, that of id 1 first."""
+    maximum_words: Annotated[int, arg(metavar="N")] = 18
+    """Words of a caption that are read."""
+    resize: Literal["corners", "half-pixel"] = "corners"
+    """How pictures are brought to 299 px: as PyTorch did when the weights were made, or as it does today."""
+
+
+def import_damsm(options: Options) -> list[str]:
+    """Write a text encoder, or with the image encoder a matching model; returns lines that say what it is and how to use it."""
+    from limner.matching.saving import save_matching
+    from limner.text.saving import save_encoder
+
+    text, image, out, words = options.text, options.image, options.out, read_words(options.words)
+    if image is None:
+        encoder = read_text_encoder(text, words, options.maximum_words, within=options.within)
+        save_encoder(encoder, out, text_card(encoder, text))
+        made = f"a text encoder of {len(words):,} words, {encoder.sentence_width} numbers a sentence"
+    else:
+        model = read_damsm(text, image, words, options.maximum_words, options.resize == "corners", within=options.within)
+        save_matching(out, "damsm", model, about(text, image), model_card(model, text, image))
+        made = f"a matching model of {len(words):,} words; score it: limner evaluate {out} --data DIR"
+    return [f"{out}: {made}", f"use it: limner train METHOD --data DIR --text.encoder {out} --out RUN"]
 
 
 def read_words(path: Path) -> list[str]:
@@ -32,6 +70,9 @@ def read_text_encoder(
     words: its vocabulary in the order of ids from 1; without it the encoder reads ids alone (`LSTMEncoder.read`).
     within: as `read_state_dict` takes it. Raises CheckpointError for any other file, and where the words are not as many as the file's.
     """
+    from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
+    from limner.text.words import splitting_of
+
     tensors = read_state_dict(path, lambda tensors: {"encoder.weight", "rnn.weight_hh_l0"} <= tensors.keys(), within=within)
     for name, dimensions in (("encoder.weight", 2), ("rnn.weight_hh_l0", 2)):
         if name not in tensors or tensors[name].ndim != dimensions:
@@ -53,6 +94,9 @@ def read_damsm(
     text: Path, image: Path, words: Sequence[str], maximum_words: int = 18, align_corners: bool = True, *, within: Sequence[str] = ()
 ) -> DAMSM:
     """Text and image encoder together as a matching model that holds its Inception-v3, in evaluation mode."""
+    from limner.core.trainable import Conditions
+    from limner.matching.models.damsm import DAMSM, INSIDE, DAMSMSettings
+
     encoder = read_text_encoder(text, words, maximum_words, within=within)
     settings = DAMSMSettings(
         pictures=INSIDE,
@@ -80,7 +124,7 @@ def about(text: Path, image: Path) -> dict[str, str]:
 
 
 def text_card(encoder: LSTMEncoder, path: Path) -> str:
-    """What goes beside an imported text encoder."""
+    """The card of an imported text encoder."""
     return f"""# AttnGAN's text encoder, imported
 
 A bidirectional LSTM: {len(encoder.vocabulary.words):,} words, {encoder.sentence_width} numbers a word and a sentence.
@@ -94,12 +138,12 @@ Captions are cut after {encoder.vocabulary.maximum_words} words; words that the 
 
 
 def model_card(model: DAMSM, text: Path, image: Path) -> str:
-    """What goes beside an imported matching model."""
-    assert isinstance(model.encoder, LSTMEncoder)
+    """The card of an imported matching model."""
+    words = model.encoder.config()["vocabulary"]["words"]
     resize = "by their corners, as PyTorch before 0.4 did" if model.settings.align_corners else "by half pixels, as PyTorch does today"
     return f"""# DAMSM, imported
 
-Says how well a caption fits a picture: a bidirectional LSTM over {len(model.encoder.vocabulary.words):,} words,
+Says how well a caption fits a picture: a bidirectional LSTM over {len(words):,} words,
 an Inception-v3 that this folder holds, {model.settings.width} numbers. Xu et al.: *AttnGAN*, CVPR 2018, arXiv:1711.10485.
 
 Imported by `limner import damsm` from `{text.name}` (sha256 `{sha256(text)}`) and `{image.name}`
@@ -128,3 +172,18 @@ def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path, what: st
 
 def _not_one(path: Path, what: str, why: str) -> CheckpointError:
     return CheckpointError(f"{path} is no {what} of AttnGAN ({why}): give a .pth file that the authors' pretrain_DAMSM.py saved")
+
+
+IMPORTER = Importer(
+    name="damsm",
+    help="AttnGAN's text encoder, alone or with its image encoder: text_encoderN.pth, image_encoderN.pth",
+    description="""Turn AttnGAN's encoders (taoxugit/AttnGAN) into a text encoder or, both together, into a matching model.
+The words are part of the weights: give the captions.pickle that belongs to them, or its words one a line, in the order of their ids
+from 1.""",
+    examples=(
+        "limner import damsm text_encoder200.pth --words captions.pickle --out encoders/birds",
+        "limner import damsm text_encoder200.pth image_encoder200.pth --words captions.pickle --out models/birds-damsm",
+    ),
+    options=Options,
+    read=import_damsm,
+)

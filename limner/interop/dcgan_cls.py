@@ -7,20 +7,20 @@ paint alike.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.core.trainable import Conditions
-from limner.interop.networks import keep_imported
+from limner.interop.importer import EncoderOptions, Files, NetworkImporter, filled
 from limner.interop.state_dicts import read_networks
-from limner.methods.dcgan_cls import DCGANCLS, DCGANCLSSettings
-from limner.text.encoder import TextEncoder
 
-NAME = "dcgan-cls"
-SOURCE = "github.com/aelnouby/Text-to-Image-Synthesis"
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from limner.core.trainable import Conditions
+    from limner.methods.dcgan_cls import DCGANCLS, DCGANCLSSettings
+
 PREFIXES = {
     "generator": {"projection.": "text.", "netG.": "layers."},
     "discriminator": {"netD_1.": "picture.", "projector.projection.": "text.", "netD_2.0.": "joint."},
@@ -29,31 +29,26 @@ PREFIXES = {
 Objective = Literal["cross-entropy", "wasserstein"]
 
 
-def import_dcgan_cls(
-    files: Sequence[Path],
-    out: Path,
-    encoder: TextEncoder | None = None,
-    objective: Objective = "cross-entropy",
-    *,
-    within: Sequence[str] = (),
-) -> None:
-    """Turn the port's files into a Limner folder.
+@dataclass(frozen=True, kw_only=True)
+class Options(EncoderOptions):
+    """What `limner import dcgan-cls` takes."""
 
-    files: a generator, a discriminator or both, in any order. out: the folder, which must not exist or be empty.
-    encoder: the text encoder that the generator was trained with (the authors' char-CNN-RNN, of 1,024 numbers a sentence). With it,
-    `out` is a model folder that paints captions. Without it `out` holds the networks, for `load_networks`: the port's
-    files have no text encoder, and another one's sentences would mean nothing to them.
-    objective: which of the port's types trained them, `gan_cls` or `wgan_cls`. within: as `read_networks` takes it.
-    Raises CheckpointError for a file that is not the port's, SettingsError for a combination that cannot work.
-    """
-    method, players = read_dcgan_cls(files, objective, within=within)
-    keep_imported(NAME, method, players, files, out, encoder, SOURCE)
+    files: Files
+    """The port's gen_N.pth, disc_N.pth or both."""
+    objective: Objective = "cross-entropy"
+    """Which of the port's types trained them: gan_cls or wgan_cls."""
 
 
 def read_dcgan_cls(
     files: Sequence[Path], objective: Objective = "cross-entropy", *, within: Sequence[str] = ()
 ) -> tuple[DCGANCLS, list[str]]:
-    """The port's files as a method in evaluation mode, and the players whose weights they held; another player's network is fresh."""
+    """The port's files as a method in evaluation mode, and the players whose weights they held; another player's network is fresh.
+
+    files: a generator, a discriminator or both, in any order. objective: which of the port's types trained them, `gan_cls` or `wgan_cls`.
+    within: as `read_networks` takes it.
+    """
+    from limner.methods.dcgan_cls import DCGANCLS
+
     states: dict[str, dict[str, Tensor]] = {}
     for path in files:
         refusal = "no conditional network of the port (its types gan_cls and wgan_cls): give another file"
@@ -64,14 +59,12 @@ def read_dcgan_cls(
     if not states:
         raise SettingsError("no file to import: give the port's gen_N.pth, disc_N.pth or both")
     settings, conditions = _sizes(states, objective)
-    method = DCGANCLS(settings, conditions)
-    for player, state in states.items():
-        try:
-            method.players()[player].module.load_state_dict(state)
-        except RuntimeError as error:
-            detail = " ".join(str(error).split("\n\t")[1:2]).strip()
-            raise CheckpointError(f"the {player} is none of the port's gan_cls or wgan_cls ({detail}): give another file") from error
-    return method.eval(), sorted(states, reverse=True, key=lambda player: player == "generator")
+    method = filled(
+        DCGANCLS(settings, conditions),
+        states,
+        lambda player, detail: f"the {player} is none of the port's gan_cls or wgan_cls ({detail}): give another file",
+    )
+    return method, sorted(states, reverse=True, key=lambda player: player == "generator")
 
 
 def _player(tensors: Mapping[str, Tensor]) -> str | None:
@@ -91,6 +84,9 @@ def _renamed(key: str, names: Mapping[str, str]) -> str:
 
 def _sizes(states: Mapping[str, Mapping[str, Tensor]], objective: Objective) -> tuple[DCGANCLSSettings, Conditions]:
     """Every width, from the shapes of the weights; what a missing network would say stays as published."""
+    from limner.core.trainable import Conditions
+    from limner.methods.dcgan_cls import DCGANCLSSettings
+
     values: dict[str, Any] = {"objective": objective}
     resolutions, projections = set(), set()
     for player, state in states.items():
@@ -111,3 +107,19 @@ def _sizes(states: Mapping[str, Mapping[str, Tensor]], objective: Objective) -> 
     ((text_width, sentence_width),) = projections
     (resolution,) = resolutions
     return DCGANCLSSettings(text_width=text_width, **values), Conditions(resolution=resolution, sentence_width=sentence_width)
+
+
+IMPORTER = NetworkImporter(
+    name="dcgan-cls",
+    help="generator and discriminator of the PyTorch port of GAN-CLS: gen_N.pth, disc_N.pth",
+    description="Turn networks of the PyTorch port (aelnouby/Text-to-Image-Synthesis) into Limner's dcgan-cls.",
+    examples=(
+        "limner import dcgan-cls gen_200.pth --encoder encoders/flowers --out models/flowers",
+        "limner import dcgan-cls gen_200.pth disc_200.pth --out networks/flowers",
+    ),
+    options=Options,
+    read=read_dcgan_cls,
+    source="github.com/aelnouby/Text-to-Image-Synthesis",
+)
+import_dcgan_cls = IMPORTER.write
+"""Turns the files into a folder, as `NetworkImporter.write` says."""

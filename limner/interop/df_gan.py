@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from torch import Tensor
+from tyro.conf import arg
 
 from limner.core.errors import CheckpointError
-from limner.core.trainable import Conditions
-from limner.families.stacked import FIRST_SIDE
-from limner.interop.networks import keep_imported
+from limner.interop.importer import EncoderOptions, File, NetworkImporter, filled
 from limner.interop.state_dicts import read_networks
-from limner.methods.df_gan import DFGAN, DFGANSettings
-from limner.text.encoder import TextEncoder
 
-NAME = "df-gan"
-SOURCE = "github.com/tobran/DF-GAN"
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from limner.core.trainable import Conditions
+    from limner.methods.df_gan import DFGAN, DFGANSettings
+
 NAMES: dict[str, dict[str, str | Callable[[re.Match[str]], str]]] = {
     "generator": {
         r"^fc\.": "first.",
@@ -43,42 +45,35 @@ NAMES: dict[str, dict[str, str | Callable[[re.Match[str]], str]]] = {
 _NONE, _WANTED = "no DF-GAN of the authors' CVPR code", "give the authors' state_epoch_NNN.pth"
 
 
-def import_df_gan(file: Path, out: Path, encoder: TextEncoder | None = None, *, within: Sequence[str] = ()) -> None:
-    """Turn a checkpoint of the authors into a Limner folder.
+@dataclass(frozen=True, kw_only=True)
+class Options(EncoderOptions):
+    """What `limner import df-gan` takes."""
 
-    out: the folder, which must not exist or be empty. encoder: the text encoder that the generator was trained with, AttnGAN's (256
-    numbers a sentence). With it, `out` is a model folder that paints captions; without it `out` holds the networks, for `load_networks`.
+    files: File
+    """The authors' state_epoch_NNN.pth, which holds all networks."""
+    encoder: Annotated[str | None, arg(metavar="NAME|DIR")] = None
+    """The text encoder that the generator was trained with, AttnGAN's for its data set (`limner import damsm`): makes a model that paints
+    captions. Without it the networks alone are kept."""
+
+
+def read_df_gan(file: Path, *, within: Sequence[str] = ()) -> tuple[DFGAN, list[str]]:
+    """A checkpoint of the authors as a method in evaluation mode, and the players whose weights it held; another's network is fresh.
+
     within: as `read_networks` takes it.
-    Raises CheckpointError for a file that is not the authors', SettingsError for an encoder that does not fit.
     """
-    method, players = _read(file, within)
-    keep_imported(NAME, method, players, [file], out, encoder, SOURCE)
+    from limner.methods.df_gan import DFGAN
 
-
-def read_df_gan(file: Path, *, within: Sequence[str] = ()) -> DFGAN:
-    """The networks of a checkpoint of the authors, in evaluation mode; of a file without a discriminator, that is fresh."""
-    return _read(file, within)[0]
-
-
-def _read(file: Path, within: Sequence[str]) -> tuple[DFGAN, list[str]]:
-    """The method, and the players whose weights the file held."""
     refusal = f"{_NONE} (no weights 'fc.weight' in it): {_WANTED}"
     theirs = read_networks(file, _network, refusal, within=within)
     generator, discriminator = theirs.get("netG", {}), theirs.get("netD", {}) | theirs.get("netC", {})
     settings, conditions = _sizes(file, generator, discriminator)
-    method = DFGAN(settings, conditions)
-    players = {player: tensors for player, tensors in (("generator", generator), ("discriminator", discriminator)) if tensors}
-    for player, tensors in players.items():
-        module = method.players()[player].module
-        renamed = {limner_name(player, name): value for name, value in tensors.items()}
-        for name in without_use(tensors):
-            del renamed[limner_name(player, name)]
-        try:
-            module.load_state_dict(renamed)
-        except RuntimeError as error:
-            detail = " ".join(str(error).split("\n\t")[1:2]).strip()
-            raise CheckpointError(f"{file} is {_NONE} ({player}: {detail}): {_WANTED}") from error
-    return method.eval(), list(players)
+    states: dict[str, dict[str, Tensor]] = {}
+    for player, tensors in (("generator", generator), ("discriminator", discriminator)):
+        unused = without_use(tensors)
+        states[player] = {limner_name(player, name): value for name, value in tensors.items() if name not in unused}
+    states = {player: state for player, state in states.items() if state}
+    method = filled(DFGAN(settings, conditions), states, lambda player, detail: f"{file} is {_NONE} ({player}: {detail}): {_WANTED}")
+    return method, list(states)
 
 
 def limner_name(player: str, name: str) -> str:
@@ -107,6 +102,10 @@ def _network(tensors: Mapping[str, Tensor]) -> str | None:
 
 def _sizes(file: Path, generator: Mapping[str, Tensor], discriminator: Mapping[str, Tensor]) -> tuple[DFGANSettings, Conditions]:
     """Every width, from the shapes of the weights; what a missing discriminator would say stays as published."""
+    from limner.core.trainable import Conditions
+    from limner.families.stacked import FIRST_SIDE
+    from limner.methods.df_gan import DFGANSettings
+
     wanted = {"fc.weight": 2, "to_rgb.1.weight": 4, "GBlocks.0.fuse1.affine0.fc_gamma.linear1.weight": 2}
     wanted |= {"conv_img.weight": 4} if discriminator else {}
     shapes = {name: value.shape for name, value in {**discriminator, **generator}.items()}
@@ -122,3 +121,19 @@ def _sizes(file: Path, generator: Mapping[str, Tensor], discriminator: Mapping[s
     )
     sentence_width = shapes["GBlocks.0.fuse1.affine0.fc_gamma.linear1.weight"][1] - noise_width
     return settings, Conditions(resolution=FIRST_SIDE * 2 ** len(blocks), sentence_width=sentence_width)
+
+
+IMPORTER = NetworkImporter(
+    name="df-gan",
+    help="DF-GAN of its authors, painter and discriminator in one file: state_epoch_NNN.pth",
+    description="Turn a checkpoint of DF-GAN's authors (tobran/DF-GAN, the CVPR code) into Limner's df-gan.",
+    examples=(
+        "limner import df-gan state_epoch_1220.pth --encoder encoders/birds --out models/birds",
+        "limner import df-gan state_epoch_1220.pth --out networks/birds",
+    ),
+    options=Options,
+    read=read_df_gan,
+    source="github.com/tobran/DF-GAN",
+)
+import_df_gan = IMPORTER.write
+"""Turns the files into a folder, as `NetworkImporter.write` says."""

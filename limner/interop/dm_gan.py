@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from limner.core.errors import CheckpointError
-from limner.core.trainable import Conditions
 from limner.interop import trees
-from limner.interop.networks import keep_imported
+from limner.interop.importer import NetworkImporter
 from limner.interop.state_dicts import read_networks
 from limner.interop.trees import count
-from limner.methods.dm_gan import DMGAN, NAME, DMGANSettings
-from limner.text.encoder import TextEncoder
 
-SOURCE = "github.com/MinfengZhu/DM-GAN"
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from limner.core.trainable import Conditions
+    from limner.methods.dm_gan import DMGAN, DMGANSettings
+
 TITLE = "DM-GAN"
 GENERATOR: trees.Names = [
     *trees.GENERATOR,
@@ -38,28 +39,16 @@ WRAPPED = {".module.weight_bar": ".weight", ".module.bias": ".bias", ".module.we
 UNKNOWN = "no network of DM-GAN: give the authors' netG_epoch_N.pth or netD0.pth to netD2.pth"
 
 
-def import_dm_gan(
-    files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, *, mixed_padding: bool = False, within: Sequence[str] = ()
-) -> None:
-    """Turn the authors' files into a Limner folder.
-
-    files: a generator, with any of its discriminators. out: the folder, which must not exist or be empty. encoder: the text encoder that
-    they were trained with (`limner.interop.damsm.read_text_encoder`), which makes `out` a model that paints captions. mixed_padding:
-    whether it hides padding as the authors' code did.
-    within: as `read_networks` takes it.
-    Raises CheckpointError for a file that is not theirs, SettingsError for a combination that cannot work.
-    """
-    method, players = read_dm_gan(files, mixed_padding=mixed_padding, within=within)
-    if method.settings.reads_words:
-        trees.check_words(encoder, method.conditions)
-    keep_imported(NAME, method, players, files, out, encoder, SOURCE)
-
-
 def read_dm_gan(files: Sequence[Path], *, mixed_padding: bool = False, within: Sequence[str] = ()) -> tuple[DMGAN, list[str]]:
-    """The authors' files as a method in evaluation mode, and the players whose weights they held; another player's weights are 0."""
+    """The authors' files as a method in evaluation mode, and the players whose weights they held; another player's weights are 0.
+
+    mixed_padding: whether it hides padding as the authors' code does. within: as `read_networks` takes it.
+    """
+    from limner.methods.dm_gan import DMGAN
+
     states = trees.read_players(files, lambda path: _read(path, within), "the authors' netG_epoch_N.pth (or bird_DMGAN.pth)")
     settings, conditions = _sizes(states, mixed_padding)
-    return trees.filled(lambda: DMGAN(settings, conditions), states, TITLE), trees.order(states)
+    return trees.built(lambda: DMGAN(settings, conditions), states, TITLE), trees.order(states)
 
 
 def _read(path: Path, within: Sequence[str]) -> dict[str, dict[str, Tensor]]:
@@ -90,6 +79,9 @@ def _is_word_wise(key: str, value: Tensor) -> bool:
 
 def _sizes(states: Mapping[str, Mapping[str, Tensor]], mixed_padding: bool) -> tuple[DMGANSettings, Conditions]:
     """Every width, from the shapes of the weights; what a missing network would say stays as published."""
+    from limner.core.trainable import Conditions
+    from limner.methods.dm_gan import DMGANSettings
+
     state = states["generator"]
     try:
         levels, later = count(state, r"first\.layers\.\d"), count(state, r"memories\.\d")
@@ -111,3 +103,20 @@ def _sizes(states: Mapping[str, Mapping[str, Tensor]], mixed_padding: bool) -> t
     except (KeyError, IndexError) as error:
         raise trees.not_one("generator", TITLE, f"it lacks {error}") from error
     return settings, conditions
+
+
+IMPORTER = NetworkImporter(
+    name="dm-gan",
+    help="DM-GAN's generator, with its text encoder and discriminators: bird_DMGAN.pth, text_encoderN.pth, netD0.pth ...",
+    description=f"""Turn networks of DM-GAN's authors (MinfengZhu/DM-GAN) into Limner's dm-gan.
+{trees.WITH_TEXT}.""",
+    examples=(
+        "limner import dm-gan bird_DMGAN.pth --text text_encoder200.pth --words captions.pickle --out models/birds",
+        "limner import dm-gan netG_epoch_800.pth netD0.pth netD1.pth netD2.pth --out networks/birds",
+    ),
+    options=trees.TreeOptions,
+    read=read_dm_gan,
+    source="github.com/MinfengZhu/DM-GAN",
+)
+import_dm_gan = IMPORTER.write
+"""Turns the files into a folder, as `NetworkImporter.write` says."""

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.core.trainable import Conditions
-from limner.interop.networks import keep_imported
+from limner.interop.importer import EncoderOptions, Files, NetworkImporter, filled
 from limner.interop.state_dicts import read_networks
-from limner.methods.hdgan import HDGAN, HDGANSettings
-from limner.text.encoder import TextEncoder
 
-NAME = "hdgan"
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from limner.core.trainable import Conditions
+    from limner.methods.hdgan import HDGAN, HDGANSettings
+
 SOURCE = "github.com/ypxie/HDGan"
 NAMES = {
     "generator": [
@@ -38,20 +39,21 @@ NAMES = {
 SECOND = "second generator"
 
 
-def import_hdgan(files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, *, within: Sequence[str] = ()) -> None:
-    """Turn the authors' files into a Limner folder.
+@dataclass(frozen=True, kw_only=True)
+class Options(EncoderOptions):
+    """What `limner import hdgan` takes."""
 
-    files: a generator, a discriminator or both, in any order. out: the folder, which must not exist or be empty.
-    encoder: the text encoder that the generator was trained with (a char-CNN-RNN, of 1,024 numbers a sentence). With it, `out` is a model
-    folder that paints captions; without it `out` holds the networks, for `load_networks`. within: as `read_networks` takes it.
-    Raises CheckpointError for a file that is not the authors', SettingsError for a combination that cannot work.
-    """
-    method, players = read_hdgan(files, within=within)
-    keep_imported(NAME, method, players, files, out, encoder, SOURCE)
+    files: Files
+    """The authors' G_epochN.pth, D_epochN.pth or both."""
 
 
 def read_hdgan(files: Sequence[Path], *, within: Sequence[str] = ()) -> tuple[HDGAN, list[str]]:
-    """The authors' files as a method in evaluation mode, and the players whose weights they held; another player's network is fresh."""
+    """The authors' files as a method in evaluation mode, and the players whose weights they held; another player's network is fresh.
+
+    files: a generator, a discriminator or both, in any order. within: as `read_networks` takes it.
+    """
+    from limner.methods.hdgan import HDGAN
+
     states: dict[str, dict[str, Tensor]] = {}
     for path in files:
         found = read_networks(path, _player, f"no generator or discriminator of {SOURCE}: give another file", within=within)
@@ -66,14 +68,12 @@ def read_hdgan(files: Sequence[Path], *, within: Sequence[str] = ()) -> tuple[HD
             states[player] = {limner_name(key, NAMES[player]): value for key, value in state.items()}
     if not states:
         raise SettingsError("no file to import: give the authors' G_epochN.pth, D_epochN.pth or both")
-    method = HDGAN(*_sizes(states))
-    for player, state in states.items():
-        try:
-            method.players()[player].module.load_state_dict(state)
-        except RuntimeError as error:
-            detail = " ".join(str(error).split("\n\t")[1:2]).strip()
-            raise CheckpointError(f"the {player} is not of HDGAN's published form ({detail}): give another file") from error
-    return method.eval(), sorted(states, reverse=True)
+    method = filled(
+        HDGAN(*_sizes(states)),
+        states,
+        lambda player, detail: f"the {player} is not of HDGAN's published form ({detail}): give another file",
+    )
+    return method, sorted(states, reverse=True)
 
 
 def _player(tensors: Mapping[str, Tensor]) -> str | None:
@@ -90,6 +90,9 @@ def limner_name(key: str, names: Sequence[tuple[str, str]]) -> str:
 
 def _sizes(states: Mapping[str, Mapping[str, Tensor]]) -> tuple[HDGANSettings, Conditions]:
     """Every width, from the shapes of the weights; what a missing network would say stays as published."""
+    from limner.core.trainable import Conditions
+    from limner.methods.hdgan import HDGANSettings
+
     values: dict[str, Any] = {}
     sides, sentences = set(), set()
     for player, state in states.items():
@@ -139,3 +142,19 @@ def _sides(state: Mapping[str, Tensor], pattern: str) -> tuple[int, ...]:
     if not found:
         raise ValueError("no side of its pictures can be told")
     return tuple(sorted(found))
+
+
+IMPORTER = NetworkImporter(
+    name="hdgan",
+    help="generator and discriminator of HDGAN's authors: G_epochN.pth, D_epochN.pth",
+    description="Turn networks of the authors' HDGAN (ypxie/HDGan) into Limner's hdgan.",
+    examples=(
+        "limner import hdgan G_epoch500.pth --encoder encoders/birds --out models/birds",
+        "limner import hdgan G_epoch500.pth D_epoch500.pth --out networks/birds",
+    ),
+    options=Options,
+    read=read_hdgan,
+    source=SOURCE,
+)
+import_hdgan = IMPORTER.write
+"""Turns the files into a folder, as `NetworkImporter.write` says."""

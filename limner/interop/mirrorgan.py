@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from limner.core.errors import CheckpointError
-from limner.core.trainable import Conditions
 from limner.interop import attngan, trees
-from limner.interop.networks import keep_imported
+from limner.interop.importer import NetworkImporter
 from limner.interop.state_dicts import read_networks, read_state_dict
-from limner.methods.mirrorgan import NAME, CaptionDecoder, MirrorGAN, MirrorGANSettings
-from limner.text.encoder import TextEncoder
 
-SOURCE = "github.com/qiaott/MirrorGAN"
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from limner.core.trainable import Conditions
+    from limner.methods.mirrorgan import CaptionDecoder, MirrorGAN, MirrorGANSettings
+
 TITLE = "MirrorGAN"
 GENERATOR: trees.Names = [
     *attngan.GENERATOR,
@@ -35,35 +36,23 @@ DECODER: trees.Names = [
 ]
 
 
-def import_mirrorgan(
-    files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, *, mixed_padding: bool = False, within: Sequence[str] = ()
-) -> None:
-    """Turn the authors' files into a Limner folder.
-
-    files: a generator, with any of its discriminators. out: the folder, which must not exist or be empty. encoder: the text encoder that
-    they were trained with (`limner.interop.damsm.read_text_encoder`), which makes `out` a model that paints captions. mixed_padding:
-    whether it hides padding as the authors' code did.
-    within: as `read_networks` takes it.
-    Raises CheckpointError for a file that is not theirs, SettingsError for a combination that cannot work.
-    """
-    method, players = read_mirrorgan(files, mixed_padding=mixed_padding, within=within)
-    if method.settings.reads_words:
-        trees.check_words(encoder, method.conditions)
-    keep_imported(NAME, method, players, files, out, encoder, SOURCE)
-
-
 def read_mirrorgan(files: Sequence[Path], *, mixed_padding: bool = False, within: Sequence[str] = ()) -> tuple[MirrorGAN, list[str]]:
     """The authors' files as a method in evaluation mode, and the players whose weights they held; another player's weights are 0.
 
-    It has no captioner, and so no caption loss.
+    It has no captioner, and so no caption loss. mixed_padding: whether it hides padding as the authors' code does. within: as
+    `read_networks` takes it.
     """
+    from limner.methods.mirrorgan import MirrorGAN
+
     states = trees.read_players(files, lambda path: _read(path, within), "the authors' netG.pth")
     settings, conditions = _sizes(states, mixed_padding)
-    return trees.filled(lambda: MirrorGAN(settings, conditions), states, TITLE), trees.order(states)
+    return trees.built(lambda: MirrorGAN(settings, conditions), states, TITLE), trees.order(states)
 
 
 def read_decoder(path: Path) -> CaptionDecoder:
     """The decoder of their captioner, in evaluation mode. Raises CheckpointError for a file of something else."""
+    from limner.methods.mirrorgan import CaptionDecoder
+
     unknown = "no decoder of MirrorGAN: give the authors' rnn_decoder.ckpt"
     theirs = read_state_dict(path, lambda tensors: {"embed.weight", "lstm.weight_ih_l0"} <= tensors.keys())
     state = {trees.renamed(key, DECODER, path, unknown): value for key, value in theirs.items()}
@@ -96,6 +85,9 @@ def _read(path: Path, within: Sequence[str]) -> dict[str, dict[str, Tensor]]:
 
 def _sizes(states: Mapping[str, Mapping[str, Tensor]], mixed_padding: bool) -> tuple[MirrorGANSettings, Conditions]:
     """Every width, from the shapes of the weights; what a missing network would say stays as published."""
+    from limner.core.trainable import Conditions
+    from limner.methods.mirrorgan import MirrorGANSettings
+
     state = states["generator"]
     try:
         levels, later = trees.count(state, r"first\.layers\.\d"), trees.count(state, r"attention\.\d")
@@ -118,3 +110,21 @@ def _sizes(states: Mapping[str, Mapping[str, Tensor]], mixed_padding: bool) -> t
     except (KeyError, IndexError) as error:
         raise trees.not_one("generator", TITLE, f"it lacks {error}") from error
     return settings, conditions
+
+
+IMPORTER = NetworkImporter(
+    name="mirrorgan",
+    help="MirrorGAN's generator, with its text encoder and discriminators: netG.pth, text_encoder.pth, netD0.pth ...",
+    description=f"""Turn networks of MirrorGAN's authors (qiaott/MirrorGAN) into Limner's mirrorgan.
+{trees.WITH_TEXT}; it cannot read
+pictures back, for which theirs needs a ResNet-152 (cnn_encoder.ckpt, rnn_decoder.ckpt).""",
+    examples=(
+        "limner import mirrorgan netG.pth --text text_encoder.pth --words bird_captions.pickle --out models/birds",
+        "limner import mirrorgan netG.pth netD0.pth netD1.pth netD2.pth --out networks/birds",
+    ),
+    options=trees.TreeOptions,
+    read=read_mirrorgan,
+    source="github.com/qiaott/MirrorGAN",
+)
+import_mirrorgan = IMPORTER.write
+"""Turns the files into a folder, as `NetworkImporter.write` says."""

@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from torch import Tensor
+
 from limner.core import folder
 from limner.core.errors import CheckpointError, SettingsError
 from limner.core.files import sha256
@@ -18,8 +20,8 @@ from limner.text.no_text import NoText
 
 def keep_imported(
     name: str, method: Method, players: Collection[str], files: Sequence[Path], out: Path, encoder: TextEncoder | None, source: str
-) -> None:
-    """Write what was read from other people's files to a Limner folder.
+) -> str:
+    """Write what was read from other people's files to a Limner folder, and return its kind: "method" or "networks".
 
     name: the method's; players: those whose weights the files held; source: the project that the files come from. out: the folder, which
     must not exist or be empty. encoder: the text encoder that the painter was trained with, which makes `out` a model folder; without it
@@ -35,21 +37,25 @@ def keep_imported(
         encoder = NoText()
     if encoder is None:
         save_networks(out, name, method, players)
-        return
+        return "networks"
     if not any(method.players()[player].averaged for player in players):
         raise SettingsError("a model folder holds what paints: give the generator's file too, or no text encoder to keep the networks")
-    wanted = method.conditions.sentence_width
-    if encoder.sentence_width != wanted:
-        raise SettingsError(
-            f"the text encoder's sentences have {encoder.sentence_width} numbers, the generator wants {wanted}: "
-            "give the encoder that it was trained with"
-        )
+    wanted = method.conditions
+    for what, given, width in (
+        ("words", encoder.word_width, wanted.word_width),
+        ("sentences", encoder.sentence_width, wanted.sentence_width),
+    ):
+        if width is not None and given != width:
+            raise SettingsError(
+                f"the text encoder's {what} have {given} numbers, the generator wants {width}: give the encoder that it was trained with"
+            )
     about = {
         "data": f"what {files[0].name} was trained on",
         "source": source,
         "files": {file.name: sha256(file) for file in files},
     }
     save_model(out, name, method, encoder, about, _card(method, about))
+    return "method"
 
 
 def _card(method: Method, about: Mapping[str, Any]) -> str:
@@ -72,17 +78,13 @@ Terms: those of that project, and of the pictures and captions it was trained on
 
 def save_networks(out: Path, name: str, method: Method, players: Collection[str]) -> None:
     """Write the networks of some players of a method, whole or not at all. `name` is the method's."""
-    modules = {id(module): player for player in players for module in method.players()[player].module.modules()}
-    kept = [path for path, module in method.named_modules() if id(module) in modules]
-    state = method.state_dict()
-    tensors = {key: value for key, value in state.items() if "." not in key or any(key.startswith(f"{path}.") for path in kept)}
     config = {
         "name": name,
         "settings": dataclasses.asdict(method.settings),
         "conditions": dataclasses.asdict(method.conditions),
         "players": list(players),
     }
-    folder.write(out, "networks", config, {"method": tensors})
+    folder.write(out, "networks", config, {"method": _tensors(method, players)})
 
 
 def load_networks(path: Path) -> tuple[Method, list[str]]:
@@ -93,7 +95,26 @@ def load_networks(path: Path) -> tuple[Method, list[str]]:
     saved = folder.read(path, "networks")
     try:
         with saved.being_read():
-            method = cast("Method", folder.restored(saved, "method"))
+            method, players = cast("Method", folder.restored(saved, "method", whole=False)), list(saved.config["players"])
+            if saved.config.get("by_player"):
+                _fill_by_player(method, saved, players)
+            elif saved.part("method").keys() != _tensors(method, players).keys():
+                raise CheckpointError(f"the weights in {path} do not fit {saved.config['name']}: use the Limner that wrote them")
     except SettingsError as error:
         raise CheckpointError(str(error)) from error
-    return method.eval(), saved.config["players"]
+    return method.eval(), players
+
+
+def _tensors(method: Method, players: Collection[str]) -> dict[str, Tensor]:
+    """The tensors of these players' networks, and the method's own, under their names in the method."""
+    modules = {id(module) for player in players for module in method.players()[player].module.modules()}
+    parts = [name for name, module in method.named_modules() if id(module) in modules]
+    return {key: value for key, value in method.state_dict().items() if "." not in key or any(key.startswith(f"{part}.") for part in parts)}
+
+
+def _fill_by_player(method: Method, saved: folder.Saved, players: Collection[str]) -> None:
+    """Give a method the tensors of a folder of version 0.1: those of networks are named by player, its own by their names alone."""
+    own = {key: value for key, value in saved.tensors.items() if "." not in key}
+    method.load_state_dict(own, strict=False)
+    for player in players:
+        method.players()[player].module.load_state_dict(saved.part(player))

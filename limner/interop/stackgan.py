@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.core.trainable import Conditions
-from limner.interop.networks import keep_imported
+from limner.interop.importer import EncoderOptions, Files, NetworkImporter, filled
 from limner.interop.state_dicts import read_networks
-from limner.methods.stackgan import StackGAN, StackGANSettings
-from limner.text.encoder import TextEncoder
 
-NAME = "stackgan"
-SOURCE = "github.com/hanzhanggit/StackGAN-Pytorch"
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from limner.core.trainable import Conditions
+    from limner.methods.stackgan import StackGAN, StackGANSettings
+
 COMMON = {r"^ca_net\.fc\.": "text.linear.", r"^upsample(\d+)\.": lambda found: f"up.{int(found[1]) - 1}.", r"^img\.": "picture."}
 GENERATORS: dict[str, dict[str, Any]] = {
     "generator-1": COMMON | {r"^fc\.": "start."},
@@ -37,21 +36,22 @@ PARTS = {"fc": "generator-1", "hr_joint": "generator-2", "get_uncond_logits": "d
 WANTED = "give netG_epoch_N.pth or netD_epoch_last.pth of either stage"
 
 
-def import_stackgan(files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, *, within: Sequence[str] = ()) -> None:
-    """Turn the authors' files into a Limner folder.
+@dataclass(frozen=True, kw_only=True)
+class Options(EncoderOptions):
+    """What `limner import stackgan` takes."""
 
-    files: generators and discriminators of Stage-I, Stage-II or both, in any order; a Stage-II generator holds its Stage-I within, and
-    one of Stage-I alone makes a model that paints Stage-I's pictures. out: the folder, which must not exist or be empty.
-    encoder: the text encoder that the generator was trained with (the authors' char-CNN-RNN, of 1,024 numbers a sentence). With it, `out`
-    is a model folder that paints captions; without it, it holds the networks, for `load_networks`. within: as `read_networks` takes it.
-    Raises CheckpointError for a file that is not the authors', SettingsError for a combination that cannot work.
-    """
-    method, players = read_stackgan(files, within=within)
-    keep_imported(NAME, method, players, files, out, encoder, SOURCE)
+    files: Files
+    """Generators and discriminators of Stage-I, Stage-II or both, in any order; a Stage-II generator has its Stage-I within."""
 
 
 def read_stackgan(files: Sequence[Path], *, within: Sequence[str] = ()) -> tuple[StackGAN, list[str]]:
-    """The authors' files as a method in evaluation mode, and the players whose weights they held; other networks are fresh."""
+    """The authors' files as a method in evaluation mode, and the players whose weights they held; other networks are fresh.
+
+    files: in any order; a Stage-II generator holds its Stage-I within, and one of Stage-I alone makes a method that paints Stage-I's
+    pictures. within: as `read_networks` takes it.
+    """
+    from limner.methods.stackgan import StackGAN
+
     states: dict[str, dict[str, Tensor]] = {}
     inner: dict[str, Tensor] = {}
     for path in files:
@@ -73,15 +73,10 @@ def read_stackgan(files: Sequence[Path], *, within: Sequence[str] = ()) -> tuple
         method = StackGAN(settings, conditions)
     except SettingsError as error:
         raise CheckpointError(f"the {' and the '.join(named)} cannot be of the authors' StackGAN ({error}): {WANTED}") from error
-    for player, state in named.items():
-        try:
-            method.players()[player].module.load_state_dict(state)
-        except RuntimeError as error:
-            detail = " ".join(str(error).split("\n\t")[1:2]).strip()
-            raise CheckpointError(f"the {player} is none of the authors' StackGAN ({detail}): {WANTED}") from error
+    filled(method, named, lambda player, detail: f"the {player} is none of the authors' StackGAN ({detail}): {WANTED}")
     if not any(player.endswith("2") for player in named):
         method.stage = 1
-    return method.eval(), [player for player in method.players() if player in named]
+    return method, [player for player in method.players() if player in named]
 
 
 def _player(tensors: Mapping[str, Tensor]) -> str | None:
@@ -92,6 +87,8 @@ def _player(tensors: Mapping[str, Tensor]) -> str | None:
 
 def _check_same(alone: Mapping[str, Tensor], within: Mapping[str, Tensor]) -> None:
     """Raise SettingsError where a Stage-I generator is not the one in a Stage-II generator's file; running statistics may differ."""
+    import torch
+
     learned = [key for key in within if not key.endswith(("running_mean", "running_var", "num_batches_tracked"))]
     if not all(key in alone and torch.equal(alone[key], within[key]) for key in learned):
         raise SettingsError("the Stage-I generator is not the one that the Stage-II generator was trained on: leave it out")
@@ -151,7 +148,10 @@ def _sizes(states: Mapping[str, Mapping[str, Tensor]]) -> tuple[StackGANSettings
 
 
 def _settings(sizes: dict[str, int]) -> tuple[StackGANSettings, Conditions]:
-    # What is missing is as large beside what is there as in the published networks.
+    from limner.core.trainable import Conditions
+    from limner.methods.stackgan import StackGANSettings
+
+    # What is missing is in the proportion to what is there that it has in the published networks.
     if "generator_channels" in sizes:
         sizes.setdefault("discriminator_channels", max(sizes["generator_channels"] // 2, 1))
     else:
@@ -162,3 +162,19 @@ def _settings(sizes: dict[str, int]) -> tuple[StackGANSettings, Conditions]:
     if rough and resolution != rough * factor:
         raise CheckpointError(f"the files are of different sizes ({rough} px, {resolution} px): give those of one training")
     return StackGANSettings(**(sizes | {"factor": factor})), Conditions(resolution=resolution, sentence_width=sentence_width)  # type: ignore[arg-type]
+
+
+IMPORTER = NetworkImporter(
+    name="stackgan",
+    help="generators and discriminators of StackGAN-Pytorch, either stage: netG_epoch_N.pth, netD_epoch_last.pth",
+    description="Turn networks of the authors' PyTorch program (hanzhanggit/StackGAN-Pytorch) into Limner's stackgan.",
+    examples=(
+        "limner import stackgan netG_epoch_90.pth --encoder encoders/coco --out models/coco",
+        "limner import stackgan stage1/netD_epoch_last.pth stage2/netG_epoch_90.pth stage2/netD_epoch_last.pth --out networks/coco",
+    ),
+    options=Options,
+    read=read_stackgan,
+    source="github.com/hanzhanggit/StackGAN-Pytorch",
+)
+import_stackgan = IMPORTER.write
+"""Turns the files into a folder, as `NetworkImporter.write` says."""

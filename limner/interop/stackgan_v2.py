@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from torch import Tensor
+from tyro.conf import arg
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.core.trainable import Conditions
 from limner.core.weights import weights_loaded_next
-from limner.families.tree import discriminator_name
-from limner.interop.networks import keep_imported
+from limner.interop.importer import EncoderOptions, Files, NetworkImporter, filled
 from limner.interop.state_dicts import read_networks
-from limner.methods.stackgan_v2 import NAME, StackGANv2, StackGANv2Settings
-from limner.text.encoder import TextEncoder
 
-SOURCE = "github.com/hanzhanggit/StackGAN-v2"
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from limner.core.trainable import Conditions
+    from limner.methods.stackgan_v2 import StackGANv2, StackGANv2Settings
+
 BASE_SIDE = 64
 """Side of the pictures of the authors' first branch, whatever the number of branches."""
 SENTENCE_WIDTH = 1024
@@ -28,22 +30,26 @@ REFUSAL = "no network of the authors' StackGAN-v2: give their netG_N.pth or netD
 Widths = dict[str, Any]
 
 
-def import_stackgan_v2(files: Sequence[Path], out: Path, encoder: TextEncoder | None = None, *, within: Sequence[str] = ()) -> None:
-    """Turn the authors' files into a Limner folder.
+@dataclass(frozen=True, kw_only=True)
+class Options(EncoderOptions):
+    """What `limner import stackgan-v2` takes."""
 
-    files: a generator, any of the discriminators, or both, in any order. out: the folder, which must not exist or be empty.
-    encoder: the text encoder that the generator was trained with (the authors' char-CNN-RNN, of 1,024 numbers a sentence; none for models
-    without captions). With it, `out` is a model folder that paints captions; without it `out` holds the networks, for `load_networks`.
-    within: as `read_networks` takes it.
-    Raises CheckpointError for a file that is not the authors', SettingsError for a combination that cannot work.
-    """
-    method, players = read_stackgan_v2(files, within=within)
-    keep_imported(NAME, method, players, files, out, encoder, SOURCE)
+    files: Files
+    """The authors' netG_N.pth, some or all of netD0.pth, netD1.pth, netD2.pth, or both."""
+    encoder: Annotated[str | None, arg(metavar="NAME|DIR")] = None
+    """The text encoder that the generator was trained with: makes a model that paints captions. Without it the networks alone are kept,
+    unless the generator was trained without captions."""
 
 
 def read_stackgan_v2(files: Sequence[Path], *, within: Sequence[str] = ()) -> tuple[StackGANv2, list[str]]:
     """The authors' files as a method in evaluation mode, and the players whose weights they held, the generator first; another player's
-    network is fresh."""
+    network is fresh.
+
+    files: a generator, any of the discriminators, or both, in any order. within: as `read_networks` takes it.
+    """
+    from limner.families.tree import discriminator_name
+    from limner.methods.stackgan_v2 import StackGANv2
+
     states: dict[str, dict[str, Tensor]] = {}
     widths: dict[str, Widths] = {}
     for path in files:
@@ -56,18 +62,15 @@ def read_stackgan_v2(files: Sequence[Path], *, within: Sequence[str] = ()) -> tu
     settings, conditions = _sizes(widths)
     with weights_loaded_next():
         method = StackGANv2(settings, conditions)
-    for player, state in states.items():
-        try:
-            method.players()[player].module.load_state_dict(state)
-        except RuntimeError as error:
-            detail = " ".join(str(error).split("\n\t")[1:2]).strip()
-            raise CheckpointError(f"the {player} is none of the authors' StackGAN-v2 ({detail}): give another file") from error
+    filled(method, states, lambda player, detail: f"the {player} is none of the authors' StackGAN-v2 ({detail}): give another file")
     order = ["generator", *map(discriminator_name, method.sides)]
-    return method.eval(), sorted(states, key=order.index)
+    return method, sorted(states, key=order.index)
 
 
 def _player(tensors: Mapping[str, Tensor]) -> str | None:
     """The player whose network these tensors are."""
+    from limner.families.tree import discriminator_name
+
     if "img_net1.img.0.weight" in tensors:
         return "generator"
     try:
@@ -170,6 +173,9 @@ def _discriminator_sizes(state: Mapping[str, Tensor]) -> Widths:
 
 def _sizes(widths: Mapping[str, Widths]) -> tuple[StackGANv2Settings, Conditions]:
     """Every width, which all files must agree on; what a missing network would say stays as published."""
+    from limner.core.trainable import Conditions
+    from limner.methods.stackgan_v2 import StackGANv2Settings
+
     known: Widths = {}
     for player, sizes in widths.items():
         for name, value in sizes.items():
@@ -187,3 +193,20 @@ def _sizes(widths: Mapping[str, Widths]) -> tuple[StackGANv2Settings, Conditions
         )
     sentence_width = 0 if known["unconditional"] else known.pop("sentence_width", SENTENCE_WIDTH)
     return StackGANv2Settings(branches=branches, **known), Conditions(resolution=resolution, sentence_width=sentence_width)
+
+
+IMPORTER = NetworkImporter(
+    name="stackgan-v2",
+    help="generator and discriminators of StackGAN++: netG_N.pth, netD0.pth, netD1.pth, netD2.pth",
+    description="Turn networks of the authors' StackGAN++ (hanzhanggit/StackGAN-v2) into Limner's stackgan-v2.",
+    examples=(
+        "limner import stackgan-v2 netG_210000.pth --encoder encoders/birds --out models/birds",
+        "limner import stackgan-v2 netG_210000.pth netD0.pth netD1.pth netD2.pth --out networks/birds",
+        "limner import stackgan-v2 dogs/netG_110000.pth --out models/dogs",
+    ),
+    options=Options,
+    read=read_stackgan_v2,
+    source="github.com/hanzhanggit/StackGAN-v2",
+)
+import_stackgan_v2 = IMPORTER.write
+"""Turns the files into a folder, as `NetworkImporter.write` says."""

@@ -1,23 +1,26 @@
-"""What the authors' checkpoints of AttnGAN and its heirs have in common: a file for each network, and names for the parts of a tree."""
+"""What the authors' checkpoints of AttnGAN and later methods have in common: a file for each network, and names for the parts of a tree."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar
 
-import torch
-from torch import Tensor
+from tyro.conf import arg
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.core.method import Method
-from limner.core.trainable import Conditions
-from limner.families.tree import discriminator_name
-from limner.text.encoder import TextEncoder
+from limner.interop.importer import Files, ImportOptions, filled
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from limner.core.method import Method
+    from limner.text.encoder import TextEncoder
 
 Names = list[tuple[str, str]]
-MethodType = TypeVar("MethodType", bound=Method)
+MethodType = TypeVar("MethodType", bound="Method")
 
 GENERATOR: Names = [
     (r"ca_net\.fc\.(.+)", r"augmentation.linear.\1"),
@@ -28,14 +31,45 @@ GENERATOR: Names = [
     (r"img_net(\d)\.img\.(.+)", r"pictures.{\1-1}.\2"),
 ]
 """What the authors call the generator's parts, and what Limner does; what stands in braces is a difference."""
+WITH_TEXT = "With their text encoder and the captions.pickle that its words are numbered by, this makes a model that paints captions"
+"""What the importers' descriptions say of a text encoder."""
 UNUSED = "unused"
 """The name of weights that a file holds and the authors' code never calls."""
 TRUNKS = {64: [], 128: ["img_code_s32", "img_code_s32_1"], 256: ["img_code_s32", "img_code_s64", "img_code_s64_1", "img_code_s64_2"]}
 """What follows `img_code_s16` in the discriminator of each side, in order: a convolution and what comes after it each."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TreeOptions(ImportOptions):
+    """What importers of AttnGAN and later methods of its family take."""
+
+    needs: ClassVar[str] = "--text and --words"
+    files: Files
+    """The authors' generator, and any of its discriminators: netG_epoch_N.pth, netD0.pth, netD1.pth, netD2.pth."""
+    text: Annotated[Path | None, arg(metavar="FILE")] = None
+    """The text_encoderN.pth that the generator was trained with: makes a model. Without it the networks alone are kept."""
+    words: Annotated[Path | None, arg(metavar="FILE")] = None
+    """The vocabulary of that text encoder: its captions.pickle, or a text of one word a line, that of id 1 first."""
+    maximum_words: Annotated[int, arg(metavar="N")] = 25
+    """Words of a caption that are read: as published 25 for birds and 20 for COCO when painting."""
+    mixed_padding: bool = False
+    """Hide padding from the attention as the authors' code does, which mixes the captions of a batch: pictures then depend on it."""
+
+    def text_encoder(self) -> TextEncoder | None:
+        """The encoder in the files that were given, or None. Raises SettingsError where one of the two is missing."""
+        if (self.text is None) != (self.words is None):
+            raise SettingsError("a text encoder and its vocabulary belong together: give --text and --words, or neither")
+        if self.text is None or self.words is None:
+            return None
+        from limner.interop.damsm import read_text_encoder, read_words
+
+        return read_text_encoder(self.text, read_words(self.words), self.maximum_words, within=self.within)
+
+
 def player(state: Mapping[str, Tensor]) -> str | None:
     """The player whose network these tensors are: the generator, or a discriminator by its side."""
+    from limner.families.tree import discriminator_name
+
     if "ca_net.fc.weight" in state:
         return "generator"
     parts = {key.split(".")[0] for key in state}
@@ -82,25 +116,24 @@ def read_players(
     return states
 
 
-def filled(build: Callable[[], MethodType], states: Mapping[str, Mapping[str, Tensor]], title: str) -> MethodType:
+def built(build: Callable[[], MethodType], states: Mapping[str, Mapping[str, Tensor]], title: str) -> MethodType:
     """The method with those tensors, in evaluation mode; weights of players without a file are 0.
 
     Raises CheckpointError where the tensors are not those of its players. title: that of the system, for the error.
     """
+    import torch
+
     with torch.device("meta"):  # initial weights, which these replace, would take longer than all else
         method = build()
     method._apply(lambda value: torch.zeros_like(value, device="cpu"))
-    players = method.players()
+    whole = {}
     for player, state in states.items():
-        if player not in players:
+        if player not in method.players():
             raise CheckpointError(f"the generator paints {method.conditions.resolution} px and needs no {player}: leave that file out")
-        expected = players[player].module.state_dict()
-        whole = {key: value for key, value in expected.items() if key.endswith("num_batches_tracked")} | dict(state)  # old files lack these
-        try:
-            players[player].module.load_state_dict(whole)
-        except RuntimeError as error:
-            raise not_one(player, title, " ".join(str(error).split("\n\t")[1:2]).strip()) from error
-    return method.eval()
+        expected = method.players()[player].module.state_dict()
+        counts = {key: value for key, value in expected.items() if key.endswith("num_batches_tracked")}  # old files lack these
+        whole[player] = counts | dict(state)
+    return filled(method, whole, lambda player, detail: str(not_one(player, title, detail)))
 
 
 def order(players: Mapping[str, object]) -> list[str]:
@@ -124,12 +157,3 @@ def common_width(states: Mapping[str, Mapping[str, Tensor]]) -> int | None:
 def not_one(player: str, title: str, why: str) -> CheckpointError:
     """The error for a file that holds no network of this player; title: the method's; why: what in the file says so."""
     return CheckpointError(f"the {player} is none of {title}'s ({why}): give another file")
-
-
-def check_words(encoder: TextEncoder | None, conditions: Conditions) -> None:
-    """Raise SettingsError where a text encoder's words are not those that a generator was trained with."""
-    if encoder is not None and encoder.word_width != conditions.word_width:
-        raise SettingsError(
-            f"the text encoder's words have {encoder.word_width} numbers, the generator wants {conditions.word_width}: "
-            "give the encoder that it was trained with"
-        )

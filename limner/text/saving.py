@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from limner.core import folder
-from limner.core.errors import unknown_name
+from limner.core.errors import CheckpointError, SettingsError, unknown_name
 from limner.core.folder import Saved
 from limner.text.encoder import TextEncoder
 from limner.text.registry import encoder_config, encoder_from_config
@@ -32,7 +32,10 @@ def load_encoder(path: str | Path) -> TextEncoder:
 def encoder_of(saved: Saved) -> TextEncoder:
     """The text encoder that a folder holds, with its weights, in evaluation mode."""
     with saved.being_read():
-        encoder = encoder_from_config(saved.config["text"])
+        try:
+            encoder = encoder_from_config(saved.config["text"])
+        except SettingsError as error:  # a kind of encoder from a later version
+            raise CheckpointError(f"cannot read a text encoder from {saved.folder} ({error}): use the Limner that wrote it") from error
         encoder.load_state_dict(saved.part("text"))
     return encoder.eval()
 
@@ -47,3 +50,17 @@ def load_shipped_encoder(name: str) -> TextEncoder:
     if name not in shipped_encoders():
         raise unknown_name("shipped text encoder", name, shipped_encoders())
     return load_encoder(f"{name}{_SHIPPED_SUFFIX}")
+
+
+def named_encoder(name: str, setting: str = "text.encoder") -> TextEncoder:
+    """The text encoder of a shipped name, or of a run, model or encoder folder.
+
+    setting: where the name was given, for the error. Raises SettingsError where there is nothing of that name, CheckpointError where it
+    holds no text encoder.
+    """
+    if Path(name).exists():
+        return load_encoder(name)
+    if name not in shipped_encoders():
+        known = ", ".join(shipped_encoders())
+        raise SettingsError(f"{setting} is '{name}': there is no such folder, and the shipped encoders are {known}")
+    return load_shipped_encoder(name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from collections import OrderedDict
 from pathlib import Path
 
@@ -10,11 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
+import limner.interop
 from limner.cli.arguments import options
-from limner.cli.import_.char_cnn_rnn import CharCnnRnnArguments
 from limner.cli.main import main
 from limner.core.trainable import Conditions
-from limner.interop.char_cnn_rnn import port_name
+from limner.interop import importer
+from limner.interop.char_cnn_rnn import Options, port_name
 from limner.interop.dcgan_cls import PREFIXES
 from limner.methods.dcgan_cls import DCGANCLS, DCGANCLSSettings
 from limner.model import load as limner_load
@@ -41,7 +44,62 @@ def port_file(path: Path, recurrent: str = "relu", **changes: Tensor | None) -> 
 
 
 def test_the_public_flags_are_these() -> None:
-    assert sorted(options(CharCnnRnnArguments)) == ["--case", "--out", "--unknown", "--within"]
+    assert sorted(options(Options)) == ["--case", "--out", "--unknown", "--within"]
+
+
+def test_help_and_records_need_no_pytorch() -> None:
+    """In a process of their own: what answers a question about options must not wait for PyTorch, nor for NumPy."""
+    code = """
+import sys
+from limner.cli.main import main
+from limner.interop import importer
+assert main(["import", "--help"]) == 0 and main(["import", "attngan", "--help"]) == 0
+assert all(importer.get(name).name == name and importer.get(name).options for name in importer.names())
+assert not {"torch", "numpy", "safetensors"} & sys.modules.keys()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in importer.names():
+        assert f"\n  {name:<12}  {importer.get(name).help}\n" in done.stdout
+
+
+IMPORTER = """
+from dataclasses import dataclass
+from limner.interop.importer import File, Importer, ImportOptions
+
+@dataclass(frozen=True, kw_only=True)
+class Options(ImportOptions):
+    file: File
+    \"\"\"A file of notes.\"\"\"
+    loud: bool = False
+    \"\"\"Say it loudly.\"\"\"
+
+def read(options):
+    return [f"{options.out}: {options.file.read_text()}{'!' * options.loud}", f"within {options.within}"]
+
+IMPORTER = Importer(
+    name="my-notes", help="notes, one a line", description="Turn notes into nothing.",
+    examples=("limner import my-notes notes.txt --out notes",), options=Options, read=read,
+)
+"""
+
+
+def test_a_new_file_is_a_new_importer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "my_notes.py").write_text(IMPORTER)
+    (tmp_path / "helpers.py").write_text("# a file without a record, such as trees.py")
+    (tmp_path / "notes.txt").write_text("heard")
+    monkeypatch.setattr(importer, "HERE", tmp_path)
+    monkeypatch.setattr(limner.interop, "__path__", [str(tmp_path)])
+    assert main(["import"]) == 0
+    assert "\n\n  my-notes      notes, one a line\n\n" in capsys.readouterr().out
+    assert main(["import", "my-notes", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "limner import my-notes notes.txt --out notes" in shown and "--loud" in shown and "A file of notes." in shown
+    assert main(["import", "my-notes", str(tmp_path / "notes.txt"), "--out", str(tmp_path / "out"), "--loud", "--within", "a"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'out'}: heard!\nwithin ('a',)\n"
+    assert main(["import", "attngan"]) == 2
+    assert "there is no kind of file to import 'attngan': known: my-notes" in capsys.readouterr().err
+    sys.modules.pop("limner.interop.my_notes")
 
 
 def test_help_names_the_verb_and_what_it_reads(capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,3 +211,5 @@ def test_a_generator_of_the_port_paints_with_its_encoder(tmp_path: Path, capsys:
     assert "is no conditional network of the port" in capsys.readouterr().err and not (tmp_path / "no").exists()
     assert main(["import", "dcgan-cls", str(tmp_path / "gen_200.pth"), "--encoder", "garden", "--out", str(tmp_path / "no")]) == 2
     assert "sentences have 128 numbers, the generator wants 7" in capsys.readouterr().err
+    assert main(["import", "dcgan-cls", str(tmp_path / "gen_200.pth"), "--encoder", "gardem", "--out", str(tmp_path / "no")]) == 2
+    assert "--encoder is 'gardem': there is no such folder, and the shipped encoders are garden" in capsys.readouterr().err

@@ -35,7 +35,7 @@ def test_a_network_alone_keeps_its_sizes(files: dict[str, Path], tmp_path: Path)
     method, players = load_networks(tmp_path / "out")
     assert players == ["discriminator"] and method.conditions == Conditions(resolution=32, sentence_width=7)
     assert (method.settings.discriminator_channels, method.settings.objective) == (4, "wasserstein")
-    weights = tmp_path / "out" / "networks.safetensors"
+    weights = tmp_path / "out" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(LimnerError, match="not the file its config.json speaks of"):
         load_networks(tmp_path / "out")

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from limner.cli.main import main
 from limner.core.errors import LimnerError
 from limner.core.trainable import Conditions
 from limner.interop.networks import load_networks
@@ -83,7 +84,7 @@ def test_other_numbers_of_branches(branches: int, tmp_path: Path) -> None:
     assert same(found.state_dict(), method.state_dict())
 
 
-def test_a_model_without_captions_paints_at_once(tmp_path: Path) -> None:
+def test_a_model_without_captions_paints_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The authors' dogs and churches: no augmentation, one head, and no text encoder to be given."""
     method = tiny(2, unconditional=True)
     files = written(method, tmp_path / "files")
@@ -95,6 +96,13 @@ def test_a_model_without_captions_paints_at_once(tmp_path: Path) -> None:
     judge, players = load_networks(tmp_path / "judge")
     assert players == ["discriminator-128"] and judge.settings.unconditional
     assert same(judge.players()[players[0]].module.state_dict(), method.players()[players[0]].module.state_dict())
+    for player, words in (
+        ("generator", "a model that reads no text; use it: limner generate"),
+        ("discriminator-128", "the networks, without"),
+    ):
+        out = tmp_path / f"by-command-{player}"
+        assert main(["import", "stackgan-v2", str(files[player]), "--out", str(out)]) == 0
+        assert capsys.readouterr().out.startswith(f"{out}: {words}")
 
 
 def test_what_is_refused(tmp_path: Path) -> None:
