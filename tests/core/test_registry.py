@@ -11,6 +11,7 @@ import pytest
 import limner
 from limner import CheckpointError, SettingsError, methods
 from limner.cli.main import main
+from limner.core import registry
 from limner.model import Model, save_model
 
 METHOD = """

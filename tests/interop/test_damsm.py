@@ -41,7 +41,7 @@ def test_both_files_become_a_matching_model(files: Path, capsys: pytest.CaptureF
     assert "3 words" in capsys.readouterr().out and "their corners" in (out / "README.md").read_text()
     model = load_matching(out)
     assert isinstance(model, DAMSM) and model.looks_with == ""
-    assert "picture_side.network.Mixed_6e.branch1x1.conv.weight" in model.trained()  # no other file holds these batch statistics
+    assert "picture_side.network.Mixed_6e.branch1x1.conv.weight" in model.kept()  # no other file holds these batch statistics
     stored = torch.load(files / "image.pth", weights_only=True)
     assert torch.equal(model.state_dict()["picture_side.to_picture.weight"], stored["emb_cnn_code.weight"])
     assert not model.train().picture_side.network.training

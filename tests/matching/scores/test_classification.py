@@ -151,10 +151,10 @@ def test_what_is_no_matching_model_is_told_apart(tmp_path: Path) -> None:
     (tmp_path / "painter").mkdir()
     (tmp_path / "painter" / "config.json").write_text('{"format": "limner-model"}')
     for name, words in (
-        ("garden", "the shipped 'garden' holds a model that paints captions"),
-        ("garden-text", "the shipped 'garden-text' holds a text encoder alone"),
-        (tmp_path / "painter", "painter holds a model that paints captions"),
-        (tmp_path / "empty", r"empty holds no matching model \(no config.json\)"),
+        ("garden", "garden holds a model that paints captions, not a matching model"),
+        ("garden-text", "garden-text holds a text encoder alone, not a matching model"),
+        (tmp_path / "painter", "painter holds a model that paints captions, not a matching model"),
+        (tmp_path / "empty", r"empty does not hold a matching model \(it has no config.json\)"),
         (tmp_path / "none", "there is no folder .*none"),
     ):
         with pytest.raises(CheckpointError, match=f"{words}.*: give the folder of one that `limner train sje`"):
