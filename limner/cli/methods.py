@@ -7,14 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from limner import methods
 from limner.cli.arguments import parse
-from limner.matching import registry
+from limner.core import registry
 
-DESCRIPTION = """List what can be trained: methods that paint, and models that match captions with pictures, each with its paper.
+DESCRIPTION = """List what can be trained: methods that paint, models that match captions with pictures, and parts, each with its paper.
 
 example:
   limner methods"""
+
+HEADINGS = {
+    "method": "paint what captions say",
+    "matching": "match captions with pictures; others take their text encoder by --text.encoder RUN",
+    "part": "are parts of others, trained by themselves",
+}
+"""What the built-in ones of each sort do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,20 +30,19 @@ class MethodsArguments:
 
 def main(argv: Sequence[str]) -> int:
     parse(MethodsArguments, argv, prog="limner methods", description=DESCRIPTION)
-    names, others = methods.built_in(), sorted({*methods.names()} - {*methods.built_in()})
-    width = max(len(name) for name in (*names, *others, *registry.names()))
-    print("paint what captions say:")
-    for name in names:
-        file = Path(methods.__file__).parent / f"{name.replace('-', '_')}.py"
-        print(f"  {name:<{width}}  {sentence(file)}")
-    print("\nmatch captions with pictures; others take their text encoder by --text.encoder RUN:")
-    for name in registry.names():
-        print(f"  {name:<{width}}  {sentence(registry.source(name))}")
+    names, others = registry.names(), sorted({*registry.names()} - {*registry.built_in()})
+    width = max(map(len, names))
+    for sort, heading in HEADINGS.items():
+        print(f"{heading}:")
+        for name in registry.built_in(sort):
+            print(f"  {name:<{width}}  {sentence(registry.file_of(name))}")
+        print()
     if others:
-        print("\nfrom outside Limner:")
-    for name in others:
-        print(f"  {name:<{width}}  {methods.source(name)}")
-    print(f"\nsettings of one: limner train {names[0]} --help")
+        print("from outside Limner:")
+        for name in others:
+            print(f"  {name:<{width}}  {registry.source(name)}")
+        print()
+    print(f"settings of one: limner train {registry.built_in('method')[0]} --help")
     return 0
 
 

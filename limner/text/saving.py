@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from limner.core import folder
-from limner.core.errors import unknown_name
+from limner.core.errors import CheckpointError, SettingsError, unknown_name
 from limner.core.folder import Saved
 from limner.text.encoder import TextEncoder
 from limner.text.registry import encoder_config, encoder_from_config
@@ -30,9 +30,12 @@ def load_encoder(path: str | Path) -> TextEncoder:
 
 
 def encoder_of(saved: Saved) -> TextEncoder:
-    """The text encoder that a folder holds, with its weights, in evaluation mode."""
+    """The text encoder that a folder holds, with its weights, in evaluation mode. Raises CheckpointError where it cannot be read."""
     with saved.being_read():
-        encoder = encoder_from_config(saved.config["text"])
+        try:
+            encoder = encoder_from_config(saved.config["text"])
+        except SettingsError as error:
+            raise CheckpointError(f"cannot read the text encoder in {saved.folder} ({error}): use the Limner that wrote it") from error
         encoder.load_state_dict(saved.part("text"))
     return encoder.eval()
 
