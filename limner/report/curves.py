@@ -17,9 +17,9 @@ COLORS = ("#9b2335", "#1f5f8b", "#4d7c3a", "#b8860b", "#6b4c8a", "#2a7f7f")
 WIDTH, HEIGHT = 520, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 22, 12, 34
 MOST_POINTS = 300
-NOT_DRAWN = {"phase", "stage", "step", "total_step", "images", "epoch", "seconds"}
+NOT_DRAWN = {"phase", "act", "stage", "step", "total_step", "images", "epoch", "seconds"}
 
-OF_PLAYERS = {"loss", "gradient_norm", "skipped"} | PENALTIES
+OF_PLAYERS = {"loss", "gradient_norm", "skipped", "seconds"} | PENALTIES
 """Figures that are drawn with one line for each player."""
 
 
@@ -66,6 +66,10 @@ def _groups(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
             title = "gradient norms"
         elif figure == "skipped":
             title = "updates left out"
+        elif figure == "seconds":
+            title = "seconds of a step"
+        elif name == "memory_mib":
+            title = "most memory so far, MiB"
         elif figure in PENALTIES:
             title = "gradient penalties"
         elif is_verdict(name):

@@ -65,7 +65,7 @@ def test_worst_writes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["worst", "any", "--out", "x"], "ends in .png"),
         (["worst", "any", "--count", "0", "--out", "x.png"], "--count is 0"),
         (["worst", "any", "--judge", "gardn", "--out", "x.png"], "did you mean 'garden'"),
-        (["worst", "any", "--judge", "garden=none", "--out", "x.png"], "no judge can be read from none"),
+        (["worst", "any", "--judge", "garden=none", "--out", "x.png"], "there is no shipped model or folder 'none'"),
         (["worst", "any", "--data", "prepared/mine", "--out", "x.png"], "need an image-text matching model"),
         (["worst", "any"], "missing: --out"),
     ],

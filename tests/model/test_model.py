@@ -86,7 +86,7 @@ def test_damaged_and_foreign_folders(model: Model, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="version 99 of the format, this Limner reads version 2"):
         load(folder)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CheckpointError, match=r"empty does not hold a model that paints captions \(it has no config.json\): give a run folder"):
+    with pytest.raises(CheckpointError, match=r"does not hold a model that paints captions \(it has no config.json\): give a run"):
         load(tmp_path / "empty")
     with pytest.raises(CheckpointError, match="there is no folder"):
         load(tmp_path / "not" / "there")

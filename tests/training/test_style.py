@@ -78,7 +78,7 @@ def test_the_phase_has_a_budget_of_its_own_and_a_log(straight: Path) -> None:
     assert steps == {"gan": STEPS, "style": 30}  # the passes of --training.epochs are the GAN's
     assert all(np.isfinite(line["style/explained"]) for line in lines if line["phase"] == "style")
     assert newest(straight)["position"] | {"seconds": 0} == {
-        "stage": 1,
+        "phase": 1,
         "step": 30,
         "total_step": STEPS + 30,
         "seconds": 0,
