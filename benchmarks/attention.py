@@ -37,7 +37,8 @@ from limner.matching.models.damsm import DAMSM, INSIDE, DAMSMSettings
 from limner.methods.attngan import AttnGAN
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
 from limner.training.memory import keep_memory
-from limner.training.trainer import Stage, Trainer
+from limner.training.plan import Act, PlannedPhase
+from limner.training.trainer import Trainer
 
 SIDE, WORDS, LENGTH = 256, 5449, 18
 STEPS = 10**6
@@ -100,9 +101,10 @@ class Ours:
         guide.picture_side.for_losses()  # as the loader of guides does
         self.method.guide(GUIDE, guide)
         training = from_preset("attngan", arguments.preset, "garden").training
-        self.stage = Stage(name="method", method=self.method, phase=self.method.phases()[0], steps=STEPS)
+        act = Act(name="method", registered="attngan", trained=self.method, encoder=guide.encoder)
+        self.planned = PlannedPhase(act=act, phase=self.method.phases()[0], steps=STEPS)
         fabric = Fabric(accelerator="cpu", devices=1)
-        self.turns = self.stage.turns(training, fabric)
+        self.players = self.planned.trainings(training, fabric)
         nothing = cast(Any, None)
         self.trainer = Trainer(training, fabric, nothing, nothing, nothing, nothing)
 
@@ -110,12 +112,12 @@ class Ours:
         step = int(batch.samples[0]) // len(batch)
         batch.texts = (self.guide.encoder([own[0] for own in batch.captions]),)  # as the loader reads them
         progress = Progress(phase="gan", step=step, steps=STEPS, images=step * len(batch), epoch=0.0)
-        self.trainer._play(self.stage, batch, self.turns, progress, check=False)
+        self.trainer.play(self.planned, batch, self.players, progress)
 
     def losses(self) -> list[float]:
         """Of the steps since the last call, their means."""
         means = self.trainer._means.read(None)
-        return [means[f"{player}/loss"] for player in self.turns]
+        return [means[f"{player}/loss"] for player in self.players]
 
     @torch.inference_mode()
     def paint(self, batch: Batch) -> Tensor:

@@ -24,11 +24,13 @@ import tyro
 from torch import Tensor, nn
 from tyro.conf import Positional
 
-from limner.core.method import Method
 from limner.core.recipes import from_preset
-from limner.training import trainer
-from limner.training.players import Turn
-from limner.training.run import Run, train
+from limner.core.trainable import Trainable
+from limner.training.plan import PlannedPhase
+from limner.training.players import PlayerTraining
+from limner.training.run import train
+from limner.training.side_work import SideWork
+from limner.training.trainer import Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +55,12 @@ class Call:
 
 
 class Recorder:
-    """Listens to every layer of a method, and of the frozen networks that its losses look through."""
+    """Listens to every layer of what is trained, and of the frozen networks that its losses look through."""
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, trained: Trainable) -> None:
         self.calls: list[Call] = []
         self.listening = False
-        for layer in (layer for network in (method, *method.guides.values()) for layer in network.modules()):
+        for layer in (layer for network in (trained, *trained.guides.values()) for layer in network.modules()):
             if not any(True for _ in layer.children()):
                 layer.register_forward_hook(self._hear)
 
@@ -101,24 +103,27 @@ def measure(name: str, steps: int) -> Iterator[tuple[str, float, float]]:
     )
     taken: dict[str, list[tuple[float, float]]] = {}
     recorders: dict[int, Recorder] = {}
-    play, take = trainer.Trainer._play, Turn.take
+    play, add = Trainer.play, PlayerTraining.add
 
-    def watched_take(self: Turn, loss: Tensor, *more: Any) -> Tensor:
+    def watched_add(self: PlayerTraining, loss: Tensor) -> None:
         own = {id(module) for module in self.player.module.modules()}
         for recorder in recorders.values():
             for call in recorder.calls:
                 # The weights of a call take a gradient in their player's next turn, if autograd took note of the call.
                 call.to_weights |= recorder.listening and call.graded and id(call.layer) in own
-        return take(self, loss, *more)
+        add(self, loss)
 
-    def watched_play(self: trainer.Trainer, stage: trainer.Stage, batch: Any, turns: Any, progress: Any, check: bool) -> None:
-        recorder = recorders.setdefault(id(stage.method), Recorder(stage.method))
+    def watched_play(
+        self: Trainer, planned: PlannedPhase, batch: Any, players: Any, progress: Any, *, check: bool = False
+    ) -> None:
+        trained = planned.trained
+        recorder = recorders.get(id(trained)) or recorders.setdefault(id(trained), Recorder(trained))
         start = time.process_time()
-        play(self, stage, batch, turns, progress, check)
+        play(self, planned, batch, players, progress, check=check)
         step = time.process_time() - start
         if progress.step == 1:
             recorder.listening = True
-            play(self, stage, batch, turns, progress, check)
+            play(self, planned, batch, players, progress, check=check)
             recorder.listening = False
             taken[progress.phase] = []
         elif progress.step >= 4:
@@ -126,19 +131,19 @@ def measure(name: str, steps: int) -> Iterator[tuple[str, float, float]]:
         if progress.step == progress.steps - 1:
             recorder.calls.clear()
 
-    trainer.Trainer._play, Turn.take = watched_play, watched_take  # type: ignore[method-assign]
+    Trainer.play, PlayerTraining.add = watched_play, watched_add  # type: ignore[method-assign]
     try:
         with tempfile.TemporaryDirectory() as folder:
             train(recipe, Path(folder) / "run")
     finally:
-        trainer.Trainer._play, Turn.take = play, take  # type: ignore[method-assign]
+        Trainer.play, PlayerTraining.add = play, add  # type: ignore[method-assign]
     for phase, pairs in taken.items():
         yield phase, *(1e3 * statistics.median(values) for values in zip(*pairs, strict=True))
 
 
 def main(arguments: Arguments) -> None:
     torch.set_num_threads(arguments.threads)
-    Run.sample = lambda self: {}  # type: ignore[method-assign]
+    SideWork.sample = lambda self: {}  # type: ignore[method-assign]
     rows = [(name, *found) for name in arguments.methods for found in measure(name, arguments.steps)]
     print("\n| method | phase | step, ms | its layers alone, ms | ratio |\n| --- | --- | ---: | ---: | ---: |")
     for name, phase, step, alone in rows:

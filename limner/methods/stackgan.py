@@ -376,7 +376,7 @@ class StageDiscriminator:
 
 
 def discriminator_loss(real: Sequence[Tensor], mismatched: Tensor, fake: Sequence[Tensor]) -> Tensor:
-    """The mean BCE of what is to be accepted, plus the mean of what is to be refused: of logits [B] as `StageDiscriminator.verdicts` gives them."""
+    """The mean BCE of what is to be accepted, plus the mean of what is to be refused: of logits [B], see `StageDiscriminator.verdicts`."""
     accepted = [bce(logits, 1.0) for logits in real]
     refused = [bce(logits, 0.0) for logits in (*fake, mismatched)]
     return torch.stack(accepted).mean() + torch.stack(refused).mean()

@@ -70,6 +70,10 @@ def _groups(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
             title = "most memory, MiB"
         elif figure == "skipped":
             title = "updates left out"
+        elif figure == "seconds":
+            title = "seconds of a step"
+        elif name == "memory_mib":
+            title = "most memory so far, MiB"
         elif figure in PENALTIES:
             title = "gradient penalties"
         elif is_verdict(name):

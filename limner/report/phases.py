@@ -9,7 +9,7 @@ from typing import Any
 Line = Mapping[str, Any]
 
 OTHERS = ("text", "style")
-"""Stages of a run, and in logs that name no stages phases, that are not the method's own."""
+"""Acts of a run that are not the method's own. Logs of version 0.1 call acts stages, and earlier ones name phases alone."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def passed(log: Sequence[Line]) -> list[Passed]:
 
 def of_the_method(log: Sequence[Line]) -> list[Line]:
     """The lines of the method's own phases; all lines, where a log has no other."""
-    own = [line for line in log if line.get("stage", line["phase"]) not in OTHERS]
+    own = [line for line in log if line.get("act", line.get("stage", line["phase"])) not in OTHERS]
     return own or list(log)
 
 

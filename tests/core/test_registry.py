@@ -120,7 +120,7 @@ def test_an_installed_package_names_its_methods(tmp_path: Path, monkeypatch: pyt
     assert "mine" in methods.names() and methods.source("mine") == "garden-methods 1.2"
     assert methods.get("mine").title == "Mine"
     assert methods.get("gan-cls").__module__ == "limner.methods.gan_cls"  # Limner's own names stay its own
-    with pytest.raises(SettingsError, match="the entry point 'not-one' of garden-methods 1.2 is no method"):
+    with pytest.raises(SettingsError, match="the entry point 'not-one' of garden-methods 1.2 is not a method"):
         methods.get("not-one")
 
 
@@ -129,9 +129,9 @@ def test_nothing_in_a_model_folder_is_executed(tiny_model: Model, tmp_path: Path
     save_model(folder, "gan-cls", tiny_model.method, tiny_model.encoder, {"data": "test"}, "# A card")
     written(str(folder / "mine.py"), "open('executed', 'w').close()\n" + METHOD)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    assert "method_source" not in config
+    assert config["name"] == "gan-cls" and "source" not in config
     for name, source in (("mine", "mine.py"), (str(folder / "mine.py"), "mine.py"), ("mine", "garden-methods 1.2"), ("../mine", None)):
-        (folder / "config.json").write_text(json.dumps(config | {"method": name, "method_source": source}), encoding="utf-8")
+        (folder / "config.json").write_text(json.dumps(config | {"name": name, "source": source}), encoding="utf-8")
         with pytest.raises(CheckpointError, match=f"install {source}" if source == "garden-methods 1.2" else "mine"):
             limner.load(folder)
     assert not Path("executed").exists()

@@ -15,6 +15,8 @@ from limner import methods
 from limner.core.batch import Batch
 from limner.data.loader import Loader
 from limner.training import run
+from limner.training.plan import PlannedPhase
+from limner.training.side_work import SideWork
 
 
 def digest(value: Any) -> str:
@@ -41,10 +43,10 @@ def main(out: Path) -> None:
     facts: dict[str, Any] = {}
     train, make = run.Run._train, Loader.batch
 
-    def watched(self: run.Run, stage: Any) -> bool:
-        facts.setdefault("before", digest(self.method.state_dict()))
+    def watched(self: run.Run, planned: PlannedPhase) -> bool:
+        facts.setdefault("before", digest(self.plan.asked_for.trained.state_dict()))
         facts["run"] = self
-        return train(self, stage)
+        return train(self, planned)
 
     def noted(self: Loader, step: int) -> Batch:
         batch = make(self, step)
@@ -52,7 +54,7 @@ def main(out: Path) -> None:
         return batch
 
     run.Run._train, Loader.batch = watched, noted  # type: ignore[method-assign]
-    run.Run.sample, run.Run._save_here = (lambda self: {}), (lambda self: None)  # type: ignore[method-assign]  # what one process does alone
+    SideWork.sample, run.Run._save_here = (lambda self: {}), (lambda self: None)  # type: ignore[method-assign]  # what one process does alone
     for name in methods.built_in():
         facts.clear()
         run.train(tiny(name, 2, devices=2, checkpoint_every=1000), out / name)

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from shared.batches import CAPTIONS, CLASSES, make_batch, make_text
+from shared.pictures import Captioned
 from shared.tiny_runs import same, state_of, tiny
 from torch import Tensor, nn
 
@@ -30,9 +31,8 @@ from limner.core.recipes import from_preset
 from limner.core.text import TextFeatures
 from limner.core.trainable import Phase, Progress
 from limner.model import save_model
-from limner.model.folder import painting_state
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
-from limner.training.players import Statistics, Turn
+from limner.training.players import PlayerTraining, Statistics
 from limner.training.run import train
 
 RESOLUTION, WIDTH, SIZE, STEPS = 32, 8, 4, 2
@@ -90,14 +90,14 @@ class Played:
 @pytest.fixture(scope="module")
 def played(name: str) -> Played:
     method = build(name)
-    method.read_captions(iter(CAPTIONS))
     taken: list[Taken] = []
     untouched = {}
     for phase in method.phases():
+        method.prepare(phase, Captioned(CAPTIONS))
         method.begin(phase)
         method.train()
         statistics, players = Statistics(method), method.players()
-        turns = {player: Turn(players[player], statistics, ema_half_life=100.0) for player in phase.players or players}
+        turns = {player: PlayerTraining(players[player], statistics, ema_half_life=100.0) for player in phase.players or players}
         for step in range(TURNS_AT_MOST):
             if step >= STEPS and all(turn.updates for turn in turns.values()):
                 break
@@ -226,7 +226,7 @@ def test_what_is_saved_paints_the_same(played: Played, tmp_path: Path) -> None:
     save_model(tmp_path / "model", played.name, played.method, encoder, {"data": "garden"}, "A card.")
     model = limner.load(tmp_path / "model")
     assert model.method.settings == played.method.settings and model.method.conditions == played.method.conditions
-    assert same(painting_state(model.method), painting_state(played.method))
+    assert same(model.method.kept(), played.method.kept())
     assert_equal_pictures(paint(model.method), expected)
     pictures = model.generate(CAPTIONS[0], n=2, seed=1)
     assert [picture.size for picture in pictures] == [(RESOLUTION, RESOLUTION)] * 2

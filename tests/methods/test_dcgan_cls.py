@@ -14,7 +14,7 @@ from limner.core.errors import SettingsError
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions
 from limner.methods.dcgan_cls import DCGANCLS, DCGANCLSSettings, MinibatchDiscrimination, is_generator_turn
-from limner.training.players import Statistics, Turn
+from limner.training.players import PlayerTraining, Statistics
 
 SMALL = DCGANCLSSettings(noise_width=6, text_width=8, generator_channels=4, discriminator_channels=4)
 
@@ -77,7 +77,7 @@ def test_the_critic_is_clipped_and_the_generator_waits() -> None:
     """After each of its steps every weight of the critic lies within the bound; the generator moves only at the end of a run."""
     method, batch = build(objective="wasserstein", weight_clip=0.01, critic_steps=2, long_critic_steps=3), make_batch()
     statistics = Statistics(method)
-    turns = {name: Turn(player, statistics) for name, player in method.players().items()}
+    turns = {name: PlayerTraining(player, statistics) for name, player in method.players().items()}
     played = []
     for step in range(6):
         before = [value.clone() for value in method.generator.parameters()]

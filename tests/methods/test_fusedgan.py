@@ -25,7 +25,7 @@ from limner.core.trainable import Conditions
 from limner.data.prepare import prepare
 from limner.methods import fusedgan
 from limner.methods.fusedgan import FusedGAN, FusedGANSettings
-from limner.training.players import Statistics, Turn
+from limner.training.players import PlayerTraining, Statistics
 from limner.training.run import train
 
 SMALL = FusedGANSettings(noise_width=6, text_width=8, generator_channels=4, discriminator_channels=4, captions=2)
@@ -97,7 +97,7 @@ def test_every_setting_takes_steps(values: dict[str, Any]) -> None:
     """Through the trainer's turns: losses are finite, and a turn moves nobody else."""
     method, batch = build(32, **values).train(), make_batch(32, captions=2)
     statistics = Statistics(method)
-    turns = {name: Turn(player, statistics, ema_half_life=100.0) for name, player in method.players().items()}
+    turns = {name: PlayerTraining(player, statistics, ema_half_life=100.0) for name, player in method.players().items()}
     for step in range(2):
         for update in method.training_step(batch, dataclasses.replace(PROGRESS, step=step)):
             before = {name: [value.clone() for value in turn.parameters] for name, turn in turns.items()}

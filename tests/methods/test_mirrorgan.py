@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from shared.attentive_family import CAPTIONS, CONDITIONS, SENTENCE, make_batch, make_text, tiny
+from shared.pictures import Captioned
 from shared.tiny_runs import state_of
 from torch import Tensor
 
@@ -45,7 +46,7 @@ def build(resolution: int = 32, **values: Any) -> MirrorGAN:
     torch.manual_seed(0)
     settings = dataclasses.replace(SMALL, **values)
     method = MirrorGAN(settings, Conditions(resolution=resolution, **CONDITIONS))
-    method.read_captions(iter(CAPTIONS))
+    method.prepare(method.phases()[0], Captioned(CAPTIONS))
     return method
 
 

@@ -22,7 +22,7 @@ from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions
 from limner.features.garden_judge import load_judge
 from limner.methods.ppan import PPAN, PPANSettings
-from limner.training.players import Statistics, Turn
+from limner.training.players import PlayerTraining, Statistics
 from limner.training.run import train
 
 SMALL = PPANSettings(
@@ -103,7 +103,7 @@ def test_every_setting_takes_steps(values: dict[str, Any]) -> None:
     """Through the trainer's turns: losses are finite, a turn moves nobody else, and every part of a player is moved."""
     method, batch = build(**values).train(), make_batch(32, classes=CLASSES)
     statistics = Statistics(method)
-    turns = {name: Turn(player, statistics, ema_half_life=100.0) for name, player in method.players().items()}
+    turns = {name: PlayerTraining(player, statistics, ema_half_life=100.0) for name, player in method.players().items()}
     for step in range(2):
         for update in method.training_step(batch, dataclasses.replace(PROGRESS, step=step)):
             before = {name: [value.clone() for value in turn.parameters] for name, turn in turns.items()}

@@ -160,7 +160,6 @@ def test_the_matching_term_judges_the_branches_one_by_one(tmp_path: Path) -> Non
     added = 2.0 * (guided.metrics["matching_words"] + guided.metrics["matching_sentences"])
     torch.testing.assert_close(guided.loss, plain.loss + added)
     swapped = dataclasses.replace(batch, captions=[[caption, caption] for caption in CAPTIONS])
-    swapped.make_mismatched = batch.make_mismatched
     *_, other = build_again(method).training_step(swapped, PROGRESS)
     assert not torch.allclose(other.metrics["matching_words"], guided.metrics["matching_words"])  # the second captions are read
 

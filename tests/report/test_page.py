@@ -156,11 +156,12 @@ def test_only_what_is_declared_a_verdict_is_drawn_as_one() -> None:
     assert all(name in others for name in ("pair 64", "class accuracy", "realism")) and "penalty" not in others
 
 
-@pytest.mark.parametrize("named", [True, False])
-def test_figures_of_unlike_phases_are_not_added_up_and_grids_stand_at_their_phases_steps(run: Path, named: bool) -> None:
-    log = [line(step, "text") | {"stage": "text"} for step in (100, 200)]
-    log += [line(step, "gan") | {"stage": "method", "total_step": 200 + step, "images": 16 * step} for step in (150, 300)]
-    log = [{key: value for key, value in own.items() if named or key != "stage"} for own in log]  # logs of before name no stage
+@pytest.mark.parametrize("act", ["act", "stage", None])
+def test_figures_of_unlike_phases_are_not_added_up_and_grids_stand_at_their_phases_steps(run: Path, act: str | None) -> None:
+    """Logs of version 0.1 name acts stages, and earlier ones name none."""
+    log = [line(step, "text") | {"act": "text"} for step in (100, 200)]
+    log += [line(step, "gan") | {"act": "method", "total_step": 200 + step, "images": 16 * step} for step in (150, 300)]
+    log = [{act if key == "act" else key: value for key, value in own.items() if act or key != "act"} for own in log]
     (run / "log.jsonl").write_text("".join(json.dumps(own) + "\n" for own in log))
     (run / "samples").mkdir()
     for total in (350, 500):

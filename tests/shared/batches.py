@@ -71,9 +71,8 @@ def make_batch(
         )
 
     batch, mismatched, unpaired = (one(shift) for shift in (0, 1, 2))
-    if captions:
-        batch.make_mismatched = lambda: mismatched
-    batch.make_unpaired = lambda: unpaired
+    others = {"mismatched": mismatched, "unpaired": unpaired} if captions else {"unpaired": unpaired}
+    batch.draw_batch = others.__getitem__
     return batch
 
 

@@ -1,4 +1,4 @@
-"""Prepared sets of small pictures, made in no time."""
+"""Sets of small pictures, prepared or in memory, made in no time."""
 
 from __future__ import annotations
 
@@ -6,9 +6,40 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from limner.core.pictures import CaptionedPictures
 from limner.data.prepare import prepare
+
+
+class Captioned(CaptionedPictures):
+    """A grey picture for each of some captions."""
+
+    name, split, class_ids, class_count, may_flip, fingerprint = "captioned", "train", None, 0, True, "1"
+
+    def __init__(self, texts: Sequence[str], resolution: int = 16) -> None:
+        self.texts, self.resolution, self.stored_resolution = list(texts), resolution, resolution
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def read(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
+        return np.full((len(indices), self.resolution, self.resolution, 3), 128, dtype=np.uint8)
+
+    def captions(self, index: int) -> list[str]:
+        return [self.texts[index]]
+
+    @property
+    def caption_counts(self) -> NDArray[np.int64]:
+        return np.ones(len(self), dtype=np.int64)
+
+    def key(self, index: int) -> str:
+        return str(index)
+
+    def counterfactual(self, index: int, caption: int, draw: int) -> str:
+        return self.texts[(index + 1 + draw) % len(self)]
 
 
 def prepared(folder: Path, captions: Sequence[tuple[str, str]], resolution: int = 16, shade: int = 0) -> Path:

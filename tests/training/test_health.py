@@ -19,7 +19,7 @@ from limner.core.trainable import Player, Progress
 from limner.methods.gan_cls import GANCLS
 from limner.training import health
 from limner.training.health import CAPTIONS, NOISES, CollapseWatch, diversity, mean_distance
-from limner.training.players import Statistics, Turn
+from limner.training.players import PlayerTraining, Statistics
 from limner.training.run import train
 
 PROGRESS = Progress(phase="gan", step=0, steps=10, images=0, epoch=0.0)
@@ -31,14 +31,14 @@ def test_the_gradient_norm_is_the_whole_one_before_clipping(clip: float | None) 
     network, inputs = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 1)), torch.randn(4, 5)
     network(inputs).square().sum().backward()
     wanted = torch.nn.utils.get_total_norm([parameter.grad for parameter in network.parameters() if parameter.grad is not None])
-    turn = Turn(Player(module=network, gradient_clip=clip), Statistics(network))
+    turn = PlayerTraining(Player(module=network, gradient_clip=clip), Statistics(network))
     turn.take(network(inputs).square().sum(), PROGRESS, 4)
     torch.testing.assert_close(turn.gradient_norm, wanted)
 
 
 def test_a_step_left_out_has_no_gradient_norm() -> None:
     network = nn.Linear(2, 1)
-    turn = Turn(Player(module=network), Statistics(network))
+    turn = PlayerTraining(Player(module=network), Statistics(network))
     assert turn.take(network(torch.full((1, 2), torch.nan)).sum(), PROGRESS, 1) == 1
     assert turn.gradient_norm == 0
 
@@ -116,11 +116,11 @@ def test_a_run_tells_its_health_and_a_collapsed_painter_once(
 
 def test_the_painters_updates_count_over_resumed_runs_and_without_steps_left_out() -> None:
     network = nn.Linear(2, 1)
-    turn = Turn(Player(module=network), Statistics(network))
+    turn = PlayerTraining(Player(module=network), Statistics(network))
     assert turn.updates == 0
     for value in (1.0, torch.nan, 1.0):
         turn.take(network(torch.full((1, 2), value)).sum(), PROGRESS, 1)
     assert turn.updates == 2
-    resumed = Turn(Player(module=network), Statistics(network))
+    resumed = PlayerTraining(Player(module=network), Statistics(network))
     resumed.load_state_dict(turn.state_dict())
     assert resumed.updates == 2

@@ -179,4 +179,4 @@ def test_updates_left_out_are_counted_and_logged(
     assert "skipped updates 2" in capsys.readouterr().err.splitlines()[-2]
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [line.get("generator/skipped") for line in lines if "generator/loss" in line] == [0.5, 0.5, None]
-    assert all(line["stage"] == "method" for line in lines)
+    assert all(line["act"] == "method" for line in lines)

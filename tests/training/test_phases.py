@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from limner import methods
+from limner.core import registry
 from limner.core.batch import Batch
 from limner.core.method import Method, Painting
 from limner.core.noise import Noise, gaussian
@@ -55,7 +55,7 @@ class Grown(Method):
         self.small = nn.Sequential(nn.Linear(4 + width, 3 * 64), nn.BatchNorm1d(192), nn.Tanh(), nn.Unflatten(1, (3, 8, 8)))
         self.large = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(3, 3, 3, padding=1), nn.Tanh())
         self.critic = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(4, 1, 8, 8))
-        self.register_buffer("grown", torch.tensor(False))
+        self.register_state("grown", False)
 
     @property
     def resolution(self) -> int:
@@ -77,7 +77,7 @@ class Grown(Method):
         ]
 
     def begin(self, phase: Phase) -> None:
-        self.grown.fill_(phase.name == "second")
+        self.grown = phase.name == "second"
         self.small.requires_grad_(phase.name == "first")
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
@@ -100,9 +100,9 @@ class Grown(Method):
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    get, names = methods.get, methods.names()
-    monkeypatch.setattr(methods, "get", lambda name: Grown if name == "grown" else get(name))
-    monkeypatch.setattr(methods, "names", lambda: [*names, "grown"])
+    get, names = registry.get, registry.names
+    monkeypatch.setattr(registry, "get", lambda name, *sorts: Grown if name == "grown" else get(name, *sorts))
+    monkeypatch.setattr(registry, "names", lambda *sorts: [*names(*sorts), "grown"])
     monkeypatch.setattr(Grown, "stood_still", [])
 
 
@@ -149,14 +149,14 @@ def test_who_plays_on_goes_on_and_who_does_not_keeps_its_average(tmp_path: Path,
     with pytest.raises(Killed):
         train(recipe(checkpoint_every=19), tmp_path / "run")
     before = state_of(tmp_path / "run")  # after 19 steps of the first phase
-    assert set(before["turns"]) == {"critic", "small"} and load(tmp_path / "run").resolution == 8
+    assert set(before["players"]) == {"critic", "small"} and load(tmp_path / "run").resolution == 8
 
     monkeypatch.setattr(Grown, "kill_at", ("second", 0))
     with pytest.raises(Killed):
         train(recipe(checkpoint_every=19), tmp_path / "run", resume=True)
     border = state_of(tmp_path / "run")
-    assert border["position"]["stage"] == 1 and border["position"]["step"] == 0 and set(border["turns"]) == {"critic"}
-    assert {int(value["step"]) for value in border["turns"]["critic"]["optimizer"]["state"].values()} == {20}
+    assert border["position"]["phase"] == 1 and border["position"]["step"] == 0 and set(border["players"]) == {"critic"}
+    assert {int(value["step"]) for value in border["players"]["critic"]["optimizer"]["state"].values()} == {20}
     assert load(tmp_path / "run").generate("a red flower")[0].size == (8, 8)
 
     monkeypatch.setattr(Grown, "kill_at", None)
@@ -171,15 +171,16 @@ def test_who_plays_on_goes_on_and_who_does_not_keeps_its_average(tmp_path: Path,
 
 def test_a_painter_whose_phases_are_over_keeps_its_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, list[Tensor]] = {}
-    go_on = Run._next_stage
+    go_on = Run._next_phase
 
     def watched(self: Run) -> None:
-        assert isinstance(self.method, Grown)
-        seen["average"] = [value.clone() for value in self.turns["small"].average]
-        seen["last"] = [value.clone() for value in self.method.small.parameters()]
+        method = self.now.trained
+        assert isinstance(method, Grown)
+        seen["average"] = [value.clone() for value in self.players["small"].average]
+        seen["last"] = [value.clone() for value in method.small.parameters()]
         go_on(self)
 
-    monkeypatch.setattr(Run, "_next_stage", watched)
+    monkeypatch.setattr(Run, "_next_phase", watched)
     monkeypatch.setattr(Grown, "kill_at", ("second", 0))
     with pytest.raises(Killed):
         train(recipe(), tmp_path / "run")
@@ -189,11 +190,9 @@ def test_a_painter_whose_phases_are_over_keeps_its_average(tmp_path: Path, monke
 
 
 def test_minutes_and_images_are_shared_out() -> None:
-    stages = make_plan(recipe(minutes=8.0), training_pictures(recipe())).stages
-    assert [(stage.phase.name, stage.minutes) for stage in stages] == [("first", 2.0), ("second", 6.0)]
-    stages = make_plan(recipe(images=96), training_pictures(recipe())).stages  # 12 batches of 8
-    assert [(stage.phase.name, stage.steps) for stage in stages] == [("first", 3), ("second", 9)]
-    assert [stage.steps for stage in make_plan(recipe(images=4000), training_pictures(recipe())).stages] == [
-        20,
-        20,
-    ]  # its own budget is less
+    phases = make_plan(recipe(minutes=8.0), training_pictures(recipe())).phases
+    assert [(planned.phase.name, planned.minutes) for planned in phases] == [("first", 2.0), ("second", 6.0)]
+    phases = make_plan(recipe(images=96), training_pictures(recipe())).phases  # 12 batches of 8
+    assert [(planned.phase.name, planned.steps) for planned in phases] == [("first", 3), ("second", 9)]
+    phases = make_plan(recipe(images=4000), training_pictures(recipe())).phases
+    assert [planned.steps for planned in phases] == [20, 20]  # its own budget is less

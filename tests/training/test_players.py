@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from limner.core.optimizers import Adam
 from limner.core.trainable import Player, Progress
-from limner.training.players import AllReduce, Statistics, Turn
+from limner.training.players import AllReduce, PlayerTraining, Statistics
 
 PROGRESS = Progress(phase="gan", step=0, steps=10, images=0, epoch=0.0)
 SLOPES = (3.0, 4.0, 12.0)
@@ -29,11 +29,11 @@ class Line(nn.Module):
         return torch.cat([value.grad for value in self.parameters()])  # type: ignore[misc]
 
 
-def take(clip: float | None, factor: float = 1.0, all_reduce: AllReduce | None = None) -> tuple[Turn, Line]:
+def take(clip: float | None, factor: float = 1.0, all_reduce: AllReduce | None = None) -> tuple[PlayerTraining, Line]:
     line = Line()
     # Gradients that are tiny beside epsilon: Adam's first step is then the learning rate times gradient / epsilon, clipped or not.
     player = Player(module=line, optimizer=Adam(learning_rate=1.0, epsilon=2.0**20), gradient_clip=clip)
-    turn = Turn(player, Statistics(line), all_reduce=all_reduce)
+    turn = PlayerTraining(player, Statistics(line), all_reduce=all_reduce)
     assert float(turn.take(line.slope(factor), PROGRESS, 1)) == 0.0
     return turn, line
 

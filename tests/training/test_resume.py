@@ -272,7 +272,7 @@ def test_a_loss_that_is_not_finite_never_reaches_the_weights(
     train(tiny(10), tmp_path / "run")
     state = newest(tmp_path / "run")
     assert all(torch.isfinite(value).all() for value in state["modules"]["method"].values())
-    steps = {name: {float(entry["step"]) for entry in turn["optimizer"]["state"].values()} for name, turn in state["turns"].items()}
+    steps = {name: {float(entry["step"]) for entry in turn["optimizer"]["state"].values()} for name, turn in state["players"].items()}
     assert steps == {"discriminator": {10.0}, "generator": {8.0}}
     assert "40.0% of the generator's updates before step 10 were left out" in capsys.readouterr().err
 
@@ -288,7 +288,7 @@ def test_a_picture_that_is_not_finite_leaves_no_trace_in_batch_statistics(tmp_pa
     train(tiny(10), tmp_path / "run")
     state = newest(tmp_path / "run")  # a state that is not finite is not saved
     assert state["position"]["total_step"] == 10
-    assert all(torch.isfinite(value).all() for value in state["turns"]["generator"]["average"])
+    assert all(torch.isfinite(value).all() for value in state["players"]["generator"]["average"])
 
 
 def test_divergence_stops_the_run_at_the_next_log_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

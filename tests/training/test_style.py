@@ -78,7 +78,7 @@ def test_the_phase_has_a_budget_of_its_own_and_a_log(straight: Path) -> None:
     assert steps == {"gan": STEPS, "style": 30}  # the passes of --training.epochs are the GAN's
     assert all(np.isfinite(line["style/explained"]) for line in lines if line["phase"] == "style")
     assert newest(straight)["position"] | {"seconds": 0} == {
-        "stage": 1,
+        "phase": 1,
         "step": 30,
         "total_step": STEPS + 30,
         "seconds": 0,
@@ -111,7 +111,7 @@ def test_the_painter_is_the_averaged_one(plain: Path, straight: Path) -> None:
     generator = GANCLS(dataclasses.replace(load_recipe(plain / "recipe.yaml").method_settings), load(plain).method.conditions).generator
     tensors = [*generator.named_parameters(), *generator.named_buffers()]
     names = [name for name, value in tensors if value.is_floating_point()]
-    averages = dict(zip(names, finished["turns"]["generator"]["average"], strict=True))
+    averages = dict(zip(names, finished["players"]["generator"]["average"], strict=True))
     assert all(torch.equal(method[f"generator.{name}"], value) for name, value in averages.items())
     assert not all(torch.equal(finished["modules"]["method"][f"generator.{name}"], value) for name, value in averages.items())
 
@@ -125,7 +125,7 @@ def test_killed_within_the_phase_it_goes_on_bit_for_bit(step: int, straight: Pat
         if int(folder.name) > step:
             shutil.rmtree(folder)
     state = newest(out)
-    assert state["position"]["stage"] == 1 and state["position"]["step"] in (0, 10)
+    assert state["position"]["phase"] == 1 and state["position"]["step"] in (0, 10)
     run(out, "--resume")
     assert same(newest(out), newest(straight))
     assert same(load(out).style.state_dict(), load(straight).style.state_dict())  # type: ignore[union-attr]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from shared.matching_models import fresh
 
 from limner.cli.main import main
 from limner.core.errors import SettingsError
@@ -24,7 +25,7 @@ from limner.matching.saving import load_matching
 from limner.matching.scores.distractors import distractor_retrieval
 from limner.text.byte_pairs import BytePairTokenizer
 from limner.text.clip_text import ClipText
-from limner.training.players import Statistics, Turn, make_optimizer
+from limner.training.players import PlayerTraining, Statistics
 from limner.training.text import named_encoder
 
 SCRIPT = Path(__file__).with_name("clip_processes.py")
@@ -54,9 +55,9 @@ def progress(step: int, steps: int = 60) -> Progress:
 @pytest.mark.parametrize("tower", TOWERS)
 def test_it_learns_a_small_batch_by_heart(tower: str, pictures: GardenPictures) -> None:
     torch.manual_seed(0)
-    model = CLIP.for_data(small(learning_rate=5e-3, warm_up_steps=5, colourless=0.0, **TOWERS[tower]), pictures, 16).train()
+    model = fresh(CLIP, small(learning_rate=5e-3, warm_up_steps=5, colourless=0.0, **TOWERS[tower]), pictures, 16).train()
     batch = Loader(pictures, model.phases()[0], seed=0).batch(0)
-    turn = Turn(model.players()["matching"], Statistics(model))
+    turn = PlayerTraining(model.players()["matching"], Statistics(model))
     losses = []
     for step in range(60):
         (update,) = model.training_step(batch, progress(step))
@@ -98,12 +99,12 @@ def test_two_processes_take_the_gradient_of_one(tmp_path: Path) -> None:
 
 def test_weights_decay_apart_from_the_gradient_and_gains_not_at_all() -> None:
     matrix, gain = torch.nn.Parameter(torch.ones(2, 2)), torch.nn.Parameter(torch.ones(2))
-    optimizer = make_optimizer([matrix, gain], Adam(learning_rate=0.1, weight_decay=0.2, epsilon=1e-6, decoupled=True))
+    optimizer = Adam(learning_rate=0.1, weight_decay=0.2, epsilon=1e-6, decoupled=True).build([matrix, gain])
     matrix.grad, gain.grad = torch.zeros(2, 2), torch.zeros(2)
     optimizer.step()
     assert torch.allclose(matrix, torch.full((2, 2), 0.98)) and torch.equal(gain.data, torch.ones(2))
-    assert isinstance(make_optimizer([gain], Adam(decoupled=True)), torch.optim.AdamW)
-    assert type(make_optimizer([gain], Adam())) is torch.optim.Adam
+    assert isinstance(Adam(decoupled=True).build([gain]), torch.optim.AdamW)
+    assert type(Adam().build([gain])) is torch.optim.Adam
 
 
 def test_the_learning_rate_rises_and_falls_to_nothing() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from shared.matching_models import fresh
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
@@ -17,11 +18,12 @@ from limner.features.inception import TorchvisionInception
 from limner.features.squeezenet import SqueezeNet
 from limner.matching.models import damsm
 from limner.matching.models.damsm import DAMSM, INSIDE, DAMSMSettings
-from limner.matching.saving import load_matching, load_matching_encoder, save_matching
+from limner.matching.saving import load_matching, save_matching
 from limner.matching.scores.retrieval import retrieval
 from limner.matching.towers.colourless import some_colourless
 from limner.matching.towers.regions import FrozenRegions
 from limner.text.lstm import LSTMEncoder
+from limner.text.saving import load_encoder
 
 SMALL = {"width": 24, "word_embedding": 16, "picture_channels": 8, "batch_size": 24, "dropout": 0.0}
 SETTINGS = DAMSMSettings(**{**DAMSM.presets["cpu"].method, **SMALL})
@@ -37,7 +39,7 @@ def flowers() -> GardenPictures:
 
 def made(flowers: GardenPictures, **changes) -> tuple[DAMSM, Batch]:
     torch.manual_seed(0)
-    model = DAMSM.for_data(dataclasses.replace(SETTINGS, **changes), flowers, 32)
+    model = fresh(DAMSM, dataclasses.replace(SETTINGS, **changes), flowers, 32)
     return model, Loader(flowers, model.phases()[0], seed=0).batch(0)
 
 
@@ -110,7 +112,7 @@ def test_it_learns_by_words_and_by_sentences_and_comes_back_from_disk(flowers: G
     assert isinstance(again, DAMSM) and again.looks_with == ""
     with torch.no_grad():
         assert torch.equal(again.word_scores(batch.pictures, captions), scores)
-    encoder = load_matching_encoder(tmp_path / "model")
+    encoder = load_encoder(tmp_path / "model")
     assert isinstance(encoder, LSTMEncoder)
     with torch.no_grad():
         assert torch.equal(encoder(captions).sentence, model.encoder(captions).sentence)
@@ -153,7 +155,7 @@ def test_inception_stays_frozen_and_out_of_what_is_saved(flowers: GardenPictures
     assert isinstance(model.picture_side, FrozenRegions)
     assert not any(module.training for module in model.picture_side.network.modules())
     assert model.looks_with == f"tv-inception {network.content_hash}"
-    assert sorted(name for name in model.trained()) == [
+    assert sorted(name for name in model.kept()) == [
         f"picture_side.{name}" for name in ("to_picture.bias", "to_picture.weight", "to_regions.weight")
     ]
     assert len(list(model.players()["pictures"].module.parameters())) == 3

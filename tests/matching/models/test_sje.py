@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from shared.matching_models import fresh
 from torch import Tensor
 
 from limner.cli.main import main
 from limner.core.errors import CheckpointError, DataError, SettingsError
+from limner.core.folder import kind_of
 from limner.core.pictures import CaptionedPictures
 from limner.core.trainable import Progress
 from limner.data.catalog import open_data
 from limner.data.loader import Loader
 from limner.features.network import FeatureNetwork
 from limner.matching.models.sje import SJE, SJESettings
-from limner.matching.registry import is_matching
 from limner.matching.saving import load_matching
 from limner.matching.scores.zero_shot import figures, zero_shot
 from limner.matching.towers import views
@@ -83,7 +84,6 @@ def trained(model: SJE, pictures: CaptionedPictures, steps: int) -> list[float]:
     (phase,) = model.phases()
     loader = Loader(pictures, phase, seed=0)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3, betas=(0.0, 0.99))
-    model.prepare(pictures)
     losses = []
     for step in range(steps):
         (update,) = model.training_step(loader.batch(step), Progress(phase="sje", step=step, steps=steps, images=0, epoch=0))
@@ -98,7 +98,7 @@ def test_it_learns_which_caption_is_whose() -> None:
     torch.manual_seed(0)
     pictures = Coloured()
     settings = SJESettings(encoder="bag-of-words", width=16, picture_channels=8)
-    model = SJE.for_data(settings, pictures, 16)
+    model = fresh(SJE, settings, pictures, 16)
     before = zero_shot(model, pictures)
     losses = trained(model, pictures, 60)
     found = zero_shot(model, pictures, depths=(1, 5))
@@ -115,13 +115,13 @@ def test_captions_are_embedded_into_fixed_features(projected: bool, monkeypatch:
     network = Means().freeze()
     monkeypatch.setattr(views, "load_feature_network", lambda spec, device="cpu": network)
     pictures = Coloured()
-    model = SJE.for_data(SJESettings(encoder="bag-of-words", pictures="means", projected=projected, width=8, batch_size=6), pictures, 16)
+    model = fresh(SJE, SJESettings(encoder="bag-of-words", pictures="means", projected=projected, width=8, batch_size=6), pictures, 16)
     assert model.encoder.sentence_width == (8 if projected else 6)
     trained(model, pictures, 150)
     assert model.table is not None and model.table.shape == (36, 10, 6)
     assert model.table.norm(dim=-1).mean().item() * model.scale.item() == pytest.approx(6**0.5, rel=1e-5)
     assert zero_shot(model, pictures)["top_1"] > 0.8
-    assert not any("fixed" in name or "unused" in name for name in model.trained())
+    assert not any("fixed" in name or "unused" in name for name in model.kept())
 
 
 def test_views_are_crops_and_mirrored_crops_and_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_from_the_command_line_to_a_generator(tmp_path: Path, capsys: pytest.Cap
     assert main([*words.split(), *more.split(), "--out", str(run)]) == 0
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in log] == [2, 4, 4] and 0 <= log[-1]["evaluation/top_1"] <= 1
-    assert is_matching(run) and is_matching(run / "model") and not is_matching(tmp_path)
+    assert kind_of(run) == kind_of(run / "model") == "matching" and kind_of(tmp_path) is None
     assert "limner train gan-cls" in (run / "report.html").read_text()
 
     capsys.readouterr()
@@ -219,7 +219,7 @@ def test_from_the_command_line_to_a_generator(tmp_path: Path, capsys: pytest.Cap
     "words, message",
     [
         ("--training.batch-size 30 --steps 1", "a batch of 30 pictures of different classes cannot be drawn from the 22 classes"),
-        ("--text.encoder garden", "sje trains a text encoder of its own"),
+        ("--text.encoder garden", "sje has a text encoder of its own: leave text.encoder out"),
         ("--evaluation.split test", "evaluation.split is test, which would choose the model that is kept"),
         ("--data.trainval", "data.trainval: the garden's val split has the train split's classes"),
         ("--method.views 3", "method.views is 3"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from shared.matching_models import fresh
 
 from limner.core.errors import SettingsError
 from limner.core.settings import DataSettings
@@ -37,12 +38,11 @@ def flowers() -> GardenPictures:
 
 def made(flowers: GardenPictures, **changes) -> VSSimilarity:
     torch.manual_seed(0)
-    return VSSimilarity.for_data(dataclasses.replace(SETTINGS, **changes), flowers, 32)
+    return fresh(VSSimilarity, dataclasses.replace(SETTINGS, **changes), flowers, 32)
 
 
 def test_the_loss_is_the_sum_of_hinges(flowers: GardenPictures) -> None:
     model = made(flowers)
-    model.prepare(flowers)
     batch = Loader(flowers, model.phases()[0], seed=0).batch(0)
     (update,) = model.training_step(batch, START)
     assert model.table is not None
@@ -59,7 +59,6 @@ def test_the_loss_is_the_sum_of_hinges(flowers: GardenPictures) -> None:
 
 def test_it_learns_over_frozen_features_and_comes_back_from_disk(flowers: GardenPictures, tmp_path: Path) -> None:
     model = made(flowers, encoder="garden")
-    model.prepare(flowers)
     model.train()
     loader, (player,) = Loader(flowers, model.phases()[0], seed=0), model.players().values()
     assert not model.encoder.training and len(list(player.module.parameters())) == 4
