@@ -279,9 +279,10 @@ def matching_model(name: str | None, device: Device) -> MatchingModel | None:
 
 def painter(model: Model) -> Painter:
     """The model as `limner.metrics.evaluate` wants it."""
+    from limner.model.model import to_bytes
 
     def paint(captions: list[str], samples: NDArray[np.int64], seed: int) -> Tensor:
-        return model.paint(model.encode(captions), model.noise(seed, samples)).cpu()
+        return to_bytes(model.painting(captions, samples, seed, len(captions), check=False).images).cpu()
 
     return paint
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from limner.core.abilities import Looks
 from limner.core.errors import DataError, SettingsError, unknown_name
 from limner.core.method import Method
 from limner.core.pictures import CaptionedPictures
@@ -137,7 +138,7 @@ def feature_space(name: str, run: Path | None = None, device: torch.device | str
 
 def look_with_method(method: Method) -> Look:
     """The features of a method's discriminator. Raises SettingsError for a method without one."""
-    if type(method).look is Method.look:
+    if not isinstance(method, Looks):
         raise SettingsError(f"{method.title} has no discriminator to look through: give --features garden, squeezenet=FILE or pixels")
     device = next(method.parameters()).device
     return lambda pictures: method.look(to_float(pictures.to(device)))

@@ -20,6 +20,7 @@ from limner.features.registry import load_feature_network
 from limner.metrics.evaluate import Unprompted, check_metrics, evaluate
 from limner.metrics.protocol import write_scores
 from limner.model import Model
+from limner.model.model import to_bytes
 from limner.training.plan import Plan
 from limner.training.readable import readable
 
@@ -40,7 +41,7 @@ class Evaluator:
         """Scores of a model that paints; the newest stand in `record` with their protocols."""
 
         def paint(captions: list[str], samples: NDArray[np.int64], seed: int) -> Tensor:
-            return model.paint(model.encode(captions), model.noise(seed, samples)).cpu()
+            return to_bytes(model.painting(captions, samples, seed, len(captions), check=False).images).cpu()
 
         scores = evaluate(
             paint if model.reads_text else Unprompted(paint, self.settings.count, self.seed),

@@ -103,13 +103,12 @@ def main(argv: Sequence[str]) -> int:
 def default_space(name: str, data: str) -> str:
     """The run's discriminator where there is one, else the garden's judge on the garden, else pixels."""
     from limner import methods
-    from limner.core.method import Method
+    from limner.core.abilities import abilities_of
     from limner.core.recipes import load_recipe
 
     run = _run(name)
     if run and any((run / "checkpoints").glob("*/manifest.json")):
-        method: type[Method] = methods.get(load_recipe(run / "recipe.yaml").method)
-        if method.look is not Method.look:
+        if "looks" in abilities_of(methods.get(load_recipe(run / "recipe.yaml").method)):
             return "discriminator"
     return "garden" if data == "garden" else "pixels"
 
