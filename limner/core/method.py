@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -27,6 +29,22 @@ class Painting:
     """The pictures on the way there, from rough to fine, without the final ones: [B, 3, h, w] each, in [-1, 1]."""
     extras: Mapping[str, Tensor] = field(default_factory=dict)
     """Attention maps, layouts: by name, samples along the first dimension."""
+
+    @staticmethod
+    def cat(parts: Sequence[Painting]) -> Painting:
+        """Join paintings of one method. Extras whose size depends on the captions, such as a map a word, are padded with zeros."""
+        stages = tuple(torch.cat(stage) for stage in zip(*(part.stages for part in parts), strict=True))
+        extras = {name: _padded([part.extras[name] for part in parts]) for name in parts[0].extras}
+        return Painting(torch.cat([part.images for part in parts]), stages, extras)
+
+
+def _padded(values: Sequence[Tensor]) -> Tensor:
+    """Joins [B, ...] tensors, each brought to the largest size along every other dimension."""
+    sizes = [max(value.shape[place] for value in values) for place in range(values[0].ndim)]
+    missing = [[size - own for size, own in zip(sizes[1:], value.shape[1:], strict=True)] for value in values]
+    return torch.cat(
+        [F.pad(value, [amount for more in reversed(by) for amount in (0, more)]) for value, by in zip(values, missing, strict=True)]
+    )
 
 
 class Method(Trainable, Generic[NoiseType]):

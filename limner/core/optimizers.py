@@ -58,7 +58,7 @@ class SGD(Optimizer):
     nesterov: bool = False
 
     def build(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
-        return torch.optim.SGD(
+        optimizer = torch.optim.SGD(
             parameters,
             lr=self.learning_rate,
             momentum=self.momentum,
@@ -66,6 +66,10 @@ class SGD(Optimizer):
             weight_decay=self.weight_decay,
             fused=True,
         )
+        if self.momentum:
+            for value in parameters:  # PyTorch's own first step leaves them unset where it is skipped; from 0 it comes to the same
+                optimizer.state[value]["momentum_buffer"] = torch.zeros_like(value)
+        return optimizer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,13 +11,13 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 
 from limner.core.errors import SettingsError
 from limner.data.sheet import caption_grid
+from limner.model.model import to_bytes
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -51,19 +51,17 @@ class Attended:
         return f"{self.words[word]} {self.maps[side][word].mean():.0%}"
 
 
-@torch.inference_mode()
 def attend(model: Model, caption: str, *, seed: int = 0) -> Attended:
     """Paint a caption and keep where the generator looked for each of its words.
 
     Raises SettingsError for a caption that the model cannot read, or a model without attention to words.
     """
-    model.check(caption)
-    painting = model.method.paint(model.encode([caption]), model.noise(seed, [0]))
+    painting = model.painting([caption], [0], seed)
     found = {int(name.removeprefix(PREFIX)): value for name, value in painting.extras.items() if name.startswith(PREFIX)}
     if not found:
         raise SettingsError("this model does not attend to words: give one of a method that does, such as attngan or dm-gan")
     words = model.encoder.read_words(caption)
-    picture = model.paint(model.encode([caption]), model.noise(seed, [0]))[0]  # [3, H, W]
+    picture = to_bytes(painting.images)[0]  # [3, H, W]
     maps = {
         side: F.interpolate(value[:1, : len(words)].float(), size=picture.shape[1:], mode="bilinear", align_corners=False)[0].cpu().numpy()
         for side, value in sorted(found.items())

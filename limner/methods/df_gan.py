@@ -163,6 +163,13 @@ class DFGAN(Method[VectorNoise]):
             )
         ]
 
+    def couples_rows(self) -> str | None:
+        """Nothing normalises over the batch, and the penalty is a mean over rows; only a neighbour's picture is that of another row."""
+        settings = self.settings
+        if settings.mismatch == "neighbour" and settings.mismatch_weight and settings.counterfactual < 1:
+            return "a mismatched pair takes the picture of the batch's next row (not so with --method.mismatch picture or caption)"
+        return None
+
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         condition = mean_sentence(batch)  # [B, D]
         fake = self.generator(self.noise(batch, "generator").z, condition)  # [B, 3, R, R], for both turns
@@ -215,7 +222,8 @@ class DFGAN(Method[VectorNoise]):
 
     def noise(self, batch: Batch, stream: str) -> VectorNoise:
         """Noise of training, which is not truncated."""
-        return VectorNoise(gaussian((self.settings.noise_width,), batch.seed, batch.samples, stream)).to(batch.pictures.device)
+        with batch.pictures.device:
+            return VectorNoise(gaussian((self.settings.noise_width,), batch.seed, batch.samples, stream)).to(batch.pictures.device)
 
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> VectorNoise:
         """Noise of painting, truncated as the settings say: what is drawn is the same, and drawn in to the middle."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from limner.core.errors import LimnerWarning, SettingsError
-from limner.core.method import Method
+from limner.core.method import Method, Painting
 from limner.core.noise import Noise
 from limner.core.text import TextFeatures
 from limner.features.network import to_float
@@ -25,6 +26,13 @@ LONGEST_CAPTION = 2_000
 """Characters a caption may have."""
 _NAMED = 8
 """Unknown words that a message names."""
+
+
+@contextmanager
+def _without_gradients() -> Iterator[None]:
+    """No gradients are recorded, but a method may ask for some of its own by `torch.enable_grad()`: not so in a caller's inference mode."""
+    with torch.inference_mode(False), torch.no_grad():
+        yield
 
 
 class Model:
@@ -90,56 +98,81 @@ class Model:
         pictures = self.pictures([text for text in captions for _ in range(n)], np.tile(np.arange(n), len(captions)), seed)
         return [Image.fromarray(picture) for picture in pictures]
 
-    def pictures(self, captions: Sequence[str], samples: ArrayLike, seed: int = 0, batch_size: int = 64) -> NDArray[np.uint8]:
-        """One picture for each caption and sample number, which decides its noise: [B, H, W, 3] uint8."""
-        for caption in dict.fromkeys(captions):
-            self.check(caption)
-        samples = np.asarray(samples)
-        parts = [
-            self.paint(self.encode(captions[start : start + batch_size]), self.noise(seed, samples[start : start + batch_size]))
-            for start in range(0, len(captions), batch_size)
-        ]
-        return torch.cat(parts).permute(0, 2, 3, 1).cpu().numpy() if parts else np.zeros((0, self.resolution, self.resolution, 3), np.uint8)
+    def painting(
+        self, captions: Sequence[str], samples: ArrayLike, seed: int = 0, batch_size: int = 64, *, check: bool = True
+    ) -> Painting:
+        """Paint one picture for each caption and sample number, which decides its noise: all that the method has to show, on its device.
 
-    @torch.inference_mode()
+        batch_size: the most rows that are painted at a time; rows that belong together (`Method.rows`) are never cut apart. check: whether
+        to look at the captions first. Raises SettingsError for a caption that cannot be painted, for no caption, and for a number of them
+        that leaves such a group unfinished.
+        """
+        parts = list(self._paintings(captions, samples, seed, batch_size, check))
+        if not parts:
+            raise SettingsError("no caption was given: say what to paint")
+        return Painting.cat(parts)
+
+    def pictures(self, captions: Sequence[str], samples: ArrayLike, seed: int = 0, batch_size: int = 64) -> NDArray[np.uint8]:
+        """The pictures of `painting`: [B, H, W, 3] uint8."""
+        parts = [to_bytes(painting.images).permute(0, 2, 3, 1) for painting in self._paintings(captions, samples, seed, batch_size)]
+        return torch.cat(parts).cpu().numpy() if parts else np.zeros((0, self.resolution, self.resolution, 3), np.uint8)
+
     def stages(self, captions: Sequence[str], samples: ArrayLike, seed: int = 0, batch_size: int = 64) -> list[NDArray[np.uint8]]:
         """As `pictures`, with the pictures on the way: one [B, h, w, 3] array for each stage, from rough to final.
 
         A model that paints in one stage has one.
         """
-        for caption in dict.fromkeys(captions):
-            self.check(caption)
-        samples = np.asarray(samples)
-        parts: list[list[NDArray[np.uint8]]] = []
-        for start in range(0, len(captions), batch_size):
-            rows = slice(start, start + batch_size)
-            painting = self.method.paint(self.encode(captions[rows]), self.noise(seed, samples[rows]))
-            parts.append([to_bytes(images).permute(0, 2, 3, 1).cpu().numpy() for images in (*painting.stages, painting.images)])
+        parts = [
+            [to_bytes(images).permute(0, 2, 3, 1).cpu().numpy() for images in (*painting.stages, painting.images)]
+            for painting in self._paintings(captions, samples, seed, batch_size)
+        ]
         return [np.concatenate(stage) for stage in zip(*parts, strict=True)]
 
-    @torch.inference_mode()
-    def encode(self, captions: Sequence[str]) -> TextFeatures:
-        """Features of captions, on the model's device."""
-        return self.encoder(captions).to(self.device)
+    def _paintings(
+        self, captions: Sequence[str], samples: ArrayLike, seed: int, batch_size: int, check: bool = True
+    ) -> Iterator[Painting]:
+        """`painting`, a batch at a time."""
+        for caption in dict.fromkeys(captions) if check else ():
+            self.check(caption)
+        samples, together = np.asarray(samples), self.method.rows
+        if len(captions) % together:
+            raise SettingsError(
+                f"{len(captions)} captions were given, and this model paints {together} pictures that belong together: "
+                f"give a multiple of {together}"
+            )
+        size = max(batch_size // together, 1) * together
+        for start in range(0, len(captions), size):
+            rows = slice(start, start + size)
+            yield self._painted(self.encode(captions[rows]), self.noise(seed, samples[rows]))
 
+    @_without_gradients()
+    def _painted(self, text: TextFeatures, noise: Noise) -> Painting:
+        return self.method.paint(text, noise)
+
+    @_without_gradients()
+    def encode(self, captions: Sequence[str]) -> TextFeatures:
+        """Features of captions, which hold the captions too, on the model's device."""
+        return self.encoder(captions).to(self.device).with_captions(captions)
+
+    @_without_gradients()
     def noise(self, seed: int, samples: ArrayLike) -> Noise:
         """The noise of these sample numbers, on the model's device."""
-        return self.method.draw_noise(seed, np.asarray(samples)).to(self.device)
+        with self.device:
+            return self.method.draw_noise(seed, np.asarray(samples)).to(self.device)
 
-    @torch.inference_mode()
     def paint(self, text: TextFeatures, noise: Noise) -> Tensor:
-        """Paint one picture for each row: [B, 3, H, W] uint8."""
-        return to_bytes(self.method.paint(text, noise).images)
+        """Paint one picture for each row of features and noise that were changed by hand: [B, 3, H, W] uint8. See `painting`."""
+        return to_bytes(self._painted(text, noise).images)
 
     def painter(self) -> Callable[[list[str], NDArray[np.int64], int], Tensor]:
         """What paints (captions, sample numbers, seed) as uint8 pictures [B, 3, H, W] on the CPU: how evaluations ask a model."""
 
         def paint(captions: list[str], samples: NDArray[np.int64], seed: int) -> Tensor:
-            return self.paint(self.encode(captions), self.noise(seed, samples)).cpu()
+            return to_bytes(self.painting(captions, samples, seed, len(captions), check=False).images).cpu()
 
         return paint
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def invert(self, pictures: Tensor) -> Noise:
         """The noise that pictures [B, 3, R, R], uint8 or float in [-1, 1], were painted from, as the style encoder sees it.
 

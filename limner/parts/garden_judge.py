@@ -129,6 +129,13 @@ class GardenJudge(Trainable):
     def usage(self) -> str:
         return "```\nlimner evaluate PATH\n```\n"
 
+    @classmethod
+    def next_steps(cls, settings: Any) -> tuple[tuple[str, str], ...]:
+        return (("score", "limner evaluate OTHER_RUN --judge RUN"),)
+
+    def couples_rows(self) -> str | None:
+        return "it paints its own pictures, and draws which of them are blurred over a whole batch"
+
     def description(self) -> dict[str, Any]:
         return {"attributes": self.judge.attributes, "classes": self.judge.classes}
 

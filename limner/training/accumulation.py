@@ -16,14 +16,17 @@ from limner.training.players import PlayerTraining
 NORMALIZATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
-def refuse_coupled_rows(trained: Trainable) -> None:
-    """Raise SettingsError where training on a part of a batch at a time would not be training on the whole."""
+def coupling(trained: Trainable) -> str | None:
+    """Why training on a part of a batch at a time would not be training on the whole; None where it would."""
     networks = [player.module for player in trained.players().values()]
     if any(isinstance(module, NORMALIZATIONS) for network in networks for module in network.modules()):
-        why: str | None = "its networks normalise over the pictures of a batch"
-    else:
-        why = trained.couples_rows()
-    if why:
+        return "its networks normalise over the pictures of a batch"
+    return trained.couples_rows()
+
+
+def refuse_coupled_rows(trained: Trainable) -> None:
+    """Raise SettingsError where a batch cannot be trained on in parts."""
+    if why := coupling(trained):
         raise SettingsError(f"training.micro-batch would change {trained.title}: {why}; leave it out, or lower --training.batch-size")
 
 

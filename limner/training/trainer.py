@@ -18,7 +18,7 @@ from limner.core.errors import TrainingError
 from limner.core.settings import TrainingSettings
 from limner.core.trainable import Progress, Update
 from limner.data.loader import Loader
-from limner.training.accumulation import accumulated
+from limner.training.accumulation import accumulated, coupling
 from limner.training.clocks import PlayerClock, Stopwatch
 from limner.training.estimate import TimeLeft
 from limner.training.grids import GRIDS, is_due, steps_between
@@ -147,7 +147,8 @@ class Trainer:
     ) -> Iterator[Update]:
         """The updates of a step, the gradient of each added to its player's when it comes."""
         size = self.settings.micro_batch
-        if size is None or size >= len(batch):
+        # A text encoder that is trained first contrasts the rows of its whole batch, whatever what comes after it can do.
+        if size is None or size >= len(batch) or coupling(planned.trained):
             updates = planned.trained.training_step(batch, progress)
             while (update := self._next(updates)) is not None:
                 players[update.player].add(update.loss)
