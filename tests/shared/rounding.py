@@ -1,38 +1,37 @@
 """Whether numbers that were computed elsewhere in float32 agree with ours, by a tolerance that the arithmetic gives.
 
-Two right programs in float32 differ because each rounds in its own order, which differs between processors too. In float64 we have the result
-that both round, a billion times as exact. So nothing is compared with our float32 numbers directly. With the same weights and inputs,
+Two right programs in float32 differ because each rounds in its own order, which differs between processors too. In float64 we have the
+result that both of them round, a billion times as exact. With the same weights and inputs,
 
-    single   is our result in float32,
-    double   is our result in float64 (`in_double` of the module and its inputs, under `double_precision`),
-    probes   are our results in float64 with weights and inputs moved by as much as float32 rounds (`moved`), and
     theirs   is the stored result,
+    single   is our result in float32,
+    double   is our result in float64, and
+    probes   are our results in float64 with weights and inputs moved by as much as float32 rounds,
 
-and theirs and single must both be as near to double as float32 can be expected to come:
+of which `results` computes the last three. Theirs and single must both be as near to double as float32 can be expected to come:
 
-    with probes:     |x - double| <= 2 max |probe - double|                 + ROUNDINGS UNIT magnitude     for x in theirs, single
-    without probes:  |theirs - double| <= SPREADS max |single - double|     + ROUNDINGS UNIT magnitude
-                     |single - double| <= SPREADS max |theirs - double|     + ROUNDINGS UNIT magnitude
+    with probes:     |x - double| <= 2 max |probe - double| + ROUNDINGS UNIT magnitude,             where x is theirs or single
+    without probes:  |theirs - double| <= SPREADS max |single - double| + ROUNDINGS UNIT magnitude, and the same with the two exchanged
 
-max is over a whole array, so that no single number's luck decides; in arrays of few numbers (losses, norms, probabilities) all of them may be
-lucky together, and those need probes. magnitude is the scale of what is summed: by default the largest number of the array, and the sum of
-magnitudes where numbers cancel or are sums.
+The largest difference is of a whole array, so that no single number's luck decides. Where an array has few numbers (a loss, a norm, three
+probabilities) all of them may be lucky together: those need probes. The magnitude is the scale of what is summed: the largest number of the
+array by default, and the sum of magnitudes where numbers are sums or cancel.
 
-A tolerance with probes does not depend on the machine at all: float64 agrees between machines to 1e-15 or so, and the moves have a seed. Why
-moves of the weights stand for rounding: a sum of n products in float32 is the exact sum with every weight times 1 + d, |d| <= n UNIT in
+A tolerance with probes does not depend on the machine: float64 agrees between machines to 1e-15 or so, and the moves are drawn from a seed.
+Why moves of weights stand for rounding: a sum of n products in float32 is the exact sum with every weight times 1 + d, |d| <= n UNIT in
 whatever order it is added up, and near sqrt(n) UNIT in practice (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). A
-ReLU whose input is that near to 0 opens or closes by such a move as it does by rounding, so that gradients with kinks need nothing special.
+ReLU whose input is that near to 0 opens or closes by such a move as it does by rounding, so gradients with kinks need nothing special.
 
-`Comparison` counts what it compared and keeps the worst share of a tolerance; a test that compares nothing fails by `finish`.
+`Comparison` counts what it compared and keeps the worst share of a tolerance; `Comparison.finish` fails where nothing was compared.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +45,25 @@ their errors differ by up to sqrt(16) = 4; twice that because the largest of one
 ROUNDINGS = 32.0
 """Roundings one after another that every result may have undergone, however lucky the others were: two a layer (the sum and what is applied
 to it) in networks of about 16 layers. 32 UNIT is 1.9e-6, so that an error of 1e-3 is 500 times as large."""
+
+
+class Results(NamedTuple):
+    """What one function computed in float32, in float64, and in float64 from moved weights and inputs."""
+
+    single: Any
+    double: Any
+    probes: Sequence[Any] = ()
+
+
+def results(function: Callable[..., Any], *given: Any, probes: int = 0) -> Results:
+    """What `function` computes of `given` (copies of it: modules, tensors, dataclasses, see `in_double`) in each precision.
+
+    probes: how many results from moved weights and inputs; each costs as much as the one in float64.
+    """
+    single = function(*copy.deepcopy(given))
+    with double_precision():
+        double = function(*in_double(given))
+        return Results(single, double, [function(*moved(given, seed)) for seed in range(probes)])
 
 
 class Disagreement(AssertionError):
@@ -166,7 +184,10 @@ class Comparison:
 
 
 def in_double(value: Any) -> Any:
-    """A copy in float64 of a tensor, of a module, or of all that are in a dictionary, a sequence or a dataclass (text, noise)."""
+    """A copy in float64 of a tensor, of a module, or of all that are in a dictionary, a sequence or a dataclass (text, noise).
+
+    Another class can say by a method `mapped(function)` what it is with `function` of its tensors.
+    """
     return _mapped(value, lambda tensor: tensor.double())
 
 
@@ -197,6 +218,8 @@ def double_precision() -> Iterator[None]:
 def _mapped(value: Any, function: Any) -> Any:
     if isinstance(value, Tensor):
         return function(value) if value.is_floating_point() else value
+    if hasattr(value, "mapped"):
+        return value.mapped(function)
     if isinstance(value, nn.Module):
         made = copy.deepcopy(value)
         with torch.no_grad():
