@@ -126,6 +126,21 @@ class Comparison:
             else:
                 self.array(name, *values[:3], values[3:])
 
+    def figures(self, name: str, theirs: Tensor, single: Tensor, double: Tensor) -> None:
+        """Compare stored figures [B, C, 2 or 3] (mean, deviation, sum of magnitudes: `figures`) with those of our pictures [B, C, H, W].
+
+        Figures are few, but the pictures' pixels are many: a mean differs by no more than pixels do on average, a sum by as much for each
+        pixel, and a deviation by no more than the root of their mean square.
+        """
+        error = single.double() - double
+        mean, root = float(error.abs().mean((2, 3)).max()), float(error.square().mean((2, 3)).sqrt().max())
+        pixels, size = error.shape[2] * error.shape[3], double.square().mean((2, 3)).sqrt().max()
+        for column, spread in enumerate((mean, root, mean * pixels)[: theirs.shape[-1]]):
+            floor = ROUNDINGS * UNIT * float(size if column < 2 else double.abs().sum((2, 3)).max())
+            difference = _farthest(theirs[..., column], figures(double)[..., column])
+            self._judge(f"{name}, {('mean', 'deviation', 'sum')[column]}", difference, SPREADS * spread + floor)
+        self.count += 1
+
     def norms(
         self,
         theirs: Mapping[str, float],
@@ -135,30 +150,23 @@ class Comparison:
     ) -> None:
         """Compare stored norms of gradients with the gradients that we computed.
 
-        Norms differ by no more than the norm of the gradients' difference, which no number's luck decides: kinks of ReLUs show in it. The
-        norm of all gradients together is compared too.
+        Norms differ by no more than the norm of the gradients' difference, which no number's luck decides: kinks of ReLUs show in it, and
+        so do sums over places, which moves of weights leave alone. Our own float32 gradients are held to the exact ones by the size of all
+        of them, since one that nearly cancels is rounded like its terms. The norm of all gradients together is compared too.
         """
-        square = dict.fromkeys(("theirs", "single", "double"), 0.0)
-        everything = 0.0
-        for name, norm in theirs.items():
-            exact = double[name].double()
-            moves = [float((probe[name] - exact).norm()) for probe in probes]
-            own = float((single[name] - exact).norm())
-            spread = 2 * max(moves) if moves else SPREADS * own
-            length = float(exact.norm())
-            tolerance = spread + ROUNDINGS * UNIT * length
-            self._judge(f"norm of {name}, theirs", abs(norm - length), tolerance)
-            if moves:
-                self._judge(f"gradient of {name}, ours", own, tolerance)
+        lengths = {name: float(double[name].norm()) for name in theirs}
+        total = sum(length**2 for length in lengths.values()) ** 0.5
+        own, spread = {}, {}
+        for name, length in lengths.items():
+            own[name] = float((single[name].double() - double[name]).norm())
+            moves = max((2 * float((probe[name] - double[name]).norm()) for probe in probes), default=0.0)
+            spread[name] = max(moves, SPREADS * own[name])
+            self._judge(f"gradient of {name}, ours", own[name], max(moves, SPREADS * abs(theirs[name] - length)) + ROUNDINGS * UNIT * total)
+            self._judge(f"norm of {name}, theirs", abs(theirs[name] - length), spread[name] + ROUNDINGS * UNIT * length)
             self.count += 1
-            square["theirs"] += norm**2
-            square["single"] += float(single[name].double().norm()) ** 2
-            square["double"] += length**2
-            everything += spread**2
-        total = {whose: value**0.5 for whose, value in square.items()}
-        tolerance = everything**0.5 + ROUNDINGS * UNIT * total["double"]
-        for whose in ("theirs", "single"):
-            self._judge(f"norm of all gradients, {whose}", abs(total[whose] - total["double"]), tolerance)
+        norm = sum(value**2 for value in theirs.values()) ** 0.5
+        tolerance = sum(value**2 for value in spread.values()) ** 0.5 + ROUNDINGS * UNIT * total
+        self._judge("norm of all gradients, theirs", abs(norm - total), tolerance)
 
     def tensor(self, name: str, one: Tensor, other: Tensor, double: Tensor) -> None:
         """Compare two float32 results of ours (one process and two, say) whose numbers cancel, by the scale of the tensor's norm.
@@ -181,6 +189,12 @@ class Comparison:
             raise Disagreement(f"{name}: {error:.3g} from the exact result, where rounding explains {tolerance:.3g}")
         if share >= self.worst:
             self.worst, self.where = share, name
+
+
+def figures(pictures: Tensor) -> Tensor:
+    """Mean, deviation and sum of magnitudes of every channel, in float64: [B, C, H, W] -> [B, C, 3]."""
+    wide = pictures.double()
+    return torch.stack([wide.mean((2, 3)), wide.std((2, 3), unbiased=False), wide.abs().sum((2, 3))], dim=2)
 
 
 def in_double(value: Any) -> Any:
