@@ -9,6 +9,7 @@ from shared.attentive_golden import (
     Golden,
     imported,
     matching_arrays,
+    notices,
     same_at_published_width,
     same_discriminator_turns,
     same_family_arrays,
@@ -54,3 +55,11 @@ def test_the_generator_learns_alike(golden: Golden, method: DMGAN) -> None:
 
 def test_published_width(golden: Golden, tmp_path: Path) -> None:
     same_at_published_width(golden, tmp_path, read_dm_gan)
+
+
+WEIGHTS = ("generator.first", "generator.memories", "generator.later", "generator.pictures", "discriminators.0.reality", "slope")
+
+
+@pytest.mark.parametrize("coefficient", [*WEIGHTS, "GAMMA1", "GAMMA2", "GAMMA3", "LAMBDA"])
+def test_a_broken_coefficient_is_noticed(golden: Golden, method: DMGAN, coefficient: str) -> None:
+    notices(golden, method, coefficient, turn=same_generator_turn if coefficient == "LAMBDA" else None)

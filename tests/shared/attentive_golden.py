@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -24,10 +25,12 @@ from limner.nn.damsm import attend, sentence_loss, words_loss
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
 from shared.attentive_sets import Golden, views
 from shared.recipe import recipe_weights
-from shared.rounding import Comparison, Results, results
+from shared.rounding import Comparison, Disagreement, Results, results
 
 PROBES = 3
 """Results from moved weights for what has few numbers, or kinks."""
+BREAK = 1.001
+"""By what a coefficient is multiplied to see that a comparison notices."""
 
 
 def imported(golden: Golden, read: Callable[..., Any], folder: Path) -> Any:
@@ -61,7 +64,6 @@ def paintings(golden: Golden, method: Any, right: Any) -> dict[str, Tensor]:
 
     method: as the authors' code hides padding. right: the same, which hides it rightly. Leaves `method` in training.
     """
-    assert method.settings.mixed_padding and not right.settings.mixed_padding
     everything = TextFeatures(golden.text.sentence, golden.text.words, torch.ones_like(golden.mask))
     found = {}
     for beginning, painter, text in (
@@ -107,6 +109,7 @@ def compare(comparison: Comparison, golden: Golden, found: Results) -> set[str]:
 
 def same_family_arrays(golden: Golden, method: Any, right: Any, *more: Results) -> None:
     """All that is stored of painting and judging, captions alone too; and an evaluation changes nothing. more: other stored arrays."""
+    assert method.settings.mixed_padding and not right.settings.mixed_padding
     before = {name: value.clone() for name, value in method.state_dict().items()}
     with torch.no_grad():
         once, again = (verdicts(golden, method, "eval") for _ in range(2))
@@ -165,42 +168,76 @@ def same_matching_losses(golden: Golden) -> None:
     same_losses(golden, matching_losses, pattern=r"(words|sent)_loss_.*")
 
 
+def notices(
+    golden: Golden,
+    method: Any,
+    coefficient: str,
+    losses: Callable[..., None] = same_matching_losses,
+    turn: Callable[..., object] | None = None,
+) -> None:
+    """Fails unless a comparison does when one coefficient is BREAK times what it is.
+
+    coefficient: a name of golden.json's `config` that `losses(golden)` or else `turn(golden, method)` depends on; "slope", of the
+    discriminators' leaky ReLUs; or a pattern of names of weights, of which the first is broken.
+    """
+    if coefficient in golden.facts["config"]:
+        golden = golden.with_config(**{coefficient: BREAK * golden.facts["config"][coefficient]})
+        with pytest.raises(Disagreement):
+            if turn is None:
+                losses(golden)
+            else:
+                with torch.no_grad():
+                    turn(golden, method)
+        return
+    if coefficient == "slope":
+        for layer in method.discriminators.modules():
+            if isinstance(layer, nn.LeakyReLU):
+                layer.negative_slope *= BREAK
+    else:
+        weight = next(value for name, value in method.named_parameters() if re.match(coefficient, name) and value.ndim > 1)
+        weight.data *= BREAK
+    if coefficient.startswith("generator"):
+        found = results(paintings, golden.having("eval_batch"), method, method)
+    else:
+        found = results(answers, golden, method, probes=1)
+    assert found.single
+    with pytest.raises(Disagreement):
+        compare(Comparison(), golden, found)
+
+
 Turn = Callable[[Golden, Any], Update]
 """A turn of one player of a method, with what a golden set has stored."""
 
 
 def learned(turn: Turn, player: Callable[[Any], nn.Module]) -> Callable[[Golden, Any], dict[str, Any]]:
-    """A function of golden set and method: the turn's loss, its metrics, and the loss's gradient by every weight of the player."""
+    """A function of golden set and method: the turn's loss, its metrics, and the loss's gradient by every weight of the player.
+
+    Without gradients where autograd is off.
+    """
 
     def compute(golden: Golden, method: Any) -> dict[str, Any]:
         update = turn(golden, method.train())
         names, parameters = zip(*player(method).named_parameters(), strict=True)
-        gradients = torch.autograd.grad(update.loss, parameters)
-        return {
-            "loss": update.loss.detach(),
-            "divergence": update.metrics.get("divergence"),
-            "gradients": dict(zip(names, gradients, strict=True)),
-            "perceptual": update.metrics.get("perceptual"),
-        }
+        gradients = torch.autograd.grad(update.loss, parameters) if update.loss.requires_grad else ()
+        return {**update.metrics, "loss": update.loss.detach(), "gradients": dict(zip(names, gradients, strict=False))}
 
     return compute
 
 
 def same_turn(golden: Golden, method: Any, turn: Turn, player: Callable[[Any], nn.Module], network: str, losses: dict[str, Any]) -> Results:
-    """Losses and gradient norms of a turn, in every precision.
+    """Losses and gradient norms of a turn, in every precision; losses alone where autograd is off.
 
     network: the authors' name of the player. losses: by stored name, what of a turn's results (`learned`) it is.
     """
-    found = results(learned(turn, player), golden, method, probes=PROBES)
-    comparison = Comparison()
+    found, comparison = results(learned(turn, player), golden, method, probes=PROBES), Comparison()
     for name, take in losses.items():
         comparison.array(name, golden.losses[name], take(found.single), take(found.double), [take(probe) for probe in found.probes])
-    norms = golden.norms(network)
-    (file,) = golden.files(rf"{network}(_.*)?\.pth")
-    names = authors_names(norms, file, player(method))
-    renamed = ({names[own]: value for own, value in each["gradients"].items()} for each in (found.single, found.double, *found.probes))
-    single, double, *probes = renamed
-    comparison.norms(norms, single, double, probes)
+    norms = golden.norms(network) if torch.is_grad_enabled() else {}
+    if norms:
+        names = authors_names(norms, golden.files(rf"{network}(_.*)?\.pth")[0], player(method))
+        renamed = ({names[own]: value for own, value in each["gradients"].items()} for each in (found.single, found.double, *found.probes))
+        single, double, *probes = renamed
+        comparison.norms(norms, single, double, probes)
     comparison.finish(len(losses) + len(norms))
     return found
 

@@ -31,7 +31,7 @@ MATCHING = ("damsm_att", "func_attention_")
 class Golden:
     """One system's stored arrays and facts. elsewhere: beginnings of the names of outputs that have tests of their own.
 
-    Real and generated pictures of each side are inputs too, "real64" for one, in [-1, 1].
+    Pictures are inputs in [-1, 1] too, by their names without the ending: "real64" for real64_u8.
     """
 
     def __init__(self, system: str, elsewhere: tuple[str, ...] = (), name: str = "golden.json") -> None:
@@ -44,12 +44,24 @@ class Golden:
         with np.load(self.folder / self.facts["arrays_file"], allow_pickle=False) as arrays:
             self.arrays = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
         self.sides = sorted(int(found[1]) for found in (re.fullmatch(r"real(\d+)_u8", name) for name in self.arrays) if found)
-        for kind in ("real", "fake"):
-            self.arrays |= {f"{kind}{side}": self[f"{kind}{side}_u8"] / 127.5 - 1 for side in self.sides}
+        self.arrays |= {name[:-3]: value / 127.5 - 1 for name, value in self.arrays.items() if name.endswith("_u8")}
 
     def whole(self) -> Golden:
         """The same system's results at its published width."""
         return Golden(self.folder.name, name="published_width.json")
+
+    def with_config(self, **changes: Any) -> Golden:
+        """The same with other numbers in its configuration."""
+        made = copy.copy(self)
+        made.facts = self.facts | {"config": self.facts["config"] | changes}
+        return made
+
+    def having(self, beginning: str) -> Golden:
+        """The same with no outputs but those whose names begin so."""
+        made = copy.copy(self)
+        kept = {name: facts for name, facts in self.facts["arrays"].items() if facts["role"] != "output" or name.startswith(beginning)}
+        made.facts = self.facts | {"arrays": kept}
+        return made
 
     def mapped(self, function: Callable[[Tensor], Tensor]) -> Golden:
         """The same, with `function` of every input of floating numbers."""
