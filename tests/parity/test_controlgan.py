@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -153,6 +154,8 @@ def test_a_broken_coefficient_is_noticed(golden: Golden, method: ControlGAN, coe
     notices(golden, method, coefficient, turn=generator_turn)
 
 
-@pytest.mark.parametrize("gamma", ["GAMMA1", "GAMMA2"])
-def test_a_broken_gamma_is_noticed(golden: Golden, method: ControlGAN, gamma: str) -> None:
-    notices(golden, method, gamma, same_word_losses)
+@pytest.mark.parametrize(
+    ("gamma", "losses"), [("GAMMA1", same_matching_losses), ("GAMMA3", same_matching_losses), ("GAMMA2", same_word_losses)]
+)
+def test_a_broken_gamma_is_noticed(golden: Golden, method: ControlGAN, gamma: str, losses: Callable[[Golden], None]) -> None:
+    notices(golden, method, gamma, losses)

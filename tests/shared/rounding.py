@@ -34,6 +34,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 UNIT = 2.0**-24
@@ -63,7 +64,11 @@ def results(function: Callable[..., Any], *given: Any, probes: int = 0) -> Resul
     single = function(*copy.deepcopy(given))
     with double_precision():
         double = function(*in_double(given))
-        return Results(single, double, [function(*moved(given, seed)) for seed in range(probes)])
+        probed = []
+        for seed in range(probes):
+            with moved_probabilities(seed):
+                probed.append(function(*moved(given, seed)))
+        return Results(single, double, probed)
 
 
 class Disagreement(AssertionError):
@@ -228,6 +233,28 @@ def double_precision() -> Iterator[None]:
     finally:
         del torch.Tensor.float  # what it inherits is there again
         torch.set_default_dtype(before)
+
+
+@contextmanager
+def moved_probabilities(seed: int, roundings: float = SPREADS) -> Iterator[None]:
+    """Within it a cross-entropy of logits is taken from their probabilities, each times 1 + d, |d| <= `roundings` UNIT.
+
+    So the authors' code takes it. Of a probability near 1, float32 holds what is left to 1 to UNIT and no better, as its logarithm shows.
+    """
+    of_logits, draw = F.binary_cross_entropy_with_logits, torch.Generator().manual_seed(seed)
+
+    def of_probabilities(logits: Tensor, target: Tensor, *given: Any, **named: Any) -> Tensor:
+        if given or set(named) - {"reduction"}:
+            return of_logits(logits, target, *given, **named)
+        noise = torch.rand(logits.shape, generator=draw, dtype=torch.float64) * 2 - 1
+        probabilities = (logits.sigmoid() * (1 + roundings * UNIT * noise)).clamp(max=1 - UNIT)
+        return F.binary_cross_entropy(probabilities, target, **named)
+
+    F.binary_cross_entropy_with_logits = of_probabilities
+    try:
+        yield
+    finally:
+        F.binary_cross_entropy_with_logits = of_logits
 
 
 def _mapped(value: Any, function: Any) -> Any:
