@@ -197,7 +197,10 @@ def notices(
         weight = next(value for name, value in method.named_parameters() if re.match(coefficient, name) and value.ndim > 1)
         weight.data *= BREAK
     if coefficient.startswith("generator"):
-        found = results(paintings, golden.having("eval_batch"), method, method)
+        beginnings = [beginning for beginning in ("eval_batch", "eval_nomask", "train_batch") if golden.outputs(beginning)]
+        if not beginnings:
+            pytest.skip(f"the golden set at {golden.folder} has no pictures of a batch")
+        found = results(paintings, golden.having(beginnings[0]), method, method)
     else:
         found = results(answers, golden, method, probes=1)
     assert found.single
