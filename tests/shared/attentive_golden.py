@@ -333,7 +333,7 @@ def same_at_published_width(golden: Golden, folder: Path, read: Callable[[list[P
     read: the reader of the authors' files. uncalled: numbers among the authors' weights that their generator never calls.
     """
     whole = golden.whole()
-    torch.save(recipe_weights(whole.facts, whole.facts["G_state_dict"]), folder / "netG.pth")
+    torch.save(recipe_weights(golden.facts | whole.facts, whole.facts["G_state_dict"]), folder / "netG.pth")
     method, _ = read([folder / "netG.pth"])
 
     @torch.no_grad()

@@ -47,6 +47,10 @@ ROUNDINGS = 32.0
 """Roundings one after another that every result may have undergone, however lucky the others were: two a layer (the sum and what is applied
 to it) in networks of about 16 layers. 32 UNIT is 1.9e-6, so that an error of 1e-3 is 500 times as large."""
 
+PLACES = 256.0
+"""Roundings of a gradient by a weight, relative to the gradient by all weights: it is a sum over all places of all pictures, of which there
+are 2**16 in four maps of 128 x 128, added up at random to sqrt(2**16) UNIT. Moves of weights leave these sums alone."""
+
 
 class Results(NamedTuple):
     """What one function computed in float32, in float64, and in float64 from moved weights and inputs."""
@@ -167,21 +171,20 @@ class Comparison:
             own[name] = float((single[name].double() - double[name]).norm())
             moves = max((2 * float((probe[name] - double[name]).norm()) for probe in probes), default=0.0)
             spread[name] = max(moves, SPREADS * own[name])
-            self._judge(f"gradient of {name}, ours", own[name], max(moves, SPREADS * abs(theirs[name] - length)) + ROUNDINGS * UNIT * total)
+            self._judge(f"gradient of {name}, ours", own[name], max(moves, SPREADS * abs(theirs[name] - length)) + PLACES * UNIT * total)
             self._judge(f"norm of {name}, theirs", abs(theirs[name] - length), spread[name] + ROUNDINGS * UNIT * length)
             self.count += 1
         norm = sum(value**2 for value in theirs.values()) ** 0.5
         tolerance = sum(value**2 for value in spread.values()) ** 0.5 + ROUNDINGS * UNIT * total
         self._judge("norm of all gradients, theirs", abs(norm - total), tolerance)
 
-    def tensor(self, name: str, one: Tensor, other: Tensor, double: Tensor) -> None:
-        """Compare two float32 results of ours (one process and two, say) whose numbers cancel, by the scale of the tensor's norm.
+    def tensor(self, name: str, theirs: Tensor, single: Tensor, double: Tensor, probes: Sequence[Tensor] = ()) -> None:
+        """Compare two float32 results of ours (of one process and of two, say) whose numbers may cancel, by the scale of the tensor's norm.
 
-        A gradient is a sum over a batch of terms that nearly cancel here and there: rounding is relative to the terms, of which the norm of
-        the whole tensor, spread over all numbers, is a modest measure, and no number's own size is.
+        A gradient is a sum over a batch of terms that nearly cancel here and there. It is rounded like its terms, of which the norm of the
+        whole tensor is a measure, and no number's own size is.
         """
-        scale = float(double.norm())
-        self.array(name, one, other, double, magnitude=scale)
+        self.array(name, theirs, single, double, probes, magnitude=float(double.norm()))
 
     def finish(self, count: int | None = None) -> None:
         """Fails if nothing was compared, or not `count` arrays."""
