@@ -25,7 +25,7 @@ from limner.nn.damsm import attend, sentence_loss, words_loss
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
 from shared.attentive_sets import Golden, views
 from shared.recipe import recipe_weights
-from shared.rounding import Comparison, Disagreement, Results, results
+from shared.rounding import KINKS, SPREADS, Comparison, Disagreement, Results, results
 
 PROBES = 3
 """Results from moved weights for what has few numbers, or kinks."""
@@ -232,9 +232,11 @@ def same_turn(golden: Golden, method: Any, turn: Turn, player: Callable[[Any], n
 
     network: the authors' name of the player. losses: by stored name, what of a turn's results (`learned`) it is.
     """
-    found, comparison = results(learned(turn, player), golden, method, probes=PROBES), Comparison()
+    found, comparison = results(learned(turn, player), golden, method, probes=PROBES, roundings=KINKS * SPREADS), Comparison()
     for name, take in losses.items():
-        comparison.array(name, golden.losses[name], take(found.single), take(found.double), [take(probe) for probe in found.probes])
+        double = take(found.double)
+        probes = [double + (take(probe) - double) / KINKS for probe in found.probes]  # losses have no kinks that show
+        comparison.array(name, golden.losses[name], take(found.single), double, probes)
     norms = golden.norms(network) if torch.is_grad_enabled() else {}
     if norms:
         names = authors_names(norms, golden.files(rf"{network}(_.*)?\.pth")[0], player(method))
