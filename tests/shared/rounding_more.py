@@ -1,0 +1,190 @@
+"""One computation in float32, in float64 and under moves; the same with one coefficient broken; and with the kinks of ReLUs held."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from shared.rounding import Comparison, Disagreement, double_precision, in_double, moved, results
+
+PROBES = 4
+BROKEN = 1e-3
+"""By how much of itself a mutation test changes a coefficient."""
+
+
+@dataclass
+class Found:
+    """What a computation gives, by stored names. gradients: of each network, by the stored names of its parameters."""
+
+    arrays: dict[str, Tensor]
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    gradients: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for values in (self.arrays, self.losses, *self.gradients.values()):
+            values.update({name: value.detach().clone() for name, value in values.items()})
+
+    def through(self, function: Callable[[Tensor, Tensor], Tensor], other: Found) -> Found:
+        """function(one, other) of everything."""
+        return Found(
+            {name: function(value, other.arrays[name]) for name, value in self.arrays.items()},
+            {name: function(value, other.losses[name]) for name, value in self.losses.items()},
+            {net: {name: function(value, other.gradients[net][name]) for name, value in own.items()} for net, own in self.gradients.items()},
+        )
+
+
+Compute = Callable[..., Found]
+
+
+@dataclass
+class Realized:
+    """A computation's results in float32, in float64, and in float64 with weights and inputs moved by as much as float32 rounds."""
+
+    single: Found
+    double: Found
+    probes: Sequence[Found]
+
+    def notices(self, kind: str, stored: Mapping[str, Any], change: Callable[[Any], None], compute: Compute, *given: Any) -> None:
+        """Fails unless the comparison of one kind ("arrays", "losses", "gradients") fails when `change` has broken a copy of what is given.
+
+        Broken results are computed in float64 alone; rounding is taken to spread about them as it did.
+        """
+        copies = in_double(given)
+        change(copies)
+        with double_precision():
+            double = compute(*copies)
+        shift = double.through(lambda one, other: one - other if one.is_floating_point() else torch.zeros_like(one), self.double)
+        found = Realized(*(shift.through(torch.add, other) for other in (self.single, self.double)), [])
+        found.probes = [shift.through(torch.add, probe) for probe in self.probes]
+        with pytest.raises(Disagreement):
+            getattr(found, f"same_{kind}")(stored)
+
+    def holds_for(self, stored: Mapping[str, Any], single: Mapping[str, Tensor]) -> int:
+        """Compare arrays that were computed in float32 in another way; those that are not stored are left out. Returns how many were."""
+        given = {name: value for name, value in single.items() if name in stored}
+        comparison = Comparison()
+        comparison.arrays(stored, given, self.double.arrays, [probe.arrays for probe in self.probes])
+        comparison.finish(len(given))
+        return len(given)
+
+    def same_arrays(self, stored: Mapping[str, Any]) -> Comparison:
+        """All stored arrays have been computed, and agree."""
+        return self._same(stored, "arrays")
+
+    def same_losses(self, stored: Mapping[str, Any]) -> Comparison:
+        """All stored losses have been computed, and agree."""
+        return self._same({name: torch.tensor(value, dtype=torch.float64) for name, value in stored.items()}, "losses")
+
+    def same_gradients(self, stored: Mapping[str, Mapping[str, float | None]]) -> Comparison:
+        """All stored norms agree with our gradients, network by network. None: a parameter without a gradient, which we have not computed."""
+        comparison = Comparison()
+        for network, norms in stored.items():
+            given = {name: norm for name, norm in norms.items() if norm is not None}
+            own = self.double.gradients[network]
+            assert own.keys() == given.keys(), f"{network}: only in one of the two: {sorted(own.keys() ^ given.keys())}"
+            comparison.norms(given, self.single.gradients[network], own, [probe.gradients[network] for probe in self.probes])
+        comparison.finish(sum(norm is not None for norms in stored.values() for norm in norms.values()))
+        return comparison
+
+    def _same(self, stored: Mapping[str, Any], kind: str) -> Comparison:
+        single, double, *probes = (getattr(found, kind) for found in (self.single, self.double, *self.probes))
+        missing = stored.keys() - double.keys()
+        assert stored and not missing, f"not computed: {sorted(missing)}"
+        given, comparison = {name: single[name] for name in stored}, Comparison()
+        comparison.arrays(stored, given, double, probes)
+        comparison.finish(len(stored))
+        return comparison
+
+
+def realized(compute: Compute, *given: Any, probes: int = PROBES) -> Realized:
+    """compute(*given) in either precision and under moves, on copies. given: modules, tensors, and what holds them."""
+    return Realized(*results(compute, *given, probes=probes))
+
+
+def exact(compute: Compute, *given: Any) -> Found:
+    """compute(*given) in float64, on copies."""
+    with double_precision():
+        return compute(*in_double(given))
+
+
+def scaled(tensor: Tensor) -> None:
+    """Break a coefficient, in place."""
+    with torch.no_grad():
+        tensor.mul_(1.0 + BROKEN)
+
+
+class Kinks:
+    """On which side of 0 every ReLU's inputs were: recorded in one computation, held in another.
+
+    With the sides held a network is smooth, so that its gradients differ by rounding alone. Where gradients agree with the sides held and
+    differ without, kinks are all there is to the difference.
+    """
+
+    def __init__(self) -> None:
+        self.sides: list[Tensor] = []
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        def side(x: Tensor) -> Tensor:
+            self.sides.append(x.detach() > 0)
+            return self.sides[-1]
+
+        with self._patched(side):
+            yield
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        left = list(self.sides)
+        with self._patched(lambda x: left.pop(0)):
+            yield
+        assert not left, f"{len(left)} of {len(self.sides)} ReLUs were not asked"
+
+    @staticmethod
+    @contextmanager
+    def _patched(side: Callable[[Tensor], Tensor]) -> Iterator[None]:
+        def leaky(x: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+            return torch.where(side(x), x, negative_slope * x)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(F, "leaky_relu", leaky)
+            patch.setattr(F, "relu", lambda x, inplace=False: leaky(x, 0.0))
+            yield
+
+
+def kinks_explain(compute: Compute, *given: Any) -> Comparison:
+    """Fails unless gradients in float32 and in float64 agree where every ReLU is on the side that it has in float32.
+
+    The tolerance is that of a smooth computation: moves under the same sides.
+    """
+    kinks = Kinks()
+    with kinks.recorded():
+        single = compute(*copy.deepcopy(given))
+    with kinks.held():
+        double = exact(compute, *given)
+    probes = []
+    for seed in range(2):
+        with kinks.held(), double_precision():
+            probes.append(compute(*moved(given, seed)))
+    return smooth_gradients(single, double, probes)
+
+
+def smooth_gradients(single: Found, double: Found, probes: Sequence[Found]) -> Comparison:
+    """Gradients agree, and none moves by more than a thousandth of all of its network: there are no kinks in the way."""
+    comparison = Comparison()
+    for network, own in double.gradients.items():
+        norms = {name: float(gradient.double().norm()) for name, gradient in single.gradients[network].items()}
+        comparison.norms(norms, single.gradients[network], own, [probe.gradients[network] for probe in probes])
+        whole = sum(float(gradient.norm()) ** 2 for gradient in own.values()) ** 0.5
+        for probe in probes:
+            apart = sum(float((probe.gradients[network][name] - gradient).norm()) ** 2 for name, gradient in own.items()) ** 0.5
+            assert apart < 1e-3 * whole, f"{network}: {apart / whole:.1e} of the gradient moves with the sides of all ReLUs held"
+    comparison.finish()
+    return comparison
