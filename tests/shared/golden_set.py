@@ -64,7 +64,7 @@ class GoldenSet:
         return sorted(int(found[1]) for name in self.arrays if (found := re.fullmatch(rf"{kind}(\d+)_u8", name)))
 
     def views(self, name: str, pictures: Tensor) -> dict[str, Tensor]:
-        """Pictures [B, 3, S, S] as they are stored: whole, a part that the note says, or mean, deviation and sum of magnitudes [B, 3, 3]."""
+        """Pictures [B, 3, S, S] as they are stored: whole, a part that the note says, or mean, deviation and sum of sizes [B, 3, 3]."""
         wide = pictures.double()
         found = {name: pictures}
         found[f"{name}_stats"] = torch.stack([wide.mean((2, 3)), wide.std((2, 3), correction=0), wide.abs().sum((2, 3))], dim=-1)
