@@ -18,8 +18,8 @@ from shared.golden_set import GoldenSet
 
 RELATIVE, OF_DEVIATION = 1e-4, 1e-4
 """An array agrees where |difference| <= 1e-4 |value| + 1e-4 x the array's standard deviation, as golden.json suggests: 1e-4 is 1,700
-roundings of float32. Bilinear weights, which are differences of positions up to 323, are some 500 roundings off, and so is all that is made of resized
-pictures (float32 against float64 of one source: 4.5e-5 at the first maps). Resized inputs have scales of their own."""
+roundings of float32. Bilinear weights, which are differences of positions up to 323, are some 500 roundings off, and so is all that is made
+of resized pictures (float32 against float64 of one source: 4.5e-5 at the first maps). Resized inputs have scales of their own."""
 RESIZED = {"tf1_resize": 1e-3, "resized_": 4e-5, "network_input": 4e-5}
 """By bilinear weights that are 323 UNIT off, times a step of 2 between neighbours; TensorFlow's on the scale of 255 have no such order."""
 PIECE = 1 << 22
