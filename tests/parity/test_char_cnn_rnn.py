@@ -69,7 +69,9 @@ def by_formula(golden: GoldenSet, network: CharCnnRnn) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def everything(golden: GoldenSet, encoders: dict[str, CharCnnRnn]) -> Realized:
-    return realized(computation(golden), encoders, {name: golden.arrays[name] for name in INPUTS if name in golden.arrays}, batch_losses=False)
+    return realized(
+        computation(golden), encoders, {name: golden.arrays[name] for name in INPUTS if name in golden.arrays}, batch_losses=False
+    )
 
 
 def ids_of(encoder: CharCnnRnn, captions: list[str]) -> Tensor:

@@ -26,6 +26,7 @@ from limner.matching.saving import load_matching
 from limner.text.byte_pairs import BytePairTokenizer
 from limner.text.clip_text import ClipText
 
+
 @pytest.fixture(scope="module")
 def golden() -> GoldenSet:
     return GoldenSet("clip")
