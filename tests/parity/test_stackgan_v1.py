@@ -169,7 +169,7 @@ BROKEN = {
     "noise of stage 2": ("arrays", lambda given: scaled(given[1]["eps_stage2"])),
     "weight of the divergence": ("losses", lambda given: scaled_weight(given[0][1])),
     "stage-1 discriminator's head, its losses": ("losses", lambda given: scaled(given[0][1].discriminator_1.matching.logits.weight)),
-    "weight of the divergence, its gradients": ("gradients", lambda given: scaled_weight(given[0][1])),
+    "stage-1 discriminator's head, its gradients": ("gradients", lambda given: scaled(given[0][1].discriminator_1.matching.logits.weight)),
     "stage-2 discriminator's condition": ("gradients", lambda given: scaled(given[1]["d_condition"])),
 }
 

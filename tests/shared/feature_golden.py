@@ -17,7 +17,7 @@ from limner.features.imagenet import centre_crop
 from shared.golden_set import GoldenSet
 
 DEEP, OF_RESIZED = 2e-5, 1e-4
-"""An array agrees where |difference| <= tolerance x (|value| + the array's standard deviation), a form that golden.json suggests. Layers add
+"""An array agrees where |difference| <= tolerance x (|value| + the array's standard deviation), as golden.json suggests. Layers add
 up to 4,608 products, near 68 roundings, and up to 19 layers 4 times as many: 2e-5. Bilinear weights are differences of positions up to 323,
 which alone are some 500 roundings off, as is all that is made of resized pictures: 1e-4. Resized inputs have scales of their own."""
 RESIZED = {"tf1_resize": 1e-3, "resized_": 4e-5, "network_input": 4e-5}

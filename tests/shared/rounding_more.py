@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from shared.rounding import ROUNDINGS, UNIT, Comparison, Disagreement, double_precision, in_double, results
+from shared.rounding import ROUNDINGS, SPREADS, UNIT, Comparison, Disagreement, double_precision, in_double, results
 
 PROBES = 3
 BROKEN = 1e-3
@@ -91,9 +91,9 @@ class Realized:
         """All stored arrays have been computed, and agree. Those of training mode (`train`) depend on the statistics of a batch."""
         return self._same(stored, "arrays")
 
-    def same_losses(self, stored: Mapping[str, Any]) -> Comparison:
-        """All stored losses, in training mode, have been computed, and agree."""
-        return self._same({name: torch.tensor(value, dtype=torch.float64) for name, value in stored.items()}, "losses")
+    def same_losses(self, stored: Mapping[str, Any], cancelling: Collection[str] = ()) -> Comparison:
+        """All stored losses have been computed, and agree. cancelling: those that are means of logits of either sign."""
+        return self._same({name: torch.tensor(value, dtype=torch.float64) for name, value in stored.items()}, "losses", cancelling)
 
     def same_gradients(self, stored: Mapping[str, Mapping[str, float | None]]) -> Comparison:
         """All stored norms agree with our gradients, network by network. None: a parameter without a gradient, which we did not compute."""
@@ -106,14 +106,16 @@ class Realized:
         comparison.finish(sum(norm is not None for norms in stored.values() for norm in norms.values()))
         return comparison
 
-    def _same(self, stored: Mapping[str, Any], kind: str) -> Comparison:
+    def _same(self, stored: Mapping[str, Any], kind: str, cancelling: Collection[str] = ()) -> Comparison:
         single, double, *probes = (getattr(found, kind) for found in (self.single, self.double, *self.probes))
         missing = stored.keys() - double.keys()
         assert stored and not missing, f"not computed: {sorted(missing)}"
         comparison = Comparison()
         for name, theirs in stored.items():
             training = name.startswith("train") or "_train_" in name or (kind == "losses" and self.batch_losses)
-            compare(comparison, name, [theirs, single[name], double[name], *(probe[name] for probe in probes)], training)
+            compare(
+                comparison, name, [theirs, single[name], double[name], *(probe[name] for probe in probes)], training, name in cancelling
+            )
         comparison.finish(len(stored))
         return comparison
 
@@ -174,24 +176,21 @@ class Kinks:
 
 
 def kinks_explain(compute: Compute, *given: Any) -> None:
-    """Fails unless gradients in float32 and in float64 agree to 1e-4 where every ReLU is on the side that it has in float32.
+    """Fails unless each network's gradients in float32 and in float64 agree where every ReLU is on the side that it has in float32.
 
-    Where kinks are crossed single gradients differ by up to some 1e-2.
+    They agree to 3e-4 of the norm of all; where kinks are crossed gradients differ by up to some 1e-2. (Batch normalisation of two rows, as in
+    HDGAN's first layer, magnifies rounding a thousandfold.)
     """
     kinks = Kinks()
     with kinks.recorded():
         single = compute(*copy.deepcopy(given))
     with kinks.held():
         double = exact(compute, *given)
-    count = 0
+    assert double.gradients, "no gradient was compared"
     for network, own in double.gradients.items():
-        whole = length(own)
-        for name, gradient in own.items():
-            error = float((single.gradients[network][name].double() - gradient).norm())
-            # A gradient that nearly cancels is a sum of terms of the size of its layer's other gradients.
-            assert error <= 1e-4 * layer_norm(own, name) + ROUNDINGS * UNIT * whole, f"{network} {name}: {error:.1e} without kinks"
-            count += 1
-    assert count > 0, "no gradient was compared"
+        share = length(apart(single.gradients[network], own)) / length(own)
+        print(f"\n{network}: {share:.1e} of all gradients without kinks")
+        assert share <= 3e-4, f"{network}: gradients differ by {share:.1e} with the sides of all ReLUs held"
 
 
 def layer_norm(gradients: Mapping[str, Tensor], name: str) -> float:
@@ -200,17 +199,19 @@ def layer_norm(gradients: Mapping[str, Tensor], name: str) -> float:
     return max(float(value.norm()) for other, value in gradients.items() if other.rpartition(".")[0] == layer)
 
 
-def compare(comparison: Comparison, name: str, values: Sequence[Any], training: bool) -> None:
+def compare(comparison: Comparison, name: str, values: Sequence[Any], training: bool, cancels: bool = False) -> None:
     """Compare one array: theirs, ours in float32, ours in float64, and probes. The figures of a `_stats` array are compared each by itself.
 
-    training: whether it depends on the statistics of a batch.
+    training: whether it depends on the statistics of a batch. cancels: whether it is a mean of numbers about 1 of either sign.
     """
     theirs, _, double, *_ = values
     assert list(theirs.shape) == list(double.shape), f"{name}: {list(theirs.shape)}, and ours {list(double.shape)}"
     figures = range(theirs.shape[-1]) if name.endswith("_stats") else []
     for figure in figures or [None]:
         one, other, exact, *probes = values if figure is None else [value[..., figure] for value in values]
-        scale = 1.0 if figure in (0, 1) else float(exact.abs().max()) if exact.is_floating_point() else 0.0
+        scale = float(exact.abs().max()) if exact.is_floating_point() else 0.0
+        if figure in (0, 1) or cancels:
+            scale = max(scale, 1.0)  # means and deviations are of pictures up to 1, as some losses are of logits that cancel
         comparison.array(name, one, other, exact, probes, magnitude=scale * (PLACES / ROUNDINGS if training else 1.0))
         comparison.count -= figure not in (None, 0)
 
@@ -222,19 +223,20 @@ def compare_norms(
     double: Mapping[str, Tensor],
     probes: Sequence[Mapping[str, Tensor]],
 ) -> None:
-    """Compare stored norms of gradients, and our gradients in float32, with ours in float64, one by one and all together."""
+    """Compare stored norms of gradients with ours in float64, one by one and all together. `kinks_explain` compares our own in float32."""
     moves = [apart(probe, double) for probe in probes]
     own, whole = apart(single, double), length(double)
+    spreads = {}
     for name, norm in theirs.items():
         found = float(double[name].norm())
+        # Kinks are crossed here and there: by one of the moves, or by our own rounding.
+        spreads[name] = max(*(2 * float(move[name].norm()) for move in moves), SPREADS * float(own[name].norm()))
         # A gradient may be small because it cancels, as one by a bias before a normalisation does: its terms are those of its layer's
         # other gradients, and of the size of all others.
         floor = UNIT * (PLACES * found + ROUNDINGS * layer_norm(double, name) + whole)
-        tolerance = 2 * max(float(move[name].norm()) for move in moves) + floor
-        comparison._judge(f"norm of {name}, theirs", abs(norm - found), tolerance)
-        comparison._judge(f"gradient of {name}, ours", float(own[name].norm()), tolerance)
+        comparison._judge(f"norm of {name}, theirs", abs(norm - found), spreads[name] + floor)
         comparison.count += 1
-    tolerance = 2 * max(map(length, moves)) + PLACES * UNIT * whole
+    tolerance = sum(value**2 for value in spreads.values()) ** 0.5 + PLACES * UNIT * whole
     comparison._judge("norm of all gradients, theirs", abs(sum(norm**2 for norm in theirs.values()) ** 0.5 - whole), tolerance)
 
 
