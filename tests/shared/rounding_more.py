@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from shared.rounding import ROUNDINGS, SPREADS, UNIT, Comparison, Disagreement, double_precision, in_double, results
+from shared.rounding import ROUNDINGS, SPREADS, UNIT, Comparison, Disagreement, double_precision, in_double, moved, results
 
 PROBES = 3
 BROKEN = 1e-3
@@ -120,9 +120,12 @@ class Realized:
         return comparison
 
 
-def realized(compute: Compute, *given: Any, probes: int = PROBES, batch_losses: bool = True) -> Realized:
+def realized(compute: Compute, *given: Any, probes: int = PROBES, roundings: float = SPREADS, batch_losses: bool = True) -> Realized:
     """compute(*given) in either precision and under moves, on copies. given: modules, tensors, and what holds them."""
-    return Realized(*results(compute, *given, probes=probes), batch_losses)
+    single, double, _ = results(compute, *given)
+    with double_precision():
+        moves = [compute(*moved(given, seed, roundings)) for seed in range(probes)]
+    return Realized(single, double, moves, batch_losses)
 
 
 def exact(compute: Compute, *given: Any) -> Found:
@@ -178,8 +181,8 @@ class Kinks:
 def kinks_explain(compute: Compute, *given: Any) -> None:
     """Fails unless each network's gradients in float32 and in float64 agree where every ReLU is on the side that it has in float32.
 
-    They agree to 3e-4 of the norm of all; where kinks are crossed gradients differ by up to some 1e-2. (Batch normalisation of two rows, as in
-    HDGAN's first layer, magnifies rounding a thousandfold.)
+    They agree to 3e-4 of the norm of all; where kinks are crossed gradients differ by up to some 1e-2. (Batch normalisation of two rows, as
+    in HDGAN's first layer, magnifies rounding a thousandfold.)
     """
     kinks = Kinks()
     with kinks.recorded():
