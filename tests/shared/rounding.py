@@ -20,7 +20,8 @@ array by default, and the sum of magnitudes where numbers are sums or cancel.
 A tolerance with probes does not depend on the machine: float64 agrees between machines to 1e-15 or so, and the moves are drawn from a seed.
 Why moves of weights stand for rounding: a sum of n products in float32 is the exact sum with every weight times 1 + d, |d| <= n UNIT in
 whatever order it is added up, and near sqrt(n) UNIT in practice (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). A
-ReLU whose input is that near to 0 opens or closes by such a move as it does by rounding, so gradients with kinks need nothing special.
+ReLU whose input is that near to 0 opens or closes by such a move as it does by rounding; as one alone may turn a gradient, probes of
+gradients are moved further (KINKS).
 
 `Comparison` counts what it compared and keeps the worst share of a tolerance; `Comparison.finish` fails where nothing was compared.
 """
@@ -34,6 +35,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 UNIT = 2.0**-24
@@ -46,6 +48,15 @@ ROUNDINGS = 32.0
 """Roundings one after another that every result may have undergone, however lucky the others were: two a layer (the sum and what is applied
 to it) in networks of about 16 layers. 32 UNIT is 1.9e-6, so that an error of 1e-3 is 500 times as large."""
 
+KINKS = 16.0
+"""How many times as far probes are moved where gradients with kinks are compared. At tiny widths one ReLU in the coarsest map may turn a
+gradient by 1e-3 of itself, and whether rounding opens it is chance: of five probes of MirrorGAN's generator, moved by SPREADS, one did.
+Moved 16 times as far, each probe has a few such turns, so that the largest says what one of them does. What moves smoothly moves 16 times
+as far too, which is near 1e-4 of a gradient."""
+PLACES = 256.0
+"""Roundings of a gradient by a weight, relative to the gradient by all weights: it is a sum over all places of all pictures, of which there
+are 2**16 in four maps of 128 x 128, added up at random to sqrt(2**16) UNIT. Moves of weights leave these sums alone."""
+
 
 class Results(NamedTuple):
     """What one function computed in float32, in float64, and in float64 from moved weights and inputs."""
@@ -55,15 +66,20 @@ class Results(NamedTuple):
     probes: Sequence[Any] = ()
 
 
-def results(function: Callable[..., Any], *given: Any, probes: int = 0) -> Results:
+def results(function: Callable[..., Any], *given: Any, probes: int = 0, roundings: float = SPREADS) -> Results:
     """What `function` computes of `given` (copies of it: modules, tensors, dataclasses, see `in_double`) in each precision.
 
-    probes: how many results from moved weights and inputs; each costs as much as the one in float64.
+    probes: how many results from moved weights and inputs; each costs as much as the one in float64. roundings: by how many these are
+    moved; KINKS times SPREADS where gradients with kinks are compared.
     """
     single = function(*copy.deepcopy(given))
     with double_precision():
         double = function(*in_double(given))
-        return Results(single, double, [function(*moved(given, seed)) for seed in range(probes)])
+        probed = []
+        for seed in range(probes):
+            with moved_probabilities(seed, roundings):
+                probed.append(function(*moved(given, seed, roundings)))
+        return Results(single, double, probed)
 
 
 class Disagreement(AssertionError):
@@ -94,6 +110,7 @@ class Comparison:
             raise Disagreement(f"{name}: {list(theirs.shape)}, and ours {list(single.shape)} and {list(double.shape)}")
         if not theirs.is_floating_point():
             self._judge(name, float((theirs != single).sum() + (theirs != double).sum()), 0.5)
+            self.count += 1
             return
         assert double.dtype == torch.float64, f"{name}: our exact result is in {double.dtype}"
         errors = {"theirs": _farthest(theirs, double), "ours": _farthest(single, double)}
@@ -126,6 +143,21 @@ class Comparison:
             else:
                 self.array(name, *values[:3], values[3:])
 
+    def figures(self, name: str, theirs: Tensor, single: Tensor, double: Tensor) -> None:
+        """Compare stored figures [B, C, 2 or 3] (mean, deviation, sum of magnitudes: `figures`) with those of our pictures [B, C, H, W].
+
+        Figures are few, but the pictures' pixels are many: a mean differs by no more than pixels do on average, a sum by as much for each
+        pixel, and a deviation by no more than the root of their mean square.
+        """
+        error = single.double() - double
+        mean, root = float(error.abs().mean((2, 3)).max()), float(error.square().mean((2, 3)).sqrt().max())
+        pixels, size = error.shape[2] * error.shape[3], double.square().mean((2, 3)).sqrt().max()
+        for column, spread in enumerate((mean, root, mean * pixels)[: theirs.shape[-1]]):
+            floor = ROUNDINGS * UNIT * float(size if column < 2 else double.abs().sum((2, 3)).max())
+            difference = _farthest(theirs[..., column], figures(double)[..., column])
+            self._judge(f"{name}, {('mean', 'deviation', 'sum')[column]}", difference, SPREADS * spread + floor)
+        self.count += 1
+
     def norms(
         self,
         theirs: Mapping[str, float],
@@ -135,39 +167,31 @@ class Comparison:
     ) -> None:
         """Compare stored norms of gradients with the gradients that we computed.
 
-        Norms differ by no more than the norm of the gradients' difference, which no number's luck decides: kinks of ReLUs show in it. The
-        norm of all gradients together is compared too.
+        Norms differ by no more than the norm of the gradients' difference, which no number's luck decides: kinks of ReLUs show in it, and
+        so do sums over places, which moves of weights leave alone. Our own float32 gradients are held to the exact ones by the size of all
+        of them, since one that nearly cancels is rounded like its terms. The norm of all gradients together is compared too.
         """
-        square = dict.fromkeys(("theirs", "single", "double"), 0.0)
-        everything = 0.0
-        for name, norm in theirs.items():
-            exact = double[name].double()
-            moves = [float((probe[name] - exact).norm()) for probe in probes]
-            own = float((single[name] - exact).norm())
-            spread = 2 * max(moves) if moves else SPREADS * own
-            length = float(exact.norm())
-            tolerance = spread + ROUNDINGS * UNIT * length
-            self._judge(f"norm of {name}, theirs", abs(norm - length), tolerance)
-            if moves:
-                self._judge(f"gradient of {name}, ours", own, tolerance)
+        lengths = {name: float(double[name].norm()) for name in theirs}
+        total = sum(length**2 for length in lengths.values()) ** 0.5
+        own, spread = {}, {}
+        for name, length in lengths.items():
+            own[name] = float((single[name].double() - double[name]).norm())
+            moves = max((2 * float((probe[name] - double[name]).norm()) for probe in probes), default=0.0)
+            spread[name] = max(moves, SPREADS * own[name])
+            self._judge(f"gradient of {name}, ours", own[name], max(moves, SPREADS * abs(theirs[name] - length)) + PLACES * UNIT * total)
+            self._judge(f"norm of {name}, theirs", abs(theirs[name] - length), spread[name] + ROUNDINGS * UNIT * length)
             self.count += 1
-            square["theirs"] += norm**2
-            square["single"] += float(single[name].double().norm()) ** 2
-            square["double"] += length**2
-            everything += spread**2
-        total = {whose: value**0.5 for whose, value in square.items()}
-        tolerance = everything**0.5 + ROUNDINGS * UNIT * total["double"]
-        for whose in ("theirs", "single"):
-            self._judge(f"norm of all gradients, {whose}", abs(total[whose] - total["double"]), tolerance)
+        norm = sum(value**2 for value in theirs.values()) ** 0.5
+        tolerance = sum(value**2 for value in spread.values()) ** 0.5 + ROUNDINGS * UNIT * total
+        self._judge("norm of all gradients, theirs", abs(norm - total), tolerance)
 
-    def tensor(self, name: str, one: Tensor, other: Tensor, double: Tensor) -> None:
-        """Compare two float32 results of ours (one process and two, say) whose numbers cancel, by the scale of the tensor's norm.
+    def tensor(self, name: str, theirs: Tensor, single: Tensor, double: Tensor, probes: Sequence[Tensor] = ()) -> None:
+        """Compare two float32 results of ours (of one process and of two, say) whose numbers may cancel, by the scale of the tensor's norm.
 
-        A gradient is a sum over a batch of terms that nearly cancel here and there: rounding is relative to the terms, of which the norm of
-        the whole tensor, spread over all numbers, is a modest measure, and no number's own size is.
+        A gradient is a sum over a batch of terms that nearly cancel here and there. It is rounded like its terms, of which the norm of the
+        whole tensor is a measure, and no number's own size is.
         """
-        scale = float(double.norm())
-        self.array(name, one, other, double, magnitude=scale)
+        self.array(name, theirs, single, double, probes, magnitude=float(double.norm()))
 
     def finish(self, count: int | None = None) -> None:
         """Fails if nothing was compared, or not `count` arrays."""
@@ -181,6 +205,12 @@ class Comparison:
             raise Disagreement(f"{name}: {error:.3g} from the exact result, where rounding explains {tolerance:.3g}")
         if share >= self.worst:
             self.worst, self.where = share, name
+
+
+def figures(pictures: Tensor) -> Tensor:
+    """Mean, deviation and sum of magnitudes of every channel, in float64: [B, C, H, W] -> [B, C, 3]."""
+    wide = pictures.double()
+    return torch.stack([wide.mean((2, 3)), wide.std((2, 3), unbiased=False), wide.abs().sum((2, 3))], dim=2)
 
 
 def in_double(value: Any) -> Any:
@@ -213,6 +243,28 @@ def double_precision() -> Iterator[None]:
     finally:
         del torch.Tensor.float  # what it inherits is there again
         torch.set_default_dtype(before)
+
+
+@contextmanager
+def moved_probabilities(seed: int, roundings: float = SPREADS) -> Iterator[None]:
+    """Within it a cross-entropy of logits is taken from their probabilities, each times 1 + d, |d| <= `roundings` UNIT.
+
+    So the authors' code takes it. Of a probability near 1, float32 holds what is left to 1 to UNIT and no better, as its logarithm shows.
+    """
+    of_logits, draw = F.binary_cross_entropy_with_logits, torch.Generator().manual_seed(seed)
+
+    def of_probabilities(logits: Tensor, target: Tensor, *given: Any, **named: Any) -> Tensor:
+        if given or set(named) - {"reduction"}:
+            return of_logits(logits, target, *given, **named)
+        noise = torch.rand(logits.shape, generator=draw, dtype=torch.float64) * 2 - 1
+        probabilities = (logits.sigmoid() * (1 + roundings * UNIT * noise)).clamp(max=1 - UNIT)
+        return F.binary_cross_entropy(probabilities, target, **named)
+
+    F.binary_cross_entropy_with_logits = of_probabilities
+    try:
+        yield
+    finally:
+        F.binary_cross_entropy_with_logits = of_logits
 
 
 def _mapped(value: Any, function: Any) -> Any:
