@@ -5,14 +5,17 @@ Captions' ids are compared where the published vocabulary is at hand: LIMNER_CLI
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from shared.golden_set import GoldenSet
+from shared.rounding_more import Found, Realized, realized, scaled
+from torch import Tensor
 
 from limner.cli.main import main
 from limner.core.trainable import Conditions
@@ -23,66 +26,98 @@ from limner.matching.towers.clip import DEVIATION, MEAN
 from limner.text.byte_pairs import BytePairTokenizer
 from limner.text.clip_text import ClipText
 
-FOLDER = Path(os.environ.get("LIMNER_GOLDEN", Path(__file__).parents[2].parent / "shared" / "golden")) / "clip"
-ABSOLUTE, RELATIVE = 2e-5, 1e-5  # arrays; losses
-TOWERS = ("vit", "rn")
 
-Golden = tuple[dict[str, Any], dict[str, np.ndarray]]
+@pytest.fixture(scope="module")
+def golden() -> GoldenSet:
+    return GoldenSet("clip")
+
+
+def towers(golden: GoldenSet) -> list[str]:
+    """The stored models, each with one kind of picture side."""
+    return [name for name, entry in golden.facts.items() if isinstance(entry, dict) and "clip_loss" in entry]
 
 
 @pytest.fixture(scope="module")
-def golden() -> Golden:
-    if not (FOLDER / "golden.json").exists():
-        pytest.skip(f"no golden files at {FOLDER}: set LIMNER_GOLDEN to their folder")
-    arrays = np.load(FOLDER / "golden.npz", allow_pickle=False)
-    return json.loads((FOLDER / "golden.json").read_text(encoding="utf-8")), {name: arrays[name] for name in arrays.files}
+def models(golden: GoldenSet, tmp_path_factory: pytest.TempPathFactory) -> dict[str, CLIP]:
+    folder, found = tmp_path_factory.mktemp("clip"), {}
+    for tower in towers(golden):
+        file, out = golden.folder / golden.facts[tower]["file"], folder / tower
+        assert main(["import", "clip", str(file), "--out", str(out), "--activation", "quick-gelu", "--vocabulary", "none"]) == 0
+        model = load_matching(out)
+        assert isinstance(model, CLIP)
+        found[tower] = model
+    return found
 
 
-def imported(file: Path, out: Path) -> CLIP:
-    words = ["import", "clip", str(file), "--out", str(out), "--activation", "quick-gelu", "--vocabulary", "none"]
-    assert main(words) == 0
-    model = load_matching(out)
-    assert isinstance(model, CLIP)
-    return model
-
-
-def agrees(found: torch.Tensor, expected: np.ndarray, name: str) -> None:
-    assert tuple(found.shape) == expected.shape, name
-    difference = float(np.abs(found.numpy().astype(np.float64) - expected).max())
-    print(f"{name}: largest difference {difference:.1e}")
-    assert difference <= ABSOLUTE, (name, difference)
+@pytest.fixture(scope="module")
+def everything(golden: GoldenSet, models: dict[str, CLIP]) -> Realized:
+    return realized(compute, models, golden.arrays, batch_losses=False)
 
 
 @torch.no_grad()
-def compare(tower: str, golden: Golden, tmp_path: Path) -> set[str]:
-    facts, arrays = golden
-    model = imported(FOLDER / facts[tower]["file"], tmp_path / tower)
-    assert sum(parameter.numel() for parameter in model.parameters()) == facts[tower]["n_params"]
-    assert {their_name(name): list(value.shape) for name, value in model.state_dict().items()} == facts[tower]["keys"]
-    images, ids = torch.from_numpy(arrays[f"{tower}_image"]), torch.from_numpy(arrays["text"])
-    text, features = model.encoder.read(ids), model.picture_side(images)
-    pictures, sentences = torch.nn.functional.normalize(features), torch.nn.functional.normalize(text.sentence)
-    logits = model.scale * model.similarity(pictures, sentences)
-    mean, deviation = (torch.tensor(values)[:, None, None] for values in (MEAN, DEVIATION))
-    agrees(model.embed_pictures(2 * (images * deviation + mean) - 1), pictures.numpy(), f"{tower} pictures in [-1, 1]")
-    found = {"image_features": features, "text_features": text.sentence, "logits_per_image": logits, "logits_per_text": logits.T}
-    compared = {"text", f"{tower}_image"}
-    for name, value in found.items():
-        if f"{tower}_{name}" in arrays:
-            agrees(value, arrays[f"{tower}_{name}"], f"{tower}_{name}")
-            compared.add(f"{tower}_{name}")
-    loss, _ = contrastive_loss(pictures, sentences[:, None], model.scale)
-    assert loss.item() == pytest.approx(facts[tower]["clip_loss"], rel=RELATIVE)
-    return compared
+def compute(models: dict[str, CLIP], given: dict[str, Tensor]) -> Found:
+    """Every array and loss; the same pictures in [-1, 1], as Limner's models take them, under names of their own."""
+    found = Found({})
+    for tower, model in models.items():
+        images = given[f"{tower}_image"]
+        text, features = model.encoder.read(given["text"]), model.picture_side(images)
+        pictures, sentences = F.normalize(features), F.normalize(text.sentence)
+        logits = model.scale * model.similarity(pictures, sentences)
+        mean, deviation = (torch.tensor(values)[:, None, None] for values in (MEAN, DEVIATION))
+        arrays = {"image_features": features, "text_features": text.sentence, "logits_per_image": logits, "logits_per_text": logits.T}
+        arrays |= {"embedded": pictures, "embedded_of_scaled": model.embed_pictures(2 * (images * deviation + mean) - 1)}
+        found.arrays |= {f"{tower}_{name}": value for name, value in arrays.items()}
+        found.losses[tower] = contrastive_loss(pictures, sentences[:, None], model.scale)[0]
+    return Found(**vars(found))
 
 
-def test_every_array_agrees(golden: Golden, tmp_path: Path) -> None:
-    towers = [tower for tower in TOWERS if tower in golden[0]]
-    compared = {name for tower in towers for name in compare(tower, golden, tmp_path)}
-    assert compared == set(golden[1]) and len(compared) > 0
+def outputs(golden: GoldenSet) -> dict[str, Tensor]:
+    return {name: value for name, value in golden.arrays.items() if name != "text" and not name.endswith("_image")}
 
 
-def test_published_sizes_have_the_published_counts(golden: Golden) -> None:
+def losses(golden: GoldenSet) -> dict[str, float]:
+    return {tower: golden.facts[tower]["clip_loss"] for tower in towers(golden)}
+
+
+def test_every_array(golden: GoldenSet, everything: Realized) -> None:
+    everything.same_arrays(outputs(golden))
+
+
+def test_every_loss(golden: GoldenSet, everything: Realized) -> None:
+    everything.same_losses(losses(golden))
+
+
+def test_pictures_in_limner_s_range_are_the_authors_normalised_ones(golden: GoldenSet, everything: Realized) -> None:
+    for tower in towers(golden):
+        everything.same_arrays({f"{tower}_embedded": everything.single.arrays[f"{tower}_embedded_of_scaled"]})
+
+
+def test_every_parameter(golden: GoldenSet, models: dict[str, CLIP]) -> None:
+    for tower, model in models.items():
+        assert sum(parameter.numel() for parameter in model.parameters()) == golden.facts[tower]["n_params"]
+        assert {their_name(name): list(value.shape) for name, value in model.state_dict().items()} == golden.facts[tower]["keys"]
+
+
+Given = tuple[dict[str, CLIP], dict[str, Tensor]]
+BREAKS: dict[str, tuple[str, Callable[[Given], None]]] = {
+    "a weight of the text side": ("arrays", lambda given: scaled([*given[0].values()][0].encoder.get_parameter(last_matrix(given)))),
+    "the pictures": ("arrays", lambda given: scaled(given[1][f"{[*given[0]][-1]}_image"])),
+    "the temperature": ("losses", lambda given: scaled([*given[0].values()][0].log_scale)),
+}
+
+
+def last_matrix(given: Given) -> str:
+    encoder = [*given[0].values()][0].encoder
+    return [name for name, value in encoder.named_parameters() if value.ndim == 2][-1]
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_a_broken_coefficient_is_noticed(golden: GoldenSet, models: dict[str, CLIP], everything: Realized, name: str) -> None:
+    kind, change = BREAKS[name]
+    everything.notices(kind, outputs(golden) if kind == "arrays" else losses(golden), change, compute, models, golden.arrays)
+
+
+def test_published_sizes_have_the_published_counts(golden: GoldenSet) -> None:
     sizes: dict[str, tuple[dict[str, Any], int]] = {
         "ViT-B/32": ({}, 224),
         "ViT-B/16": ({"patch": 16}, 224),
@@ -95,7 +130,7 @@ def test_published_sizes_have_the_published_counts(golden: Golden) -> None:
             224,
         ),
     }
-    counts = golden[0]["full_param_counts"]
+    counts = golden.part("full_param_counts")
     assert counts and set(counts) <= set(sizes)
     for name, expected in counts.items():
         values, resolution = sizes[name]
@@ -112,11 +147,11 @@ def resnet(layers: tuple[int, ...], stem: int, width: int, text: int = 512) -> d
     return picture | {"width": width, "text_width": text, "text_heads": text // 64}
 
 
-def test_captions_get_the_published_ids(golden: Golden) -> None:
+def test_captions_get_the_published_ids(golden: GoldenSet) -> None:
     path = os.environ.get("LIMNER_CLIP_VOCABULARY")
     if not path:
         pytest.skip("set LIMNER_CLIP_VOCABULARY to bpe_simple_vocab_16e6.txt.gz of github.com/openai/CLIP")
-    facts = golden[0]["tokenizer"]
+    facts = golden.part("tokenizer")
     tokenizer = BytePairTokenizer.from_file(Path(path), facts["vocab_size"])
     rows = zip(facts["captions"], facts["bpe_encode"], facts["ids_77_truncate_true"], strict=True)
     for caption, encoded, ids in rows:

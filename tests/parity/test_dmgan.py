@@ -5,19 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 from shared.attentive_golden import (
     Golden,
-    all_arrays,
-    guided,
     imported,
     matching_arrays,
-    same_arrays,
+    notices,
     same_at_published_width,
     same_discriminator_turns,
+    same_family_arrays,
     same_generator_turn,
     same_matching_losses,
 )
+from shared.rounding import results
 
 from limner.interop.dm_gan import import_dm_gan, read_dm_gan
 from limner.methods.dm_gan import DMGAN
@@ -35,10 +34,9 @@ def method(golden: Golden, tmp_path: Path) -> DMGAN:
     return found
 
 
-@torch.no_grad()
 def test_every_array(golden: Golden, method: DMGAN) -> None:
     right, _ = read_dm_gan(golden.files(r"netG.*"))  # which hides padding rightly
-    same_arrays(golden, matching_arrays(golden) | all_arrays(golden, method, right))
+    same_family_arrays(golden, method, right, results(matching_arrays, golden))
 
 
 def test_matching_losses(golden: Golden) -> None:
@@ -47,19 +45,21 @@ def test_matching_losses(golden: Golden) -> None:
 
 def test_discriminators_learn_alike(golden: Golden, method: DMGAN) -> None:
     """Each discriminator's turn, by the method's own function, on stored pictures in place of generated ones: loss and gradient norms."""
-    method.train()
-    same_discriminator_turns(
-        golden, lambda side, judge: method.discriminator_update(judge, golden.batch(side), golden.pictures("fake", side)), method
-    )
+    same_discriminator_turns(golden, method)
 
 
-def test_the_generator_learns_alike(
-    golden: Golden, method: DMGAN, monkeypatch: pytest.MonkeyPatch, authors_upsampling: None, authors_order: None
-) -> None:
+def test_the_generator_learns_alike(golden: Golden, method: DMGAN) -> None:
     """The last turn of a whole training step, with stored noise and a matching model that gives the stored regions."""
-    same_generator_turn(golden, guided(golden, method), golden.batch(max(golden.sides)), monkeypatch)
+    same_generator_turn(golden, method)
 
 
-@torch.no_grad()
 def test_published_width(golden: Golden, tmp_path: Path) -> None:
     same_at_published_width(golden, tmp_path, read_dm_gan)
+
+
+WEIGHTS = ("generator.first", "generator.memories", "generator.later", "generator.pictures", "discriminators.0.reality", "slope")
+
+
+@pytest.mark.parametrize("coefficient", [*WEIGHTS, "GAMMA1", "GAMMA2", "GAMMA3", "LAMBDA"])
+def test_a_broken_coefficient_is_noticed(golden: Golden, method: DMGAN, coefficient: str) -> None:
+    notices(golden, method, coefficient, turn=same_generator_turn if coefficient == "LAMBDA" else None)

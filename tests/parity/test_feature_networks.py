@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-import math
 import os
 import re
 import tarfile
-import zlib
-from functools import cache, partial
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +19,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from shared.feature_golden import OF_RESIZED
+from shared.feature_golden import FeatureGolden as Golden
+from shared.golden_set import ROOT
+from shared.rounding import ROUNDINGS, SPREADS, UNIT
+from shared.rounding_more import Found, realized, scaled
 
-from limner.features.imagenet import centre_crop, normalised
+from limner.features.imagenet import normalised
 from limner.features.inception import FIDInception, TorchvisionInception
 from limner.features.inception_blocks import NormalisedConvolution
 from limner.features.network import to_float
@@ -31,106 +34,14 @@ from limner.features.resize import tensorflow_resized
 from limner.features.squeezenet import SqueezeNet, TorchvisionSqueezeNet
 from limner.features.vgg import VGG
 
-FOLDER = Path(os.environ.get("LIMNER_GOLDEN", Path(__file__).parents[2].parent / "shared" / "golden")) / "feature-networks"
-DATA = Path(os.environ.get("LIMNER_FEATURES", FOLDER.parents[1] / "data"))
-RELATIVE, OF_DEVIATION = 1e-4, 1e-4
-"""An array agrees where |difference| <= 1e-4 |value| + 1e-4 x the array's standard deviation; resized inputs by their own scales."""
-RESIZED = {"tf1_resize": 1e-3, "resized_": 1e-5, "network_input": 1e-5}
-
-
-class Golden:
-    """The set, its formulas, and the largest difference of what was compared."""
-
-    def __init__(self) -> None:
-        self.facts = json.loads((FOLDER / "golden.json").read_text())
-        with np.load(FOLDER / self.facts["arrays_file"], allow_pickle=False) as arrays:
-            self.arrays = {name: arrays[name] for name in arrays.files}
-        assert set(self.arrays) == set(self.facts["arrays"])
-        self.names = self.facts["inputs"]["order_of_rows_in_7_row_arrays"]
-
-    @cache  # noqa: B019 - one set a run
-    def picture(self, name: str) -> torch.Tensor:
-        """[1, 3, H, W] uint8."""
-        (entry,) = (entry for entry in self.facts["inputs"]["images"] if entry["name"] == name)
-        height, width, block = entry["height"], entry["width"], entry["block"]
-        generator = np.random.Generator(np.random.PCG64(zlib.crc32(f"image:{name}".encode())))
-        blocks = noise = np.zeros(0)
-        if entry["kind"] != "noise":
-            low = generator.integers(0, 256, (math.ceil(height / block), math.ceil(width / block), 3), dtype=np.uint8)
-            blocks = low.repeat(block, 0).repeat(block, 1)[:height, :width]
-        if entry["kind"] != "blocks":
-            noise = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        mixed = {"blocks": lambda: blocks, "noise": lambda: noise}.get(entry["kind"], lambda: (3 * blocks.astype(np.uint16) + noise) // 4)()
-        picture = np.ascontiguousarray(mixed.astype(np.uint8))
-        assert hashlib.sha256(picture.tobytes()).hexdigest() == entry["sha256_hwc_uint8"], name
-        return torch.from_numpy(picture).permute(2, 0, 1)[None]
-
-    def crop(self, name: str, shorter: int, side: int, sha256: str) -> np.ndarray:
-        """torchvision's preset of a picture, [side, side, 3] uint8."""
-        picture = Image.fromarray(self.picture(name)[0].permute(1, 2, 0).numpy())
-        cropped = np.asarray(centre_crop(picture, shorter, side))
-        assert hashlib.sha256(cropped.tobytes()).hexdigest() == sha256
-        return cropped
-
-    def state(self, facts: dict) -> dict[str, torch.Tensor]:
-        """Weights by the formula, each checked by its stored checksum."""
-        table = json.loads((FOLDER / facts["file"]).read_text())
-        state = {}
-        for name, shape, dtype, checksum, _ in table["entries"]:
-            state[name] = weight(name, tuple(shape))
-            assert str(state[name].dtype)[6:] == dtype
-            assert zlib.crc32(state[name].numpy().data.cast("B") if shape else state[name].numpy().tobytes()) == int(checksum, 16), name
-        assert len(state) == facts["entries"]
-        return state
-
-    def expected(self, prefix: str) -> set[str]:
-        return {name for name in self.arrays if name.startswith(prefix)}
-
-    def compare(self, prefix: str, computed: dict[str, torch.Tensor | np.ndarray], absent: tuple[str, ...] = ()) -> None:
-        """Hold every array whose name begins so against what was computed."""
-        names = {name for name in self.expected(prefix) if name not in absent}
-        assert names and not names - set(computed), f"not computed: {sorted(names - set(computed))}"
-        largest = 0.0
-        for name in sorted(names):
-            mine = np.asarray(computed[name].detach() if isinstance(computed[name], torch.Tensor) else computed[name])
-            theirs = self.arrays[name]
-            assert list(mine.shape) == self.facts["arrays"][name]["shape"] and mine.dtype == theirs.dtype, name
-            if theirs.dtype == np.uint8:
-                np.testing.assert_array_equal(mine, theirs, err_msg=name)
-                continue
-            scale = next((value for key, value in RESIZED.items() if key in name), None)
-            absolute = OF_DEVIATION * float(theirs.std()) if scale is None else scale
-            np.testing.assert_allclose(mine, theirs, rtol=RELATIVE, atol=absolute, err_msg=name)
-            largest = max(largest, float(np.abs(mine - theirs).max() / theirs.std()))
-        print(f"\n{prefix}: {len(names)} arrays, largest difference {largest:.1e} of an array's standard deviation")
-
-
-@cache
-def weight(name: str, shape: tuple[int, ...]) -> torch.Tensor:
-    """A tensor by the formula; equal names and shapes are equal in all networks."""
-    last = name.rsplit(".", 1)[-1]
-    if last == "num_batches_tracked":
-        return torch.zeros(shape, dtype=torch.int64)
-    generator = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
-    if last == "running_var":
-        return torch.from_numpy((0.5 + generator.random(shape)).astype(np.float32))
-    filled = np.empty(math.prod(shape), np.float32)
-    for start in range(0, filled.size, 1 << 22):  # in pieces, for the double precision of a hundred million
-        drawn = generator.standard_normal(min(1 << 22, filled.size - start))
-        if last == "weight" and len(shape) > 1:
-            drawn *= math.sqrt(2.0 / math.prod(shape[1:]))
-        else:
-            drawn *= 0.1
-        filled[start : start + len(drawn)] = 1.0 + drawn if last == "weight" and len(shape) == 1 else drawn
-    return torch.from_numpy(filled.reshape(shape))
+PRODUCTS = 512 * 9
+"""Terms of VGG's longest sums, which round by about the square root of as many UNIT."""
+DATA = Path(os.environ.get("LIMNER_FEATURES", ROOT.parent / "data"))
 
 
 @pytest.fixture(scope="module")
-def golden():
-    if not (FOLDER / "golden.json").exists():
-        pytest.skip(f"no golden files at {FOLDER}: set LIMNER_GOLDEN to their folder")
-    yield Golden()
-    weight.cache_clear()
+def golden() -> Golden:
+    return Golden()
 
 
 def cut(name: str, full: torch.Tensor) -> torch.Tensor:
@@ -196,7 +107,7 @@ def test_fid_inception(golden: Golden) -> None:
     scoring = network.to(memory_format=torch.channels_last)  # as `load_feature_network` gives it
     for found, tap in zip(scoring(golden.picture("mix64")), ("2048", "logits_unbiased")):
         expected = outputs[tap][golden.names.index("mix64")]
-        torch.testing.assert_close(found, expected, rtol=RELATIVE, atol=OF_DEVIATION * float(expected.std()))
+        torch.testing.assert_close(found, expected, rtol=OF_RESIZED, atol=OF_RESIZED * float(expected.std()))
     for array in golden.expected(f"{start}tf1_resize."):
         computed[array] = cut(array, tensorflow_resized(golden.picture(array.split(".")[2]).float(), 299)[0])
 
@@ -287,13 +198,10 @@ def test_vgg(golden: Golden, depth: int) -> None:
     taps = facts["taps"]["stages"]
     (deepest,) = {array.split(".")[1].removesuffix("_before_relu") for array in golden.expected(f"{start}conv")}
     pools = [name for name in facts["index_in_features"] if name.startswith("pool")]
-    reference: dict[str, torch.Tensor] = {}
     with torch.no_grad():
-        for name in ("noise64", "mix64", "mix299", "odd"):
+        for name in (array.removeprefix(f"{start}logits.") for array in golden.expected(f"{start}logits.")):
             maps = network.taps(network.scaled(golden.picture(name)), network.tap_names())
             computed[f"{start}logits.{name}"] = maps["logits"][0]
-            if name == "noise64":
-                reference = maps
             computed |= {f"{start}taps.{name}.{key}": value for key, value in stage_arrays(maps, taps, 4).items()}
             computed[f"{start}pools.{name}.channel_mean"] = torch.cat([means(maps[pool])[0] for pool in pools])
             computed[f"{start}{deepest}_before_relu.{name}.channel_mean"] = means(maps[deepest])[0]
@@ -308,20 +216,46 @@ def test_vgg(golden: Golden, depth: int) -> None:
             second = [network.taps(network.prepare(golden.picture(name)), ["fc2"])["fc2"] for name in ("mix64", "odd")]
             computed[f"{start}torch_fidelity.fc2"] = torch.cat(second)
 
-    distances = facts["mse_between_mix64_and_noise64_at_each_tap"]
-    picture = network.scaled(golden.picture("mix64")).requires_grad_()
-    maps = network.taps(picture, list(distances))
-    for tap, expected in distances.items():
-        assert F.mse_loss(maps[tap], reference[tap]).item() == pytest.approx(expected, rel=1e-5), tap
-    for tap, expected in facts["gradients"].items():
-        loss = F.mse_loss(maps[tap], reference[tap])
-        (gradient,) = torch.autograd.grad(loss, picture, retain_graph=True)
-        assert loss.item() == pytest.approx(expected["mse"], rel=1e-5)
-        assert gradient.norm().item() == pytest.approx(expected["grad_l2"], rel=1e-4)
-        assert gradient.double().sum().item() == pytest.approx(expected["grad_sum"], rel=1e-4)
-        array = f"{start}grad_mse_{tap}_wrt_normalised_mix64_stride4"
-        computed[array] = cut(array, gradient[0])
-    golden.compare(start, computed)
+    slopes(golden, network, start)
+    golden.compare(start, computed, tuple(golden.expected(f"{start}grad_mse_")))
+
+
+def slopes(golden: Golden, network: VGG, start: str) -> None:
+    """Compare distances of two pictures at each tap, and their gradients by one picture: in float64 without the classifier, at 64 px."""
+    facts = golden.facts["networks"][start[:-1]]
+    (key,) = (key for key in facts if key.startswith("mse_between_"))
+    pair = re.fullmatch(r"mse_between_(\w+)_and_(\w+)_at_each_tap", key)
+    assert pair is not None
+    distances, stored = facts[key], facts["gradients"]
+
+    def compute(network: VGG, picture: torch.Tensor, other: torch.Tensor) -> Found:
+        maps = [network.taps(prepared, list(distances)) for prepared in (picture.requires_grad_(), other)]
+        losses = {tap: F.mse_loss(maps[0][tap], maps[1][tap].detach()) for tap in distances}
+        gradients = {tap: torch.autograd.grad(losses[tap], picture, retain_graph=True)[0] for tap in stored}
+        arrays = {}
+        for name in golden.expected(f"{start}grad_mse_"):
+            (tap,) = (tap for tap in stored if f"grad_mse_{tap}_wrt" in name)
+            arrays[name] = cut(name, gradients[tap][0])
+        return Found(arrays, losses, {tap: {"picture": gradient} for tap, gradient in gradients.items()})
+
+    depth = int(start.removeprefix("vgg").removesuffix("."))
+    features = filled(lambda: VGG(depth, classifier=False), network.state_dict(), "golden")
+    given = [network.scaled(golden.picture(name)) for name in pair.groups()]
+    everything = realized(compute, features, *given, roundings=PRODUCTS**0.5, batch_losses=False)
+    everything.same_losses(distances)
+    everything.same_losses({tap: entry["mse"] for tap, entry in stored.items()})
+    everything.same_gradients({tap: {"picture": entry["grad_l2"]} for tap, entry in stored.items()})
+    for tap, entry in stored.items():
+        found = (everything.single, everything.double, *everything.probes)
+        single, exact, *probes = (results.gradients[tap]["picture"].double() for results in found)
+        # Thousands of numbers that cancel: their errors, kinks of ReLUs among them, add up as they do in a move, or at random.
+        size, errors = float(exact.abs().sum()), [(2, probe - exact) for probe in probes] + [(SPREADS, single - exact)]
+        tolerance = max(times * float(error.sum().abs() + error.norm()) for times, error in errors) + ROUNDINGS * UNIT * size
+        print(f"\n{tap}: a sum {abs(entry['grad_sum'] - float(exact.sum())):.1e} off, of {tolerance:.1e}; magnitudes {size:.1e}")
+        assert abs(entry["grad_sum"] - float(exact.sum())) <= tolerance, tap
+    slope_arrays = golden.expected(f"{start}grad_mse_")
+    if slope_arrays:
+        everything.same_arrays({name: golden.arrays[name] for name in slope_arrays})
 
 
 def squeezenet_arrays(network: SqueezeNet, prefix: str, prepared: dict[str, torch.Tensor], shown: str) -> dict[str, torch.Tensor]:
@@ -379,3 +313,31 @@ def test_squeezenet_with_its_real_weights(golden: Golden) -> None:
         if exact:  # by another JPEG decoder the logits are others, if not the five likeliest classes
             absent = ""
     golden.compare(prefix, computed, (absent,))
+
+
+BREAKS: dict[str, Callable[[torch.nn.Module, dict[str, torch.Tensor]], None]] = {
+    "first convolution": lambda network, given: scaled(network.conv1.weight),
+    "a late convolution": lambda network, given: scaled(
+        network.fire8.get_parameter(next(name for name, _ in network.fire8.named_parameters()))
+    ),
+    "the classifier's biases": lambda network, given: scaled(network.conv10.bias),
+    "the input's scale": lambda network, given: [scaled(value) for value in given.values()],
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", BREAKS)
+def test_a_broken_coefficient_is_noticed(golden: Golden, name: str) -> None:
+    prefix, shown = "squeezenet.torchvision_formula", "noise64"
+    facts = golden.facts["networks"]["squeezenet"]["torchvision_formula"]
+    network = filled(TorchvisionSqueezeNet, golden.state(facts["state_dict"]), "golden")
+    given = {shown: normalised(to_float(golden.picture(shown)))}
+    row = golden.names.index(shown)
+    for broken in (False, True):
+        if broken:
+            network.load_state_dict({key: value.clone() for key, value in network.state_dict().items()}, assign=True)
+            BREAKS[name](network, given)
+        found = squeezenet_arrays(network, prefix, given, shown)
+        names = ("logits", "fire9_mean")
+        same = [golden.same(f"{prefix}.{key}", found[f"{prefix}.{key}"][0], golden.arrays[f"{prefix}.{key}"][row]) for key in names]
+        assert all(same) != broken

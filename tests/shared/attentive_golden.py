@@ -1,16 +1,15 @@
-"""Stored results of AttnGAN's family: the golden folders of its methods are laid out alike, and are compared alike."""
+"""Stored results of AttnGAN's family: the golden folders of its methods are laid out alike, and are compared alike.
+
+How far apart stored and own numbers may be is for `shared.rounding`.
+"""
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -21,96 +20,17 @@ from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Progress, Update
 from limner.families.attentive.method import GUIDE, TreeMethod
 from limner.interop.networks import load_networks
-from limner.matching.losses.words import Gammas, attend, sentence_loss, words_loss
+from limner.matching.losses.words import attend, sentence_loss, words_loss
 from limner.matching.models.damsm import DAMSM, TRAINED, DAMSMSettings
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
+from shared.attentive_sets import Golden, views
+from shared.recipe import recipe_weights
+from shared.rounding import KINKS, SPREADS, Comparison, Disagreement, Results, results
 
-ROOT = Path(os.environ.get("LIMNER_GOLDEN", Path(__file__).parents[2].parent / "shared" / "golden"))
-EVALUATION, TRAINING, LOSS, SUM, NORM = 2e-5, 3e-4, 1e-5, 1e-6, 1e-3
-"""Absolute tolerances of arrays in either mode, relative ones of losses, of sums and of gradient norms."""
-MATCHING = ("damsm_att", "func_attention_")
-"""Arrays of what words see of the stored regions."""
-
-
-class Golden:
-    """One system's stored arrays and facts. elsewhere: beginnings of the names of outputs that have tests of their own."""
-
-    def __init__(self, system: str, elsewhere: tuple[str, ...] = (), name: str = "golden.json") -> None:
-        self.folder, self.elsewhere = ROOT / system, elsewhere
-        if not (self.folder / name).exists():
-            pytest.skip(f"no golden files at {self.folder}: set LIMNER_GOLDEN to the folder that has them")
-        self.facts = json.loads((self.folder / name).read_text())
-        with np.load(self.folder / self.facts["arrays_file"], allow_pickle=False) as arrays:
-            self.arrays = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-        self.text = TextFeatures(self["sent_emb"], self["word_embs"].transpose(1, 2), ~self["mask"])
-        self.noise = ConditionedNoise(self["z"], self["eps"])
-
-    def whole(self) -> Golden:
-        """The same system's results at its published width."""
-        return Golden(self.folder.name, name="published_width.json")
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self.arrays[name]
-
-    @property
-    def gammas(self) -> Gammas:
-        config = self.facts["config"]
-        return Gammas(attention=config["GAMMA1"], words=config["GAMMA2"], pairs=config["GAMMA3"])
-
-    @property
-    def losses(self) -> dict[str, Any]:
-        return self.facts["loss_values"]
-
-    def norms(self, network: str) -> dict[str, float]:
-        """Norms of the loss's gradient by every weight of a network with one; power iterations and what is never called have none."""
-        norms = {name: norm for name, norm in self.facts["grad_l2_norms"][network].items() if norm is not None}
-        assert all(re.search(r"weight_[uv]$|\.conv_context[23]\.", name) for name in set(self.facts["grad_l2_norms"][network]) - set(norms))
-        return norms
-
-    def files(self, pattern: str) -> list[Path]:
-        found = sorted(self.folder / name for name in self.facts["checkpoints"] if re.fullmatch(pattern, name))
-        assert found
-        return found
-
-    def pictures(self, kind: str, side: int) -> Tensor:
-        return self[f"{kind}{side}_u8"] / 127.5 - 1
-
-    @property
-    def sides(self) -> list[int]:
-        return sorted(int(name[4:-3]) for name in self.arrays if re.fullmatch(r"real\d+_u8", name))
-
-    def outputs(self) -> set[str]:
-        return {name for name, facts in self.facts["arrays"].items() if facts["role"] == "output" and not name.startswith(self.elsewhere)}
-
-    def compare(self, computed: dict[str, Tensor]) -> int:
-        largest = 0.0
-        for name, value in computed.items():
-            expected = self[name]
-            assert list(value.shape) == self.facts["arrays"][name]["shape"] == list(expected.shape), name
-            difference = (value - expected).abs()
-            if name.endswith("_stats"):
-                # Means and deviations are numbers up to 1 that may be near 0; the sum of magnitudes is compared relative to itself.
-                assert float(difference[..., :2].max()) <= (TRAINING if name.startswith("train") else EVALUATION), name
-                if expected.shape[-1] == 3:
-                    assert float((difference / expected)[..., 2].max()) <= (TRAINING if name.startswith("train") else SUM), name
-            else:
-                assert float(difference.max()) <= (TRAINING if name.startswith("train") else EVALUATION), name
-                largest = max(largest, float(difference.max()))
-        print(f"\n{len(computed)} arrays, largest difference {largest:.1e}")
-        return len(computed)
-
-    def batch(self, side: int) -> Batch:
-        """The stored real pictures of one side with the stored captions."""
-        numbers = np.arange(len(self.text))
-        return Batch(
-            pictures=self.pictures("real", side),
-            captions=[["a caption"]] * len(numbers),
-            texts=(self.text,),
-            indices=numbers,
-            samples=numbers,
-            seed=0,
-            classes=self["class_ids"],
-        )
+PROBES = 3
+"""Results from moved weights for what has few numbers, or kinks."""
+BREAK = 1.001
+"""By what a coefficient is multiplied to see that a comparison notices."""
 
 
 def imported(golden: Golden, read: Callable[..., Any], folder: Path) -> Any:
@@ -118,28 +38,6 @@ def imported(golden: Golden, read: Callable[..., Any], folder: Path) -> Any:
     read(golden.files(r"netG.*|netD\d\.pth"), folder, mixed_padding=True)
     found, players = load_networks(folder)
     assert players == ["generator", *(f"discriminator-{side}" for side in golden.sides)]
-    return found
-
-
-def views(golden: Golden, prefix: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What is stored of pictures and attention maps by name ("img64", "att1"): whole, every n-th pixel, a crop, or figures."""
-    found = {}
-    for name in golden.facts["arrays"]:
-        parts = re.fullmatch(rf"{prefix}_?((?:img|att)\d+)(?:_(stride(\d+)|crop|stats))?", name)
-        if parts is None:
-            continue
-        value = values[parts[1]]
-        if parts[3]:
-            value = value[..., :: int(parts[3]), :: int(parts[3])]
-        elif parts[2] == "crop":
-            size = golden.facts["arrays"][name]["shape"][-1]
-            start = (value.shape[-1] - size) // 2
-            value = value[..., start : start + size, start : start + size]
-        elif parts[2] == "stats":
-            wide = value.double()
-            figures = [wide.mean((2, 3)), wide.std((2, 3), unbiased=False), wide.abs().sum((2, 3))]
-            value = torch.stack(figures[: golden.facts["arrays"][name]["shape"][-1]], dim=2)
-        found[name] = value
     return found
 
 
@@ -153,92 +51,246 @@ def verdicts(golden: Golden, method: TreeMethod, mode: str) -> dict[str, Tensor]
     """What every discriminator sees in the stored real pictures, and says of them."""
     found = {}
     for side, judge in zip(golden.sides, method.scale_discriminators(), strict=True):
-        code = judge.look(golden.pictures("real", side))
+        code = judge.look(golden[f"real{side}"])
         found[f"{mode}_D{side}_features"] = code
         found[f"{mode}_D{side}_cond"] = judge.match(code, golden.text.sentence).sigmoid()
         found[f"{mode}_D{side}_uncond"] = judge.realism(code).sigmoid()
     return found
 
 
-def all_arrays(golden: Golden, method: Any, right: Any) -> dict[str, Tensor]:
-    """Pictures, attention, Gaussians and verdicts, in evaluation and in training, by their stored names.
+@torch.no_grad()
+def paintings(golden: Golden, method: Any, right: Any) -> dict[str, Tensor]:
+    """Pictures and attention, in evaluation and in training, by their stored names.
 
     method: as the authors' code hides padding. right: the same, which hides it rightly. Leaves `method` in training.
     """
-    assert method.settings.mixed_padding and not right.settings.mixed_padding
-    condition = method.generator.condition(golden.text.sentence)
-    computed = {"eval_mu": condition.mean, "eval_logvar": condition.log_variance, "eval_c_code": condition.sample(golden.noise.epsilon)}
-    computed |= {"train_mu": condition.mean, "train_logvar": condition.log_variance}
-    computed |= views(golden, "eval_batch", painted(method, golden.text, golden.noise))
-    computed |= views(golden, "eval_single", painted(right, golden.text, golden.noise))  # a batch, and yet as if each were alone
-    rows = [painted(method, golden.text[row : row + 1], golden.noise[row : row + 1]) for row in range(len(golden.text))]
-    alone = views(golden, "eval_single", {name: torch.cat([row[name] for row in rows]) for name in rows[0]})
-    # One caption has nobody's padding to mix in.
-    assert golden.compare(alone) == sum(name.startswith("eval_single") for name in golden.outputs()) > 0
-    everything = TextFeatures(golden.text.sentence, golden.text.words, torch.ones_like(golden["mask"]))
-    computed |= views(golden, "eval_nomask", painted(right, everything, golden.noise))
-    computed |= verdicts(golden, method, "eval")
-    again = verdicts(golden, method, "eval")  # nothing has moved on, as spectral normalisation might
-    assert again and all(torch.equal(value, computed[name]) for name, value in again.items())
-    method.train()
-    computed |= views(golden, "train_batch", painted(method, golden.text, golden.noise))
-    return computed | {name: value for name, value in verdicts(golden, method, "train").items() if not name.endswith("features")}
-
-
-def same_arrays(golden: Golden, computed: dict[str, Tensor]) -> None:
-    """All that is stored has been computed, and is the same."""
-    assert golden.outputs() and golden.outputs() == set(computed)
-    assert golden.compare(computed) == len(golden.outputs())
-
-
-def matching_arrays(golden: Golden) -> dict[str, Tensor]:
-    """What each word attends to in the stored regions, alone and among the words of a caption."""
-    words, regions, mask = golden.text.words, golden["img_features"].flatten(2), golden.text.mask
-    assert words is not None and mask is not None
-    side, length = golden["img_features"].shape[2:], golden["func_attention_ctx"].shape[-1]
-    seen, attention = attend(regions, words[:, :length], torch.ones(len(words), length, dtype=torch.bool), golden.gammas.attention)
-    found = {"func_attention_ctx": seen.transpose(1, 2), "func_attention_map": attention.unflatten(2, side)}
-    attention = attend(regions, words, mask, golden.gammas.attention)[1].unflatten(2, side)
-    found |= {f"damsm_att{row}": attention[row : row + 1, mask[row]] for row in range(len(words))}
-    assert set(found) == {name for name in golden.facts["arrays"] if name.startswith(MATCHING)}
+    everything = TextFeatures(golden.text.sentence, golden.text.words, torch.ones_like(golden.mask))
+    found = {}
+    for beginning, painter, text in (
+        ("eval_batch", method.eval(), golden.text),
+        ("eval_single", right, golden.text),  # a batch, and yet as if each were alone
+        ("eval_nomask", right, everything),
+        ("train_batch", method, golden.text),
+    ):
+        if golden.outputs(beginning):
+            painter.train(beginning.startswith("train"))
+            found |= views(golden, beginning, painted(painter, text, golden.noise))
     return found
 
 
-def same_matching_losses(golden: Golden) -> None:
-    """DAMSM's losses of the stored regions, by words and by sentences, with classes and without."""
+@torch.no_grad()
+def alone(golden: Golden, method: Any) -> dict[str, Tensor]:
+    """What is stored of captions painted one by one, by networks that mix the padding of a batch: one caption has nobody's to mix in."""
+    rows = [painted(method, golden.text[row : row + 1], golden.noise[row : row + 1]) for row in range(len(golden.text))]
+    return views(golden, "eval_single", {name: torch.cat([row[name] for row in rows]) for name in rows[0]})
+
+
+@torch.no_grad()
+def answers(golden: Golden, method: Any) -> dict[str, Tensor]:
+    """Gaussians and verdicts, in evaluation and in training, by their stored names: cheap, and of few numbers."""
+    condition = method.generator.condition(golden.text.sentence)
+    computed = {"eval_c_code": condition.sample(golden.noise.epsilon)}
+    for mode in ("eval", "train"):
+        computed |= {f"{mode}_mu": condition.mean, f"{mode}_logvar": condition.log_variance}
+        computed |= verdicts(golden, method.train(mode == "train"), mode)
+    return {name: value for name, value in computed.items() if name in golden.facts["arrays"]}
+
+
+def compare(comparison: Comparison, golden: Golden, found: Results) -> set[str]:
+    """Compare what was computed with what is stored by the same names, and say which these are."""
+    for name, single in found.single.items():
+        theirs, double, probes = golden[name], found.double[name], [probe[name] for probe in found.probes]
+        if name.endswith("_stats"):
+            comparison.figures(name, theirs, single, double)
+        else:
+            comparison.array(name, theirs, single, double, probes)
+    return set(found.single)
+
+
+def same_family_arrays(golden: Golden, method: Any, right: Any, *more: Results) -> None:
+    """All that is stored of painting and judging, captions alone too; and an evaluation changes nothing. more: other stored arrays."""
+    assert method.settings.mixed_padding and not right.settings.mixed_padding
+    before = {name: value.clone() for name, value in method.state_dict().items()}
+    with torch.no_grad():
+        once, again = (verdicts(golden, method, "eval") for _ in range(2))
+    assert once and all(torch.equal(value, again[name]) for name, value in once.items())
+    assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())  # spectral norms do not move on
+    comparison, compared = Comparison(), set[str]()
+    pictures = results(paintings, golden, method, right)
+    for found in (pictures, results(answers, golden, method, probes=PROBES), *more):
+        compared |= compare(comparison, golden, found)
+    assert compared == golden.outputs()
+    single = alone(golden, method)
+    assert single.keys() == golden.outputs("eval_single")
+    compare(comparison, golden, Results(single, pictures.double))
+    comparison.finish(len(compared) + len(single))
+
+
+@torch.no_grad()
+def matching_arrays(golden: Golden) -> dict[str, Tensor]:
+    """What each word attends to in the stored regions, alone and among the words of a caption."""
+    words, regions, mask, arrays = golden.text.words, golden["img_features"].flatten(2), golden.mask, golden.facts["arrays"]
+    assert words is not None
+    side, found = golden["img_features"].shape[2:], {}
+    if "func_attention_ctx" in arrays:
+        length = arrays["func_attention_ctx"]["shape"][-1]
+        stated = re.search(r"gamma1=([\d.]*\d)", arrays["func_attention_ctx"]["note"])
+        gamma = float(stated[1]) if stated else golden.gammas.attention
+        seen, attention = attend(regions, words[:, :length], torch.ones(len(words), length, dtype=torch.bool), gamma)
+        found |= {"func_attention_ctx": seen.transpose(1, 2), "func_attention_map": attention.unflatten(2, side)}
+    attention = attend(regions, words, mask, golden.gammas.attention)[1].unflatten(2, side)
+    found |= {f"damsm_att{row}": attention[row : row + 1, mask[row]] for row in range(len(words))}
+    return {name: value for name, value in found.items() if name in arrays}
+
+
+def matching_losses(golden: Golden) -> dict[str, Tensor]:
+    """DAMSM's losses of the stored regions, by words and by sentences, with classes and without, by their stored names."""
     regions, text = golden["img_features"].flatten(2), golden.text
     assert text.words is not None and text.mask is not None
+    found = {}
     for ending, classes in (("with_class_ids", golden["class_ids"]), ("no_class_ids", None)):
-        by_words = words_loss(regions, text.words, text.mask, golden.gammas, classes)
-        by_sentence = sentence_loss(golden["cnn_code"], text.sentence, golden.gammas, classes)
-        assert [value.item() for value in by_words] == pytest.approx(golden.losses[f"words_loss_{ending}"], rel=LOSS)
-        assert [value.item() for value in by_sentence] == pytest.approx(golden.losses[f"sent_loss_{ending}"], rel=LOSS)
+        found[f"words_loss_{ending}"] = torch.stack(words_loss(regions, text.words, text.mask, golden.gammas, classes))
+        found[f"sent_loss_{ending}"] = torch.stack(sentence_loss(golden["cnn_code"], text.sentence, golden.gammas, classes))
+    return found
 
 
-def same_discriminator_turns(golden: Golden, turn: Callable[[int, nn.Module], Update], method: TreeMethod) -> None:
-    """Loss and gradient norms of each discriminator's turn, which `turn(side, judge)` takes on stored pictures."""
-    compared = 0
-    for number, (side, judge) in enumerate(zip(golden.sides, method.scale_discriminators(), strict=True)):
-        update = turn(side, judge)
-        assert update.player == f"discriminator-{side}"
-        assert update.loss.item() == pytest.approx(golden.losses[f"discriminator_loss_{side}"], rel=LOSS)
-        (file,) = golden.files(f"netD{number}.pth")
-        compared += same_norms(golden.norms(f"netD{number}"), file, judge, update.loss)
-    assert compared == sum(len(golden.norms(name)) for name in golden.facts["grad_l2_norms"] if name.startswith("netD")) > 0
+def same_losses(golden: Golden, compute: Callable[..., dict[str, Tensor]], *modules: nn.Module, pattern: str) -> None:
+    """`compute(golden, *modules)` gives losses by their stored names, all that are of this pattern, and they are the same."""
+    found, comparison = results(compute, golden, *modules, probes=PROBES), Comparison()
+    stored = {name for name in golden.losses if re.fullmatch(pattern, name)}
+    for name in stored:
+        theirs = torch.tensor(golden.losses[name], dtype=torch.float64)
+        comparison.array(name, theirs, found.single[name], found.double[name], [probe[name] for probe in found.probes])
+    comparison.finish(len(stored))
 
 
-def same_generator_turn(golden: Golden, method: Any, batch: Batch, monkeypatch: pytest.MonkeyPatch, phase: str = "gan") -> Update:
+def same_matching_losses(golden: Golden) -> None:
+    same_losses(golden, matching_losses, pattern=r"(words|sent)_loss_.*")
+
+
+def notices(
+    golden: Golden,
+    method: Any,
+    coefficient: str,
+    losses: Callable[..., None] = same_matching_losses,
+    turn: Callable[..., object] | None = None,
+) -> None:
+    """Fails unless a comparison does when one coefficient is BREAK times what it is.
+
+    coefficient: a name of golden.json's `config` that `losses(golden)` or else `turn(golden, method)` depends on; "slope", of the
+    discriminators' leaky ReLUs; or a pattern of names of weights, of which the first is broken.
+    """
+    if coefficient in golden.facts["config"]:
+        golden = golden.with_config(**{coefficient: BREAK * golden.facts["config"][coefficient]})
+        with pytest.raises(Disagreement):
+            if turn is None:
+                losses(golden)
+            else:
+                with torch.no_grad():
+                    turn(golden, method)
+        return
+    if coefficient == "slope":
+        for layer in method.discriminators.modules():
+            if isinstance(layer, nn.LeakyReLU):
+                layer.negative_slope *= BREAK
+    else:
+        weight = next(value for name, value in method.named_parameters() if re.match(coefficient, name) and value.ndim > 1)
+        weight.data *= BREAK
+    if coefficient.startswith("generator"):
+        beginnings = [beginning for beginning in ("eval_batch", "eval_nomask", "train_batch") if golden.outputs(beginning)]
+        if not beginnings:
+            pytest.skip(f"the golden set at {golden.folder} has no pictures of a batch")
+        found = results(paintings, golden.having(beginnings[0]), method, method)
+    else:
+        found = results(answers, golden, method, probes=1)
+    assert found.single
+    with pytest.raises(Disagreement):
+        compare(Comparison(), golden, found)
+
+
+Turn = Callable[[Golden, Any], Update]
+"""A turn of one player of a method, with what a golden set has stored."""
+
+
+def learned(turn: Turn, player: Callable[[Any], nn.Module]) -> Callable[[Golden, Any], dict[str, Any]]:
+    """A function of golden set and method: the turn's loss, its metrics, and the loss's gradient by every weight of the player.
+
+    Without gradients where autograd is off.
+    """
+
+    def compute(golden: Golden, method: Any) -> dict[str, Any]:
+        update = turn(golden, method.train())
+        names, parameters = zip(*player(method).named_parameters(), strict=True)
+        gradients = torch.autograd.grad(update.loss, parameters) if update.loss.requires_grad else ()
+        return {**update.metrics, "loss": update.loss.detach(), "gradients": dict(zip(names, gradients, strict=False))}
+
+    return compute
+
+
+def same_turn(golden: Golden, method: Any, turn: Turn, player: Callable[[Any], nn.Module], network: str, losses: dict[str, Any]) -> Results:
+    """Losses and gradient norms of a turn, in every precision; losses alone where autograd is off.
+
+    network: the authors' name of the player. losses: by stored name, what of a turn's results (`learned`) it is.
+    """
+    found, comparison = results(learned(turn, player), golden, method, probes=PROBES, roundings=KINKS * SPREADS), Comparison()
+    for name, take in losses.items():
+        double = take(found.double)
+        probes = [double + (take(probe) - double) / KINKS for probe in found.probes]  # losses have no kinks that show
+        comparison.array(name, golden.losses[name], take(found.single), double, probes)
+    norms = golden.norms(network) if torch.is_grad_enabled() else {}
+    if norms:
+        names = authors_names(norms, golden.files(rf"{network}(_.*)?\.pth")[0], player(method))
+        renamed = ({names[own]: value for own, value in each["gradients"].items()} for each in (found.single, found.double, *found.probes))
+        single, double, *probes = renamed
+        comparison.norms(norms, single, double, probes)
+    comparison.finish(len(losses) + len(norms))
+    return found
+
+
+Prepare = Callable[[Golden, Any, int], Batch]
+"""What puts stored things in place of what a method's losses need, and gives the stored batch of a side."""
+
+
+def guided_batch(golden: Golden, method: Any, side: int) -> Batch:
+    """For methods that need a matching model alone."""
+    guided(golden, method)
+    return golden.batch(side)
+
+
+def same_discriminator_turns(golden: Golden, method: TreeMethod, prepare: Prepare = guided_batch) -> None:
+    """Loss and gradient norms of each discriminator's turn, by the method's own function, on stored pictures."""
+    stored = {name for name in golden.facts["grad_l2_norms"] if name.startswith("netD")}
+    assert stored == {f"netD{number}" for number in range(len(golden.sides))} and stored
+    for number, side in enumerate(golden.sides):
+
+        def judge(method: Any, number: int = number) -> nn.Module:
+            return list(method.scale_discriminators())[number]
+
+        def turn(golden: Golden, method: Any, side: int = side, judge: Callable[[Any], nn.Module] = judge) -> Update:
+            batch = prepare(golden, method, side)
+            return method.discriminator_update(judge(method), batch, golden[f"fake{side}"])
+
+        same_turn(golden, method, turn, judge, f"netD{number}", {f"discriminator_loss_{side}": lambda found: found["loss"]})
+
+
+def same_generator_turn(golden: Golden, method: Any, prepare: Prepare = guided_batch, phase: str = "gan") -> Results:
     """Loss, divergence and gradient norms of the last turn of a whole training step, with the stored noise."""
-    monkeypatch.setattr(method, "noise", lambda batch, stream: golden.noise)
-    *_, update = method.train().training_step(batch, Progress(phase=phase, step=0, steps=1, images=0, epoch=0.0))
-    assert update.player == "generator"
-    divergence = float(update.metrics["divergence"])
-    assert divergence == pytest.approx(golden.losses["kl_loss"], rel=LOSS)
-    assert update.loss.item() == pytest.approx(golden.losses["generator_loss_total"], rel=LOSS)
-    assert update.loss.item() - divergence == pytest.approx(golden.losses["generator_loss_without_kl"], rel=LOSS)
-    (file,) = golden.files(r"netG.*")
-    assert same_norms(golden.norms("netG"), file, method.generator, update.loss) > 0
-    return update
+    weight = golden.number(r"adds kl with weight ([\d.]*\d)", 1.0)
+    method.settings = type(method.settings)(**{**vars(method.settings), "divergence_weight": weight})
+
+    def turn(golden: Golden, method: Any) -> Update:
+        batch = prepare(golden, method, max(golden.sides))
+        method.noise = lambda batch, stream: golden.noise
+        *_, update = method.training_step(batch, Progress(phase=phase, step=0, steps=1, images=0, epoch=0.0))
+        assert update.player == "generator"
+        return update
+
+    losses = {
+        "kl_loss": lambda found: found["divergence"],
+        "generator_loss_total": lambda found: found["loss"],
+        "generator_loss_without_kl": lambda found: found["loss"] - weight * found["divergence"],
+    }
+    return same_turn(golden, method, turn, lambda method: method.generator, "netG", losses)
 
 
 class Constant(nn.Module):
@@ -267,31 +319,14 @@ def guided(golden: Golden, method: Any, encoder: nn.Module | None = None, **sett
     return method
 
 
-def same_norms(stored: dict[str, float], file: Path, module: nn.Module, loss: Tensor) -> int:
-    """Compare the norm of the loss's gradient by every parameter, which its values in the file tell apart."""
-    names, parameters = zip(*module.named_parameters(), strict=True)
-    computed = {name: float(value.norm()) for name, value in zip(names, torch.autograd.grad(loss, parameters), strict=True)}
-    values = torch.load(file, weights_only=True)
-    theirs = {
-        own: name for own, value in module.named_parameters() for name in stored if torch.equal(values[name].flatten(), value.flatten())
-    }
-    assert len(theirs) == len(set(theirs.values())) == len(stored) and min(stored.values()) > 1e-5
-    assert {theirs[name]: norm for name, norm in computed.items()} == pytest.approx(stored, rel=NORM)
-    return len(stored)
-
-
-def by_recipe(key: str, shape: list[int]) -> Tensor:
-    """A tensor as the stored recipe makes it from its name."""
-    draw = np.random.RandomState(zlib.crc32(key.encode()) & 0x7FFFFFFF)
-    if key.endswith("num_batches_tracked"):
-        return torch.zeros(shape, dtype=torch.int64)
-    if key.endswith("running_var"):
-        value = draw.uniform(0.5, 1.5, shape)
-    elif len(shape) < 2:
-        value = (1 if key.endswith("weight") else 0) + 0.1 * draw.standard_normal(shape)
-    else:
-        value = draw.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
-    return torch.from_numpy(np.asarray(value, dtype=np.float32))
+def authors_names(stored: dict[str, float], file: Path, module: nn.Module) -> dict[str, str]:
+    """By the name of every weight of ours, its name in the authors' file: of those with its values, the first that is not taken."""
+    values, free, found = torch.load(file, weights_only=True), list(stored), {}
+    for own, value in module.named_parameters():
+        found[own] = next(name for name in free if torch.equal(values[name].flatten(), value.flatten()))
+        free.remove(found[own])
+    assert not free, f"{free} of {file.name} are no weights of ours"
+    return found
 
 
 def same_at_published_width(golden: Golden, folder: Path, read: Callable[[list[Path]], tuple[Any, Any]], uncalled: int = 0) -> None:
@@ -300,12 +335,17 @@ def same_at_published_width(golden: Golden, folder: Path, read: Callable[[list[P
     read: the reader of the authors' files. uncalled: numbers among the authors' weights that their generator never calls.
     """
     whole = golden.whole()
-    shapes = whole.facts["G_state_dict"]["keys_and_shapes"]
-    torch.save({key: by_recipe(key, shape) for key, shape in shapes}, folder / "netG.pth")
+    torch.save(recipe_weights(golden.facts | whole.facts, whole.facts["G_state_dict"]), folder / "netG.pth")
     method, _ = read([folder / "netG.pth"])
-    condition = method.generator.condition(whole.text.sentence)
-    computed = {"mu": condition.mean, "logvar": condition.log_variance} | views(whole, "", painted(method, whole.text, whole.noise))
-    same_arrays(whole, computed)
+
+    @torch.no_grad()
+    def compute(whole: Golden, method: Any) -> dict[str, Tensor]:
+        condition = method.generator.condition(whole.text.sentence)
+        return {"mu": condition.mean, "logvar": condition.log_variance} | views(whole, "", painted(method, whole.text, whole.noise))
+
+    comparison = Comparison()
+    assert compare(comparison, whole, results(compute, whole, method)) == whole.outputs()
+    comparison.finish(len(whole.outputs()))
     assert sum(value.numel() for value in method.generator.parameters()) + uncalled == whole.facts["params"]["netG"]
     for number, (judge, count) in enumerate(zip(method.discriminators, whole.facts["params"]["netD"], strict=True)):
         assert sum(value.numel() for value in judge.parameters()) == count  # theirs that are trained

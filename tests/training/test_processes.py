@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+from shared.rounding import Comparison, Disagreement
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
 ROOT = SCRIPT.parents[2]
 
 
-def run(out: Path, method: str, processes: int, style_steps: int = 0) -> None:
-    command = [sys.executable, str(SCRIPT), str(out), method, str(processes), str(style_steps)]
+def run(out: Path, method: str, processes: int, style_steps: int = 0, *more: str) -> None:
+    command = [sys.executable, str(SCRIPT), str(out), method, str(processes), str(style_steps), *more]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -43,9 +44,16 @@ def test_both_processes_hold_the_same_weights(method: str, style_steps: int, tmp
     assert len(first) > 20
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     if method == "plain":
-        run(tmp_path / "one", method, 1)
-        alone = tensors(torch.load(tmp_path / "one" / "process-0.pt", weights_only=True))
-        for a, b in zip(first, alone, strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+        for name, more in (("one", ()), ("exact", ("exact",))):
+            run(tmp_path / name, method, 1, 0, *more)
+        alone, exact = (tensors(torch.load(tmp_path / name / "process-0.pt", weights_only=True)) for name in ("one", "exact"))
+        comparison = Comparison()
         assert len(losses(tmp_path / "one")) == 12
-        torch.testing.assert_close(torch.tensor(losses(tmp_path / "two")), torch.tensor(losses(tmp_path / "one")), rtol=1e-4, atol=1e-6)
+        logged = [torch.tensor(losses(tmp_path / name)) for name in ("two", "one", "exact")]
+        for values in (*zip(first, alone, exact, strict=True), logged):
+            if values[0].is_floating_point() and values[0].any():
+                two, one, double = (value.double() for value in values)
+                comparison.tensor("a tensor", two, one, double)
+                with pytest.raises(Disagreement):
+                    Comparison().tensor("a tensor", 1.001 * two, one, double)
+        comparison.finish()

@@ -26,6 +26,8 @@ from limner.training import run
 @dataclass(frozen=True, kw_only=True)
 class PlainSettings:
     batch_size: int = 16
+    exact: bool = False
+    """Compute in float64."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,14 @@ class Plain(Method):
         self.generator = nn.Sequential(
             nn.Linear(8 + width, 64), nn.Tanh(), nn.Linear(64, 3 * side * side), nn.Tanh(), nn.Unflatten(1, (3, side, side))
         )
-        self.discriminator = nn.Sequential(nn.Linear(3 * side * side + width, 64), nn.LeakyReLU(0.2), nn.Linear(64, 1))
+        self.discriminator = nn.Sequential(nn.Linear(3 * side * side + width, 64), nn.Tanh(), nn.Linear(64, 1))
+        self.number = torch.float64 if settings.exact else torch.float32
+        self.to(self.number)
 
     def players(self) -> dict[str, Player]:
-        optimizer = Adam(learning_rate=1e-3)
+        # Adam divides a gradient by its own size. Without an epsilon above what rounding leaves of a gradient that cancels, that would grow
+        # to a whole step, and one process and two would part by chance.
+        optimizer = Adam(learning_rate=1e-3, epsilon=1e-4)
         return {
             "discriminator": Player(module=self.discriminator, optimizer=optimizer),
             "generator": Player(module=self.generator, optimizer=optimizer, averaged=True, gradient_clip=1.0),
@@ -59,7 +65,7 @@ class Plain(Method):
         return [Phase(name="plain", resolution=self.conditions.resolution, batch_size=self.settings.batch_size, steps=12)]
 
     def judge(self, pictures: Tensor, text: TextFeatures) -> Tensor:
-        return self.discriminator(torch.cat([pictures.flatten(1), text.sentence], dim=1))
+        return self.discriminator(torch.cat([pictures.flatten(1), text.sentence], dim=1).to(self.number))
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         fake = self.paint(batch.text, self.noise(batch, "train")).images
@@ -71,10 +77,10 @@ class Plain(Method):
         return PlainNoise(gaussian((8,), seed, samples, stream))
 
     def paint(self, text: TextFeatures, noise: Noise) -> Painting:
-        return Painting(self.generator(torch.cat([noise.z, text.sentence], dim=1)))  # type: ignore[attr-defined]
+        return Painting(self.generator(torch.cat([noise.z, text.sentence], dim=1).to(self.number)))  # type: ignore[attr-defined]
 
 
-def main(out: Path, name: str, processes: int, style_steps: int) -> None:
+def main(out: Path, name: str, processes: int, style_steps: int, exact: bool) -> None:
     get, names = methods.get, methods.names()
     methods.get = lambda wanted: Plain if wanted == "plain" else get(wanted)
     methods.names = lambda: [*names, "plain"]
@@ -83,7 +89,7 @@ def main(out: Path, name: str, processes: int, style_steps: int) -> None:
         data="garden",
         preset="cpu",
         resolution=16,
-        method_settings=PlainSettings()
+        method_settings=PlainSettings(exact=exact)
         if name == "plain"
         else get(name).Settings(generator_channels=4, discriminator_channels=4, batch_size=16),
         training=TrainingSettings(steps=12, log_every=1, checkpoint_every=6, sample_every=1000, device="cpu", devices=processes),
@@ -104,4 +110,4 @@ def main(out: Path, name: str, processes: int, style_steps: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5:] == ["exact"])

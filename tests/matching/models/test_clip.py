@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from shared.matching_models import fresh
+from shared.rounding import Comparison, Disagreement, results
 
 from limner.cli.main import main
 from limner.core.errors import SettingsError
@@ -86,15 +87,22 @@ def test_two_processes_take_the_gradient_of_one(tmp_path: Path) -> None:
         subprocess.Popen([sys.executable, str(SCRIPT), str(tmp_path), str(rank), "2"], env=environment, stderr=subprocess.PIPE)
         for rank in (0, 1)
     ]
-    runpy.run_path(str(SCRIPT))["main"](tmp_path, 0, 1)
+    script = runpy.run_path(str(SCRIPT))
     for process in running:
         _, told = process.communicate()
         assert process.returncode == 0, told.decode()
-    for leave_out in ("nothing", "captions", "classes"):
-        one, two = (torch.load(tmp_path / f"{leave_out}-{count}.pt", weights_only=True) for count in (1, 2))
-        assert len(one) > 25 and one["log_scale"].abs() > 0
-        for name in one:
-            assert torch.allclose(two[name], one[name], rtol=1e-4, atol=1e-6), (leave_out, name)
+    for leave_out in script["KINDS"]:
+        one = results(script["found"], *script["given"](leave_out, slice(None)), probes=3)
+        two = torch.load(tmp_path / f"{leave_out}-2.pt", weights_only=True)
+        assert len(two) > 25 and two["log_scale"].abs() > 0 and two.keys() == one.single.keys()
+        comparison = Comparison()
+        for name, value in two.items():
+            of_one = one.single[name], one.double[name], [probe[name] for probe in one.probes]
+            comparison.tensor(name, value, *of_one)
+            if value.any():  # a share of the pictures that were right may be 0
+                with pytest.raises(Disagreement):
+                    Comparison().tensor(name, 1.001 * value, *of_one)
+        comparison.finish(len(two))
 
 
 def test_weights_decay_apart_from_the_gradient_and_gains_not_at_all() -> None:
