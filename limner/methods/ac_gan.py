@@ -1,8 +1,8 @@
 """AC-GAN: a discriminator that also says what it sees (Odena et al., ICML 2017).
 
 Augustus Odena, Christopher Olah and Jonathon Shlens, "Conditional Image Synthesis with Auxiliary Classifier GANs", arXiv:1610.09585.
-There is no official code. On record, though not read in the paper here, are its losses and settings; the table of layers is as public
-reimplementations repeat it:
+There is no official code. The paper itself was not read for this file: its losses and settings are those on record elsewhere, and the
+table of layers is the one that public reimplementations repeat:
 
 - losses L_S (is it real?) and L_C (what is it?), the discriminator for L_S + L_C, the generator for L_C - L_S, a softmax over classes, and
   L_C on real and generated pictures alike;
@@ -42,6 +42,7 @@ from limner.core.noise import VectorNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Progress, Update
+from limner.families import settings as shared
 from limner.families.adversarial import AdversarialMethod, smoothed
 from limner.families.auxiliary import (
     Verdict,
@@ -55,17 +56,6 @@ from limner.families.auxiliary import (
     sentence_logits,
 )
 from limner.families.matching_aware import bce, mean_sentence
-from limner.families.settings import (
-    SMALL_STEPS,
-    AdamSettings,
-    CaptionSettings,
-    HalvingSettings,
-    NoiseSettings,
-    NormalizationSettings,
-    PenaltySettings,
-    below_one,
-    share,
-)
 from limner.families.stacked import FIRST_SIDE, doublings
 from limner.nn.initialization import dcgan_initialization, he_initialization
 
@@ -76,17 +66,25 @@ ALTERNATING = (2, 1, 2, 1, 2, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ACGANSettings(CaptionSettings, NormalizationSettings, PenaltySettings, HalvingSettings, AdamSettings, NoiseSettings):
+class ACGANSettings(
+    shared.CaptionSettings,
+    shared.NormalizationSettings,
+    shared.PenaltySettings,
+    shared.HalvingSettings,
+    shared.AdamSettings,
+    shared.NoiseSettings,
+):
     """Settings of AC-GAN; the defaults are those of the paper's ImageNet models."""
 
     condition: Literal["class", "sentence"] = "class"
-    """What the generator reads beside its noise: the class, as published, or the sentence."""
+    """What the generator reads in addition to its noise: the class, as published, or the sentence."""
     auxiliary: Literal["class", "caption"] = "class"
-    """What the discriminator must name of every picture: its class, as published, or its caption among the batch's (needs `sentence`)."""
+    """What the discriminator must recognise in every picture: its class, as published, or its caption among the batch's (needs
+    `sentence`)."""
     auxiliary_weight: float = 1.0
     """Weight of that term (L_C) in both players' losses; 0 trains without it."""
     auxiliary_of_generated: bool = True
-    """Whether the discriminator learns that term from generated pictures too, as published; then both players may agree on a code."""
+    """Whether the discriminator learns that term from generated pictures too, as published; both players may then agree on a code."""
     text_width: int = 128
     """Width to which the generator projects the sentence."""
     generator_channels: int = 64
@@ -100,7 +98,7 @@ class ACGANSettings(CaptionSettings, NormalizationSettings, PenaltySettings, Hal
     captions: int = 1
     """Captions of a picture whose mean embedding stands for it."""
     counterfactual: float = 0.0
-    """With `auxiliary: caption`, the share of pictures whose own caption, made wrong in one attribute or word, is a choice too."""
+    """With `auxiliary: caption`, the share of pictures for which their own caption with one attribute or word changed is a choice too."""
     steps: int = 50_000
     """Steps to train."""
     batch_size: int = 100
@@ -110,16 +108,16 @@ class ACGANSettings(CaptionSettings, NormalizationSettings, PenaltySettings, Hal
         at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels", "steps")
         at_least(self, "method", 2, "batch_size")
         at_least(self, "method", 0, "auxiliary_weight")
-        share(self, "counterfactual")
-        below_one(self, "dropout")
+        shared.share(self, "counterfactual")
+        shared.below_one(self, "dropout")
         if self.auxiliary == "caption" and self.condition == "class":
             raise SettingsError("method.auxiliary caption asks for what the generator has not read: set method.condition sentence")
         if self.counterfactual and self.auxiliary == "class":
-            raise SettingsError("method.counterfactual has a use where captions are told apart: set method.auxiliary caption, or this to 0")
+            raise SettingsError("method.counterfactual needs captions to recognise: set method.auxiliary caption, or this to 0")
 
 
 class ACGAN(AdversarialMethod[VectorNoise]):
-    """The published game; with captions, what reads them beside it."""
+    """The published training; with captions, also the network that reads them."""
 
     Settings = ACGANSettings
     title = "AC-GAN"
@@ -134,7 +132,7 @@ class ACGAN(AdversarialMethod[VectorNoise]):
             sentence="Narrow networks that read sentences and ask for them back, sized for two CPU cores.",
             resolution=64,
             method={
-                **SMALL_STEPS,
+                **shared.SMALL_STEPS,
                 "condition": "sentence",
                 "auxiliary": "caption",
                 "auxiliary_of_generated": False,
@@ -183,7 +181,7 @@ class ACGAN(AdversarialMethod[VectorNoise]):
         return F.one_hot(classes, self.conditions.class_count).to(like.dtype)
 
     def _discriminator_update(self, batch: Batch, sentence: Tensor, fake: Tensor, penalty: float) -> Update:
-        """- (L_S + L_C), each of whose two parts is a mean over as many pictures."""
+        """The loss - (L_S + L_C); each of the two terms is a sum of means over real and over generated pictures."""
         real, generated = self.discriminator(batch.pictures), self.discriminator(fake)
         loss = bce(real.source, 1.0) + bce(generated.source, 0.0)
         metrics = {"real": real.source.detach().sigmoid().mean(), "fake": generated.source.detach().sigmoid().mean()}
@@ -197,7 +195,7 @@ class ACGAN(AdversarialMethod[VectorNoise]):
         return smoothed(update, penalty, (lambda pictures: self._penalised(pictures, batch, sentence), batch.pictures))
 
     def _generator_update(self, batch: Batch, sentence: Tensor, fake: Tensor) -> Update:
-        """- log D in place of L_S, and - L_C of its own pictures."""
+        """The loss - log D, instead of L_S, and - L_C of the generated pictures."""
         verdict = self.discriminator(fake)
         loss = bce(verdict.source, 1.0)
         if not self.settings.auxiliary_weight:
@@ -211,12 +209,12 @@ class ACGAN(AdversarialMethod[VectorNoise]):
         return self.settings.auxiliary
 
     def _auxiliary(self, verdict: Verdict, batch: Batch, sentence: Tensor) -> tuple[Tensor, Tensor]:
-        """- L_C of pictures that belong to the batch's classes and captions, and the share that is named rightly: two scalars."""
+        """The loss - L_C of pictures of the batch's classes and captions, and the share of right answers: two scalars."""
         logits, own = self._choices(verdict, batch, sentence)
         return class_loss(logits, own, "softmax"), class_accuracy(logits, own)
 
     def _choices(self, verdict: Verdict, batch: Batch, sentence: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of the classes [B, K], or of captions [B, B + 1], among which a picture must be named; and the right ones [B]."""
+        """Logits of the classes [B, K] or captions [B, B + 1] to choose from, and the right ones [B]."""
         if self.settings.auxiliary == "class":
             return verdict.classes, classes_of(batch)
         count = batch.rows_of(self.settings.counterfactual)
@@ -224,7 +222,7 @@ class ACGAN(AdversarialMethod[VectorNoise]):
         return sentence_logits(verdict.classes, sentence, changed), torch.arange(len(batch), device=sentence.device)
 
     def _penalised(self, pictures: Tensor, batch: Batch, sentence: Tensor) -> Tensor:
-        """All that pictures are judged by, for R1: the source's logit and that of the right class or caption, [B]."""
+        """What R1 keeps smooth: the logit of the source plus that of the right class or caption, [B]."""
         verdict = self.discriminator(pictures)
         if not self.settings.auxiliary_weight:
             return verdict.source
@@ -241,7 +239,7 @@ class ACGAN(AdversarialMethod[VectorNoise]):
         return Painting(self.generator(noise.z, self._one_hot(classes, noise.z)), extras={"classes": classes})
 
     def classes_for(self, sentence: Tensor) -> Tensor:
-        """With `condition: class`, the class as which each caption [B, D] is painted, one of those met in training: [B]."""
+        """With `condition: class`, the class as which each caption [B, D] is painted, one of those seen in training: [B]."""
         return nearest_class(sentence, self.class_sentences, self.class_captions)
 
     def look(self, pictures: Tensor) -> Tensor:
@@ -257,7 +255,7 @@ class Generator(nn.Module):
         levels = doublings(conditions.resolution, "ac-gan")
         factors = [*WIDTHS, *(WIDTHS[-1] * 2**more for more in range(1, levels))][:levels]
         widths = [settings.generator_channels * factor for factor in reversed(factors)]  # coarse to fine
-        self.text: nn.Module = nn.Identity()  # of a class, which is read as it is
+        self.text: nn.Module = nn.Identity()  # a class is read as it is
         width = conditions.class_count
         if settings.condition == "sentence":
             width = settings.text_width
@@ -300,7 +298,7 @@ class Discriminator(nn.Module):
         return self.picture(pictures)
 
     def forward(self, pictures: Tensor) -> Verdict:
-        """[B, 3, R, R] in [-1, 1] -> logits of source and class; with `auxiliary: caption`, vectors [B, D] to be held against sentences."""
+        """[B, 3, R, R] in [-1, 1] -> logits of source and class; with `auxiliary: caption`, vectors [B, D] to compare with sentences."""
         return self.heads(self.look(pictures))
 
 

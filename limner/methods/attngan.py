@@ -9,12 +9,13 @@ file follows that code (github.com/taoxugit/AttnGAN, commit 0d000e6) where paper
 - the weights of the losses' terms, and a mismatched pair where the paper has none (`limner.families.attentive.losses`);
 - the KL term is a mean over numbers where the paper sums.
 
-Networks and settings are here; the step and its losses, which others play after it, in `limner.families.attentive.method`.
+Networks and settings are in this file; the training step and its losses, which later methods use too, are in
+`limner.families.attentive.method`.
 
-Other than in the code: a place never sees the padding of its caption (theirs mixes the batch's masks: `mixed_padding`); the running
-average takes in the batch statistics too, which theirs leaves out; captions need no order by length. Never published: final sizes other
-than 256 px, mismatched pairs from elsewhere than the batch, discriminators without normalisation, and what later branches read where
-attention is off (here the condition, as in StackGAN++).
+Differences from the code: a place never sees the padding of its caption (theirs mixes the batch's masks: `mixed_padding`); the running
+average includes the batch statistics; captions need not be sorted by length. Never published: final sizes other than 256 px, mismatched
+pairs from outside the batch, discriminators without normalisation, and what later branches read without attention (here the condition, as
+in StackGAN++).
 """
 
 from __future__ import annotations
@@ -25,23 +26,9 @@ from torch import nn
 
 from limner.core.settings import FAST, Preset
 from limner.core.trainable import Conditions
+from limner.families import settings as shared
 from limner.families.attentive.generator import AttentiveGenerator
 from limner.families.attentive.method import AttentiveMethod
-from limner.families.settings import (
-    SMALL_PAIRS,
-    AdamSettings,
-    AttentionSettings,
-    AugmentationSettings,
-    GuideSettings,
-    HalvingSettings,
-    Mismatch,
-    MismatchSettings,
-    NoiseSettings,
-    NormalizationSettings,
-    PenaltySettings,
-    ScheduleSettings,
-    TreeSettings,
-)
 from limner.families.tree import ScaleDiscriminator
 
 NAME = "attngan"
@@ -49,25 +36,25 @@ NAME = "attngan"
 
 @dataclass(frozen=True, kw_only=True)
 class AttnGANSettings(
-    AttentionSettings,
-    AugmentationSettings,
-    TreeSettings,
-    GuideSettings,
-    MismatchSettings,
-    NormalizationSettings,
-    PenaltySettings,
-    HalvingSettings,
-    AdamSettings,
-    ScheduleSettings,
-    NoiseSettings,
+    shared.AttentionSettings,
+    shared.AugmentationSettings,
+    shared.TreeSettings,
+    shared.GuideSettings,
+    shared.MismatchSettings,
+    shared.NormalizationSettings,
+    shared.PenaltySettings,
+    shared.HalvingSettings,
+    shared.AdamSettings,
+    shared.ScheduleSettings,
+    shared.NoiseSettings,
 ):
     """Settings of AttnGAN; the defaults are those of the authors' birds model."""
 
     last_picture_only: bool = False
     """Paint the last scale alone, with one discriminator, as AttnDCGAN does."""
     attention: bool = True
-    """Let every place of later branches look at the words; without, they read the condition, as in StackGAN++."""
-    mismatch: Mismatch = "neighbour"
+    """Let every place of later branches attend to the words; without it, they read the condition, as in StackGAN++."""
+    mismatch: shared.Mismatch = "neighbour"
     """What a mismatched pair is made of: a picture and the caption of the batch's next one, as in the authors' code; or another picture or
     caption, of another class where classes are known."""
     unconditional_loss: bool = True
@@ -77,12 +64,12 @@ class AttnGANSettings(
 
     @property
     def reads_words(self) -> bool:
-        """Whether the generator looks at words."""
+        """Whether the generator attends to words."""
         return self.attention and self.branches > 1
 
 
 class AttnGAN(AttentiveMethod):
-    """The attentive tree and its discriminators, under the joint losses and those of a matching model."""
+    """The attentive tree and its discriminators, trained with the joint losses and those of a matching model."""
 
     Settings = AttnGANSettings
     title = "AttnGAN, AttnDCGAN"
@@ -102,7 +89,7 @@ class AttnGAN(AttentiveMethod):
             sentence="Narrow networks and counterfactual captions, words at 32 px, sized for two CPU cores.",
             resolution=64,
             method={
-                **SMALL_PAIRS,
+                **shared.SMALL_PAIRS,
                 "branches": 2,
                 "condition_width": 64,
                 "generator_channels": 12,

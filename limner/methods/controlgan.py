@@ -4,16 +4,16 @@ Bowen Li, Xiaojuan Qi, Thomas Lukasiewicz and Philip H. S. Torr, "Controllable T
 word should change what the word names and nothing else. This file follows the authors' code (github.com/mrlibw/ControlGAN, commit e6cf108)
 where paper and code differ, but for the first point:
 
-- their word-level discriminator learns nothing: a number, made of a frozen image encoder's regions of the real pictures, is added to the
-  loss (`word_discriminator="inert"`). The paper trains one, and the generator against it; so does this, by default
+- their word-level discriminator learns nothing: a number, computed from a frozen image encoder's regions of the real pictures, is added to
+  the loss (`word_discriminator="inert"`). The paper trains one, and the generator against it; so does this file by default
   (`limner.families.attentive.word_discriminator` says what is reconstructed);
-- the channels that look at words are those of the spatial attention's result, not of the map before it;
-- channels look at padding as well (`padded_channels`), and places at the padding of other captions (`mixed_padding`): neither by default;
-- the perceptual network, VGG-16 up to relu2_2, sees pictures in [-1, 1], as nobody trained it; its loss is a mean over the scales;
-- they give the words' loss captions drawn with no regard to the picture's class, in another order than the pictures; here they are those
-  of a picture of another class, where classes are known.
+- the channels that attend to words are those of the spatial attention's result, not of the map before it;
+- channels attend to padding as well (`padded_channels`), and places at the padding of other captions (`mixed_padding`): neither by default;
+- the perceptual network, VGG-16 up to relu2_2, sees pictures in [-1, 1], for which it was not trained; its loss is a mean over the scales;
+- for the word-level loss they draw captions without regard to the picture's class, in another order than the pictures; here the captions
+  are those of a picture of another class, where classes are known.
 
-All else, and what was never published, as in `limner.methods.attngan`.
+Everything else, and what was never published, is as in `limner.methods.attngan`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from limner.core.noise import ConditionedNoise
 from limner.core.settings import FAST, Preset, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Update
+from limner.families import settings as shared
 from limner.families.adversarial import added
 from limner.families.attentive.attention import WordAttention
 from limner.families.attentive.losses import as_seen, fooling_loss, load_guide
@@ -40,21 +41,6 @@ from limner.families.attentive.method import GUIDE, AttentiveMethod
 from limner.families.attentive.word_discriminator import WordScaleDiscriminator, word_verdicts
 from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.families.matching_aware import bce
-from limner.families.settings import (
-    SMALL_PAIRS,
-    AdamSettings,
-    AttentionSettings,
-    AugmentationSettings,
-    GuideSettings,
-    HalvingSettings,
-    Mismatch,
-    MismatchSettings,
-    NoiseSettings,
-    NormalizationSettings,
-    PenaltySettings,
-    ScheduleSettings,
-    TreeSettings,
-)
 from limner.families.stacked import to_picture
 from limner.families.tree import FirstStage, NextStage, ScaleDiscriminator
 from limner.features.perceptual import PerceptualLoss
@@ -67,45 +53,45 @@ PERCEPTUAL = "perceptual"
 
 @dataclass(frozen=True, kw_only=True)
 class ControlGANSettings(
-    AttentionSettings,
-    AugmentationSettings,
-    TreeSettings,
-    GuideSettings,
-    MismatchSettings,
-    NormalizationSettings,
-    PenaltySettings,
-    HalvingSettings,
-    AdamSettings,
-    ScheduleSettings,
-    NoiseSettings,
+    shared.AttentionSettings,
+    shared.AugmentationSettings,
+    shared.TreeSettings,
+    shared.GuideSettings,
+    shared.MismatchSettings,
+    shared.NormalizationSettings,
+    shared.PenaltySettings,
+    shared.HalvingSettings,
+    shared.AdamSettings,
+    shared.ScheduleSettings,
+    shared.NoiseSettings,
 ):
     """Settings of ControlGAN; the defaults are those of the authors' birds model, with the paper's word-level discriminator."""
 
     spatial_attention: bool = True
-    """Let every place of later branches look at the words."""
+    """Let every place of later branches attend to the words."""
     channel_attention: bool = True
-    """Let every channel of later branches look at the words. Without either attention, they read the condition, as in StackGAN++."""
+    """Let every channel of later branches attend to the words. Without either attention, they read the condition, as in StackGAN++."""
     padded_channels: bool = False
-    """Hide no padding from the channels, as in the authors' code."""
+    """Let channels attend to padding too, as in the authors' code."""
     unconditional_loss: bool = True
-    """Ask discriminators also if a picture looks real, whatever it should match."""
+    """Ask discriminators also whether a picture looks real, whatever it should match."""
     word_discriminator: Literal["learned", "inert", "none"] = "learned"
-    """Whether discriminators are asked word by word: `learned` trains them to, as in the paper; `inert` adds to their losses the number of
-    the authors' code, which needs a matching model and changes no weight; `none` leaves it out."""
+    """The word-level discriminators: `learned` trains them, as in the paper; `inert` adds the number of the authors' code to the losses,
+    which needs a matching model and changes no weight; `none` leaves them out."""
     word_weight: float = 1.0
     """Weight of the word-level loss in the discriminators: half the sum over matching and mismatched captions."""
     word_fooling_weight: float = 1.0
     """Weight of the word-level loss in the generator, where it is learned."""
     perceptual: float = 1.0
-    """Weight of the perceptual loss between pictures and the real ones of their captions; 0 trains without, and needs no network."""
+    """Weight of the perceptual loss between pictures and the real ones of their captions; 0 trains without it, and needs no network."""
     perceptual_network: str = "vgg16"
     """The frozen network of the perceptual loss: a name of docs/features.md, or NAME=FILE."""
     perceptual_stage: str = "relu2_2"
     """The stage of that network that is compared."""
     perceptual_share: bool = False
     """Divide the perceptual loss by the mean square of the real pictures' features, which makes one weight fit every network, and prepare
-    pictures as the network was trained; without, as in the authors' code."""
-    mismatch: Mismatch = "neighbour"
+    pictures as the network was trained; without it, as in the authors' code."""
+    mismatch: shared.Mismatch = "neighbour"
     """What a mismatched pair is made of: a picture and the caption of the batch's next one, as in the authors' code; or another picture or
     caption, of another class where classes are known. The word-level discriminator always
     gets captions of other pictures."""
@@ -117,12 +103,12 @@ class ControlGANSettings(
 
     @property
     def reads_words(self) -> bool:
-        """Whether the generator looks at words."""
+        """Whether the generator attends to words."""
         return (self.spatial_attention or self.channel_attention) and self.branches > 1
 
 
 class ControlGAN(AttentiveMethod):
-    """The tree that attends by places and channels, and discriminators that are asked by sentence and by words."""
+    """The tree whose places and channels attend to words, and discriminators that judge by sentence and by words."""
 
     Settings = ControlGANSettings
     title = "ControlGAN"
@@ -142,7 +128,7 @@ class ControlGAN(AttentiveMethod):
             sentence="Narrow networks and counterfactual captions, words at 32 px, sized for two CPU cores.",
             resolution=64,
             method={
-                **SMALL_PAIRS,
+                **shared.SMALL_PAIRS,
                 "branches": 2,
                 "condition_width": 64,
                 "generator_channels": 12,
@@ -190,9 +176,9 @@ class ControlGAN(AttentiveMethod):
     def discriminator_update(
         self, discriminator: ScaleDiscriminator, batch: Batch, fake: Tensor, penalty: float = 0.0, codes: Mapping[str, Tensor] | None = None
     ) -> Update:
-        """One scale's turn against generated pictures [B, 3, r, r]: AttnGAN's losses, and if the words of captions are in real pictures.
+        """AttnGAN's update of one scale's discriminator, with the word-level loss on real pictures.
 
-        Places are looked at here first, for the words; `codes` are made of them.
+        The regions are computed first, for the words; `codes` are computed from them.
         """
         assert isinstance(discriminator, WordScaleDiscriminator)
         settings, pictures = self.settings, batch.image(fake.shape[-1])
@@ -211,14 +197,14 @@ class ControlGAN(AttentiveMethod):
 
     @torch.no_grad()
     def _inert_verdicts(self, pictures: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What the authors' code has in place of a word-level discriminator's verdicts: a frozen matching model's scores, as logits."""
+        """A frozen matching model's scores as logits, which the authors' code has instead of a word-level discriminator's."""
         guide = self.guides[GUIDE]
         assert isinstance(guide, DAMSM)
         regions, _ = guide.picture_side(as_seen(guide, pictures))
         return word_verdicts(partial(paired_word_scores, gammas=guide.gammas), regions, batch, encoder=guide.encoder)
 
     def fooling(self, batch: Batch, fakes: Sequence[Tensor]) -> Update:
-        """All scales' losses by sentence and by words."""
+        """The sum of all scales' losses by sentence and by words."""
         settings, text = self.settings, batch.text
         fooling, by_words = [], []
         for discriminator, fake in zip(self.scale_discriminators(), fakes, strict=True):
@@ -241,7 +227,7 @@ class ControlGAN(AttentiveMethod):
         return added(update, settings.word_fooling_weight * words, {"fooling_words": words.detach()})
 
     def generator_update(self, batch: Batch, fakes: Sequence[Tensor], condition: GaussianCondition) -> Update:
-        """As in AttnGAN, and the perceptual loss of every scale against the real picture."""
+        """AttnGAN's update, with the perceptual loss between every scale's picture and the real one."""
         update = super().generator_update(batch, fakes, condition)
         if PERCEPTUAL not in self.guides:
             return update
@@ -250,7 +236,7 @@ class ControlGAN(AttentiveMethod):
         return added(update, self.settings.perceptual * difference, {"perceptual": difference.detach()})
 
     def matched(self, update: Update, batch: Batch, pictures: Tensor) -> Update:
-        return super().matched(update, batch, pictures) if self.settings.guidance else update  # the inert word loss has a guide, too
+        return super().matched(update, batch, pictures) if self.settings.guidance else update  # the inert word loss needs the guide, too
 
     def paint(self, text: TextFeatures, noise: ConditionedNoise) -> Painting:
         """With `extras` "attention-S", [B, T, S, S], how much each place of the map of side S looked at each word, to paint 2 S; and
@@ -262,8 +248,8 @@ class ControlGAN(AttentiveMethod):
 
 
 class Generator(nn.Module):
-    """The tree: conditioning augmentation, a trunk of stages with what places and channels see in the words beside the map of each later
-    one, pictures of the stages' maps."""
+    """The tree: conditioning augmentation, and a trunk of stages. In later stages, places and channels attend to words; a convolution of
+    each stage's map paints."""
 
     def __init__(self, settings: ControlGANSettings, conditions: Conditions, sides: Sequence[int]) -> None:
         super().__init__()
@@ -294,23 +280,24 @@ class Generator(nn.Module):
         hidden = self.first(drawn, noise.z)  # the condition first, as in the authors' code
         maps, places, channels = [hidden], list[Tensor](), list[Tensor]()
         for branch, stage in enumerate(self.later):
-            beside = [hidden]
+            parts = [hidden]
             for layers, found in ((self.spatial, places), (self.channel, channels)):
                 if layers:
                     assert text.words is not None and text.mask is not None
-                    context, attention = layers[branch](beside[-1], text.words, text.mask)  # channels: of what the places saw
+                    context, attention = layers[branch](parts[-1], text.words, text.mask)  # channels attend after places
                     found.append(attention)
-                    beside.append(context)
-            hidden = stage(torch.cat(beside, dim=1), None if len(beside) > 1 else drawn)
+                    parts.append(context)
+            hidden = stage(torch.cat(parts, dim=1), None if len(parts) > 1 else drawn)
             maps.append(hidden)
         return tuple(picture(hidden) for picture, hidden in zip(self.pictures, maps, strict=True)), places, channels
 
 
 class ChannelAttention(nn.Module):
-    """What each channel of a map sees in the words: a word is projected to `side` x `side` places and weighted by a softmax of products.
+    """Attention from each channel of a map to the words: words are projected to `side` x `side` places and weighted by a softmax of
+    products.
 
-    sees_padding: let channels look at padding too, as the authors' code does, which has no mask here; padding is a pattern of zeros,
-    so that the pictures of a short caption depend on how long its neighbours are. Weights that were published have been trained so.
+    sees_padding: let channels attend to padding too, as in the authors' code, which has no mask here; padding is a vector of zeros, so that
+    the pictures of a short caption depend on how long the batch's other captions are. The published weights were trained this way.
     """
 
     def __init__(self, word_width: int, side: int, *, sees_padding: bool = False) -> None:

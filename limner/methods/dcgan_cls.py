@@ -33,20 +33,20 @@ from limner.core.optimizers import Adam
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
+from limner.families import settings as shared
 from limner.families.matching_aware import bce, channels, mean_sentence, mismatched_logits
-from limner.families.settings import AdamSettings, CaptionSettings, Mismatch, MismatchSettings, NoiseSettings, ScheduleSettings, share
 from limner.nn.initialization import dcgan_initialization
 
 FIRST_TURNS, LONG_EVERY = 25, 500
-"""The generator's first turns, and every so many later ones, come after a long run of critic steps."""
+"""The generator's first 25 updates, and every 500th later one, come after a long run of critic steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DCGANCLSSettings(MismatchSettings, CaptionSettings, AdamSettings, ScheduleSettings, NoiseSettings):
+class DCGANCLSSettings(shared.MismatchSettings, shared.CaptionSettings, shared.AdamSettings, shared.ScheduleSettings, shared.NoiseSettings):
     """Settings of DCGAN-CLS; the defaults are the port's."""
 
     objective: Literal["cross-entropy", "wasserstein"] = "cross-entropy"
-    """What the discriminator is trained for: to tell pairs apart, or to be a critic with clipped weights (WGAN-CLS)."""
+    """The loss: binary cross-entropy of a discriminator, or the Wasserstein loss of a critic with clipped weights (WGAN-CLS)."""
     text_width: int = 128
     """Width to which the sentence embedding is projected in both networks."""
     generator_channels: int = 64
@@ -54,8 +54,9 @@ class DCGANCLSSettings(MismatchSettings, CaptionSettings, AdamSettings, Schedule
     discriminator_channels: int = 64
     """Channels of the discriminator's first feature map at 64 px; later ones double."""
     minibatch_kernels: int = 0
-    """Kernels of minibatch discrimination beside the discriminator's text; the port has the layer and uses it nowhere: 0."""
-    mismatch: Literal[Mismatch, "none"] = "picture"  # type: ignore[assignment]  # wider than in other methods
+    """Kernels of minibatch discrimination, whose answers are joined with the discriminator's text; the port has the layer but no use of it:
+    0."""
+    mismatch: Literal[shared.Mismatch, "none"] = "picture"  # type: ignore[assignment]  # wider than in other methods
     """What a mismatched pair is made of: another picture, as in the port; another caption; two neighbours in the batch; `none` trains
     without such pairs (no CLS)."""
     real_target: float = 0.9
@@ -80,7 +81,7 @@ class DCGANCLSSettings(MismatchSettings, CaptionSettings, AdamSettings, Schedule
         at_least(self, "method", 1, "critic_steps", "long_critic_steps")
         at_least(self, "method", 0, "minibatch_kernels", "negative_weight", "feature_matching", "picture_distance")
         above_zero(self, "method", "weight_clip")
-        share(self, "real_target")
+        shared.share(self, "real_target")
         if self.counterfactual and self.mismatch == "none":
             raise SettingsError("method.counterfactual needs mismatched pairs: set method.mismatch to caption or picture, or this to 0")
 
@@ -144,7 +145,8 @@ class DCGANCLS(Method[VectorNoise]):
         return "wgan" if self.settings.objective == "wasserstein" else "gan"
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
-        """One step of the discriminator and, as a critic only when its run of steps is over, one of the generator on the same batch."""
+        """An update of the discriminator and one of the generator, with the same batch; a critic's generator waits for the end of a run of
+        steps."""
         settings = self.settings
         condition = mean_sentence(batch)  # [B, D]
         with torch.no_grad():
@@ -223,7 +225,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Does the picture look real *and* match the sentence? Strided convolutions to 4x4; the text beside every place; one convolution."""
+    """Does the picture look real *and* match the sentence? Strided convolutions to 4x4, then one convolution of map and text."""
 
     def __init__(self, settings: DCGANCLSSettings, conditions: Conditions) -> None:
         super().__init__()
@@ -238,13 +240,13 @@ class Discriminator(nn.Module):
         self.joint = nn.Conv2d(widths[-1] + settings.text_width + kernels, 1, 4, bias=False)
 
     def look(self, pictures: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, C, 4, 4]: the features that are matched, and what can be computed once for several captions."""
+        """[B, 3, R, R] -> [B, C, 4, 4]: the features that are matched, and features that serve several captions."""
         return self.picture(pictures)
 
     def match(self, features: Tensor, sentence: Tensor) -> Tensor:
         """[B, C, 4, 4] and [B, D] -> [B] logits, or a critic's scores."""
-        beside = [self.text(sentence)] if self.closeness is None else [self.text(sentence), self.closeness(features.flatten(1))]
-        maps = torch.cat(beside, dim=1)[:, :, None, None].expand(-1, -1, *features.shape[2:])
+        parts = [self.text(sentence)] if self.closeness is None else [self.text(sentence), self.closeness(features.flatten(1))]
+        maps = torch.cat(parts, dim=1)[:, :, None, None].expand(-1, -1, *features.shape[2:])
         return self.joint(torch.cat([features, maps], dim=1)).flatten()
 
     def forward(self, pictures: Tensor, sentence: Tensor) -> Tensor:
@@ -253,7 +255,7 @@ class Discriminator(nn.Module):
 
 
 def projection(sentence_width: int, width: int) -> nn.Sequential:
-    """A sentence embedding made narrower, normalised over the batch."""
+    """A projection of the sentence embedding, normalised over the batch."""
     return nn.Sequential(nn.Linear(sentence_width, width), nn.BatchNorm1d(width), nn.LeakyReLU(0.2, inplace=True))
 
 
@@ -277,7 +279,10 @@ def clip_weights(critic: nn.Module, bound: float) -> None:
 
 
 def is_generator_turn(step: int, short: int, long: int) -> bool:
-    """Whether a run of critic steps ends with this step (from 0): runs of `long` before turns 0 to 24 and every 500th, else of `short`."""
+    """Whether a run of critic steps ends with this step, counted from 0.
+
+    Runs have `long` steps before the generator's updates 0 to 24 and every 500th, and `short` steps before the others.
+    """
     done = step + 1
     if done <= FIRST_TURNS * long:
         return done % long == 0
@@ -290,7 +295,7 @@ def is_generator_turn(step: int, short: int, long: int) -> bool:
 
 
 class MinibatchDiscrimination(nn.Module):
-    """How alike the pictures of a batch are: a generator that paints one picture again and again gives itself away.
+    """How alike the pictures of a batch are, which gives away a generator that paints the same picture again and again.
 
     Every picture's features are projected to `kernels` vectors of `width` numbers; each kernel's answer for a picture is the sum over the
     batch, itself included, of exp(-L1 distance) between the vectors.

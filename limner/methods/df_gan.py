@@ -9,8 +9,8 @@ Synthesis", arXiv:2008.05865. Networks, losses and sampling follow the authors' 
 - the residual of a discriminator's block is scaled by a learned number that begins at zero;
 - noise is truncated when painting and plain in training.
 
-What is computed in another order than there gives the same numbers: what treats every place by itself comes before a map is doubled, the
-convolution after doubling is a transposed one (`DoublingConvolution`), maps are averaged before a 1x1 convolution.
+Some operations come in another order than in the code, with the same results: operations on single places come before a map is doubled, the
+convolution after doubling is a transposed one (`DoublingConvolution`), and maps are averaged before a 1x1 convolution.
 `two_way` is reconstructed from the paper's description of its ablation: the losses of a second, unconditional head are added.
 """
 
@@ -31,17 +31,8 @@ from limner.core.optimizers import Adam
 from limner.core.settings import FAST, Preset, above_zero, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
+from limner.families import settings as shared
 from limner.families.matching_aware import mean_sentence, mismatched_logits
-from limner.families.settings import (
-    CaptionSettings,
-    Mismatch,
-    MismatchSettings,
-    MismatchWeightSettings,
-    NoiseSettings,
-    PenaltySettings,
-    ScheduleSettings,
-    below_one,
-)
 from limner.families.stacked import FIRST_SIDE, doublings
 from limner.nn.fast.upsampling import DoublingConvolution, doubled
 from limner.nn.uncompiled import uncompiled
@@ -51,7 +42,14 @@ CUT = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class DFGANSettings(MismatchWeightSettings, MismatchSettings, CaptionSettings, PenaltySettings, ScheduleSettings, NoiseSettings):
+class DFGANSettings(
+    shared.MismatchWeightSettings,
+    shared.MismatchSettings,
+    shared.CaptionSettings,
+    shared.PenaltySettings,
+    shared.ScheduleSettings,
+    shared.NoiseSettings,
+):
     """Settings of DF-GAN; the defaults are those of the authors' birds model."""
 
     generator_channels: int = 32
@@ -59,10 +57,10 @@ class DFGANSettings(MismatchWeightSettings, MismatchSettings, CaptionSettings, P
     discriminator_channels: int = 32
     """Channels of the discriminator's first feature map; later ones double, up to eight times as many."""
     affines: int = 2
-    """Affine layers in each fusion block; 1 trains without deep fusion."""
+    """Affine layers in each fusion block; with 1 there is no deep fusion."""
     two_way: bool = False
-    """A second verdict on the picture alone, whose losses are added, as in StackGAN and AttnGAN; DF-GAN's one-way output without."""
-    mismatch: Mismatch = "neighbour"
+    """Add a second output for the picture alone and its losses, as in StackGAN and AttnGAN; without it, DF-GAN's one-way output."""
+    mismatch: shared.Mismatch = "neighbour"
     """What a mismatched pair is made of: a caption and the batch's next picture, as in the authors' code, which may be of the same class;
     or another picture or caption, of another class where classes are known. `picture` costs a pass over pictures."""
     gradient_penalty: float = 2.0
@@ -91,11 +89,11 @@ class DFGANSettings(MismatchWeightSettings, MismatchSettings, CaptionSettings, P
         at_least(self, "method", 2, "penalty_power")
         at_least(self, "method", 0, "truncation")
         above_zero(self, "method", "generator_learning_rate", "discriminator_learning_rate")
-        below_one(self, "beta1", "beta2")
+        shared.below_one(self, "beta1", "beta2")
 
 
 class DFGAN(Method[VectorNoise]):
-    """The deep fusion generator and the target-aware discriminator under their published losses."""
+    """The deep fusion generator and the target-aware discriminator, with their published losses."""
 
     Settings = DFGANSettings
     title = "DF-GAN"
@@ -172,7 +170,7 @@ class DFGAN(Method[VectorNoise]):
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         condition = mean_sentence(batch)  # [B, D]
-        fake = self.generator(self.noise(batch, "generator").z, condition)  # [B, 3, R, R], for both turns
+        fake = self.generator(self.noise(batch, "generator").z, condition)  # [B, 3, R, R], for both updates
         yield self._discriminator_update(batch, condition, fake.detach(), progress.step)
         yield self._generator_update(fake, condition)
 
@@ -206,8 +204,8 @@ class DFGAN(Method[VectorNoise]):
         return loss if mismatched is None else loss + weight * hinge(mismatched, False)
 
     def penalised(self, pictures: Tensor, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Features and logits of real pairs, and the penalty on how steep the logits are there: [B, C, 4, 4], [B] and a scalar."""
-        with uncompiled(), torch.autocast(pictures.device.type, enabled=False):  # what is differentiated twice wants float32
+        """Features [B, C, 4, 4] and logits [B] of real pairs, and the penalty on the logits' gradient there, a scalar."""
+        with uncompiled(), torch.autocast(pictures.device.type, enabled=False):  # second derivatives need float32
             pictures, condition = (value.detach().float().requires_grad_() for value in (pictures, condition))
             features = self.discriminator.look(pictures)
             logits = self.discriminator.match(features, condition)
@@ -221,12 +219,12 @@ class DFGAN(Method[VectorNoise]):
         return Update("generator", loss)
 
     def noise(self, batch: Batch, stream: str) -> VectorNoise:
-        """Noise of training, which is not truncated."""
+        """Noise for training, which is not truncated."""
         with batch.pictures.device:
             return VectorNoise(gaussian((self.settings.noise_width,), batch.seed, batch.samples, stream)).to(batch.pictures.device)
 
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> VectorNoise:
-        """Noise of painting, truncated as the settings say: what is drawn is the same, and drawn in to the middle."""
+        """Noise for painting: the same draw, truncated as the settings say."""
         z = gaussian((self.settings.noise_width,), seed, samples, stream)
         return VectorNoise(self.settings.truncation * squeezed(z, CUT) if self.settings.truncation else z)
 
@@ -239,7 +237,7 @@ class DFGAN(Method[VectorNoise]):
 
 
 class Generator(nn.Module):
-    """Noise to a 4x4 map, which blocks double to the full size, each fusing noise and sentence into it four times two."""
+    """Noise to a 4x4 map, which blocks double to the full size. Each block has two fusions of noise and sentence into the map."""
 
     def __init__(self, settings: DFGANSettings, conditions: Conditions) -> None:
         super().__init__()
@@ -263,7 +261,7 @@ class Generator(nn.Module):
 class DoublingBlock(nn.Module):
     """doubled(shortcut(x)) + conv3(fusion(conv3(doubled(fusion(x))))): [B, wide, H, W] -> [B, narrow, 2 H, 2 W].
 
-    The authors double first; fusion and shortcut treat every place by itself, so that doubling after them gives the same.
+    The authors double first. Fusion and shortcut treat every place by itself, so that doubling after them gives the same result.
     """
 
     def __init__(self, condition_width: int, wide: int, narrow: int, affines: int) -> None:
@@ -280,7 +278,8 @@ class DoublingBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Does the picture look real *and* match the sentence? Halving blocks to 4x4, and one verdict with the sentence beside every place."""
+    """Does the picture look real *and* match the sentence? Halving blocks to 4x4, then two convolutions of map and sentence to one
+    logit."""
 
     def __init__(self, settings: DFGANSettings, conditions: Conditions) -> None:
         super().__init__()
@@ -294,7 +293,7 @@ class Discriminator(nn.Module):
         self.alone: Callable[[Tensor], Tensor] | None = verdict(widths[-1], inner) if settings.two_way else None
 
     def look(self, pictures: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, C, 4, 4]: what can be computed once for several captions."""
+        """[B, 3, R, R] -> [B, C, 4, 4]: features that serve several captions."""
         return self.picture(pictures)
 
     def match(self, features: Tensor, sentence: Tensor) -> Tensor:
@@ -308,7 +307,7 @@ class Discriminator(nn.Module):
 
 
 class HalvingBlock(nn.Module):
-    """shortcut(mean of 2x2) + gamma residual(x), gamma beginning at 0: [B, narrow, H, W] -> [B, wide, H / 2, W / 2]."""
+    """shortcut(mean of 2x2) + gamma residual(x), where gamma begins at 0: [B, narrow, H, W] -> [B, wide, H / 2, W / 2]."""
 
     def __init__(self, narrow: int, wide: int) -> None:
         super().__init__()
@@ -341,7 +340,7 @@ def channels(base: int, resolution: int) -> list[int]:
 
 
 def hinge(logits: Tensor, real: bool) -> Tensor:
-    """How far logits [B] fall short of 1, or reach above -1 where they should not: a scalar."""
+    """The hinge loss of logits [B], a scalar: how far they are below 1 if real, or above -1 if not."""
     return F.relu(1.0 - logits if real else 1.0 + logits).mean()
 
 
@@ -361,9 +360,10 @@ def matching_aware_penalty(logits: Tensor, pictures: Tensor, sentence: Tensor, p
 
 
 class ConditionalAffine(nn.Module):
-    """gamma(c) x + beta(c): each channel scaled and shifted as a condition says; an identity at first.
+    """gamma(c) x + beta(c): scales and shifts each channel as a condition says; it begins as the identity.
 
-    gamma and beta come from a hidden layer of as many numbers as channels each, whose last weights begin at zero, as in the authors' code.
+    gamma and beta each come from a network of one hidden layer, as wide as there are channels. The last weights begin at zero, as in the
+    authors' code.
     """
 
     def __init__(self, condition_width: int, channels: int) -> None:
@@ -384,9 +384,9 @@ class ConditionalAffine(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Affine layers one after another, each with a LeakyReLU behind it: what one alone cannot say of a channel, two can.
+    """Affine layers, each followed by a LeakyReLU, which makes the map from condition to channel nonlinear.
 
-    DF-GAN stacks two; with one it is the shallow form of the paper's ablation. Every place is treated by itself.
+    DF-GAN has two; one is the shallow form of the paper's ablation. Every place is treated by itself.
     """
 
     def __init__(self, condition_width: int, channels: int, affines: int = 2) -> None:

@@ -4,14 +4,13 @@ Minfeng Zhu, Pingbo Pan, Wei Chen and Yi Yang, "DM-GAN: Dynamic Memory Generativ
 arXiv:1904.01310. This file follows the authors' code (github.com/MinfengZhu/DM-GAN, commit d515995) where it says more than the paper:
 
 - discriminators have spectral norms and biases in place of batch normalisation, but for their last layers;
-- the map's mean, which writes the memory, passes no gradient on, and the answer of a memory stands beside itself before what refines it;
+- the map's mean, which is written to the memory, passes no gradient; the stage after a memory reads its answer twice, concatenated;
 - the losses are AttnGAN's (`limner.families.attentive.losses`), and the KL term is a mean over numbers where the paper sums.
 
-Other than in the code: a place never reads the padding of its caption (theirs mixes the batch's masks: `mixed_padding`); the power
-iteration of an evaluation is not kept; the running average takes in the batch statistics too; means are over maps of any size, which
-theirs takes to be 64 and 128 px. Never published: what the paper's variants without gates or memory are made of (`limner.methods.dm_gan`;
-without memory, later branches read the condition, as in StackGAN++), sizes other than 256 px, mismatched pairs from elsewhere than the
-batch, gradient penalties.
+Differences from the code: a place never reads the padding of its caption (theirs mixes the batch's masks: `mixed_padding`); the power
+iteration of an evaluation is not kept; the running average includes the batch statistics; means are over maps of any size, while theirs
+assumes 64 and 128 px. Never published: the details of the paper's variants without gates or memory (here, without memory, later branches
+read the condition, as in StackGAN++), sizes other than 256 px, mismatched pairs from outside the batch, gradient penalties.
 """
 
 from __future__ import annotations
@@ -27,23 +26,10 @@ from limner.core.noise import ConditionedNoise
 from limner.core.settings import FAST, Preset
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions
+from limner.families import settings as shared
 from limner.families.attentive.attention import attend
 from limner.families.attentive.method import AttentiveMethod
 from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
-from limner.families.settings import (
-    SMALL_STEPS,
-    AdamSettings,
-    AttentionSettings,
-    AugmentationSettings,
-    GuideSettings,
-    HalvingSettings,
-    Mismatch,
-    MismatchSettings,
-    NoiseSettings,
-    PenaltySettings,
-    ScheduleSettings,
-    TreeSettings,
-)
 from limner.families.stacked import to_picture
 from limner.families.tree import FirstStage, NextStage, ScaleDiscriminator
 from limner.nn.fast.layout import for_convolutions
@@ -55,25 +41,25 @@ NAME = "dm-gan"
 
 @dataclass(frozen=True, kw_only=True)
 class DMGANSettings(
-    AttentionSettings,
-    AugmentationSettings,
-    TreeSettings,
-    GuideSettings,
-    MismatchSettings,
-    PenaltySettings,
-    HalvingSettings,
-    AdamSettings,
-    ScheduleSettings,
-    NoiseSettings,
+    shared.AttentionSettings,
+    shared.AugmentationSettings,
+    shared.TreeSettings,
+    shared.GuideSettings,
+    shared.MismatchSettings,
+    shared.PenaltySettings,
+    shared.HalvingSettings,
+    shared.AdamSettings,
+    shared.ScheduleSettings,
+    shared.NoiseSettings,
 ):
     """Settings of DM-GAN; the defaults are those of the authors' birds model."""
 
     memory: bool = True
-    """Refine maps by a memory of the words; without, as in the paper's baseline, later branches read the condition alone."""
+    """Refine maps by a memory of the words; without it, as in the paper's baseline, later branches read the condition alone."""
     writing_gate: bool = True
-    """Weigh each word against the picture as it is when the memory is written; without, the memory holds the words alone."""
+    """Weigh each word against the current picture when the memory is written; without it, the memory holds the words alone."""
     response_gate: bool = True
-    """Weigh, at each place, what was read from the memory against the map; without, it stands beside the map."""
+    """Weigh, at each place, what was read from the memory against the map; without it, the two are concatenated."""
     generator_channels: int = 64
     """Channels of every branch's map."""
     discriminator_channels: int = 32
@@ -81,9 +67,9 @@ class DMGANSettings(
     residual_blocks: int = 2
     """Residual blocks in each later branch; the authors' COCO model has 3."""
     spectral_normalization: bool = True
-    """Divide the weights of discriminators' convolutions by their largest singular values, as published; without, they start as He et al.
-    advise."""
-    mismatch: Mismatch = "neighbour"
+    """Divide the weights of discriminators' convolutions by their largest singular values, as published; without it, they start as He et
+    al. advise."""
+    mismatch: shared.Mismatch = "neighbour"
     """What a mismatched pair is made of: a picture and the caption of the batch's next one, as in the authors' code; or another picture or
     caption, of another class where classes are known."""
     epochs: float = 800.0
@@ -98,7 +84,7 @@ class DMGANSettings(
 
 
 class DMGAN(AttentiveMethod):
-    """The tree with its memories and its discriminators, under the joint losses and those of a matching model."""
+    """The tree with its memories and its discriminators, trained with the joint losses and those of a matching model."""
 
     Settings = DMGANSettings
     title = "DM-GAN"
@@ -118,7 +104,7 @@ class DMGAN(AttentiveMethod):
             sentence="Narrow networks and counterfactual captions, a memory at 32 px, sized for two CPU cores.",
             resolution=64,
             method={
-                **SMALL_STEPS,
+                **shared.SMALL_STEPS,
                 "branches": 2,
                 "condition_width": 64,
                 "generator_channels": 8,
@@ -144,7 +130,7 @@ class DMGAN(AttentiveMethod):
 
 
 class Generator(nn.Module):
-    """The tree: conditioning augmentation, a trunk of stages with a memory before each later one, pictures of the stages' maps."""
+    """The tree: conditioning augmentation, and a trunk of stages with a memory before each later one; a convolution of each map paints."""
 
     def __init__(self, settings: DMGANSettings, conditions: Conditions, sides: Sequence[int]) -> None:
         super().__init__()
@@ -169,7 +155,7 @@ class Generator(nn.Module):
         return found
 
     def forward(self, noise: ConditionedNoise, condition: GaussianCondition, text: TextFeatures) -> tuple[tuple[Tensor, ...], list[Tensor]]:
-        """Pictures [B, 3, r, r] in [-1, 1], coarse to fine, and what was read of words, [B, T, h, w], before every later branch."""
+        """Pictures [B, 3, r, r] in [-1, 1], coarse to fine, and the attention to words [B, T, h, w] before every later branch."""
         drawn = condition.sample(noise.epsilon)
         hidden = for_convolutions(self.first(drawn, noise.z))  # the condition first, as in the authors' code
         maps, attended = [hidden], []
@@ -186,7 +172,7 @@ class Generator(nn.Module):
 
 
 def build_discriminator(base: int, side: int, sentence_width: int, *, spectral: bool) -> ScaleDiscriminator:
-    """One scale's, without batch normalisation; its last layers have no spectral norm either."""
+    """One scale's discriminator, without batch normalisation; its last layers have no spectral norm either."""
     discriminator = ScaleDiscriminator(base, side, sentence_width, unconditional=True, normalize=False)
     if spectral:
         assert discriminator.matching is not None and discriminator.matching.joint is not None
@@ -196,14 +182,14 @@ def build_discriminator(base: int, side: int, sentence_width: int, *, spectral: 
 
 
 class DynamicMemory(nn.Module):
-    """What a map becomes when every place of it has asked a memory of the caption's words (arXiv:1904.01310, Eq. 2 to 9).
+    """Refines a map by a memory of the caption's words, which every place of it reads (arXiv:1904.01310, Eq. 2 to 9).
 
     Writing: a slot for each word, of twice the map's channels, holds the word and the map's mean over places, weighed against each other by
-    a gate of one number for each word. Addressing and reading: every place compares itself with the slots' keys, and has the mean of their
-    values. Response: a gate of one number for each place weighs the map against what was read.
+    a gate of one number for each word. Addressing and reading: every place is compared with the slots' keys and reads a weighted mean of
+    their values. Response: a gate of one number for each place weighs the map against what was read.
 
-    writing_gate: without it slots hold the words alone (Eq. 2). response_gate: without it what was read stands beside the map (Eq. 7); with
-    it, the new map stands beside itself, as in the authors' code, so that what follows is of the same size.
+    writing_gate: without it, slots hold the words alone (Eq. 2). response_gate: without it, what was read is concatenated with the map (Eq.
+    7); with it, the new map is concatenated with itself, as in the authors' code, so that the next layers have the same size.
     mixed_padding: hide padding as the authors' code does (`limner.families.attentive.attention.attend`).
     """
 
@@ -222,7 +208,7 @@ class DynamicMemory(nn.Module):
         self.response = nn.Conv2d(2 * channels, 1, 1) if response_gate else None
 
     def write(self, hidden: Tensor, words: Tensor) -> Tensor:
-        """Maps [B, C, H, W] and words [B, T, D] -> slots [B, T, 2 C]. The map's mean passes no gradient on, as in the authors' code."""
+        """Maps [B, C, H, W] and words [B, T, D] -> slots [B, T, 2 C]. The map's mean passes no gradient, as in the authors' code."""
         written = self.write_words(words).relu()
         if self.write_map is None:
             return written
@@ -233,8 +219,8 @@ class DynamicMemory(nn.Module):
         return written * gate + kept * (1 - gate)
 
     def forward(self, hidden: Tensor, words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps [B, C, H, W], words [B, T, D], mask [B, T] (True where there is a word, one at least) -> maps [B, 2 C, H, W], and how much
-        each place read of each word, [B, T, H, W]."""
+        """Maps [B, C, H, W], words [B, T, D], mask [B, T] (True where there is a word, one at least) -> maps [B, 2 C, H, W], and the
+        attention of each place to each word, [B, T, H, W]."""
         slots = self.write(hidden, words)
         read, attention = attend(hidden, self.key(slots).relu(), self.value(slots).relu(), mask, mixed_padding=self.mixed_padding)
         if self.response is None:
@@ -245,7 +231,7 @@ class DynamicMemory(nn.Module):
 
 
 class TwiceConv2d(nn.Conv2d):
-    """A convolution of maps [B, 2 C, H, W] whose second half repeats the first: half the arithmetic, the same answer."""
+    """A convolution of maps [B, 2 C, H, W] whose second half repeats the first: half the arithmetic, the same result."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002  # the base class's name
         first, second = weight.chunk(2, dim=1)
@@ -261,7 +247,7 @@ class TwiceDoublingConvolution(DoublingConvolution):
 
 
 def after_response(channels: int, residuals: int) -> NextStage:
-    """The stage that refines a gated answer, which stands beside itself, [B, 2 C, H, W] -> [B, C, 2 H, 2 W]."""
+    """The stage that refines a gated answer. Its input is the answer concatenated with itself: [B, 2 C, H, W] -> [B, C, 2 H, 2 W]."""
     stage = NextStage(2 * channels, channels, residuals)
     if residuals:
         first = stage.residuals[0].layers

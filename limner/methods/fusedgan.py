@@ -1,15 +1,15 @@
 """FusedGAN: two generators that share the structure of a picture, one of which never needs captions (Bodla et al., ECCV 2018).
 
-Navaneeth Bodla, Gang Hua and Rama Chellappa, "Semi-supervised FusedGAN for Conditional Image Generation", arXiv:1801.05551. There is no
-code of the authors. From the paper:
+Navaneeth Bodla, Gang Hua and Rama Chellappa, "Semi-supervised FusedGAN for Conditional Image Generation", arXiv:1801.05551. The
+authors published no code. From the paper:
 
-- a trunk makes the *structure prior* M_s of noise z alone: posture, place, size, whatever no caption need say;
+- a trunk makes the *structure prior* M_s of noise z alone: posture, place, size, everything that captions need not say;
 - the unconditional branch renders M_s; its discriminator D_u sees pictures alone, with captions or without;
-- the conditional branch renders M_s beside the tiled sample of the conditioning augmentation; its discriminator D_c sees pictures with
-  text: true pairs, generated pairs and true pictures with a text that does not describe them;
+- the conditional branch renders M_s concatenated with the tiled sample of the conditioning augmentation; its discriminator D_c sees
+  pictures with text: true pairs, generated pairs and true pictures with a text that does not describe them;
 - both branches are trained in turn, and each shapes the shared trunk; the augmentation's divergence is a term of the conditional loss.
 
-Reconstructed, because it is not on record: M_s is an 8x8 map, after a projection of z to 4x4 and one transposed convolution, and each
+Reconstructed, because the paper does not say: M_s is an 8x8 map, after a projection of z to 4x4 and one transposed convolution, and each
 branch renders it by transposed convolutions that halve the channels, as a port by others to face attributes has it; one 3x3 convolution
 and a residual block join M_s and the text; D_u and D_c are StackGAN's trunks, D_c with GAN-CLS's pair head and weights (1, 1/2, 1/2); the
 augmentation, the weight 2 of its divergence and the schedule are StackGAN's of birds. The paper trains at 64 and 128 px.
@@ -31,22 +31,11 @@ from limner.core.noise import ConditionedNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Player, Progress, Update
+from limner.families import settings as shared
 from limner.families.adversarial import PairMethod, smoothed
 from limner.families.conditioning import ConditioningAugmentation
 from limner.families.matching_aware import bce, mean_sentence, mismatched_logits
 from limner.families.pair_head import PairHead
-from limner.families.settings import (
-    SMALL_PAIRS,
-    AdamSettings,
-    CaptionSettings,
-    HalvingSettings,
-    MismatchSettings,
-    MismatchWeightSettings,
-    NoiseSettings,
-    NormalizationSettings,
-    PenaltySettings,
-    ScheduleSettings,
-)
 from limner.families.stacked import FIRST_SIDE, Head, Residual, convolution, doubling, doublings, picture_code
 from limner.nn.initialization import dcgan_initialization, he_initialization
 
@@ -56,17 +45,17 @@ NARROWEST = 8
 
 @dataclass(frozen=True, kw_only=True)
 class FusedGANSettings(
-    MismatchWeightSettings,
-    MismatchSettings,
-    CaptionSettings,
-    NormalizationSettings,
-    PenaltySettings,
-    HalvingSettings,
-    AdamSettings,
-    ScheduleSettings,
-    NoiseSettings,
+    shared.MismatchWeightSettings,
+    shared.MismatchSettings,
+    shared.CaptionSettings,
+    shared.NormalizationSettings,
+    shared.PenaltySettings,
+    shared.HalvingSettings,
+    shared.AdamSettings,
+    shared.ScheduleSettings,
+    shared.NoiseSettings,
 ):
-    """Settings of FusedGAN; the defaults are what is on record, and StackGAN's where nothing is."""
+    """Settings of FusedGAN; the defaults are the paper's where it states them, else StackGAN's."""
 
     noise_width: int = 128
     """Numbers in the noise vector z, which decides the structure."""
@@ -81,9 +70,9 @@ class FusedGANSettings(
     discriminator_channels: int = 64
     """Channels of each discriminator's first feature map; later ones double."""
     unconditional: bool = True
-    """Train the unconditional branch too, as published; without it, the conditional branch is all there is to shape the trunk."""
+    """Train the unconditional branch too, as published; without it, the conditional branch alone trains the trunk."""
     unpaired: bool = True
-    """Show the unconditional discriminator all pictures of the split, captioned or not, as published; without it, the batch's own."""
+    """Show the unconditional discriminator all pictures of the split, captioned or not, as published; without it, only the batch's own."""
     divergence_weight: float = 2.0
     """Weight of the augmentation's KL divergence from the standard normal."""
     halve_every: float = 100.0
@@ -113,7 +102,7 @@ class FusedGAN(PairMethod[ConditionedNoise]):
             sentence="Narrow networks and counterfactual captions, sized for two CPU cores.",
             resolution=64,
             method={
-                **SMALL_PAIRS,
+                **shared.SMALL_PAIRS,
                 "generator_channels": 16,
                 "discriminator_channels": 16,
                 "divergence_weight": 0.05,
@@ -155,7 +144,7 @@ class FusedGAN(PairMethod[ConditionedNoise]):
         yield Update("generator", loss, {"unconditional": loss.detach()})
 
     def _conditional_turn(self, batch: Batch, penalty: float) -> Iterator[Update]:
-        """The matching-aware game of D_c with trunk, augmentation and branch, whose loss has the divergence beside it."""
+        """The matching-aware update of D_c, then one of trunk, augmentation and branch, whose loss includes the divergence."""
         sentence = mean_sentence(batch)  # [B, D]
         noise = self.noise(batch, "conditional")
         condition = self.generator.augmentation(sentence)
@@ -184,7 +173,7 @@ class FusedGAN(PairMethod[ConditionedNoise]):
         return ConditionedNoise(**{name: gaussian((width,), seed, samples, f"{stream} {name}") for name, width in widths.items()})
 
     def paint(self, text: TextFeatures, noise: ConditionedNoise) -> Painting:
-        """The conditional picture; `extras["unconditional"]` has what the other branch makes of the same structure, [B, 3, R, R]."""
+        """The conditional picture; `extras["unconditional"]` is the other branch's picture of the same structure, [B, 3, R, R]."""
         structure = self.generator.structure(noise.z)
         condition = self.generator.augmentation(text.sentence).sample(noise.epsilon)
         images = self.generator.conditional(structure, condition)
@@ -246,7 +235,7 @@ class Discriminator(nn.Module):
         self.pair = PairHead(_code_width(base, conditions), conditions.sentence_width, settings.text_width, normalize=normalize)
 
     def look(self, pictures: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, C, 4, 4]: what can be computed once for several captions."""
+        """[B, 3, R, R] -> [B, C, 4, 4]: features that serve several captions."""
         return self.picture(pictures)
 
     def match(self, features: Tensor, sentence: Tensor) -> Tensor:
@@ -278,5 +267,5 @@ def _doublings(widths: list[int]) -> Iterator[nn.Module]:
 
 
 def _branch(widths: list[int]) -> nn.Sequential:
-    """From the structure prior to the picture, whose own layer has neither normalisation nor more than three channels."""
+    """From the structure prior to the picture; the last layer has three channels and no normalisation."""
     return nn.Sequential(*_doublings(widths), nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1, bias=False), nn.Tanh())

@@ -28,34 +28,23 @@ from limner.core.noise import VectorNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Progress, Update
+from limner.families import settings as shared
 from limner.families.adversarial import PairMethod, smoothed
 from limner.families.matching_aware import bce, channels, mean_sentence, mismatched_logits
-from limner.families.settings import (
-    SMALL_PAIRS,
-    AdamSettings,
-    CaptionSettings,
-    HalvingSettings,
-    MismatchSettings,
-    MismatchWeightSettings,
-    NoiseSettings,
-    NormalizationSettings,
-    PenaltySettings,
-    ScheduleSettings,
-)
 from limner.nn.initialization import dcgan_initialization, he_initialization
 
 
 @dataclass(frozen=True, kw_only=True)
 class GANCLSSettings(
-    MismatchWeightSettings,
-    MismatchSettings,
-    CaptionSettings,
-    NormalizationSettings,
-    PenaltySettings,
-    HalvingSettings,
-    AdamSettings,
-    ScheduleSettings,
-    NoiseSettings,
+    shared.MismatchWeightSettings,
+    shared.MismatchSettings,
+    shared.CaptionSettings,
+    shared.NormalizationSettings,
+    shared.PenaltySettings,
+    shared.HalvingSettings,
+    shared.AdamSettings,
+    shared.ScheduleSettings,
+    shared.NoiseSettings,
 ):
     """Settings of GAN-CLS; the defaults are those of the authors' flowers and birds models."""
 
@@ -68,9 +57,9 @@ class GANCLSSettings(
     residual: bool = True
     """Residual blocks at the coarse resolutions, as in the authors' code; plain DCGAN blocks without."""
     text_normalization: bool = True
-    """Batch normalisation of the discriminator's projected text, as main_cls_int.lua has it and main_cls.lua has not."""
+    """Batch normalisation of the discriminator's projected text, which main_cls_int.lua has and main_cls.lua has not."""
     third_activation: bool = False
-    """LeakyReLU after the discriminator's last-but-one convolution, as main_cls.lua has it and main_cls_int.lua has not."""
+    """LeakyReLU after the discriminator's last-but-one convolution, which main_cls.lua has and main_cls_int.lua has not."""
     captions: int = 4
     """Captions of a picture whose mean embedding is the condition."""
     interpolation: float = 0.0
@@ -84,7 +73,7 @@ class GANCLSSettings(
 
 
 class GANCLS(PairMethod[VectorNoise]):
-    """Reed's generator and matching-aware discriminator under their published losses."""
+    """Reed's generator and matching-aware discriminator, with their published losses."""
 
     Settings = GANCLSSettings
     title = "GAN-CLS, GAN-INT, GAN-INT-CLS"
@@ -99,7 +88,7 @@ class GANCLS(PairMethod[VectorNoise]):
             sentence="Narrow networks and counterfactual captions, sized for two CPU cores.",
             resolution=64,
             method={
-                **SMALL_PAIRS,
+                **shared.SMALL_PAIRS,
                 "generator_channels": 16,
                 "discriminator_channels": 16,
                 "third_activation": True,
@@ -124,7 +113,7 @@ class GANCLS(PairMethod[VectorNoise]):
         fake = self.generator(noise.z, condition)  # [B, 3, R, R]
         yield self._discriminator_update(batch, condition, fake.detach(), self.penalty(progress))
         if self.settings.interpolation:
-            # The authors' code draws new noise for the generator's turn, and adds a condition for every two of the batch.
+            # The authors' code draws new noise for the generator's update, and adds a condition for every two of the batch.
             condition = with_midpoints(condition)  # [1.5 B, D]
             z = torch.cat([self.noise(batch, stream).z for stream in ("generator", "midpoints")])[: len(condition)]
             fake = self.generator(z, condition)
@@ -151,7 +140,7 @@ class GANCLS(PairMethod[VectorNoise]):
         return mismatched_logits(self.discriminator, batch, features, condition, settings.mismatch, settings.counterfactual)
 
     def _generator_update(self, fake: Tensor, condition: Tensor, batch_size: int) -> Update:
-        """BCE(fake, 1), the interpolated conditions beyond the batch weighted by `interpolation` (Eq. 5 of the paper)."""
+        """BCE(fake, 1), where the interpolated conditions after the batch's own are weighted by `interpolation` (Eq. 5 of the paper)."""
         logits = self.discriminator(fake, condition)
         weight = torch.ones_like(logits)
         weight[batch_size:] = self.settings.interpolation
@@ -169,7 +158,7 @@ class GANCLS(PairMethod[VectorNoise]):
 
 
 class Generator(nn.Module):
-    """Noise and sentence to a picture: a projection of the text beside z, then transposed convolutions from 1x1 to the full size."""
+    """Noise and sentence to a picture: z and a projection of the text, then transposed convolutions from 1x1 to the full size."""
 
     def __init__(self, settings: GANCLSSettings, conditions: Conditions) -> None:
         super().__init__()
@@ -200,7 +189,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Does the picture look real *and* match the sentence? Strided convolutions to 4x4, and the projected text beside every place there."""
+    """Does the picture look real *and* match the sentence? Strided convolutions to 4x4, where the projected text joins every place."""
 
     def __init__(self, settings: GANCLSSettings, conditions: Conditions) -> None:
         super().__init__()
@@ -225,7 +214,7 @@ class Discriminator(nn.Module):
         )
 
     def look(self, pictures: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, C, 4, 4]: what can be computed once for several captions."""
+        """[B, 3, R, R] -> [B, C, 4, 4]: features that serve several captions."""
         return self.picture(pictures)
 
     def match(self, features: Tensor, sentence: Tensor) -> Tensor:
@@ -239,7 +228,7 @@ class Discriminator(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """x + BN(conv3(act BN(conv3(act BN(conv1(x)))))), the bottleneck of the authors' code."""
+    """x + BN(conv3(act BN(conv3(act BN(conv1(x)))))): the bottleneck of the authors' code."""
 
     def __init__(self, width: int, inner: int, activation: nn.Module, normalize: bool = True) -> None:
         super().__init__()
@@ -256,7 +245,7 @@ class Bottleneck(nn.Module):
 
 
 def normalized(convolution: nn.Conv2d, normalize: bool) -> list[nn.Module]:
-    """A convolution, followed by batch normalisation or not."""
+    """A convolution, followed by batch normalisation where `normalize` is True."""
     return [convolution, nn.BatchNorm2d(convolution.out_channels)] if normalize else [convolution]
 
 

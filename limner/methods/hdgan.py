@@ -1,21 +1,20 @@
-"""HDGAN: one generator, judged at several of the sizes that its maps go through (Zhang, Xie and Yang, CVPR 2018).
+"""HDGAN: one generator with discriminators at several of the sizes of its maps (Zhang, Xie and Yang, CVPR 2018).
 
 Zizhao Zhang, Yuanpu Xie and Lin Yang, "Photographic Text-to-Image Synthesis with a Hierarchically-nested Adversarial Network",
-arXiv:1802.09178. Networks, losses and settings follow the authors' code (github.com/ypxie/HDGan, commit d98e2a8), of which is worth
-knowing:
+arXiv:1802.09178. Networks, losses and settings follow the authors' code (github.com/ypxie/HDGan, commit d98e2a8), in which:
 
 - both losses are least squares of raw scores (LSGAN), not cross-entropies;
-- the local verdict is a map of 5x5 at 256 px alone; at 64 and 128 px it is one number for the whole picture (`patch_from`);
+- the local score is a map of 5x5 only at 256 px; at 64 and 128 px it is one number for the whole picture (`patch_from`);
 - the mismatched pair is another class's *picture* with the right caption, and that picture counts as real in the local loss;
 - the condition is the mean embedding of four captions; its Gaussian passes a LeakyReLU and gives the *logarithm of the deviation*; the
   discriminators read the embedding itself;
 - the divergence's weight is 4 (2 for COCO), and it is a mean over numbers;
-- the generator has no skip connections, of which its comments speak.
+- the generator has no skip connections, although its comments mention them.
 
 512 px: the authors' second generator, on top of a frozen one of 256 px, cannot train as published (its `parameters()` calls itself
-without end), and their code has no discriminator of that size. Here the one generator goes a step further by the same rules, trained end
-to end, with a fourth discriminator; the L1 distance to the enlarged picture of 256 px, which held the second generator, is left out.
-Sizes below 256 px, for which nothing was published, end earlier.
+without end), and their code has no discriminator of that size. Here the one generator has a step more by the same rules, trained end
+to end, with a fourth discriminator; the L1 distance to the enlarged picture of 256 px, which constrained the second generator, is left
+out. Sizes below 256 px, for which nothing was published, end earlier.
 """
 
 from __future__ import annotations
@@ -34,21 +33,10 @@ from limner.core.noise import ConditionedNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Progress, Update
+from limner.families import settings as shared
 from limner.families.adversarial import PairMethod, smoothed
 from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.families.matching_aware import mean_sentence, mismatched_pictures, mismatched_sentences, neighbours
-from limner.families.settings import (
-    SMALL_PAIRS,
-    AdamSettings,
-    CaptionSettings,
-    HalvingSettings,
-    MismatchSettings,
-    MismatchWeightSettings,
-    NoiseSettings,
-    NormalizationSettings,
-    PenaltySettings,
-    ScheduleSettings,
-)
 from limner.families.stacked import FIRST_SIDE, doublings
 from limner.nn.fast.layout import for_convolutions
 from limner.nn.initialization import dcgan_initialization, he_initialization
@@ -59,15 +47,15 @@ CODE_SIDE = 8
 
 @dataclass(frozen=True, kw_only=True)
 class HDGANSettings(
-    MismatchWeightSettings,
-    MismatchSettings,
-    CaptionSettings,
-    NormalizationSettings,
-    PenaltySettings,
-    HalvingSettings,
-    AdamSettings,
-    ScheduleSettings,
-    NoiseSettings,
+    shared.MismatchWeightSettings,
+    shared.MismatchSettings,
+    shared.CaptionSettings,
+    shared.NormalizationSettings,
+    shared.PenaltySettings,
+    shared.HalvingSettings,
+    shared.AdamSettings,
+    shared.ScheduleSettings,
+    shared.NoiseSettings,
 ):
     """Settings of HDGAN; the defaults are those of the authors' birds and flowers models."""
 
@@ -84,7 +72,7 @@ class HDGANSettings(
     residual_blocks: int = 1
     """Residual blocks at each side of the generator's maps."""
     nested: tuple[int, ...] = (64, 128, 256)
-    """Sides of the pictures on the way that are painted and have a discriminator too, where they are below the final one; the final picture
+    """Sides of the intermediate pictures, each with a discriminator; those not below the final side are left out, and the final picture
     always has one. Fewer are the paper's ablation."""
     discriminator_channels: int = 128
     """Channels of a discriminator's map of 32 px, half as many at twice the side: 128, 64, 32 in the first maps for 64, 128, 256 px."""
@@ -93,7 +81,7 @@ class HDGANSettings(
     local_weight: float = 1.0
     """Weight of the local image loss, which judges pictures without their captions; 0 trains without it, which is the paper's ablation."""
     patch_from: int = 256
-    """Smallest side at which the local verdict is a map of 5x5, one number for each patch; below, it is one for the picture."""
+    """Smallest side at which the local score is a map of 5x5, one number for each patch; below, it is one number for the picture."""
     captions: int = 4
     """Captions of a picture whose mean embedding is the condition."""
     halve_every: float = 100.0
@@ -130,7 +118,7 @@ class HDGAN(PairMethod[ConditionedNoise]):
             sentence="Narrow networks at 64 px, judged at 32 and 64, with counterfactual captions, sized for two CPU cores.",
             resolution=64,
             method={
-                **SMALL_PAIRS,
+                **shared.SMALL_PAIRS,
                 "generator_channels": 128,
                 "halved_at": (8, 16, 32, 64),
                 "nested": (32,),
@@ -199,7 +187,7 @@ class HDGAN(PairMethod[ConditionedNoise]):
         return smoothed(update, penalty, *((self._verdict(side, sentence), batch.image(side)) for side in self.sides))
 
     def _verdict(self, side: int, sentence: Tensor) -> Callable[[Tensor], Tensor]:
-        """Pictures to all that a discriminator says of them: the pair score and the mean of the local map, [B]."""
+        """A function from pictures to the sum of a discriminator's pair score and the mean of its local map, [B]."""
         discriminator = self.discriminator_of(side)
 
         def verdict(pictures: Tensor) -> Tensor:
@@ -214,7 +202,7 @@ class HDGAN(PairMethod[ConditionedNoise]):
         return verdict
 
     def _generator_update(self, fakes: Sequence[Tensor], sentence: Tensor, condition: GaussianCondition) -> Update:
-        """What the generator pays at each side for being told apart, and the divergence of its conditions."""
+        """The pair and local losses of each side, and the divergence of the conditions."""
         divergence = condition.divergence()
         losses, metrics = [self.settings.divergence_weight * divergence], {"divergence": divergence.detach()}
         for side, fake in zip(self.sides, fakes, strict=True):
@@ -248,7 +236,7 @@ class Generator(nn.Module):
     """Sentence and noise to pictures of several sides, from the maps of one column of blocks.
 
     A linear projection to 4x4, then at each side up to the final one: nearest neighbours, a convolution where the channels halve, residual
-    blocks. Where a picture is judged, a convolution reads it off. Convolutions are 3x3 and pad by reflection.
+    blocks. At the sides of `sides`, a convolution paints a picture. Convolutions are 3x3 and pad by reflection.
     """
 
     def __init__(self, settings: HDGANSettings, conditions: Conditions, sides: Sequence[int]) -> None:
@@ -290,14 +278,14 @@ class Generator(nn.Module):
 
 @dataclass(frozen=True)
 class Seen:
-    """A picture as a discriminator sees it. code: [B, C, 4, 4], or [B, C, 8, 8] where patches are judged; core: [B, C, 4, 4]."""
+    """A discriminator's maps of pictures. code: [B, C, 4, 4], or [B, C, 8, 8] where there are local scores; core: [B, C, 4, 4]."""
 
     code: Tensor
     core: Tensor
 
 
 class Discriminator(nn.Module):
-    """Two verdicts on pictures of one side: do picture and sentence belong together, and does the picture, or each patch, look real?"""
+    """Two scores of pictures of one side: do picture and sentence belong together, and does the picture, or each patch, look real?"""
 
     def __init__(self, settings: HDGANSettings, sentence_width: int, side: int) -> None:
         super().__init__()
@@ -319,7 +307,7 @@ class Discriminator(nn.Module):
         self.local = nn.Conv2d(code, 1, FIRST_SIDE) if settings.local_weight else None
 
     def look(self, pictures: Tensor) -> Seen:
-        """[B, 3, s, s]: what can be computed once for several sentences, and for the local verdict."""
+        """[B, 3, s, s] -> the maps that serve several sentences and the local score."""
         code = self.picture(for_convolutions(pictures))
         return Seen(code, self.shrink(code))
 
@@ -330,7 +318,7 @@ class Discriminator(nn.Module):
 
 
 def away_from(scores: Tensor, target: float) -> Tensor:
-    """Mean squared distance of scores of any shape from one target for all."""
+    """Mean squared distance of scores of any shape from one target."""
     return (scores - target).square().mean()
 
 
@@ -341,7 +329,7 @@ def pair_loss(real: Tensor, fake: Tensor, mismatched: Tensor | None = None, *, w
 
 
 def local_loss(real: Sequence[Tensor], fake: Tensor) -> Tensor:
-    """A discriminator's loss on pictures alone, from maps [B, 1, h, w]: one or two sets of real pictures, which share a weight of 1."""
+    """A discriminator's loss on pictures alone, from maps [B, 1, h, w]: one or two sets of real pictures, whose mean counts."""
     return away_from(fake, 0.0) + torch.stack([away_from(score, 1.0) for score in real]).mean()
 
 
@@ -362,6 +350,6 @@ class ReflectedResidual(nn.Module):
 
 
 def leaky(convolution: nn.Conv2d, normalize: bool) -> nn.Sequential:
-    """A convolution, batch normalisation or none, LeakyReLU."""
+    """A convolution, batch normalisation where `normalize` is True, and a LeakyReLU."""
     norm = [nn.BatchNorm2d(convolution.out_channels)] if normalize else []
     return nn.Sequential(convolution, *norm, nn.LeakyReLU(0.2, inplace=True))

@@ -1,19 +1,19 @@
 """MirrorGAN: a picture should say its caption when it is read back (Qiao et al., CVPR 2019, arXiv:1903.05854).
 
 Tingting Qiao, Jing Zhang, Duanqing Xu and Dacheng Tao, "MirrorGAN: Learning Text-to-image Generation by Redescription". The text encoder
-(STEM) is AttnGAN's; the generator (GLAM) is AttnGAN's tree with attention to the sentence beside that to words; a captioner (STREAM) that
-was trained before, and stands still since, reads the final pictures. This file follows the authors' code (github.com/qiaott/MirrorGAN,
+(STEM) is AttnGAN's; the generator (GLAM) is AttnGAN's tree with attention to the sentence as well as to words; a captioner (STREAM), which
+was trained before and is frozen, reads the final pictures. This file follows the authors' code (github.com/qiaott/MirrorGAN,
 commit deb220f) where it says more than the paper, or something else:
 
 - "sentence attention" is a softmax over a map's channels, not its places, and reads the condition, which is drawn for the sentence;
-- map, words and sentence, side by side, go through a 1x1 convolution to twice the map's channels;
-- the caption loss weighs 10 (the paper: 20) and is a mean over words, the end of a caption not being asked for;
-- no matching term: the code computes none, whatever its weight. With `matching`, there is one here.
+- map, words and sentence are concatenated and go through a 1x1 convolution to twice the map's channels;
+- the caption loss weighs 10 (the paper: 20) and is a mean over words, without the end of the caption;
+- there is no matching term: the code computes none, whatever its weight. With `matching`, there is one here.
 
-All else is as in `limner.methods.attngan`, and differs from the code as that does. Never published: the captioner's training, which the
-authors took from elsewhere (here a first phase, in which it learns when a caption ends, too), its compact network for pictures, sizes other
-than 256 px, and mismatched pairs from elsewhere than the batch. The authors' captioner reads what a ResNet-152 saw; that network is not
-among Limner's, which are named by `caption_features`.
+Everything else is as in `limner.methods.attngan`, with the same differences from the code. Never published: the captioner's training (the
+authors took a trained one; here it is a first phase, in which it also learns when a caption ends), the compact network for pictures, sizes
+other than 256 px, and mismatched pairs from outside the batch. The authors' captioner reads features of a ResNet-152, a network that Limner
+does not have; `caption_features` names those it has.
 """
 
 from __future__ import annotations
@@ -33,26 +33,11 @@ from limner.core.optimizers import Adam
 from limner.core.pictures import CaptionedPictures
 from limner.core.settings import FAST, Preset, above_zero, at_least
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
+from limner.families import settings as shared
 from limner.families.adversarial import added
 from limner.families.attentive.generator import AttentiveGenerator
 from limner.families.attentive.method import AttentiveMethod
 from limner.families.conditioning import GaussianCondition
-from limner.families.settings import (
-    SMALL_PAIRS,
-    AdamSettings,
-    AttentionSettings,
-    AugmentationSettings,
-    GuideSettings,
-    HalvingSettings,
-    Mismatch,
-    MismatchSettings,
-    NoiseSettings,
-    NormalizationSettings,
-    PenaltySettings,
-    ScheduleSettings,
-    TreeSettings,
-    share,
-)
 from limner.families.tree import ScaleDiscriminator
 from limner.features.inception import TorchvisionInception
 from limner.features.network import FeatureNetwork
@@ -65,34 +50,34 @@ if TYPE_CHECKING:
 NAME = "mirrorgan"
 EYES = "captions"
 CAPTIONER, GAME = "captioner", "game"
-"""The two phases; the first one's only player has its name."""
+"""The two phases; the only player of the first one has its name."""
 LONGEST = 30
-"""Words that a picture is read back in at most."""
+"""The most words of a description."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MirrorGANSettings(
-    AttentionSettings,
-    AugmentationSettings,
-    TreeSettings,
-    GuideSettings,
-    MismatchSettings,
-    NormalizationSettings,
-    PenaltySettings,
-    HalvingSettings,
-    AdamSettings,
-    ScheduleSettings,
-    NoiseSettings,
+    shared.AttentionSettings,
+    shared.AugmentationSettings,
+    shared.TreeSettings,
+    shared.GuideSettings,
+    shared.MismatchSettings,
+    shared.NormalizationSettings,
+    shared.PenaltySettings,
+    shared.HalvingSettings,
+    shared.AdamSettings,
+    shared.ScheduleSettings,
+    shared.NoiseSettings,
 ):
-    """Settings of MirrorGAN; the defaults are those of the authors' birds model, but for what reads its pictures."""
+    """Settings of MirrorGAN; the defaults are those of the authors' birds model, except for the network that reads its pictures."""
 
     sentence_attention: bool = True
-    """Let later branches look at the sentence beside the words; without, they are AttnGAN's."""
+    """Let later branches attend to the sentence as well as to the words; without it, they are AttnGAN's."""
     caption_weight: float = 10.0
     """Weight of the caption loss: 10 in the authors' code, 20 in the paper. With 0, there is no captioner."""
     caption_features: str | None = "tv-inception"
     """Network that reads pictures for the captioner, as NAME or NAME=FILE (the authors' ResNet-152 is not among them); none for a compact
-    one that is trained with it from nothing."""
+    one that is trained with it from scratch."""
     caption_channels: int = 16
     """Channels of the compact network's first map."""
     caption_width: int = 256
@@ -102,12 +87,12 @@ class MirrorGANSettings(
     caption_learning_rate: float = 1e-3
     """Learning rate of the captioner's Adam."""
     caption_epochs: float = 20.0
-    """Passes over the training pictures in which the captioner is trained, before the game."""
+    """Passes over the training pictures of the first phase, which trains the captioner."""
     caption_batch_size: int = 128
     """Pictures a step of the captioner's training."""
     caption_share: float = 0.15
-    """Its share of a budget in minutes."""
-    mismatch: Mismatch = "neighbour"
+    """The captioner's share of a budget in minutes."""
+    mismatch: shared.Mismatch = "neighbour"
     """What a mismatched pair is made of: a picture and the caption of the batch's next one, as in the authors' code; or another picture or
     caption, of another class where classes are known."""
     epochs: float = 650.0
@@ -120,16 +105,16 @@ class MirrorGANSettings(
         at_least(self, "method", 2, "caption_batch_size")
         at_least(self, "method", 0, "caption_weight")
         above_zero(self, "method", "caption_learning_rate", "caption_epochs")
-        share(self, "caption_share")
+        shared.share(self, "caption_share")
 
     @property
     def reads_words(self) -> bool:
-        """Whether the generator looks at words."""
+        """Whether the generator attends to words."""
         return self.branches > 1
 
 
 class MirrorGAN(AttentiveMethod):
-    """The attentive tree, its discriminators, and the captioner that reads its pictures back."""
+    """The attentive tree, its discriminators, and the captioner that describes its pictures."""
 
     Settings = MirrorGANSettings
     title = "MirrorGAN"
@@ -149,7 +134,7 @@ class MirrorGAN(AttentiveMethod):
             sentence="Narrow networks, a captioner from nothing and counterfactual captions, sized for two CPU cores.",
             resolution=64,
             method={
-                **SMALL_PAIRS,
+                **shared.SMALL_PAIRS,
                 "branches": 2,
                 "caption_weight": 2.0,
                 "caption_features": None,
@@ -218,7 +203,7 @@ class MirrorGAN(AttentiveMethod):
         return [captioner, replace(game, share=1.0 - settings.caption_share)]
 
     def prepare(self, phase: Phase, pictures: CaptionedPictures) -> None:
-        """The captioner's words are all that the training captions hold."""
+        """Collect the captioner's words: all words of the training captions."""
         if self.captioner is None or self.captioner.words:
             return
         eyes = self._eyes()
@@ -231,7 +216,7 @@ class MirrorGAN(AttentiveMethod):
         super().begin(phase)
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
-        """A turn of the captioner with real pictures; or one of each discriminator and the generator, all with the same pictures."""
+        """In the first phase an update of the captioner with real pictures; in the second AttnGAN's updates."""
         if progress.phase == CAPTIONER:
             yield self._captioner_update(batch)
         else:
@@ -239,14 +224,14 @@ class MirrorGAN(AttentiveMethod):
 
     def _captioner_update(self, batch: Batch) -> Update:
         ids, mask = self._ids(batch)
-        ids, mask = F.pad(ids, (0, 1)), F.pad(mask, (1, 0), value=True)  # with the end, which is a word to learn
+        ids, mask = F.pad(ids, (0, 1)), F.pad(mask, (1, 0), value=True)  # with the end, which is learned as a word
         assert self.captioner is not None and self.captioner.decoder is not None
         logits = self.captioner.decoder(self._seen(batch.pictures), ids)
         right = ((logits.argmax(2) == ids) & mask).sum() / mask.sum()
         return Update(CAPTIONER, caption_loss(logits, ids, mask), {"words_right": right})
 
     def generator_update(self, batch: Batch, fakes: Sequence[Tensor], condition: GaussianCondition) -> Update:
-        """As in AttnGAN, and what the captioner says of the last scale (Eq. 6 to 9)."""
+        """AttnGAN's update with the captioner's loss of the last scale's pictures (Eq. 6 to 9)."""
         update = super().generator_update(batch, fakes, condition)
         if self.captioner is None:
             return update
@@ -265,7 +250,7 @@ class MirrorGAN(AttentiveMethod):
         return tokens.ids.to(device, non_blocking=True), tokens.mask.to(device, non_blocking=True)
 
     def _eyes(self) -> FeatureNetwork | None:
-        """The network that reads pictures for the captioner, unless that has its own."""
+        """The network that reads pictures for the captioner; None where the captioner has a compact one."""
         if self.settings.caption_features is None:
             return None
         if EYES not in self.guides:
@@ -298,7 +283,7 @@ SIDE = 64
 
 
 class CaptionDecoder(nn.Module):
-    """Picture features [B, width] to words. ids: how many there are, that of the end included; hidden: numbers of the LSTM's state."""
+    """Picture features [B, width] to words. ids: number of words and the end; hidden: width of the LSTM's state."""
 
     def __init__(self, ids: int, width: int, hidden: int) -> None:
         super().__init__()
@@ -310,14 +295,14 @@ class CaptionDecoder(nn.Module):
         nn.init.zeros_(self.to_words.bias)
 
     def forward(self, features: Tensor, ids: Tensor) -> Tensor:
-        """[B, width] and ids [B, T] -> logits [B, T, ids]: for each place, of the word there, known the picture and the words before."""
+        """[B, width] and ids [B, T] -> logits [B, T, ids] of the word at each place, given the picture and the words before."""
         steps = torch.cat([features[:, None], self.embedding(ids[:, :-1])], dim=1)
         logits: Tensor = self.to_words(self.reader(steps)[0])
         return logits
 
     @torch.no_grad()
     def say(self, features: Tensor, longest: int) -> Tensor:
-        """The likeliest word after the likeliest word: ids [B, longest], which may hold ends with more words after them."""
+        """Greedy decoding: ids [B, longest]. Words after the first end mean nothing."""
         step, state, said = features[:, None], None, []
         for _ in range(longest):
             output, state = self.reader(step, state)
@@ -327,13 +312,13 @@ class CaptionDecoder(nn.Module):
 
 
 def caption_loss(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-    """Cross-entropy of logits [B, T, ids] with the ids [B, T] that should have been said, the mean over all places of the mask [B, T]."""
+    """Cross-entropy of logits [B, T, ids] against the true ids [B, T], the mean over all places of the mask [B, T]."""
     each = F.cross_entropy(logits.flatten(0, 1).float(), ids.flatten(), reduction="none").view_as(mask)
     return (each * mask).sum() / mask.sum()
 
 
 class CompactReader(nn.Sequential):
-    """[B, 3, H, W] in [-1, 1] -> [B, 128 channels], trained from nothing: four strided convolutions at 64 px, whatever H and W are."""
+    """[B, 3, H, W] in [-1, 1] -> [B, 128 channels]: pictures are resized to 64 px, then four strided convolutions."""
 
     def __init__(self, channels: int) -> None:
         layers: list[nn.Module] = []
@@ -352,9 +337,9 @@ class CompactReader(nn.Sequential):
 
 
 class Captioner(nn.Module):
-    """Pictures, or features of them, to captions. It can say nothing before it knows words (`learn`), which its state dict holds.
+    """Pictures, or features of them, to captions. `learn` must give it words first; its state dict holds them.
 
-    width: numbers of a picture's features and of a word, as the decoder reads them. hidden: numbers of its state. channels: of a compact
+    width: width of the features and word embeddings that the decoder reads. hidden: width of its state. channels: channels of a compact
     reader's first map, or 0 where another network reads the pictures.
     """
 
@@ -370,7 +355,7 @@ class Captioner(nn.Module):
         self.decoder: CaptionDecoder | None = None
 
     def learn(self, words: Sequence[str], features: int | None = None) -> None:
-        """Give it these words, with fresh weights. features: how many numbers a picture's features have; None with a compact reader."""
+        """Build the decoder for these words, with fresh weights. features: width of a picture's features; None with a compact reader."""
         found = self.reader.width if features is None and self.reader is not None else features
         assert found is not None
         if tuple(words) == self.words and self.to_width is not None and self.to_width.in_features == found:
@@ -381,19 +366,19 @@ class Captioner(nn.Module):
         self.decoder = CaptionDecoder(len(words) + 1, width, self.hidden).to(device)
 
     def freeze(self, frozen: bool) -> None:
-        """Fix weights and statistics, or let them be trained. Gradients flow to the pictures either way."""
+        """Freeze or unfreeze weights and statistics. Gradients flow to the pictures either way."""
         self.frozen = frozen
         self.requires_grad_(not frozen).train(not frozen)
 
     def train(self, mode: bool = True) -> Self:
-        """As any module's; but while frozen it stays in evaluation."""
+        """As `nn.Module.train`, but while frozen it stays in evaluation mode."""
         super().train(mode and not self.frozen)
         if self.decoder is not None:
-            self.decoder.train()  # the same in both modes, but cuDNN gives an LSTM's gradients in this one alone
+            self.decoder.train()  # the result is the same, but cuDNN computes an LSTM's gradients only in this mode
         return self
 
     def see(self, pictures: Tensor) -> Tensor:
-        """[B, 3, H, W] in [-1, 1], or what another network saw in them [B, D] -> [B, width]."""
+        """Pictures [B, 3, H, W] in [-1, 1], or another network's features of them [B, D] -> [B, width]."""
         assert self.to_width is not None
         features = self.reader(pictures) if self.reader is not None else pictures
         found: Tensor = self.normalization(self.to_width(features))

@@ -1,7 +1,7 @@
-"""PPAN: one pyramid of features that paints every size, judged by discriminators and by a frozen network (Gao et al., AAAI 2019).
+"""PPAN: one pyramid of features that paints every size, with discriminators and a perceptual loss (Gao et al., AAAI 2019).
 
 Lianli Gao, Daiyuan Chen, Jingkuan Song, Xing Xu, Dongxiang Zhang and Heng Tao Shen, "Perceptual Pyramid Adversarial Networks for
-Text-to-Image Synthesis". There is no code of the authors. From the paper:
+Text-to-Image Synthesis". The authors published no code. From the paper:
 
 - one generator, fed with noise and the conditioning augmentation of the sentence, paints 64, 128 and 256 px in one pass from a pyramid of
   features with lateral connections, convolutions doing the up-sampling;
@@ -9,7 +9,7 @@ Text-to-Image Synthesis". There is no code of the authors. From the paper:
   pairs), is it real place by place, and, at the largest size, of which class is it;
 - the generator's loss has a perceptual term: features of a frozen VGG, of the generated picture and of the real one of the same caption.
 
-Reconstructed, because it is not on record: a trunk of transposed convolutions doubles a 4x4 map up to the full size, as wide as
+Reconstructed, because the paper does not say: a trunk of transposed convolutions doubles a 4x4 map up to the full size, as wide as
 StackGAN++'s; the pyramid is a feature pyramid network's (Lin et al., CVPR 2017), of one width: a level is a 1x1 convolution of the trunk's
 map plus the coarser level, doubled, and a 3x3 convolution of it gives its picture. The discriminators are StackGAN++'s trunks with
 GAN-CLS's pair head and weights (1, 1/2, 1/2) and, on the 8x8 map, HDGAN's patch map; the class loss is AC-GAN's, in both networks. The
@@ -35,23 +35,12 @@ from limner.core.noise import ConditionedNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
+from limner.families import settings as shared
 from limner.families.adversarial import PairMethod, smoothed
 from limner.families.auxiliary import class_loss, classes_of, require_classes
 from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.families.matching_aware import bce, mean_sentence, mismatched_logits
 from limner.families.pair_head import PairHead
-from limner.families.settings import (
-    SMALL_PAIRS,
-    AdamSettings,
-    CaptionSettings,
-    HalvingSettings,
-    MismatchSettings,
-    MismatchWeightSettings,
-    NoiseSettings,
-    NormalizationSettings,
-    PenaltySettings,
-    ScheduleSettings,
-)
 from limner.families.stacked import FIRST_SIDE, doubling, doublings, picture_code, to_picture
 from limner.features.perceptual import PerceptualLoss
 from limner.nn.initialization import dcgan_initialization, he_initialization
@@ -63,42 +52,42 @@ NARROWEST = 8
 
 @dataclass(frozen=True, kw_only=True)
 class PPANSettings(
-    MismatchWeightSettings,
-    MismatchSettings,
-    CaptionSettings,
-    NormalizationSettings,
-    PenaltySettings,
-    HalvingSettings,
-    AdamSettings,
-    ScheduleSettings,
-    NoiseSettings,
+    shared.MismatchWeightSettings,
+    shared.MismatchSettings,
+    shared.CaptionSettings,
+    shared.NormalizationSettings,
+    shared.PenaltySettings,
+    shared.HalvingSettings,
+    shared.AdamSettings,
+    shared.ScheduleSettings,
+    shared.NoiseSettings,
 ):
-    """Settings of PPAN; the defaults are what is on record, and StackGAN++'s where nothing is."""
+    """Settings of PPAN; the defaults are the paper's where it states them, else StackGAN++'s."""
 
     text_width: int = 128
     """Numbers of a condition that the augmentation samples, and width of the sentence in the discriminators."""
     scales: int = 3
-    """Sizes at which pictures are painted and judged, each half as large as the next: 64, 128 and 256 px as published."""
+    """Sizes at which pictures are painted, each with a discriminator and half as large as the next: 64, 128 and 256 px as published."""
     generator_channels: int = 64
     """Channels of the trunk's map at 64x64; coarser ones double up to 16 times, finer ones halve down to 8."""
     lateral: bool = True
-    """Paint from the pyramid, whose levels join the trunk's maps by lateral connections; without, from the trunk's maps themselves."""
+    """Paint from the pyramid, whose levels join the trunk's maps by lateral connections; without it, from the trunk's maps themselves."""
     pyramid_channels: int = 64
     """Channels of every level of the pyramid."""
     discriminator_channels: int = 64
     """Channels of each discriminator's first feature map; later ones double."""
     perceptual: float = 1.0
-    """Weight of the perceptual loss; 0 trains without, and needs no network."""
+    """Weight of the perceptual loss; 0 trains without it, and needs no network."""
     perceptual_network: str = "vgg19"
     """The frozen network of the perceptual loss: a name of docs/features.md, or NAME=FILE."""
     perceptual_stage: str = "relu5_4"
-    """The stage of it whose output is compared."""
+    """The stage of that network whose output is compared."""
     perceptual_sizes: Literal["all", "largest"] = "all"
-    """The pictures that it compares: the mean over all sizes, or the largest alone."""
+    """The pictures that it compares: those of all sizes, of which the mean counts, or the largest alone."""
     local_weight: float = 1.0
-    """Weight of the loss of the discriminators' patch maps, which judge pictures place by place; 0 trains without."""
+    """Weight of the loss of the discriminators' patch maps, which judge pictures place by place; 0 trains without it."""
     class_weight: float = 1.0
-    """Weight of the class loss in both networks; 0 trains without, as pictures without classes need."""
+    """Weight of the class loss in both networks; 0 trains without it, which pictures without classes need."""
     divergence_weight: float = 2.0
     """Weight of the augmentation's KL divergence from the standard normal."""
     halve_every: float = 100.0
@@ -126,7 +115,7 @@ class PPAN(PairMethod[ConditionedNoise]):
             sentence="Narrow networks, sizes 32 and 64 px and counterfactual captions, sized for two CPU cores.",
             resolution=64,
             method={
-                **SMALL_PAIRS,
+                **shared.SMALL_PAIRS,
                 "scales": 2,
                 "generator_channels": 8,
                 "pyramid_channels": 16,
@@ -175,7 +164,7 @@ class PPAN(PairMethod[ConditionedNoise]):
         yield self._generator_update(batch, sentence, fakes, condition)
 
     def _discriminator_update(self, batch: Batch, sentence: Tensor, fakes: list[Tensor], penalty: float) -> Update:
-        """The sum over the sizes; the metrics of pairs are the largest's."""
+        """The sum of the losses of all sizes; the logged metrics of pairs are those of the largest."""
         settings, weight = self.settings, self.settings.mismatch_weight
         loss, metrics = sentence.new_zeros(()), dict[str, Tensor]()
         for discriminator, side, fake in zip(self._scale_discriminators(), self.sides, fakes, strict=True):
@@ -190,9 +179,9 @@ class PPAN(PairMethod[ConditionedNoise]):
             if settings.local_weight:
                 loss = loss + settings.local_weight * (bce(real.places, 1.0) + bce(generated.places, 0.0))
             if real.classes is not None and generated.classes is not None:
-                told = class_loss(real.classes, classes_of(batch), "softmax")
-                loss = loss + settings.class_weight * (told + class_loss(generated.classes, classes_of(batch), "softmax"))
-                metrics["classes"] = told.detach()
+                of_class = class_loss(real.classes, classes_of(batch), "softmax")
+                loss = loss + settings.class_weight * (of_class + class_loss(generated.classes, classes_of(batch), "softmax"))
+                metrics["classes"] = of_class.detach()
         realism = [partial(discriminator.realism, sentence=sentence.float()) for discriminator in self._scale_discriminators()]
         seen = zip(realism, map(batch.image, self.sides), strict=True)
         return smoothed(Update("discriminator", loss, metrics), penalty, *seen)
@@ -206,15 +195,15 @@ class PPAN(PairMethod[ConditionedNoise]):
             if settings.local_weight:
                 loss = loss + settings.local_weight * bce(verdict.places, 1.0)
             if verdict.classes is not None:
-                told = class_loss(verdict.classes, classes_of(batch), "softmax")
-                loss, metrics["classes"] = loss + settings.class_weight * told, told.detach()
+                of_class = class_loss(verdict.classes, classes_of(batch), "softmax")
+                loss, metrics["classes"] = loss + settings.class_weight * of_class, of_class.detach()
         if settings.perceptual:
             difference = self._difference(batch, fakes)
             loss, metrics["perceptual"] = loss + settings.perceptual * difference, difference.detach()
         return Update("generator", loss, metrics)
 
     def _difference(self, batch: Batch, fakes: list[Tensor]) -> Tensor:
-        """How far generated pictures are from the real ones of the same captions, as the frozen network sees them."""
+        """The perceptual loss between generated pictures and the real ones of the same captions."""
         compare = self.guides["perceptual"]
         compared = fakes if self.settings.perceptual_sizes == "all" else fakes[-1:]
         return torch.stack([compare(fake, batch.image(fake.shape[-1])) for fake in compared]).mean()
@@ -236,7 +225,7 @@ class PPAN(PairMethod[ConditionedNoise]):
 
 
 class Generator(nn.Module):
-    """The trunk, the pyramid beside it, and a picture from each of the pyramid's last levels."""
+    """The trunk, the pyramid on its maps, and a picture from each of the pyramid's last levels."""
 
     def __init__(self, settings: PPANSettings, conditions: Conditions, sides: list[int]) -> None:
         super().__init__()
@@ -260,7 +249,7 @@ class Generator(nn.Module):
         self.pictures = nn.ModuleList(to_picture(width) for width in painted)
 
     def forward(self, noise: ConditionedNoise, sentence: Tensor) -> tuple[list[Tensor], GaussianCondition]:
-        """noise and [B, D] -> pictures from rough to fine, [B, 3, r, r] each in [-1, 1], and the Gaussian that the sentence stands for."""
+        """noise and [B, D] -> pictures from rough to fine, [B, 3, r, r] each in [-1, 1], and the Gaussian of the sentence's conditions."""
         condition: GaussianCondition = self.augmentation(sentence)
         maps = [self.start(torch.cat([condition.sample(noise.epsilon), noise.z], dim=1))]
         for double in self.trunk:
@@ -270,7 +259,7 @@ class Generator(nn.Module):
         return [paint(level) for paint, level in zip(self.pictures, maps[-len(self.pictures) :], strict=True)], condition
 
     def _pyramid(self, maps: list[Tensor]) -> list[Tensor]:
-        """Each level is the trunk's map plus the coarser level, doubled: what was decided there reaches every finer picture."""
+        """Each level is the projected trunk's map plus the coarser level, doubled, so that coarse levels reach every finer picture."""
         levels: list[Tensor] = []
         for lateral, features in zip(self.lateral, maps, strict=True):
             level = lateral(features)
@@ -281,7 +270,7 @@ class Generator(nn.Module):
 
 
 class PyramidVerdict(NamedTuple):
-    """What a discriminator says of pictures, and the code that it has of them."""
+    """A discriminator's logits and its code of pictures."""
 
     pair: Tensor
     """[B] logits: real, and described by the sentence."""
@@ -317,8 +306,8 @@ class Discriminator(nn.Module):
         return self.pair(features, sentence)
 
     def realism(self, pictures: Tensor, sentence: Tensor) -> Tensor:
-        """Pair and patch map in one number for each picture, for the gradient penalty: [B]."""
-        verdict: PyramidVerdict = self(pictures, sentence)
+        """The pair's logit plus the mean of the patch map, for the gradient penalty: [B]."""
+        verdict: Verdict = self(pictures, sentence)
         return verdict.pair + verdict.places.mean((1, 2))
 
     def forward(self, pictures: Tensor, sentence: Tensor) -> PyramidVerdict:

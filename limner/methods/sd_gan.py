@@ -10,8 +10,8 @@ of every upsampling, where gamma_c and beta_c come from the sentence by a networ
 a bidirectional LSTM for text; sentence and noise as the generator's input, with no word of conditioning augmentation; 64 to 256 px.
 
 Recalled: a word's weight is the softmax of its product with the map's place, and 1x1 convolutions of the words' mean give gamma_c and
-beta_c; each scale's discriminator is asked if a picture looks real and if it matches; each branch has noise of its own; text encoder and
-Inception are AttnGAN's, and frozen. It is not certain that the generator has DAMSM's term: it is left out unless `matching` is given.
+beta_c; each scale's discriminator judges whether a picture looks real and whether it matches; each branch has its own noise; text encoder
+and Inception are AttnGAN's, and frozen. It is not certain that the generator has DAMSM's term: it is left out unless `matching` is given.
 
 Reconstructed, where nothing was found: widths, gated units, residual blocks, optimiser, schedule, mismatched pairs and the terms' weights
 (`limner.families.attentive.losses`) are those of AttnGAN's birds; gamma_c and beta_c of both levels are added, at every upsampling of
@@ -37,23 +37,11 @@ from limner.core.noise import VectorNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Progress, Update
+from limner.families import settings as shared
 from limner.families.adversarial import smoothed
 from limner.families.attentive.attention import attention_to
 from limner.families.attentive.losses import discriminator_loss, fooling_loss, mismatched_pairs
 from limner.families.attentive.method import TreeMethod
-from limner.families.settings import (
-    SMALL_PAIRS,
-    AdamSettings,
-    GuideSettings,
-    HalvingSettings,
-    Mismatch,
-    MismatchSettings,
-    NoiseSettings,
-    NormalizationSettings,
-    PenaltySettings,
-    ScheduleSettings,
-    TreeSettings,
-)
 from limner.families.stacked import FIRST_SIDE, Residual, doublings, to_picture
 from limner.families.tree import SMALLEST, ScaleDiscriminator, discriminator_name
 from limner.nn.fast.layout import for_convolutions
@@ -61,20 +49,20 @@ from limner.nn.fast.upsampling import DoublingConvolution
 
 NAME = "sd-gan"
 STREAMS = ("generator", "generator second")
-"""Of the noise of each branch."""
+"""The noise streams of the branches."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SDGANSettings(
-    TreeSettings,
-    GuideSettings,
-    MismatchSettings,
-    NormalizationSettings,
-    PenaltySettings,
-    HalvingSettings,
-    AdamSettings,
-    ScheduleSettings,
-    NoiseSettings,
+    shared.TreeSettings,
+    shared.GuideSettings,
+    shared.MismatchSettings,
+    shared.NormalizationSettings,
+    shared.PenaltySettings,
+    shared.HalvingSettings,
+    shared.AdamSettings,
+    shared.ScheduleSettings,
+    shared.NoiseSettings,
 ):
     """Settings of SD-GAN; the defaults are the paper's where they are known, and else AttnGAN's for birds."""
 
@@ -87,10 +75,10 @@ class SDGANSettings(
     feature_width: int = 256
     """Numbers in which a discriminator sees a picture for that loss."""
     sentence_level: bool = True
-    """Let the sentence scale and shift the maps; without either level, batch normalisation is plain."""
+    """Let the sentence scale and shift the maps; without both levels, batch normalisation is plain."""
     word_level: bool = True
     """Let the words scale and shift each place of the maps."""
-    mismatch: Mismatch = "neighbour"
+    mismatch: shared.Mismatch = "neighbour"
     """What a mismatched pair is made of: a picture and the caption of the batch's next one, as in AttnGAN's code; or another picture or
     caption, of another class where classes are known."""
     batch_size: int = 20
@@ -112,7 +100,7 @@ class SDGANSettings(
 
 
 class SDGAN(TreeMethod[VectorNoise]):
-    """The semantic tree and its Siamese discriminators, under the joint losses and the contrastive one."""
+    """The semantic tree and its Siamese discriminators, trained with the joint losses and the contrastive one."""
 
     Settings = SDGANSettings
     title = "SD-GAN"
@@ -127,7 +115,7 @@ class SDGAN(TreeMethod[VectorNoise]):
             sentence="Narrow networks and counterfactual captions at 32 and 64 px, sized for two CPU cores.",
             resolution=64,
             method={
-                **SMALL_PAIRS,
+                **shared.SMALL_PAIRS,
                 "branches": 2,
                 "feature_width": 64,
                 "generator_channels": 8,
@@ -150,8 +138,8 @@ class SDGAN(TreeMethod[VectorNoise]):
                 layer.begin_plain()
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
-        """One turn of each discriminator and one of the generator, all with the same pictures: both branches of the Siamese pair at once,
-        the first caption of every picture before the second of every picture."""
+        """An update of each discriminator and one of the generator, all with the same pictures. Both branches of the Siamese pair are
+        computed at once: first the first caption of every picture, then the second of every picture."""
         settings = self.settings
         text = TextFeatures.cat(batch.texts[: settings.captions])  # K B rows
         z = torch.cat([self.noise(batch, stream).z for stream in STREAMS[: settings.captions]])
@@ -164,7 +152,7 @@ class SDGAN(TreeMethod[VectorNoise]):
     def _discriminator_update(
         self, discriminator: SiameseDiscriminator, batch: Batch, fake: Tensor, sentence: Tensor, penalty: float
     ) -> Update:
-        """A real picture is looked at once, and matched with all its captions; mismatched pairs have the first captions alone.
+        """The code of a real picture is computed once and matched with all its captions; mismatched pairs have only first captions.
 
         fake: [K B, 3, r, r]. sentence: [K B, D]. penalty: weight of R1 in this step; 0 leaves it out.
         """
@@ -194,10 +182,10 @@ class SDGAN(TreeMethod[VectorNoise]):
         return smoothed(Update(discriminator_name(fake.shape[-1]), loss, metrics), penalty, (verdict, pictures))
 
     def contrast(self, discriminator: SiameseDiscriminator, code: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The contrastive loss of one scale's pictures, seen as [2 B, 8 D, 4, 4], and what is worth a curve.
+        """The contrastive loss of one scale's pictures, from their codes [2 B, 8 D, 4, 4], and metrics for the log.
 
-        Pairs of one picture are the two branches' rows; pairs of different pictures are a picture of the first branch and the next one's of
-        the second. So a step has as many of each, and paints nothing for them.
+        A row's two branches make a pair of one picture; its first branch and the next row's second one make a pair of different pictures.
+        So a step has as many of each kind, without painting more.
         """
         first, second = discriminator.features(code).chunk(2)
         same = (first - second).norm(dim=1)  # [B]
@@ -207,7 +195,7 @@ class SDGAN(TreeMethod[VectorNoise]):
         return loss, {name: value.detach() for name, value in metrics.items()}
 
     def _generator_update(self, batch: Batch, fakes: Sequence[Tensor], sentence: Tensor) -> Update:
-        """All scales' fooling and contrastive losses, and the matching model's verdict on the last scale, where there is one."""
+        """All scales' fooling and contrastive losses, and the matching model's loss of the last scale, where there is such a model."""
         settings = self.settings
         fooling, contrasts = [], []
         metrics: dict[str, Tensor] = {}
@@ -225,7 +213,7 @@ class SDGAN(TreeMethod[VectorNoise]):
         return self.matched(Update("generator", loss, metrics), batch, fakes[-1])
 
     def matching_terms(self, batch: Batch, pictures: Tensor, caption: int = 0) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Means over the branches, which are judged one by one: a picture's second caption is no wrong answer for its first."""
+        """Means over the branches, each of which has its own loss: a picture's second caption must not count as wrong for its first."""
         branches = [super(SDGAN, self).matching_terms(batch, part, place) for place, part in enumerate(pictures.chunk(self.captions))]
         terms, found = (
             {name: torch.stack([value[name] for value in values]).mean(0) for name in values[0]} for values in zip(*branches, strict=True)
@@ -236,13 +224,13 @@ class SDGAN(TreeMethod[VectorNoise]):
         return VectorNoise(gaussian((self.settings.noise_width,), seed, samples, stream))
 
     def paint(self, text: TextFeatures, noise: VectorNoise) -> Painting:
-        """With `extras` "attention-S", [B, T, S, S]: how much each place of the map of side S read of each word."""
+        """With `extras` "attention-S", [B, T, S, S]: the attention of each place of the map of side S to each word."""
         (*stages, images), attention = self.generator(noise.z, text)
         return Painting(images, tuple(stages), {f"attention-{maps.shape[-1]}": maps for maps in attention})
 
 
 class Generator(nn.Module):
-    """The tree: sentence and noise to a 4x4 map, which the captions' upsamplings double, with residual blocks before each later branch."""
+    """The tree: sentence and noise to a 4x4 map, which semantic upsamplings double, with residual blocks before each later branch."""
 
     def __init__(self, settings: SDGANSettings, conditions: Conditions, sides: Sequence[int]) -> None:
         super().__init__()
@@ -264,7 +252,7 @@ class Generator(nn.Module):
         self.pictures = nn.ModuleList(to_picture(channels) for _ in sides)
 
     def forward(self, z: Tensor, text: TextFeatures) -> tuple[tuple[Tensor, ...], list[Tensor]]:
-        """z: [B, Z] -> pictures [B, 3, r, r] in [-1, 1], coarse to fine, and what was read of words, [B, T, h, w], at every upsampling."""
+        """z: [B, Z] -> pictures [B, 3, r, r] in [-1, 1], coarse to fine, and the attention to words [B, T, h, w] at every upsampling."""
         hidden = for_convolutions(self.first(torch.cat([text.sentence, z], dim=1)).unflatten(1, (-1, FIRST_SIDE, FIRST_SIDE)))
         read: list[Tensor | None] = []
         for upsampling in self.rough:
@@ -280,7 +268,7 @@ class Generator(nn.Module):
 
 
 class SiameseDiscriminator(ScaleDiscriminator):
-    """One scale's: does a picture look real, does it match, and where does it lie among others?"""
+    """One scale's discriminator: does a picture look real, does it match, and how far is it from others?"""
 
     def __init__(self, settings: SDGANSettings, side: int, sentence_width: int) -> None:
         base, normalize = settings.discriminator_channels, settings.discriminator_normalization
@@ -302,12 +290,12 @@ def contrastive_loss(same: Tensor, different: Tensor, *, tolerance: float, margi
 
 
 class SemanticNormalization(nn.Module):
-    """(gamma + gamma_c) x + (beta + beta_c) of maps x that are normalised over the batch, channel by channel.
+    """(gamma + gamma_c) x + (beta + beta_c), where x are maps normalised over the batch, channel by channel.
 
     sentence_width: gamma_c and beta_c of a whole map come from the sentence by a network of one hidden layer; 0 leaves them out.
     word_width: those of each place come from the words that concern it, and are added. The words are brought to the map's channels and
     weighted by a softmax of their products with the map there, which is normalised already; a 1x1 convolution of that mean gives the
-    numbers. Here every word has its numbers first and a place the mean of them, which is the same, for weights sum to 1. 0 leaves them out.
+    numbers. Here the convolution comes before the mean, with the same result, because the weights sum to 1. 0 leaves them out.
 
     With neither it is plain batch normalisation.
     """
@@ -327,7 +315,7 @@ class SemanticNormalization(nn.Module):
         self.begin_plain()
 
     def begin_plain(self) -> None:
-        """Let gamma_c and beta_c be 0 for all captions, as they are at first."""
+        """Set gamma_c and beta_c to 0 for all captions, as they are in the beginning."""
         for layer in (self.words, None if self.sentence is None else self.sentence[-1]):
             if layer is not None:
                 assert isinstance(layer, nn.Linear)
@@ -335,7 +323,8 @@ class SemanticNormalization(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, text: TextFeatures) -> tuple[Tensor, Tensor | None]:
-        """Maps [B, C, H, W] and their captions -> maps [B, C, H, W], and how much each place read of each word, [B, T, H, W], or None."""
+        """Maps [B, C, H, W] and their captions -> maps [B, C, H, W], and the attention of each place to each word, [B, T, H, W], or
+        None."""
         x = self.normalize(x)
         numbers = torch.cat([self.gamma, self.beta])  # [2 C]
         if self.sentence is not None:
@@ -362,6 +351,6 @@ class SemanticUpsampling(nn.Module):
         self.gate = nn.GLU(dim=1)
 
     def forward(self, x: Tensor, text: TextFeatures) -> tuple[Tensor, Tensor | None]:
-        """Maps and their captions -> maps, and how much each new place read of each word, [B, T, 2 H, 2 W], or None."""
+        """Maps and their captions -> maps, and the attention of each new place to each word, [B, T, 2 H, 2 W], or None."""
         x, attention = self.normalization(self.convolution(x), text)
         return self.gate(x), attention

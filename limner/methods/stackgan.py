@@ -5,9 +5,9 @@ two programs. This is the second, for COCO (StackGAN-Pytorch, commit e72ef88), w
 
 - conditioning augmentation ends in a ReLU, so that mean and log variance are never negative; its divergence weighs 2, in the paper 1;
 - the discriminators read the augmentation's mean, detached: the augmentation learns through pictures and divergence alone;
-- Stage-I's discriminator discriminators pairs alone, Stage-II's pictures without text too;
+- Stage-I's discriminator judges only pairs, Stage-II's judges pictures without their text too;
 - a mismatched caption is that of the batch's next picture, which may be of the same class;
-- while Stage-II is trained, the frozen Stage-I goes on normalising by each batch and so moves its running statistics.
+- while Stage-II is trained, the frozen Stage-I still normalises by each batch, and so its running statistics move.
 
 The first (TensorFlow: birds and flowers; the paper's figures) differs by settings that docs/stackgan.md lists, and by residual blocks in
 Stage-I and in the discriminators and truncated noise, which are not here. Sizes other than 64 and 256 px add or drop outer blocks.
@@ -31,20 +31,10 @@ from limner.core.noise import Noise, gaussian
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
+from limner.families import settings as shared
 from limner.families.adversarial import AdversarialMethod, added, smoothed
 from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.families.matching_aware import bce, mean_sentence, mismatched_logits
-from limner.families.settings import (
-    SMALL_STEPS,
-    AdamSettings,
-    CaptionSettings,
-    HalvingSettings,
-    Mismatch,
-    MismatchSettings,
-    NoiseSettings,
-    NormalizationSettings,
-    PenaltySettings,
-)
 from limner.families.stacked import FIRST_SIDE, Head, Residual, convolution, doublings, picture_code, to_picture, upsampling
 from limner.nn.initialization import he_initialization, normal_initialization
 
@@ -53,7 +43,13 @@ STAGE_1, STAGE_2 = "stage-1", "stage-2"
 
 @dataclass(frozen=True, kw_only=True)
 class StackGANSettings(
-    MismatchSettings, CaptionSettings, NormalizationSettings, PenaltySettings, HalvingSettings, AdamSettings, NoiseSettings
+    shared.MismatchSettings,
+    shared.CaptionSettings,
+    shared.NormalizationSettings,
+    shared.PenaltySettings,
+    shared.HalvingSettings,
+    shared.AdamSettings,
+    shared.NoiseSettings,
 ):
     """Settings of StackGAN; the defaults are those of the authors' PyTorch program."""
 
@@ -68,26 +64,28 @@ class StackGANSettings(
     residual_blocks: int = 2
     """Residual blocks of Stage-II, between its reading of picture and text and its painting."""
     augmentation: bool = True
-    """Conditioning augmentation: a condition is drawn around the sentence; without it, the mean itself is taken, and nothing diverges."""
+    """Conditioning augmentation: a condition is drawn around the sentence; without it, the mean is taken, and there is no divergence
+    term."""
     activation: Literal["relu", "leaky-relu"] = "relu"
     """What follows the augmentation's linear layer: leaky-relu in the TensorFlow program."""
     spread: Literal["log-variance", "log-deviation"] = "log-variance"
-    """What the augmentation computes beside the mean: log-deviation in the TensorFlow program."""
+    """What the augmentation computes in addition to the mean: log-deviation in the TensorFlow program."""
     divergence_weight: float = 2.0
     """Weight of the divergence of the drawn conditions from the standard normal: 2 in both programs, 1 in the paper."""
     text_twice: bool = True
-    """Whether Stage-II reads the text again, with an augmentation of its own."""
+    """Whether Stage-II reads the text again, with its own augmentation."""
     discriminator_text: Literal["mean", "sentence"] = "mean"
     """What the discriminators read: the augmentation's mean, or (TensorFlow) the sentence by a projection of their own."""
     unconditional: Literal["none", "stage-2", "both"] = "stage-2"
     """Which discriminators also judge pictures without their text: none in the TensorFlow program."""
-    mismatch: Mismatch = "neighbour"
+    mismatch: shared.Mismatch = "neighbour"
     """What a mismatched pair is made of: a picture and the caption of the batch's next one; a caption of another class; or (TensorFlow) a
     picture of another class."""
     captions: int = 1
     """Captions of a picture whose mean embedding is the condition: 4 in the TensorFlow program."""
     moving_statistics: bool = True
-    """Whether Stage-I, while it stands still for Stage-II, normalises by each batch as in training, as published, or as in painting."""
+    """Whether the frozen Stage-I normalises by each batch while Stage-II is trained, as published; without it, by its running
+    statistics."""
     halve_every: float = 20.0
     """Epochs of a stage after which the learning rate halves, again and again; 0 keeps it."""
     stage_1_epochs: float = 120.0
@@ -126,7 +124,7 @@ class StackGANNoise(Noise):
 
 
 class StackGAN(AdversarialMethod[StackGANNoise]):
-    """Two conditional GANs, one upon the other, under their published losses."""
+    """Two conditional GANs, the second of which refines the first one's pictures, with their published losses."""
 
     Settings = StackGANSettings
     title = "StackGAN"
@@ -141,7 +139,7 @@ class StackGAN(AdversarialMethod[StackGANNoise]):
             sentence="Narrow networks and counterfactual captions, 32 px and then 64 px, sized for two CPU cores.",
             resolution=64,
             method={
-                **SMALL_STEPS,
+                **shared.SMALL_STEPS,
                 "factor": 2,
                 "generator_channels": 16,
                 "discriminator_channels": 16,
@@ -184,7 +182,7 @@ class StackGAN(AdversarialMethod[StackGANNoise]):
             "discriminator-1": self.player(self.discriminator_1),
             "generator-1": self.player(self.generator_1, averaged=True),
             "discriminator-2": self.player(self.discriminator_2),
-            "generator-2": self.player(self.generator_2, averaged=self.stage == 2),  # before, it paints nothing
+            "generator-2": self.player(self.generator_2, averaged=self.stage == 2),  # before Stage-II, it does not paint
         }
 
     def phases(self) -> list[Phase]:
@@ -300,14 +298,14 @@ class StageOne(nn.Module):
         self.picture = to_picture(widths[-1])
 
     def forward(self, z: Tensor, epsilon: Tensor, sentence: Tensor) -> tuple[Tensor, GaussianCondition]:
-        """z: [B, Z], epsilon: [B, C], sentence: [B, D] -> pictures [B, 3, r, r] in [-1, 1], and what their conditions were drawn from."""
+        """z: [B, Z], epsilon: [B, C], sentence: [B, D] -> pictures [B, 3, r, r] in [-1, 1], and the Gaussian of their conditions."""
         found: GaussianCondition = self.text(sentence)
         condition = found.sample(epsilon) if self.augmented else found.mean
         return self.picture(self.up(self.start(torch.cat([z, condition], dim=1)))), found  # noise first, as in the PyTorch program
 
 
 class StageTwo(nn.Module):
-    """A rough picture, read down to a quarter of its side, and a condition drawn anew from the sentence, to a fine picture."""
+    """A rough picture, reduced to maps of a quarter of its side, and a condition drawn anew from the sentence, to a fine picture."""
 
     def __init__(self, settings: StackGANSettings, sentence_width: int) -> None:
         super().__init__()
@@ -325,7 +323,7 @@ class StageTwo(nn.Module):
         self.picture = to_picture(widths[-1])
 
     def forward(self, rough: Tensor, epsilon: Tensor, sentence: Tensor) -> tuple[Tensor, GaussianCondition | None]:
-        """rough: [B, 3, r, r], epsilon: [B, C], sentence: [B, D] -> pictures [B, 3, R, R] in [-1, 1], and as above or None."""
+        """rough: [B, 3, r, r], epsilon: [B, C], sentence: [B, D] -> pictures [B, 3, R, R] in [-1, 1], and the Gaussian or None."""
         code = self.reading(rough)  # [B, 4 G, r / 4, r / 4]
         found: GaussianCondition | None = None
         if self.text is not None:
@@ -336,7 +334,7 @@ class StageTwo(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Does the picture look real and match the text? And, where it has a head for that: does it look real, whatever the text?"""
+    """Does the picture look real and match the text? With a second head also: does it look real, whatever the text?"""
 
     def __init__(self, settings: StackGANSettings, resolution: int, sentence_width: int, *, unconditional: bool) -> None:
         super().__init__()
@@ -349,13 +347,13 @@ class Discriminator(nn.Module):
         self.alone = Head(top) if unconditional else None
 
     def look(self, pictures: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, F, 4, 4]: what can be computed once for several captions."""
+        """[B, 3, R, R] -> [B, F, 4, 4]: features that serve several captions."""
         return self.picture(pictures)
 
 
 @dataclass(frozen=True)
 class StageDiscriminator:
-    """A stage's discriminator, and what makes of sentences [B, D] the conditions [B, C] that it reads."""
+    """A stage's discriminator, and the function from sentences [B, D] to the conditions [B, C] that it reads."""
 
     stage: int
     discriminator: Discriminator
@@ -376,12 +374,13 @@ class StageDiscriminator:
 
 
 def discriminator_loss(real: Sequence[Tensor], mismatched: Tensor, fake: Sequence[Tensor]) -> Tensor:
-    """The mean BCE of what is to be accepted, plus the mean of what is to be refused: of logits [B], see `StageDiscriminator.verdicts`."""
+    """The mean BCE of real pairs and pictures, plus that of mismatched and generated ones, from logits [B] of
+    `StageDiscriminator.verdicts`."""
     accepted = [bce(logits, 1.0) for logits in real]
     refused = [bce(logits, 0.0) for logits in (*fake, mismatched)]
     return torch.stack(accepted).mean() + torch.stack(refused).mean()
 
 
 def fooling_loss(fake: Sequence[Tensor]) -> Tensor:
-    """The sum of BCE(fake, 1) over a discriminator's verdicts, logits [B] each."""
+    """The sum of BCE(fake, 1) over a discriminator's outputs, logits [B] each."""
     return torch.stack([bce(logits, 1.0) for logits in fake]).sum()

@@ -5,14 +5,14 @@ with Stacked Generative Adversarial Networks", arXiv:1710.10916. All branches ar
 pictures alone. This file follows the authors' code (github.com/hanzhanggit/StackGAN-v2, commit 6228e34) where paper and code differ:
 
 - the KL term weighs 2 and is a mean over numbers where the paper sums;
-- discriminators are given the mean mu of the augmentation, not the condition drawn from it; the generator's loss reaches the augmentation
-  through it, theirs does not;
-- a mismatched pair's picture is real all the same: the unconditional target of that pair is 1;
+- discriminators read the mean mu of the augmentation, not the condition drawn from it; the generator's loss has a gradient to the
+  augmentation through it, the discriminators' loss does not;
+- a mismatched pair's picture is still real: the unconditional target of that pair is 1;
 - conditional and unconditional losses of all pairs are added, not averaged; without the unconditional loss it is real + (wrong + fake) / 2;
-- without captions, the noise z stands where the condition would: beside the feature maps of each later branch.
+- without captions, the noise z takes the place of the condition in each later branch.
 
 Not reproduced: at each snapshot the authors' conditional trainer loads the running average into the generator and goes on training from it.
-Here the average paints and never trains; it takes in the batch statistics too, which theirs leaves out. What was never published: final
+Here the average paints and never trains; it includes the batch statistics, which theirs does not. Never published: final
 sizes other than 256 px, 1, 2 and more than 3 branches (as the code has it untried, the fourth has one residual block), and mismatched
 captions in place of pictures.
 """
@@ -34,44 +34,32 @@ from limner.core.noise import ConditionedNoise, VectorNoise, gaussian
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
+from limner.families import settings as shared
 from limner.families.adversarial import PairMethod, smoothed
 from limner.families.conditioning import ConditioningAugmentation, GaussianCondition
 from limner.families.matching_aware import bce, mean_sentence, mismatched_sentences, neighbours
-from limner.families.settings import (
-    SMALL_PAIRS,
-    AdamSettings,
-    CaptionSettings,
-    HalvingSettings,
-    Mismatch,
-    MismatchSettings,
-    NoiseSettings,
-    NormalizationSettings,
-    PenaltySettings,
-    ScheduleSettings,
-    TreeSettings,
-)
 from limner.families.stacked import to_picture
 from limner.families.tree import FirstStage, NextStage, ScaleDiscriminator, discriminator_name, scales
 from limner.nn.initialization import he_initialization, orthogonal_initialization
 
 NAME = "stackgan-v2"
 COVARIANCE_WEIGHT = 5.0
-"""Weight of the colours' covariances beside their means (lambda 2 / lambda 1 of Eq. 7)."""
+"""Weight of the colours' covariances relative to their means (lambda 2 / lambda 1 of Eq. 7)."""
 Logits = Mapping[str, Tensor]
-"""What a discriminator says of "real", "mismatched" and "fake" pairs or pictures: [B] each."""
+"""A discriminator's logits [B] of "real", "mismatched" and "fake" pairs or pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StackGANv2Settings(
-    TreeSettings,
-    MismatchSettings,
-    CaptionSettings,
-    NormalizationSettings,
-    PenaltySettings,
-    HalvingSettings,
-    AdamSettings,
-    ScheduleSettings,
-    NoiseSettings,
+    shared.TreeSettings,
+    shared.MismatchSettings,
+    shared.CaptionSettings,
+    shared.NormalizationSettings,
+    shared.PenaltySettings,
+    shared.HalvingSettings,
+    shared.AdamSettings,
+    shared.ScheduleSettings,
+    shared.NoiseSettings,
 ):
     """Settings of StackGAN++; the defaults are those of the authors' birds model."""
 
@@ -82,13 +70,13 @@ class StackGANv2Settings(
     generator_channels: int = 64
     """Channels of the first branch's map; each later branch has half as many."""
     unconditional_weight: float = 1.0
-    """Weight of the loss that asks only if a picture is real, beside the one that asks if it matches; 0 trains without it."""
+    """Weight of the unconditional loss (is the picture real?), relative to the conditional one (does it match?); 0 trains without it."""
     divergence_weight: float = 2.0
     """Weight of the KL term that keeps the conditions of a sentence spread like standard normal noise."""
     colour_weight: float | None = None
     """Weight of the term that keeps the colours of consecutive scales alike; by default 50 where unconditional, else 0."""
     discriminator_text: Literal["mean", "sentence"] = "mean"
-    """What the discriminators read: the mean of the condition, as published, or the sentence itself, which stands still from the start."""
+    """What the discriminators read: the mean of the condition, as published, or the sentence itself, which does not change in training."""
     batch_size: int = 24
     """Pictures a step, over all processes."""
 
@@ -104,7 +92,7 @@ class StackGANv2Settings(
 
 
 class StackGANv2(PairMethod[VectorNoise | ConditionedNoise]):
-    """The tree and its discriminators under the joint conditional and unconditional losses."""
+    """The tree and its discriminators, trained with the joint conditional and unconditional losses."""
 
     Settings = StackGANv2Settings
     title = "StackGAN++"
@@ -119,7 +107,7 @@ class StackGANv2(PairMethod[VectorNoise | ConditionedNoise]):
             sentence="Narrow networks and counterfactual captions, two scales up to 64 px, sized for two CPU cores.",
             resolution=64,
             method={
-                **SMALL_PAIRS,
+                **shared.SMALL_PAIRS,
                 "branches": 2,
                 "condition_width": 32,
                 "generator_channels": 16,
@@ -154,7 +142,7 @@ class StackGANv2(PairMethod[VectorNoise | ConditionedNoise]):
 
     @property
     def _text_width(self) -> int:
-        """Numbers in what the discriminators read of a caption."""
+        """Width of the text that the discriminators read."""
         if self.settings.unconditional:
             return 0
         return self.settings.condition_width if self.settings.discriminator_text == "mean" else self.conditions.sentence_width
@@ -176,14 +164,14 @@ class StackGANv2(PairMethod[VectorNoise | ConditionedNoise]):
         return super().phases()
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
-        """One turn of each discriminator and one of the generator, all with the same pictures."""
+        """An update of each discriminator and one of the generator, all with the same pictures."""
         noise = self.noise(batch, "generator")
         sentence = None if self.settings.unconditional else mean_sentence(batch)  # [B, D]
         condition = None if sentence is None else self.generator.condition(sentence)
         fakes = self.generator(noise, condition)  # [B, 3, r, r] for each side r
-        told = condition.mean if condition is not None and self.settings.discriminator_text == "mean" else sentence
-        mean = None if told is None else told.detach()
-        wrong = None if sentence is None else self._as_told(mismatched_sentences(batch, sentence, *self._mismatch))
+        read = condition.mean if condition is not None and self.settings.discriminator_text == "mean" else sentence
+        mean = None if read is None else read.detach()
+        wrong = None if sentence is None else self._as_read(mismatched_sentences(batch, sentence, *self._mismatch))
         for side, discriminator, fake in zip(self.sides, self.discriminators, fakes, strict=True):
             assert isinstance(discriminator, ScaleDiscriminator)
             matching, reality = self._verdicts(discriminator, batch, side, fake.detach(), mean, wrong)
@@ -191,21 +179,21 @@ class StackGANv2(PairMethod[VectorNoise | ConditionedNoise]):
             metrics = {name: value.detach().sigmoid().mean() for name, value in (matching or reality).items()}
             update = Update(discriminator_name(side), loss, metrics)
             yield smoothed(update, self.penalty(progress), (self._both_verdicts(discriminator, mean), batch.image(side)))
-        yield self._generator_update(fakes, condition, told)
+        yield self._generator_update(fakes, condition, read)
 
     @property
-    def _mismatch(self) -> tuple[Mismatch, float]:
+    def _mismatch(self) -> tuple[shared.Mismatch, float]:
         return self.settings.mismatch, self.settings.counterfactual
 
     @torch.no_grad()
-    def _as_told(self, sentence: Tensor) -> Tensor:
+    def _as_read(self, sentence: Tensor) -> Tensor:
         """What the discriminators read of sentences [B, D]."""
         return self.generator.condition(sentence).mean if self.settings.discriminator_text == "mean" else sentence
 
     def _verdicts(
         self, discriminator: ScaleDiscriminator, batch: Batch, side: int, fake: Tensor, mean: Tensor | None, wrong: Tensor | None
     ) -> tuple[Logits, Logits]:
-        """What one discriminator says of matches and of reality; one of the two may be empty."""
+        """One discriminator's conditional and unconditional logits; one of the two may be empty."""
         pictures = batch.image(side)
         seen = {"real": pictures, "fake": fake}
         if wrong is not None and self.settings.mismatch == "picture":
@@ -226,7 +214,7 @@ class StackGANv2(PairMethod[VectorNoise | ConditionedNoise]):
         return matching, {name: discriminator.realism(code) for name, code in codes.items()}
 
     def _both_verdicts(self, discriminator: ScaleDiscriminator, mean: Tensor | None) -> Callable[[Tensor], Tensor]:
-        """Pictures to the sum of one discriminator's logits, weighted as in its loss."""
+        """A function from pictures to the sum of one discriminator's logits, weighted as in its loss."""
 
         def verdicts(pictures: Tensor) -> Tensor:
             code = discriminator.look(pictures)
@@ -237,13 +225,13 @@ class StackGANv2(PairMethod[VectorNoise | ConditionedNoise]):
 
         return verdicts
 
-    def _generator_update(self, fakes: Sequence[Tensor], condition: GaussianCondition | None, told: Tensor | None) -> Update:
+    def _generator_update(self, fakes: Sequence[Tensor], condition: GaussianCondition | None, read: Tensor | None) -> Update:
         settings = self.settings
         fooling, metrics = [], {}
         for discriminator, fake in zip(self.discriminators, fakes, strict=True):
             assert isinstance(discriminator, ScaleDiscriminator)
             code = discriminator.look(fake)
-            match = None if told is None else discriminator.match(code, told)
+            match = None if read is None else discriminator.match(code, read)
             fooling.append(
                 fooling_loss(match, None if discriminator.reality is None else discriminator.realism(code), settings.unconditional_weight)
             )
@@ -284,11 +272,11 @@ class Generator(nn.Module):
         super().__init__()
         width = settings.condition_width
         self.augmentation = None if settings.unconditional else ConditioningAugmentation(sentence_width, width, "glu")
-        beside = settings.noise_width if settings.unconditional else width
+        second = settings.noise_width if settings.unconditional else width
         channels = [settings.generator_channels >> branch for branch in range(len(sides))]
         self.first = FirstStage(settings.noise_width + (0 if settings.unconditional else width), channels[0], sides[0], NAME)
         self.later = nn.ModuleList(
-            NextStage(wide, narrow, settings.residual_blocks if branch < 2 else min(settings.residual_blocks, 1), condition=beside)
+            NextStage(wide, narrow, settings.residual_blocks if branch < 2 else min(settings.residual_blocks, 1), condition=second)
             for branch, (wide, narrow) in enumerate(zip(channels, channels[1:], strict=False))
         )
         self.pictures = nn.ModuleList(to_picture(count) for count in channels)
@@ -302,24 +290,24 @@ class Generator(nn.Module):
     def forward(self, noise: VectorNoise | ConditionedNoise, condition: GaussianCondition | None = None) -> tuple[Tensor, ...]:
         """Pictures [B, 3, r, r] in [-1, 1] of every branch, coarse to fine."""
         if condition is None:
-            beside = noise.z
+            second = noise.z
             hidden = self.first(noise.z)
         else:
             assert isinstance(noise, ConditionedNoise)
-            beside = condition.sample(noise.epsilon)
-            hidden = self.first(beside, noise.z)  # the condition first, as in the authors' code
+            second = condition.sample(noise.epsilon)
+            hidden = self.first(second, noise.z)  # the condition first, as in the authors' code
         painted = [self.pictures[0](hidden)]
         for stage, picture in zip(self.later, self.pictures[1:], strict=True):
-            hidden = stage(hidden, beside)
+            hidden = stage(hidden, second)
             painted.append(picture(hidden))
         return tuple(painted)
 
 
 def discriminator_loss(matching: Logits, reality: Logits, weight: float) -> Tensor:
-    """BCE of one scale's verdicts: pairs are to be told from mismatched and generated ones, real pictures from generated ones (Eq. 5).
+    """BCE of one scale's conditional and unconditional logits (Eq. 5).
 
-    matching: empty where there is no text. reality: empty where only matches are asked for; "mismatched" is a real picture, and may be
-    missing where it is the pair's own. weight: that of reality beside matching.
+    matching: empty where there is no text. reality: empty without the unconditional loss; "mismatched" is a real picture, and is missing
+    where it is one of the "real" ones. weight: weight of the unconditional loss.
     """
     if not matching:
         return bce(reality["real"], 1.0) + bce(reality["fake"], 0.0)
@@ -331,7 +319,7 @@ def discriminator_loss(matching: Logits, reality: Logits, weight: float) -> Tens
 
 
 def fooling_loss(matching: Tensor | None, reality: Tensor | None, weight: float) -> Tensor:
-    """BCE of one scale's verdicts [B] on generated pictures against 1 (Eq. 6); None where that question is not asked."""
+    """BCE of one scale's logits [B] of generated pictures against 1 (Eq. 6); None for a loss that is left out."""
     if matching is None:
         assert reality is not None
         return bce(reality, 1.0)
@@ -347,7 +335,7 @@ def colour_statistics(pictures: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def colour_difference(pictures: Sequence[Tensor]) -> Tensor:
-    """How far the colours of each scale are from those of the one before, which stays as it is (Eq. 7, summed over scales)."""
+    """How far the colours of each scale are from those of the one before, which gets no gradient (Eq. 7, summed over scales)."""
     terms = []
     for coarse, fine in zip(pictures, pictures[1:], strict=False):
         (wanted_mean, wanted_covariance), (mean, covariance) = colour_statistics(coarse.detach()), colour_statistics(fine)

@@ -2,19 +2,19 @@
 
 Ayushman Dash, John Gamboa, Sheraz Ahmed, Marcus Liwicki and Muhammad Zeshan Afzal, "TAC-GAN - Text Conditioned Auxiliary Classifier
 Generative Adversarial Network", arXiv:1703.06412. The generator reads a caption; the discriminator reads it too, and says of every picture
-whether it is real *and* fits the caption, and what class it is. Networks, losses and order of play follow the authors' TensorFlow code
-(github.com/dashayushman/TAC-GAN, commit f6e7257), which was read, not run:
+whether it is real *and* fits the caption, and what class it is. Networks, losses and the order of updates follow the authors' TensorFlow
+code (github.com/dashayushman/TAC-GAN, commit f6e7257), which was read, not run:
 
-- the classes' loss is a sigmoid's, one question for each class, its mean over batch and classes;
+- the class loss is a binary cross-entropy for each class, the mean over batch and classes;
 - the mismatched pair is a wrong *picture* with the right caption, and keeps the class of that picture;
-- the discriminator's loss has the classes of generated pictures too; no term has a weight;
+- the discriminator's loss includes the classes of generated pictures; no term has a weight;
 - the generator takes two steps on the same captions and noise for each of the discriminator's;
-- batch normalisation has a shift and no scale, epsilon 1e-3 and statistics that keep .999 of the old;
+- batch normalisation has a shift and no scale, epsilon 1e-3 and statistics with a decay of .999;
 - widths, batch and epochs are those of the command that the README gives for the paper, not the defaults of the script.
 
-Otherwise than there: pictures lie in [-1, 1] and not in 0..1; a wrong picture is of another class, as in every method here, where the
-code draws from all pictures and may draw the same one; strided convolutions pad two pixels on either side, where TensorFlow pads one and
-two, which shifts filters by a pixel; painting uses running statistics, where the authors paint batches of 64 and use theirs.
+Differences from the code: pictures lie in [-1, 1] and not in 0..1; a wrong picture is of another class, as in every method here, while the
+code draws from all pictures and may draw the same one; strided convolutions pad two pixels on either side, while TensorFlow pads one and
+two, which shifts filters by a pixel; painting uses running statistics, while the authors paint batches of 64 and use their statistics.
 
 Sizes other than 128 px keep four levels, as `image_size` does there: the smallest map is a sixteenth of the picture.
 """
@@ -36,21 +36,10 @@ from limner.core.noise import UniformNoise, VectorNoise, gaussian, uniform
 from limner.core.settings import Preset, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Progress, Update
+from limner.families import settings as shared
 from limner.families.adversarial import PairMethod, smoothed
 from limner.families.auxiliary import ClassLoss, Verdict, VerdictHeads, class_accuracy, class_loss, classes_of, require_classes
 from limner.families.matching_aware import bce, mean_sentence, mismatched_pairs, neighbours
-from limner.families.settings import (
-    SMALL_PAIRS,
-    AdamSettings,
-    CaptionSettings,
-    HalvingSettings,
-    MismatchSettings,
-    NoiseSettings,
-    NormalizationSettings,
-    PenaltySettings,
-    ScheduleSettings,
-    share,
-)
 from limner.nn.initialization import he_initialization
 
 LEVELS = 4
@@ -59,14 +48,14 @@ LEVELS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class TACGANSettings(
-    MismatchSettings,
-    CaptionSettings,
-    NormalizationSettings,
-    PenaltySettings,
-    HalvingSettings,
-    AdamSettings,
-    ScheduleSettings,
-    NoiseSettings,
+    shared.MismatchSettings,
+    shared.CaptionSettings,
+    shared.NormalizationSettings,
+    shared.PenaltySettings,
+    shared.HalvingSettings,
+    shared.AdamSettings,
+    shared.ScheduleSettings,
+    shared.NoiseSettings,
 ):
     """Settings of TAC-GAN; the defaults are those of the authors' flowers model."""
 
@@ -79,15 +68,15 @@ class TACGANSettings(
     discriminator_channels: int = 64
     """Channels of the discriminator's first feature map; later ones double."""
     class_loss: ClassLoss = "sigmoid"
-    """How classes are told: a question for each, as in the authors' code, or one choice among all."""
+    """The class loss: `sigmoid`, a binary cross-entropy for each class, as in the authors' code, or `softmax`, one over all classes."""
     class_weight: float = 1.0
     """Weight of every class term; 0 trains without classes."""
     class_of_generated: bool = True
-    """Whether the discriminator learns classes from generated pictures too, as published; then both players may agree on a code."""
+    """Whether the discriminator learns classes from generated pictures too, as published; both players may then agree on a code."""
     generator_steps: int = 2
     """Steps of the generator, on the same captions and noise, for each of the discriminator's."""
     statistics_decay: float = 0.999
-    """How much of the old the running statistics of batch normalisation keep at each step; they paint."""
+    """Decay of the running statistics of batch normalisation, which are used for painting."""
     epochs: float = 400.0
     """Passes over the training pictures."""
     batch_size: int = 128
@@ -96,7 +85,7 @@ class TACGANSettings(
     def check(self) -> None:
         at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels", "generator_steps")
         at_least(self, "method", 0, "class_weight")
-        share(self, "statistics_decay")
+        shared.share(self, "statistics_decay")
 
 
 class TACGAN(PairMethod[VectorNoise | UniformNoise]):
@@ -115,7 +104,7 @@ class TACGAN(PairMethod[VectorNoise | UniformNoise]):
             sentence="Narrow networks and counterfactual captions, sized for two CPU cores.",
             resolution=64,
             method={
-                **SMALL_PAIRS,
+                **shared.SMALL_PAIRS,
                 "noise": "normal",
                 "generator_channels": 16,
                 "discriminator_channels": 16,
@@ -144,8 +133,8 @@ class TACGAN(PairMethod[VectorNoise | UniformNoise]):
         z = self.noise(batch, "train").z
         fake = self.generator(z, condition)  # [B, 3, R, R]
         yield self._discriminator_update(batch, condition, fake.detach(), self.penalty(progress))
-        for turn in range(self.settings.generator_steps):
-            if turn:
+        for number in range(self.settings.generator_steps):
+            if number:
                 fake = self.generator(z, condition)  # again: the generator has changed
             yield self._generator_update(batch, condition, fake)
 
@@ -174,12 +163,12 @@ class TACGAN(PairMethod[VectorNoise | UniformNoise]):
         return smoothed(update, penalty, (lambda pictures: self.discriminator(pictures, condition.float()).source, batch.pictures))
 
     def _classes_of_mismatched(self, batch: Batch) -> Tensor:
-        """What the pictures of the mismatched pairs are, whatever their captions say: [B]."""
+        """The classes of the mismatched pairs' pictures, whatever their captions say: [B]."""
         if self.settings.mismatch == "caption":
             return classes_of(batch)
         if self.settings.mismatch == "neighbour":
             return neighbours(classes_of(batch), batch, self.settings.counterfactual)
-        count = batch.rows_of(self.settings.counterfactual)  # which keep their pictures
+        count = batch.rows_of(self.settings.counterfactual)  # these keep their pictures
         return torch.cat([classes_of(batch)[:count], classes_of(batch.mismatched)[count:]])
 
     def _generator_update(self, batch: Batch, condition: Tensor, fake: Tensor) -> Update:
@@ -229,7 +218,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Is the picture real *and* of this sentence, and what class is it? The sentence stands beside every place of the last map."""
+    """Is the picture real *and* of this sentence, and what class is it? The sentence joins every place of the last map."""
 
     def __init__(self, settings: TACGANSettings, conditions: Conditions) -> None:
         super().__init__()
@@ -249,7 +238,7 @@ class Discriminator(nn.Module):
         self.heads = VerdictHeads(top * side**2, conditions.class_count if settings.class_weight else 0)
 
     def look(self, pictures: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, C, R / 16, R / 16]: what can be computed once for several captions."""
+        """[B, 3, R, R] -> [B, C, R / 16, R / 16]: features that serve several captions."""
         return self.picture(pictures)
 
     def match(self, features: Tensor, sentence: Tensor) -> Verdict:
@@ -263,7 +252,7 @@ class Discriminator(nn.Module):
 
 
 class ShiftedBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation as TensorFlow-Slim has it unless told otherwise: a shift, no scale, epsilon 1e-3."""
+    """Batch normalisation with the defaults of TensorFlow-Slim: a shift, no scale, epsilon 1e-3."""
 
     def __init__(self, channels: int, decay: float) -> None:
         super().__init__(channels, eps=1e-3, momentum=1.0 - decay)

@@ -19,7 +19,7 @@ def dcgan_initialization(module: nn.Module) -> None:
 
 
 def normal_initialization(module: nn.Module) -> None:
-    """DCGAN's, and linear layers N(0, 0.02) with biases 0, as in StackGAN's programs. For `Module.apply`."""
+    """As `dcgan_initialization`, and linear layers N(0, 0.02) with biases 0, as in StackGAN's programs. For `Module.apply`."""
     dcgan_initialization(module)
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)

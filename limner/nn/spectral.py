@@ -14,9 +14,9 @@ EPSILON = 1e-12
 class SpectralConv2d(Convolution):
     """A convolution whose weight, as a matrix of a row for each output channel, is divided by an estimate of its largest singular value.
 
-    One power iteration on every forward, from the vectors `u` and `v` that the one before left and that are saved with the weight: first v,
-    then u. In evaluation there is one too, as in the authors' code, but it is not kept: what is seen does not depend on what was seen
-    before. (PyTorch's own iterates in the other order, and not in evaluation: outputs from the authors' checkpoints would differ.)
+    Every forward pass runs one power iteration, first of v and then of u, from the vectors `u` and `v` of the pass before, which are saved
+    with the weight. In evaluation it runs too, as in the authors' code, but its vectors are not kept, so that results do not depend on
+    earlier passes. (PyTorch's own iterates in the other order, and not in evaluation: outputs from the authors' checkpoints would differ.)
     """
 
     u: Tensor
@@ -29,7 +29,7 @@ class SpectralConv2d(Convolution):
         self.register_buffer("v", F.normalize(matrix.new_empty(matrix.shape[1]).normal_(), dim=0, eps=EPSILON))
 
     def normalized(self) -> Tensor:
-        """The weight over its estimated norm, through which gradients flow; u and v count as constants."""
+        """The weight divided by its estimated norm. Gradients flow through both; u and v count as constants."""
         with torch.autocast(self.weight.device.type, enabled=False):
             matrix = self.weight.flatten(1)
             with torch.no_grad():
@@ -45,7 +45,7 @@ class SpectralConv2d(Convolution):
 
 
 def normalize_spectrally(layers: nn.Sequential) -> None:
-    """Put a `SpectralConv2d` of the same sizes, freshly initialised, in the place of every convolution of these layers."""
+    """Replace every convolution of these layers by a `SpectralConv2d` of the same sizes, freshly initialised."""
     for place, layer in enumerate(layers):
         if isinstance(layer, nn.Conv2d):
             ((kernel, _), (stride, _)), padding = (layer.kernel_size, layer.stride), layer.padding

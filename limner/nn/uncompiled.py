@@ -1,4 +1,4 @@
-"""Where compiled networks are to run as they are written."""
+"""Runs compiled networks in eager mode."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 
 
 def uncompiled() -> AbstractContextManager[object]:
-    """Within the block no network runs compiled: for what is differentiated twice, which compiled graphs refuse, and for rare shapes."""
-    if "torch._dynamo" not in sys.modules:  # nothing has been compiled, and asking would cost the import
+    """A context in which networks run in eager mode: for second derivatives, which compiled graphs refuse, and for rare shapes."""
+    if "torch._dynamo" not in sys.modules:  # nothing has been compiled, and the import would take time
         return nullcontext()
     stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
     return stance

@@ -1,6 +1,6 @@
 """The joint conditional and unconditional losses of AttnGAN and later methods (Xu et al., CVPR 2018, arXiv:1711.10485, Eq. 4 to 6).
 
-Every scale's discriminator is asked two questions: does the picture look real, and does it match the sentence? The weights of the terms
+Every scale's discriminator answers two questions: does the picture look real, and does it match the sentence? The weights of the terms
 are the authors' code's: real pairs and real pictures one half each, mismatched pairs, generated pairs and generated pictures one third
 each; without the first question, real + (mismatched + generated) / 2. The paper gives every term one half and has no mismatched pairs.
 """

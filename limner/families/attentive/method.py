@@ -125,7 +125,7 @@ class AttentiveMethod(TreeMethod[ConditionedNoise]):
     ) -> Update:
         """One scale's discriminator learns from the batch and from generated pictures [B, 3, r, r] of its sentences.
 
-        penalty: weight of R1 in this step; 0 leaves it out. codes: what the discriminator saw in "real" and "fake" pictures (detached
+        penalty: weight of R1 in this step; 0 leaves it out. codes: the discriminator's codes of "real" and "fake" pictures (detached
         ones), where the caller has looked already.
         """
         settings, pictures, sentence = self.settings, batch.image(fake.shape[-1]), batch.text.sentence
@@ -149,7 +149,7 @@ class AttentiveMethod(TreeMethod[ConditionedNoise]):
         return smoothed(update, penalty, (verdict, pictures))
 
     def generator_update(self, batch: Batch, fakes: Sequence[Tensor], condition: GaussianCondition) -> Update:
-        """All scales' fooling losses, the KL term, and the matching model's verdict on the last scale (Eq. 3, 4 and 13)."""
+        """All scales' fooling losses, the KL term, and the matching model's loss of the last scale (Eq. 3, 4 and 13)."""
         divergence = condition.divergence()
         update = added(self.fooling(batch, fakes), self.settings.divergence_weight * divergence, {"divergence": divergence.detach()})
         return self.matched(update, batch, fakes[-1])

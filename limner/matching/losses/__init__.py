@@ -1,1 +1,1 @@
-"""Losses that matching models are trained by."""
+"""Losses of matching models."""

@@ -1,8 +1,8 @@
-"""Pictures of a batch against its captions, several of each picture, and against captions that were made wrong.
+"""A contrastive loss with several captions of each picture, and with captions of which one attribute or word was changed.
 
-With one caption of each picture a short true caption meets few longer ones that are nearly true, and a model may learn that much said is
-half proved. Several captions of each picture, and each with one attribute or word changed, put them side by side: each true caption must
-stand before its sisters' false likenesses.
+With one caption of each picture, a short true caption is compared with few longer ones that are nearly true, and a model may learn to
+prefer long captions. With several captions of each picture and a changed copy of each, every true caption must score higher than the
+changed copies of its picture's other captions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from limner.matching.losses.gathering import gathered
 
 
 def same_captions(captions: Sequence[Sequence[str]], own: int, device: torch.device, classes: Tensor | None = None) -> Tensor:
-    """[b, K, B, K or 2K] bool: which captions of the batch may stand in the place of each own one, because they read the same.
+    """[b, K, B, K or 2K] bool: which captions of the batch are also correct for a picture, because they read the same as its own.
 
     captions: of each of this process's b pictures, its K = `own` captions and, where there are some, as many changed ones.
     classes: [b] class ids; where given, captions of pictures of the same class may, too.
@@ -33,11 +33,13 @@ def same_captions(captions: Sequence[Sequence[str]], own: int, device: torch.dev
 def caption_losses(
     to_texts: Tensor, to_pictures: Tensor, rows: slice, no_mistakes: Tensor | None = None
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """Cross-entropies of pictures' captions among the batch's, and of captions' pictures; and how often partners are found.
+    """Cross-entropies of each picture's captions among the batch's and of each caption's picture, and how often the right one scores
+    highest.
 
     to_texts: [b, B, K or 2K], scores of this process's pictures with the captions of all, K true ones of each picture and then, where there
-    are some, K changed ones; to_pictures: [b, K, B], scores of its true captions with all pictures; rows: where its pictures stand among
-    the B. Each true caption is held against all wrong ones alone, not against its sisters. no_mistakes: as `same_captions` gives it.
+    are some, K changed ones; to_pictures: [b, K, B], scores of its true captions with all pictures; rows: the places of its pictures among
+    the B. Each true caption is compared with all wrong ones, but not with the picture's other true ones. no_mistakes: as `same_captions`
+    gives it.
     """
     of_each, count = to_pictures.shape[1:]
     own = torch.arange(count, device=to_texts.device)[rows]

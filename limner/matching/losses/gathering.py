@@ -1,4 +1,4 @@
-"""What all processes of a training have computed, with gradients back to whoever did."""
+"""Gathers tensors of all processes, with gradients back to the process that computed them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ def processes() -> int:
 
 
 def own_rows(count: int) -> slice:
-    """Where this process's `count` rows stand among the gathered ones."""
+    """The places of this process's `count` rows among the gathered ones."""
     rank = distributed.get_rank() if processes() > 1 else 0
     return slice(rank * count, (rank + 1) * count)
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """The rows [b, ...] of every process, one after the other: [processes x b, ...]; all must have as many.
+    """The rows [b, ...] of every process, one after the other: [processes x b, ...]; all must have the same number.
 
-    A row's gradient is the sum of those that the losses of all processes have for it: what a single process with all rows would get, if
-    its loss were the sum of theirs. The trainer's mean over processes then makes it the gradient of their mean.
+    A row's gradient is the sum of the gradients of all processes' losses, as in a single process with all rows and the sum of the losses.
+    The trainer's mean over processes then makes it the gradient of the mean loss.
     """
     if processes() == 1:
         return rows

@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 def joint_embedding_loss(fixed: Tensor, candidates: Tensor, margin: float = 1.0) -> Tensor:
-    """How far other candidates come near to each fixed row's own one: [B, D], [B, D] -> scalar.
+    """The hinge loss of other candidates against each fixed row's own one: [B, D], [B, D] -> scalar.
 
-    The hinges max(0, margin + score of another - score of its own) are summed and divided by B * B, as if the own pair, whose hinge is left
-    out, counted.
+    The hinges max(0, margin + score of another - score of its own) are summed and divided by B * B, although the own pair, which has no
+    hinge, is not in the sum.
     """
     scores = fixed @ candidates.T  # [B, B]
     hinges = (margin + scores - scores.diagonal()[:, None]).clamp_min(0)
@@ -22,10 +22,10 @@ def joint_embedding_loss(fixed: Tensor, candidates: Tensor, margin: float = 1.0)
 
 
 def symmetric_joint_embedding_loss(text: Tensor, pictures: Tensor, margin: float = 1.0) -> Tensor:
-    """DS-SJE: each picture must find its text, and each text its picture: [B, D], [B, D] -> scalar."""
+    """DS-SJE: the sum of the losses of pictures against texts and of texts against pictures: [B, D], [B, D] -> scalar."""
     return joint_embedding_loss(pictures, text, margin) + joint_embedding_loss(text, pictures, margin)
 
 
 def partners_found(fixed: Tensor, candidates: Tensor) -> Tensor:
-    """For which fixed rows the highest score is their own candidate's: [B, D], [B, D] -> [B] bool."""
+    """Whether each fixed row scores highest with its own candidate: [B, D], [B, D] -> [B] bool."""
     return (fixed @ candidates.T).argmax(1) == torch.arange(len(fixed), device=fixed.device)

@@ -1,8 +1,8 @@
 """The matching scores and losses of DAMSM (AttnGAN: Xu et al., CVPR 2018, arXiv:1711.10485, Eq. 7 to 13), as in the authors' code.
 
-Captions are compared with pictures word by word: each word looks at the regions that fit it, and a pair scores high where what the words
-see is like the words. All pairs of a batch are scored in three batched products. Gradients reach pictures, words and sentences alike, so a
-generator can be trained with these losses too.
+Captions are compared with pictures word by word: each word attends to the regions that fit it, and a pair scores high where what the
+words attend to is similar to them. All pairs of a batch are scored in three batched products. Gradients reach pictures, words and
+sentences, so a generator can be trained with these losses too.
 
 The code differs from the paper in one factor: the paper scores a pair with log(sum exp(gamma2 cos)) / gamma2, the code leaves the division
 out, so that gamma3 multiplies a quantity gamma2 times as large. This follows the code.
@@ -22,7 +22,7 @@ _LEAST = 1e-8
 
 @dataclass(frozen=True, kw_only=True)
 class Gammas:
-    """How sharply words look at regions, the best word counts among a caption's, and the right caption among others."""
+    """The sharpness of three softmaxes: of attention to regions, over a caption's words, and over captions."""
 
     attention: float = 4.0
     """gamma1: times the softmax over words, before the softmax over regions."""
@@ -33,10 +33,11 @@ class Gammas:
 
 
 def attend(regions: Tensor, words: Tensor, mask: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
-    """What each word sees: regions [B, D, R], words [B, T, D], mask [B, T] (True where there is a word) -> [B, T, D] and weights [B, T, R].
+    """What each word attends to: regions [B, D, R], words [B, T, D], mask [B, T] (True where there is a word) -> [B, T, D] and weights [B,
+    T, R].
 
-    Each region spreads its attention over the caption's words; then, `gamma` times that, each word spreads its own over the regions.
-    A caption needs at least one word; rows without a word see all regions alike.
+    A softmax over the caption's words for each region, times `gamma`, then a softmax over the regions for each word.
+    A caption needs at least one word; rows without a word attend to all regions equally.
     """
     products = (words @ regions).transpose(1, 2)[:, :, None]  # [B, R, 1, T]
     attention = _attention(products, mask[:, None], gamma)[:, :, 0].transpose(1, 2)
@@ -52,7 +53,7 @@ def word_scores(regions: Tensor, words: Tensor, mask: Tensor, gammas: Gammas) ->
 
 
 def paired_word_scores(regions: Tensor, words: Tensor, mask: Tensor, gammas: Gammas) -> Tensor:
-    """The same of each picture with its own caption alone: [B, D, R], [B, T, D], [B, T] bool -> [B]."""
+    """`word_scores` of each picture with only its own caption: [B, D, R], [B, T, D], [B, T] bool -> [B]."""
     with torch.autocast(regions.device.type, enabled=False):
         regions, words = regions.float(), words.float()
         products = (words @ regions).transpose(1, 2)[:, :, None]  # [B, R, 1, T]
@@ -68,8 +69,8 @@ def sentence_scores(pictures: Tensor, sentences: Tensor) -> Tensor:
 def matching_losses(scores: Tensor, same: Tensor | None = None, extra: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Cross-entropy of each picture's own caption among the batch's, and of each caption's own picture: [B, B] -> two scalars.
 
-    scores: row i, column j is picture i with caption j, already times gamma3. same: [B, B] bool, pairs that are no mistake (`same_class`);
-    those off the diagonal are left out. extra: [B, E] scores of further wrong captions of each picture (-inf for none).
+    scores: row i, column j is picture i with caption j, already times gamma3. same: [B, B] bool, pairs that are not mistakes
+    (`same_class`); those off the diagonal are left out. extra: [B, E] scores of further wrong captions of each picture (-inf for none).
     """
     if same is not None:
         own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
@@ -112,8 +113,8 @@ def _attention(products: Tensor, mask: Tensor, gamma: float) -> Tensor:
 def _scores(regions: Tensor, products: Tensor, lengths: Tensor, mask: Tensor, gammas: Gammas) -> Tensor:
     """Regions [P, D, R], their products with words [P, R, C, T], lengths of words and mask [P or 1, C, T] -> [P, C].
 
-    What a word sees is a weighted sum of regions, so that its product with the word and its length follow from the regions' products with
-    the word and with each other: no vector of width D is made for each word of each pair. That takes float32, whatever the precision
+    What a word attends to is a weighted sum of regions, so its product with the word and its length follow from the regions' products with
+    the word and with each other; no vector of width D is computed for each word of each pair. That needs float32, whatever the precision
     around it.
     """
     attention = _attention(products, mask, gammas.attention)

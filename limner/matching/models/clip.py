@@ -5,9 +5,10 @@ the networks (github.com/openai/CLIP) and pseudocode of the training (Figure 3),
 embed pictures and captions into one space; in each batch, every picture must find its own caption, and every caption its picture, by cosine
 similarity and a softmax whose temperature is learned.
 
-With several processes each picture meets the captions of all of them, as published: embeddings are gathered, with gradients. What is
-not in the paper is off in `as-published`: wrong answers that are none (the same caption, or the same class) can be left out; wrong answers
-can be added, captions with one attribute or word changed; a picture can bring several captions; and some pictures can lose their colour.
+With several processes each picture meets the captions of all of them, as published: embeddings are gathered, with gradients. Four
+additions are not in the paper and off in `as-published`: pairs with the same caption or class can be left out of the wrong answers;
+captions with one attribute or word changed can be added to them; a picture can have several captions; and some pictures can lose their
+colour.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class CLIPSettings:
     """Settings of CLIP; the defaults are those of the published ViT-B/32 (Tables 18 and 19 of the paper)."""
 
     tower: Literal["vit", "resnet", "compact"] = "vit"
-    """Who looks at pictures: a vision transformer, the modified residual network, or a small residual network of our own."""
+    """The picture tower: a vision transformer, the modified residual network, or a small residual network of our own."""
     width: int = 512
     """Width of the space that pictures and captions share."""
     picture_width: int = 768
@@ -74,13 +75,13 @@ class CLIPSettings:
     temperature: float = 0.07
     """Temperature of the softmax at the start; it is learned, and kept from falling below 0.01."""
     leave_out: Literal["nothing", "captions", "classes"] = "nothing"
-    """Which pairs of a batch are no wrong answers: those with the same caption, or also those of the same class."""
+    """Which pairs of a batch do not count as wrong answers: those with the same caption, or also those of the same class."""
     captions: int = 1
-    """Captions of each picture in a batch. Each must win by itself; those of the same picture are no wrong answers."""
+    """Captions of each picture in a batch. Each must win by itself; those of the same picture do not count as wrong answers."""
     counterfactual: bool = False
     """Whether each picture's captions must also win against every caption of the batch with one attribute or word changed."""
     colourless: float = 0.0
-    """Share of the training pictures that are shown without colour, so that what else they show is learned apart from it."""
+    """Share of the training pictures that lose their colour, so that the model learns everything else without it."""
     batch_size: int = 32_768
     """Pictures in a batch, over all processes: each caption must find its own among them."""
     epochs: float = 32.0
@@ -92,7 +93,7 @@ class CLIPSettings:
     warm_up_steps: int = 2000
     """Steps over which the learning rate rises."""
     weight_decay: float = 0.2
-    """Decoupled weight decay, of matrices and convolutions alone: gains, biases and the temperature have none."""
+    """Decoupled weight decay, only of matrices and convolutions: gains, biases and the temperature have none."""
     beta2: float = 0.98
     """Second-moment decay of AdamW: 0.98 for vision transformers, 0.999 for residual networks."""
     epsilon: float = 1e-6
@@ -179,7 +180,7 @@ class CLIP(MatchingModel):
 
     @property
     def scale(self) -> Tensor:
-        """What cosines are multiplied by before a softmax: one over the temperature."""
+        """The factor of cosines before a softmax: one over the temperature."""
         return self.log_scale.exp().clamp(max=HIGHEST_SCALE)
 
     def players(self) -> dict[str, Player]:
@@ -253,7 +254,8 @@ def text_settings(settings: CLIPSettings, vocabulary: int) -> ClipTextSettings:
 def contrastive_loss(
     pictures: Tensor, texts: Tensor, scale: Tensor, changed: Tensor | None = None, no_mistakes: Tensor | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The symmetric loss of Figure 3 over all processes' pairs, and how often partners are found: scalars, of this process's rows.
+    """The symmetric loss of Figure 3 over all processes' pairs, and how often the right one scores highest: scalars, of this process's
+    rows.
 
     pictures: [b, D] of length 1, this process's; texts: [b, K, D], captions of each, which must win one by one; changed: [b, K, D],
     captions that are wrong for their picture, which pictures must not take for their own either; no_mistakes: [b, K, B, K] or, with

@@ -1,15 +1,15 @@
-"""DAMSM: the deep attentional multimodal similarity model that AttnGAN trains first and is then trained by.
+"""DAMSM: the deep attentional multimodal similarity model, which is trained before AttnGAN and then used in its loss.
 
 Xu, Zhang, Huang, Zhang, Gan, Huang, He, "AttnGAN", CVPR 2018, arXiv:1711.10485, section 3.2; the authors' code is taoxugit/AttnGAN. A
 bidirectional LSTM gives words and a sentence, a frozen Inception-v3 regions and a whole picture. In each batch, pictures must find their
-captions and captions their pictures, once by sentences and once by words, each of which looks at the regions that fit it
-(`limner.matching.losses.words`). Pictures of one class are no mistakes for each other.
+captions and captions their pictures, once by sentences and once by words, each of which attends to the regions that fit it
+(`limner.matching.losses.words`). Pictures of one class do not count as mistakes for each other.
 
-Where no Inception weights can be had, a compact picture network is trained with the text from nothing (`pictures=trained`).
+Without Inception's weights, a compact picture network can be trained together with the text, from scratch (`pictures=trained`).
 
 Where code and paper differ, this follows the code: gamma1 is 4 and the log-sum-exp over words is not divided by gamma2. Unlike the code,
-Adam keeps its moments from one pass to the next (the authors make it anew each), and Inception's batch statistics stay those of its file
-(the authors leave them running). With several processes, each contrasts the rows of its own share of the batch.
+Adam keeps its moments from one pass to the next (the authors reset it after each), and Inception's batch statistics stay those of its file
+(the authors let them run). With several processes, each contrasts the rows of its own share of the batch.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ class DAMSMSettings:
     """Settings of DAMSM; the defaults are those of the authors' configuration for birds (CUB)."""
 
     pictures: str = "tv-inception"
-    """Who looks at pictures: `tv-inception`, `squeezenet` or `tv-squeezenet`, or NAME=FILE, frozen; or `trained`, a small network from
-    nothing."""
+    """The picture network: `tv-inception`, `squeezenet` or `tv-squeezenet`, or NAME=FILE, frozen; or `trained`, a small network trained
+    from scratch."""
     align_corners: bool = True
-    """Whether pictures of other sizes come to Inception's 299 px as PyTorch enlarged them when the authors trained; without, as today."""
+    """Whether pictures of other sizes come to Inception's 299 px as PyTorch resized them when the authors trained; without it, as today."""
     picture_channels: int = 32
     """Channels of the trained picture network's first stage; the later ones have up to four times as many."""
     width: int = 256
@@ -68,7 +68,7 @@ class DAMSMSettings:
     maximum_words: int = 18
     """Words of a caption that are read: in training as many drawn from a longer one, in their order; else the first ones."""
     gamma_attention: float = 4.0
-    """gamma1: how sharply each word looks at regions. The paper says 5, the authors' configurations 4."""
+    """gamma1: how sharply each word attends to regions. The paper says 5, the authors' configurations 4."""
     gamma_words: float = 5.0
     """gamma2: how much the word that fits best counts among a caption's."""
     gamma_pairs: float = 10.0
@@ -76,7 +76,7 @@ class DAMSMSettings:
     gamma_sentences: float | None = None
     """gamma3 of the sentence score alone; by default that of both."""
     learned_sharpness: bool = False
-    """Whether gamma3 of the sentence score is learned from there on, as CLIP learns its temperature; it stays below 100."""
+    """Whether gamma3 of the sentence score is learned from that value on, as CLIP learns its temperature; it stays below 100."""
     mask_classes: bool = True
     """Whether pictures of the same class are left out of each other's wrong answers."""
     mask_captions: bool = False
@@ -87,7 +87,7 @@ class DAMSMSettings:
     """Whether a picture's captions must also win against captions with one attribute or word changed: the sentence against all of the
     batch's, its words against the same caption changed."""
     colourless: float = 0.0
-    """Share of the training pictures that are shown without colour, so that what else they show is learned apart from it."""
+    """Share of the training pictures that lose their colour, so that the model learns everything else without it."""
     epochs: float = 600.0
     """Passes over the training pictures."""
     steps: int | None = None
@@ -227,22 +227,22 @@ class DAMSM(MatchingModel):
         yield Update("pictures", _carried(loss, carried[2:]))
 
     def _sharpness(self, logarithm: Tensor | None, device: torch.device) -> Tensor:
-        """What multiplies the scores of sentences."""
+        """The factor of the sentences' scores."""
         return torch.tensor(self.sharpness, device=device) if logarithm is None else logarithm.exp().clamp(max=HIGHEST_SHARPNESS)
 
     def losses(
         self, text: TextFeatures, regions: Tensor, pictures: Tensor, captions: Sequence[str], classes: Tensor | None = None
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """How badly B pictures and their captions, one each, find each other: losses by "words" and "sentences", and what was found.
+        """Losses of B pictures with one caption each, by "words" and "sentences", and how often the right one scores highest.
 
-        text: the captions' features; regions [B, D, R] and pictures [B, D]: what the picture side gives; classes: [B], or None.
+        text: the captions' features; regions [B, D, R] and pictures [B, D]: the picture side's outputs; classes: [B], or None.
         """
         return self._losses(text, regions, pictures, [list(captions)], classes, self._sharpness(self.log_sharpness, regions.device))
 
     def _losses(
         self, text: TextFeatures, regions: Tensor, pictures: Tensor, captions: list[list[str]], classes: Tensor | None, sharpness: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The four losses, and what was found. captions: K or, with changed ones, 2K lists of one for each picture; text has their rows."""
+        """`losses` with several captions. captions: K or, with changed ones, 2K lists of one for each picture; text has their rows."""
         count, of_each = len(pictures), len(captions)
         changed = of_each > self.settings.captions
         of_each = of_each // 2 if changed else of_each
@@ -277,7 +277,7 @@ class DAMSM(MatchingModel):
         }
 
     def _no_mistakes(self, captions: list[list[str]], own: int, classes: Tensor | None, device: torch.device) -> Tensor | None:
-        """What of the batch's captions may stand in the place of a picture's own, as `caption_losses` takes it."""
+        """Which captions in the batch also count as correct for a picture, as `caption_losses` takes it."""
         settings = self.settings
         known = classes if settings.mask_classes else None
         if settings.mask_captions:
@@ -289,7 +289,7 @@ class DAMSM(MatchingModel):
         return F.pad(same[:, None, :, None].expand(-1, own, -1, own), (0, wrong))
 
     def _same(self, captions: Sequence[str], classes: Tensor | None, device: torch.device) -> Tensor | None:
-        """[B, B] bool: pairs that are no mistake, or None."""
+        """[B, B] bool: pairs that do not count as mistakes; or None."""
         same = same_class(classes if self.settings.mask_classes else None)
         if self.settings.mask_captions:
             numbers = {caption: number for number, caption in enumerate(captions)}
@@ -324,7 +324,7 @@ class DAMSM(MatchingModel):
         return word_scores(self.picture_side(pictures)[0], text.words, text.mask, self.gammas)
 
     def kept(self) -> dict[str, Tensor]:
-        """All that is saved beside the text encoder: without Inception, unless no file but this one holds it."""
+        """The tensors to save in addition to the text encoder: without Inception, unless no other file holds it."""
         inside = self.settings.pictures == INSIDE
         return {name: value for name, value in super().kept().items() if inside or not name.startswith("picture_side.network.")}
 

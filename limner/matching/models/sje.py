@@ -1,15 +1,15 @@
-"""DS-SJE: deep symmetric structured joint embedding, by which the char-CNN-RNN was trained.
+"""DS-SJE: deep symmetric structured joint embedding, with which the char-CNN-RNN was trained.
 
 Reed, Akata, Schiele, Lee, "Learning Deep Representations of Fine-grained Visual Descriptions", CVPR 2016, arXiv:1605.05395, Eq. 1 to 4;
 the authors' code is reedscot/cvpr2016. A batch holds one picture and one caption of each of `batch_size` different classes; a caption's
 score with a picture is the dot product of their embeddings; each must beat, by a margin, what its partner scores with any other class.
 
-As published, pictures are fixed features of an ImageNet network, and captions are embedded into their space. Two more ways serve where
-there is no such network: pictures read by a small network of our own, trained from nothing with the captions, and features from a file.
+As published, pictures are fixed features of an ImageNet network, and captions are embedded into their space. There are two other
+ways without such a network: a small network of our own for pictures, trained from scratch with the captions, and features from a file.
 
 Where code and paper differ, this follows the code: the sum of hinges is divided by batch x batch; RMSprop decays its rate by 0.98 every
 "epoch" of as many batches as there are training classes. RMSprop is Adam without its first moment; Adam's correction of the
-second moment's start is the one difference left, and spares the tenfold first steps.
+second moment's start is the only difference left, and avoids first steps of ten times the size.
 """
 
 from __future__ import annotations
@@ -49,12 +49,13 @@ TRAINED_PICTURES = "trained"
 
 @dataclass(frozen=True, kw_only=True)
 class SJESettings:
-    """Settings of DS-SJE; the defaults are those of the authors' scripts for flowers, but for the pictures."""
+    """Settings of DS-SJE; the defaults are those of the authors' scripts for flowers, except for the picture network."""
 
     encoder: Literal["birds/cvpr", "flowers/cvpr", "flowers/icml", "birds/icml", "recurrent", "bag-of-words"] = "flowers/cvpr"
-    """Who reads captions: one of the four published char-CNN-RNNs, a compact word-level recurrent network, or a bag of words."""
+    """The text encoder: one of the four published char-CNN-RNNs, a compact word-level recurrent network, or a bag of words."""
     pictures: str = TRAINED_PICTURES
-    """Who looks at pictures: `trained`, a small network from nothing; a feature network (`squeezenet=FILE`, ...); features in FILE.npz."""
+    """The picture side: `trained`, a small network trained from scratch; a feature network (`squeezenet=FILE`, ...); features in
+    FILE.npz."""
     projected: bool = False
     """Whether fixed features pass a trained linear map to `width`; as published, captions are embedded into the features' own space."""
     width: int = 1024
@@ -64,7 +65,7 @@ class SJESettings:
     picture_channels: int = 32
     """Channels of the trained picture network's first stage; the later ones have up to four times as many."""
     symmetric: bool = True
-    """Whether captions must find their picture, too (DS-SJE); without, only pictures find their caption (DA-SJE)."""
+    """Whether captions must find their picture, too (DS-SJE); without it, only pictures find their caption (DA-SJE)."""
     margin: float = 1.0
     """By how much the own pair's score must lead."""
     batch_size: int = 40

@@ -7,7 +7,7 @@ caption scores with other pictures and what its picture scores with other captio
 
 The authors' features are those of an Inception-ResNet-v2 and their captions a frozen char-CNN-RNN's; here any feature network and any text
 encoder serve, frozen or trained along. As in the code, hinges are summed over the batch, not averaged. Unlike the code, which draws its
-batches from the training and the test pictures, training sees the training pictures alone.
+batches from the training and the test pictures, training sees only training pictures.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ TRAINED_KINDS = ("recurrent", "bag-of-words", "attngan", *VARIANTS)
 
 @dataclass(frozen=True, kw_only=True)
 class VSSimilaritySettings:
-    """Settings of visual-semantic similarity; the defaults are those of the authors' code, but for the two networks."""
+    """Settings of visual-semantic similarity; the defaults are those of the authors' code, except for the two networks."""
 
     pictures: str = "tv-inception"
-    """Whose features pictures are seen by: a feature network (`garden`, `tv-inception`, `squeezenet=FILE`, ...), or those in FILE.npz."""
+    """Where pictures' features come from: a feature network (`garden`, `tv-inception`, `squeezenet=FILE`, ...), or FILE.npz."""
     encoder: str = "recurrent"
-    """Who reads captions. Trained along: recurrent, bag-of-words, attngan or a char-CNN-RNN such as flowers/cvpr; frozen: a shipped
+    """The text encoder. Trained along: recurrent, bag-of-words, attngan or a char-CNN-RNN such as flowers/cvpr; frozen: a shipped
     encoder's name, or the folder of an encoder or of a matching model."""
     text_width: int = 256
     """Width of the sentence embedding of an encoder that is trained along."""

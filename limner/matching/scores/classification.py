@@ -1,8 +1,9 @@
-"""What a matching model knows of classes: by their names alone, or by a linear probe.
+"""How well a matching model recognises classes: by their names alone, or with a linear probe.
 
-Zero-shot classification (Radford et al., ICML 2021, section 3.1): each class's name is set into prompts, such as "a photo of a {}."; the
-mean of the prompts' embeddings stands for the class (section 3.1.4), and pictures go where they score highest. A linear probe (section 3.2)
-is a logistic regression on pictures' embeddings, by L-BFGS with an L2 penalty that is chosen on pictures held out from its training.
+Zero-shot classification (Radford et al., ICML 2021, section 3.1): each class's name is put into prompts, such as "a photo of a {}."; the
+mean of the prompts' embeddings represents the class (section 3.1.4), and a picture gets the class with the highest score. A linear probe
+(section 3.2) is a logistic regression on pictures' embeddings, by L-BFGS with an L2 penalty that is chosen on pictures held out from its
+training.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from limner.matching.scores.zero_shot import figures
 PHOTO = ("a photo of a {}.",)
 """The published default for photographs."""
 STRENGTHS = tuple(10.0**exponent for exponent in range(-6, 2))
-"""L2 penalties among which a probe's is chosen."""
+"""The L2 penalties that a probe's is chosen from."""
 
 
 @torch.no_grad()
 def label_embeddings(model: MatchingModel, labels: Sequence[str], templates: Sequence[str] = PHOTO, chunk: int = 256) -> Tensor:
-    """One embedding [L, D] a label: the mean over templates, brought back to the length that embeddings have.
+    """One embedding [L, D] a label: the mean over templates, scaled to the length of the model's embeddings.
 
     Raises SettingsError for a template that has no place for the label.
     """
@@ -61,7 +62,7 @@ def classify(model: MatchingModel, pictures: Tensor, labels: Sequence[str], temp
 def zero_shot_by_name(
     model: MatchingModel, pictures: CaptionedPictures, names: Sequence[str], templates: Sequence[str] = PHOTO, chunk: int = 256
 ) -> dict[str, float]:
-    """How well a split's classes are told apart by their names: the figures of `limner.matching.scores.zero_shot.figures`.
+    """How well a split's classes are recognised by their names: the figures of `limner.matching.scores.zero_shot.figures`.
 
     names: of every class id; pictures choose among the classes that the split holds. Raises DataError where it has no classes.
     """

@@ -1,7 +1,7 @@
-"""How often a matching model puts a picture's true caption before captions that are surely false.
+"""How often a matching model ranks a picture's true caption above captions that are certainly false.
 
-In retrieval a wrong caption may well be true of the picture. In the garden every attribute of a picture is known, and so is what each
-caption names: here all the captions that a picture's true one must beat contradict the picture in at least one attribute that they name.
+In retrieval a wrong caption may well be true of the picture. In the garden, the attributes of every picture and of every
+caption are known: here every caption that a picture's true one must beat contradicts the picture in at least one attribute that it names.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def distractor_retrieval(
     """The share of pictures whose own caption scores higher than each of `distractors` false ones, over at most `count` pictures.
 
     Every picture has one caption drawn from its own, and distractors drawn from those of other pictures of the split: different texts, each
-    naming an attribute that the picture does not have. A tie is lost. Keys: "right_first"; "right_first_of_N", over the pictures whose true
-    caption names N attributes; "mean_rank", from 1; "chance"; "distractors"; "count".
+    naming an attribute that the picture does not have. A tie counts as lost. Keys: "right_first"; "right_first_of_N", over the pictures
+    whose true caption names N attributes; "mean_rank", from 1; "chance"; "distractors"; "count".
     """
     indices = random.permutation(len(pictures), seed, "distractor pictures")[:count]
     true = _drawn(pictures, indices, seed, "true caption")
@@ -44,7 +44,7 @@ def distractor_retrieval(
     texts = [caption.text for caption in (*true, *others)]
     read = torch.cat([model.embed_captions(texts[start : start + chunk]) for start in range(0, len(texts), chunk)])
     ahead = []
-    for row in range(len(indices)):  # a picture at a time, because scores of words and regions are dear
+    for row in range(len(indices)):  # a picture at a time, because scores of words and regions are slow
         candidates = torch.from_numpy(np.concatenate(([row], chosen[row] + len(true)))).to(read.device)
         scores = model.similarity(shown[row : row + 1], read[candidates])[0]  # [1 + distractors], the true one first
         ahead.append((scores[1:] >= scores[0]).sum())
@@ -79,7 +79,7 @@ def draw_distractors(
 
 
 def contradicts(codes: NDArray[np.int64], captions: Sequence[Caption]) -> NDArray[np.bool_]:
-    """Which captions name an attribute otherwise than the pictures of these codes [n, 6] have it: [n, C] bool."""
+    """Which captions contradict the pictures of these codes [n, 6] in an attribute: [n, C] bool."""
     spoken = np.array([[_code(caption, name) for name in NAMES] for caption in captions], dtype=np.int64)  # [C, 6], -1 where not named
     different: NDArray[np.bool_] = ((spoken >= 0) & (spoken != codes[:, None])).any(2)
     return different

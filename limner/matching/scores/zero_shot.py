@@ -18,13 +18,13 @@ DEPTHS = (1, 5, 10, 50)
 
 @torch.no_grad()
 def zero_shot(model: MatchingModel, pictures: CaptionedPictures, *, depths: Sequence[int] = DEPTHS, chunk: int = 256) -> dict[str, float]:
-    """How a model tells a split's classes apart by their captions alone.
+    """How well a model recognises a split's classes by their captions alone.
 
-    A class is the mean embedding of all its captions. "top_1" is the share of pictures whose highest score is with their own class,
-    averaged over classes; "top_1_pictures" the same over pictures; "ap_K" the mean over classes of the share of pictures of that class
-    among the K that score highest with it; for a class of fewer than K pictures the share cannot reach 1, as published, and "most_ap_K"
-    is what a perfect model would reach. "chance" and "chance_ap" are what random scores would give of "top_1" and of each "ap_K".
-    Raises DataError where the split has no classes.
+    A class is represented by the mean embedding of all its captions. "top_1" is the share of pictures whose highest score is with their own
+    class, averaged over classes; "top_1_pictures" the same over pictures; "ap_K" the mean over classes of the share of pictures of that
+    class among the K that score highest with it; for a class of fewer than K pictures the share cannot reach 1, as published, and
+    "most_ap_K" is what a perfect model would reach. "chance" and "chance_ap" are what random scores would give of "top_1" and of each
+    "ap_K". Raises DataError where the split has no classes.
     """
     if pictures.class_ids is None:
         raise DataError(f"'{pictures.name}' has no classes, which zero-shot classification needs: prepare a set whose samples name theirs")

@@ -1,7 +1,6 @@
-"""CLIP's two ways to look at pictures (Radford et al., ICML 2021, arXiv:2103.00020, section 2.4).
+"""CLIP's two picture towers (Radford et al., ICML 2021, arXiv:2103.00020, section 2.4).
 
-Both take pictures [B, 3, R, R] with their channels brought to mean 0 and variance 1 (`normalized`) and give embeddings [B, width] of no
-particular length.
+Both map pictures [B, 3, R, R], with channels of mean 0 and variance 1 (`normalized`), to embeddings [B, width], which are not normalised.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from limner.text.transformer import Activation, Transformer
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 DEVIATION = (0.26862954, 0.26130258, 0.27577711)
-"""Of the authors' training pictures, channel by channel, in [0, 1]."""
+"""Mean and standard deviation of each channel of the authors' training pictures, in [0, 1]."""
 
 
 def normalized(pictures: Tensor) -> Tensor:
-    """Pictures in [-1, 1] as the towers take them."""
+    """Pictures in [-1, 1], normalised for the towers."""
     mean, deviation = (torch.tensor(values, device=pictures.device)[:, None, None] for values in (MEAN, DEVIATION))
     return (pictures * 0.5 + 0.5 - mean) / deviation
 
 
 class VisionTransformer(nn.Module):
-    """Patches as words (Dosovitskiy et al., ICLR 2021), with one more norm before the transformer; the class token is what is read."""
+    """A vision transformer (Dosovitskiy et al., ICLR 2021) with one more norm before its blocks; the class token gives the embedding."""
 
     def __init__(self, resolution: int, patch: int, width: int, layers: int, heads: int, embedding: int, activation: Activation) -> None:
         super().__init__()
@@ -52,8 +51,8 @@ class VisionTransformer(nn.Module):
 
 
 class ModifiedResNet(nn.Module):
-    """A residual network (He et al., CVPR 2016) with three changes: a stem of three convolutions, an average pool before whatever halves
-    the map (Zhang, ICML 2019), and attention in place of the last average pool.
+    """A residual network (He et al., CVPR 2016) with three changes: a stem of three convolutions, an average pool before each layer
+    that halves the map (Zhang, ICML 2019), and attention instead of the last average pool.
 
     layers: blocks of each stage; the published networks have four, which halve the map down to 1/32 of the picture. Small pictures do
     better with fewer.

@@ -14,7 +14,7 @@ from limner.core.errors import SettingsError
 class PictureEncoder(nn.Module):
     """Pictures to embeddings: [B, 3, resolution, resolution] in [-1, 1] -> [B, width], of length 1 unless `normalize` is False.
 
-    Residual stages (He et al., CVPR 2016) halve the picture down to 4 x 4, whose places a linear map reads all at once.
+    Residual stages (He et al., CVPR 2016) halve the picture down to 4 x 4; one linear map reads all of these places.
     Group normalisation (Wu and He, ECCV 2018, arXiv:1803.08494) keeps each picture's embedding independent of its batch.
     """
 

@@ -1,4 +1,4 @@
-"""Picture sides that give regions beside the whole picture, as matching by words wants them."""
+"""Picture sides that give regions in addition to the whole picture, which matching by words needs."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _STAGES: Mapping[str, tuple[str, int]] = {
     "squeezenet": ("fire9", 512),
     "tv-squeezenet": ("fire9", 512),
 }
-"""Where regions are taken in each network, and how many numbers each has."""
+"""The stage of each network that regions come from, and its channels."""
 
 
 class FrozenRegions(nn.Module):
-    """DAMSM's picture side: a frozen network, whose regions and pooled features two trained maps take to the text's width.
+    """DAMSM's picture side: a frozen network, whose regions and pooled features two trained maps project to the text's width.
 
     As published the network is Inception-v3: regions are the 17 x 17 places of Mixed_6e through a 1 x 1 convolution without bias, the whole
     picture the average-pooled Mixed_7c through a linear map. Of SqueezeNet they are the 13 x 13 places of fire9, and their mean. Gradients
-    flow to the pictures. The network stays in evaluation mode, whatever the model around it is told.
+    flow to the pictures. The network stays in evaluation mode, even when the model around it is trained.
     """
 
     def __init__(self, width: int, network: PretrainedNetwork) -> None:
@@ -60,7 +60,7 @@ class FrozenRegions(nn.Module):
         return found[self.stage], found[pooled] if found[pooled].ndim == 2 else found[pooled].mean((2, 3))
 
     def for_losses(self) -> None:
-        """Make the network what losses look through (`TorchvisionInception.for_losses`); it is then not to be saved."""
+        """Prepare the network for use in losses (`TorchvisionInception.for_losses`); it must not be saved afterwards."""
         if isinstance(self.network, TorchvisionInception):
             self.network.for_losses()
 
@@ -70,12 +70,12 @@ class FrozenRegions(nn.Module):
         return self
 
     def players(self) -> nn.Module:
-        """What is trained of it."""
+        """The tensors that are trained."""
         return nn.ModuleList([self.to_regions, self.to_picture])
 
 
 class CompactRegions(nn.Module):
-    """A small picture side trained from nothing: 4 x 4 regions, and the whole picture by a linear map of all their places.
+    """A small picture side trained from scratch: 4 x 4 regions, and the whole picture by a linear map of all their places.
 
     Residual stages halve the picture, as in `PictureEncoder`; normalisation is in groups of channels, so that a picture's features do not
     depend on its batch. Regions are few, because the scores by words of a batch cost in proportion.
@@ -102,12 +102,12 @@ class CompactRegions(nn.Module):
         return self.to_regions(features).flatten(2), self.to_picture(features.flatten(1))
 
     def players(self) -> nn.Module:
-        """What is trained of it: all."""
+        """The tensors that are trained: all of them."""
         return self
 
 
 def load_regions_network(spec: str, align_corners: bool) -> PretrainedNetwork:
-    """A frozen network that regions can be taken of, by NAME or NAME=FILE; an Inception-v3 resizes its input as asked."""
+    """A frozen network that has regions, by NAME or NAME=FILE; an Inception-v3 resizes its input as asked."""
     network = load_feature_network(spec)
     if not isinstance(network, PretrainedNetwork) or network.name not in _STAGES:
         known = ", ".join(f"{name} or {name}=FILE" for name in _STAGES)

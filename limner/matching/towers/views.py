@@ -1,4 +1,4 @@
-"""Pictures as fixed features: by a frozen network that looks at several crops of each, or from a file that was made elsewhere."""
+"""Fixed features of pictures: from a frozen network that sees several crops of each, or from a file."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from limner.features.registry import load_feature_network
 from limner.matching.model import device_of
 
 CROPS = 5
-"""The middle, then the four corners; and each mirrored, where the picture may be."""
+"""The middle, then the four corners; and each of them mirrored, where pictures may be mirrored."""
 
 
 class FixedFeatures(ABC):
-    """Features of pictures that no training changes. width: how many numbers; content_hash: changes with whatever makes them."""
+    """Features of pictures that training does not change. width: how many numbers; content_hash: changes with their source."""
 
     width: int
     content_hash: str
 
     @abstractmethod
     def views(self, pictures: CaptionedPictures, count: int) -> Tensor:
-        """[N, V, width] float32 on the CPU, V being `count` or what there is; view 0 is the plain picture."""
+        """[N, V, width] float32 on the CPU, where V is `count`, or as many as there are; view 0 is the plain picture."""
 
     @abstractmethod
     def of(self, images: Tensor) -> Tensor:
@@ -43,14 +43,14 @@ class FixedFeatures(ABC):
 
 
 def fixed_features(spec: str, device: torch.device | str = "cpu") -> FixedFeatures:
-    """`FILE.npz` for features made elsewhere, else a feature network's NAME or NAME=FILE."""
+    """The features that `spec` names: FILE.npz, or a feature network's NAME or NAME=FILE."""
     if spec.endswith(".npz"):
         return FileFeatures(Path(spec))
     return NetworkFeatures(load_feature_network(spec, device))
 
 
 class NetworkFeatures(FixedFeatures):
-    """What a frozen network makes of crops, as the published features were made of ten crops of each picture."""
+    """A frozen network's features of crops; the published ones are of ten crops of each picture."""
 
     def __init__(self, network: FeatureNetwork) -> None:
         self.network, self.width, self.content_hash = network, network.width, network.content_hash
@@ -81,7 +81,7 @@ class NetworkFeatures(FixedFeatures):
         return self.network.look(images)[0].float()
 
     def of_stored(self, pictures: CaptionedPictures, indices: NDArray[np.int64]) -> Tensor:
-        """View 0, remembered: a validation asks for the same pictures again and again."""
+        """View 0, cached, because a validation asks for the same pictures again and again."""
         of_split = pictures.fingerprint, pictures.split
         if of_split not in self._seen:
             self._seen[of_split] = torch.empty(len(pictures), self.width), np.zeros(len(pictures), dtype=bool)

@@ -1,4 +1,4 @@
-"""Convolutions as a CPU computes them fastest."""
+"""Convolutions that are fast on a CPU."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 HEAVY = 1 << 20
-"""Weights from which on a convolution costs more for them than for its maps, if those are small."""
+"""With this many weights or more, a convolution of small maps spends most of its time on the weights."""
 FEW = 1024
-"""Places, over all rows of a batch, up to which maps are small beside so many weights."""
+"""With this many places or fewer, over all rows of a batch, maps are small compared with so many weights."""
 
 
 class Convolution(nn.Conv2d):
-    """A convolution that is one matrix product where a CPU meets many weights and few places; else, and everywhere else, `Conv2d`'s.
+    """A convolution that is one matrix product for many weights and few places on a CPU, and `Conv2d`'s everywhere else.
 
-    oneDNN brings all weights and their gradients into an order of its own and back in every pass, which a product does not need. Deep in a
-    discriminator, 1024 to 2048 channels at 4 x 4 places of four pictures, all three passes together take 0.3 s of one core in place of 0.8.
-    The results agree to rounding. For `dilation` and `groups` of 1 and padding by zeros, which is all that Limner has.
+    oneDNN reorders all weights and their gradients, there and back, in every pass, which a product does not need. Deep in a
+    discriminator, 1024 to 2048 channels at 4 x 4 places of four pictures, all three passes together take 0.3 s of one core instead of 0.8.
+    The results agree to rounding. It supports only `dilation` and `groups` of 1 and padding by zeros.
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002  # the base class's name
@@ -31,8 +31,8 @@ class Convolution(nn.Conv2d):
 class PictureConvolution(nn.Conv2d):
     """A 3x3 convolution of feature maps to the three channels of a picture: [B, wide, H, W] -> [B, 3, H, W].
 
-    oneDNN takes as long for 3 channels as for 16. Where a CPU paints, each place of the kernel is a product by itself, and the nine are
-    added up where they belong: at 256 px, from 32 channels, 3 ms of one core in place of 9. The results agree to rounding.
+    oneDNN takes as long for 3 channels as for 16. When painting on a CPU, each of the kernel's nine places is a product of its own, and
+    these are summed at their offsets: at 256 px, from 32 channels, that takes 3 ms of one core instead of 9. The results agree to rounding.
     """
 
     def __init__(self, wide: int) -> None:
@@ -52,7 +52,7 @@ class PictureConvolution(nn.Conv2d):
 
 
 def is_small(x: Tensor, weight: Tensor, stride: int = 1, padding: int = 1) -> bool:
-    """Whether what a convolution makes of maps [B, C, H, W] on a CPU has few places."""
+    """Whether a convolution of maps [B, C, H, W] runs on a CPU and its result has few places."""
     height, width = _sides(x, weight, stride, padding)
     return x.device.type == "cpu" and len(x) * height * width <= FEW
 

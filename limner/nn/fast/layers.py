@@ -1,4 +1,4 @@
-"""Layers one after another, and what can be saved between them."""
+"""Sequences of layers, and what can be saved between them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ PART = 1 << 17
 
 
 class Layers(nn.Sequential):
-    """Layers one after another. Where nothing is trained, batch normalisation behind a convolution is part of the convolution's weights."""
+    """A sequence of layers. Outside training, batch normalisation after a convolution is folded into the convolution's weights."""
 
     def forward(self, *batches: Tensor) -> Any:
-        """What the layers make of [B, ...]; of several batches a list (see `apart`)."""
+        """The output for [B, ...]; for several batches a list of outputs (see `apart`)."""
         if len(batches) > 1:
             return self._side_by_side(batches)
         (x,) = batches
         if self.training or torch.is_grad_enabled():
             return super().forward(x)
-        before: nn.Conv2d | None = None  # a convolution that waits for its normalisation
+        before: nn.Conv2d | None = None  # a convolution whose normalisation comes next
         for layer, after in pairwise([*self, None]):
             if isinstance(after, nn.BatchNorm2d) and isinstance(layer, nn.Conv2d) and not isinstance(layer, SpectralConv2d):
                 before = layer
@@ -40,14 +40,14 @@ class Layers(nn.Sequential):
         return x
 
     def apart(self, *batches: Tensor) -> list[Tensor]:
-        """What the layers make of each of several batches [B_i, ...], whose rows go through convolutions side by side.
+        """The outputs for several batches [B_i, ...], whose rows go through convolutions together.
 
-        Batch normalisation sees each batch by itself and in this order, and so does a layer that changes with every pass.
+        Batch normalisation sees each batch by itself, in this order, and so does a layer that changes with every pass.
         """
         return [self(*batches)] if len(batches) == 1 else self(*batches)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Layers:
-        """Where weights move or change their type, what was made of them is made anew."""
+        """Drop folded weights where the weights move or change their type."""
         for layer in self:
             _FOLDED.pop(layer, None)
         return super()._apply(fn, recurse)
@@ -63,9 +63,10 @@ class Layers(nn.Sequential):
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation whose statistics are as exact where channels are last in memory as elsewhere.
+    """Batch normalisation whose statistics are as exact with channels last in memory as with channels first.
 
-    There PyTorch adds up a batch's squares one after the other in float32, on a CPU: 1e-5 of a map's variance goes astray at 128 px.
+    For channels last on a CPU, PyTorch adds up a batch's squares one after the other in float32: the variance of a map of 128 px is off by
+    1e-5.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # the base class's name
@@ -77,7 +78,7 @@ class BatchNorm(nn.BatchNorm2d):
             assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
             assert self.num_batches_tracked is not None
             count = input.numel() // input.shape[1]
-            with torch.no_grad():  # data: PyTorch's own passes note them for backward, which has no use for them
+            with torch.no_grad():  # data: PyTorch would record them for backward, which does not need them
                 self.num_batches_tracked.add_(1)
                 self.running_mean.data.lerp_(mean, self.momentum)
                 self.running_var.data.lerp_(variance * (count / (count - 1)), self.momentum)
@@ -96,7 +97,7 @@ class _Normalization(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor, None]:
         x, weight, mean, inverse = ctx.saved_tensors
-        gradient = gradient.contiguous(memory_format=torch.channels_last)  # five times as slow where the two lie differently
+        gradient = gradient.contiguous(memory_format=torch.channels_last)  # five times as slow where the two have different layouts
         by_input, by_weight, by_bias = torch.ops.aten.native_batch_norm_backward(
             gradient, x, weight, None, None, mean, inverse, True, ctx.epsilon, [True, True, True]
         )
@@ -104,7 +105,7 @@ class _Normalization(torch.autograd.Function):
 
 
 def _statistics(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of the columns of [P, C], in parts that a processor's cache holds."""
+    """Mean and variance of the columns of [P, C], in parts that fit into a processor's cache."""
     shift = rows[0]  # so that squares are of the size of the variance
     sums, squares = [], []
     for part in rows.split(max(1, PART // rows.shape[1])):
@@ -116,7 +117,7 @@ def _statistics(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _Folded(NamedTuple):
-    """A convolution with its normalisation inside. stamp: of the tensors that it was made of, and for which maps."""
+    """A convolution with its normalisation folded in. stamp: identifies the tensors that it was computed from, and the kind of maps."""
 
     stamp: tuple[object, ...]
     weight: Tensor
@@ -124,11 +125,11 @@ class _Folded(NamedTuple):
 
 
 _FOLDED: WeakKeyDictionary[nn.Module, _Folded] = WeakKeyDictionary()
-"""By convolution: who paints picture after picture with the same weights, folds them once."""
+"""Folded weights of each convolution, so that painting picture after picture with the same weights folds them once."""
 
 
 def _normalized(layer: nn.Conv2d, normalization: nn.BatchNorm2d, x: Tensor) -> Tensor:
-    """A convolution and the batch normalisation behind it in evaluation; one by one where the map is smaller than the weights."""
+    """A convolution and the batch normalisation after it, in evaluation; one by one where the map is smaller than the weights."""
     mean, variance = normalization.running_mean, normalization.running_var
     if mean is None or variance is None or x.numel() < layer.weight.numel():
         normalized: Tensor = normalization(layer(x))
@@ -137,9 +138,9 @@ def _normalized(layer: nn.Conv2d, normalization: nn.BatchNorm2d, x: Tensor) -> T
     made_of = [
         tensor for tensor in (layer.weight, layer.bias, normalization.weight, normalization.bias, mean, variance) if tensor is not None
     ]
-    if torch.compiler.is_compiling() or any(tensor.is_inference() for tensor in made_of):  # neither may be kept, or be known to be the same
+    if torch.compiler.is_compiling() or any(tensor.is_inference() for tensor in made_of):  # these cannot be kept or compared
         return layer._conv_forward(x, *_folded(layer, normalization, mean, variance, sums))
-    # The count says what versions do not: that training has changed the statistics (see BatchNorm).
+    # The count shows that training has changed the statistics, which versions do not (see BatchNorm).
     count = normalization.num_batches_tracked
     stamp = (sums, *((tensor.data_ptr(), tensor._version) for tensor in (*made_of, *([] if count is None else [count]))))
     folded = _FOLDED.get(layer)
@@ -149,7 +150,7 @@ def _normalized(layer: nn.Conv2d, normalization: nn.BatchNorm2d, x: Tensor) -> T
 
 
 def _folded(layer: nn.Conv2d, normalization: nn.BatchNorm2d, mean: Tensor, variance: Tensor, sums: bool) -> tuple[Tensor, Tensor]:
-    """Weights and biases of both. They are rounded once, so that what is painted is as near to the exact sums as layer by layer."""
+    """Weights and biases of both. They are rounded once, so that results are as near to the exact sums as layer by layer."""
     scale = normalization.weight.double() * torch.rsqrt(variance.double() + normalization.eps)
     weight = (layer.weight * scale[:, None, None, None]).to(layer.weight.dtype)
     bias = normalization.bias - mean * scale if layer.bias is None else normalization.bias + (layer.bias - mean) * scale
@@ -157,10 +158,10 @@ def _folded(layer: nn.Conv2d, normalization: nn.BatchNorm2d, mean: Tensor, varia
 
 
 class GatedUnit(nn.GLU):
-    """Half of the channels of [B, 2 C, ...], gated by the sigmoid of the others: `nn.GLU`, whose gradient lies in memory as its input does.
+    """`nn.GLU` of the channels of [B, 2 C, ...], whose gradient has the memory layout of its input.
 
-    PyTorch's own always lies channels first. After maps with their channels last that made batch normalisation's backward, on a CPU, five
-    times as slow.
+    PyTorch's gradient always has its channels first. After maps with channels last, that made the backward pass of batch normalisation five
+    times as slow on a CPU.
     """
 
     def __init__(self) -> None:
@@ -180,7 +181,7 @@ class _Gate(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        if torch.is_grad_enabled():  # to be differentiated once more
+        if torch.is_grad_enabled():  # for second derivatives
             slope: Tensor = torch.ops.aten.glu_backward(gradient, x, 1)
             return slope
         found = torch.empty_like(x)

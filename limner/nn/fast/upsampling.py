@@ -1,4 +1,4 @@
-"""Doubling the side of feature maps."""
+"""Doubles the side of feature maps."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from limner.nn.fast.convolution import FEW, as_product
 from limner.nn.fast.layout import for_convolutions
 
 MANY = 256
-"""Places of a map from which on a CPU convolves it faster with its channels last."""
+"""With this many places or more, a CPU convolves a map faster with its channels last."""
 SUMMABLE = 1 << 18
-"""Weights from which on their sums cost a CPU more than they save, if maps have few places."""
+"""With this many weights or more, summing them costs a CPU more than it saves, if maps have few places."""
 
 
 def doubled(x: Tensor) -> Tensor:
-    """Each place becomes four: [B, C, H, W] -> [B, C, 2 H, 2 W], by nearest neighbours."""
+    """[B, C, H, W] -> [B, C, 2 H, 2 W], by nearest neighbours."""
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 class DoublingConvolution(nn.Conv2d):
     """A 3x3 convolution of doubled feature maps, without doubling them: [B, wide, H, W] -> [B, narrow, 2 H, 2 W].
 
-    Of the nine weights that look at a doubled map, those that fall on copies of one value may be summed before. Four remain for each new
-    place, and they are those of a 4x4 transposed convolution of stride 2. Weights and results are those of `Conv2d` on doubled maps, to
-    rounding, for 4/9 of the multiplications and a quarter of the memory for its input.
+    Those of a kernel's nine weights that meet copies of one value can be summed first. Four sums remain for each new place; they are the
+    weights of a 4x4 transposed convolution of stride 2. Weights and results are those of `Conv2d` on doubled maps, to rounding, for 4/9 of
+    the multiplications and a quarter of the memory for the input.
     """
 
     def __init__(self, wide: int, narrow: int, *, bias: bool = True) -> None:
         super().__init__(wide, narrow, 3, padding=1, bias=bias)
 
     def sums(self, x: Tensor) -> bool:
-        """Whether maps [B, wide, H, W] are convolved by sums of weights; else these cost a CPU more than they save."""
+        """Whether maps [B, wide, H, W] are convolved by sums of weights; for few places, these cost a CPU more than they save."""
         few = x.device.type == "cpu" and len(x) * 4 * x.shape[2] * x.shape[3] <= FEW
         return not few or self.weight.numel() < SUMMABLE
 
@@ -47,12 +47,12 @@ class DoublingConvolution(nn.Conv2d):
 
 
 def summed(weight: Tensor) -> Tensor:
-    """The 4x4 kernels [narrow, wide, 4, 4] that do to maps what 3x3 kernels do to doubled maps."""
-    with torch.autocast(weight.device.type, enabled=False):  # sums are taken before they are rounded
+    """The 4x4 kernels [narrow, wide, 4, 4] that give the same from maps as 3x3 kernels from doubled maps."""
+    with torch.autocast(weight.device.type, enabled=False):  # sum before rounding
         return (weight.flatten(2) @ _summing().to(weight)).unflatten(2, (4, 4))
 
 
 def _summing() -> Tensor:
-    """[9, 16]: which of a 3x3 kernel's weights make up each of the 4x4 kernel's."""
+    """[9, 16]: which of a 3x3 kernel's weights are summed in each of the 4x4 kernel's."""
     along = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0]])
     return torch.kron(along, along)
