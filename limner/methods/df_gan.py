@@ -162,11 +162,9 @@ class DFGAN(Method[VectorNoise]):
         ]
 
     def couples_rows(self) -> str | None:
-        """Nothing normalises over the batch, and the penalty is a mean over rows; only a neighbour's picture is that of another row."""
-        settings = self.settings
-        if settings.mismatch == "neighbour" and settings.mismatch_weight and settings.counterfactual < 1:
+        if self.settings.mismatch == "neighbour" and self.settings.mismatch_weight and self.settings.counterfactual < 1:
             return "a mismatched pair takes the picture of the batch's next row (not so with --method.mismatch picture or caption)"
-        return None
+        return None  # nothing normalises over the batch, and the penalty is a mean over rows
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         condition = mean_sentence(batch)  # [B, D]

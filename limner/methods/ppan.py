@@ -307,7 +307,7 @@ class Discriminator(nn.Module):
 
     def realism(self, pictures: Tensor, sentence: Tensor) -> Tensor:
         """The pair's logit plus the mean of the patch map, for the gradient penalty: [B]."""
-        verdict: Verdict = self(pictures, sentence)
+        verdict: PyramidVerdict = self(pictures, sentence)
         return verdict.pair + verdict.places.mean((1, 2))
 
     def forward(self, pictures: Tensor, sentence: Tensor) -> PyramidVerdict:
