@@ -55,7 +55,6 @@ def _runs(text: str, length: int) -> Counter[tuple[str, ...]]:
     return Counter(tuple(words[start : start + length]) for start in range(len(words) - length + 1))
 
 
-@torch.inference_mode()
 def redescribe(model: Model, captions: Sequence[str], *, count: int = 1, seed: int = 0, reader: Model | None = None) -> list[Redescribed]:
     """Paint each caption `count` times and read the pictures back, caption by caption.
 
@@ -73,12 +72,13 @@ def redescribe(model: Model, captions: Sequence[str], *, count: int = 1, seed: i
 
 def read(model: Model, pictures: NDArray[np.uint8], batch_size: int = 64) -> list[str]:
     """What a model's captioner says of pictures [B, H, W, 3]. Raises SettingsError where it has none."""
-    reader, said = model.method, list[str]()
-    if not isinstance(reader, Describes):
+    method, said = model.method, list[str]()
+    if not isinstance(method, Describes):
         raise SettingsError("this model has no captioner to read pictures with: give one of mirrorgan, here or as --reader")
-    for start in range(0, len(pictures), batch_size):
-        batch = torch.from_numpy(pictures[start : start + batch_size]).permute(0, 3, 1, 2)
-        said += reader.describe(to_float(batch.to(model.device)))
+    with torch.inference_mode():
+        for start in range(0, len(pictures), batch_size):
+            batch = torch.from_numpy(pictures[start : start + batch_size]).permute(0, 3, 1, 2)
+            said += method.describe(to_float(batch.to(model.device)))
     return said
 
 

@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from limner.cli.main import main
+from limner.core import registry
 from limner.core.recipes import save_recipe
 from limner.study import processes
 from limner.study.plan import check_folder, plan
