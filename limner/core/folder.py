@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limner.core.errors import CheckpointError, unknown_name
+from limner.core.errors import CheckpointError, LimnerError, unknown_name
 from limner.core.files import readable, recover, sha256, whole_folder
 from limner.core.folders_0_1 import FORMATS, renewed
 
@@ -163,7 +163,7 @@ def kind_of(name_or_path: str | Path) -> str | None:
     try:
         with located(name_or_path) as folder:
             return str(describe(folder)["kind"])
-    except (CheckpointError, OSError):
+    except (LimnerError, OSError):
         return None
 
 

@@ -106,9 +106,9 @@ def default_space(name: str, data: str) -> str:
     from limner.core.recipes import load_recipe, trainable
 
     run = _run(name)
-    if run and any((run / "checkpoints").glob("*/manifest.json")):
-        if "looks" in abilities_of(trainable(load_recipe(run / "recipe.yaml").method)):
-            return "discriminator"
+    if run and any((run / "checkpoints").glob("*/manifest.json")):  # what `limner train style` trains has no discriminator
+        looks = "looks" in abilities_of(trainable(load_recipe(run / "recipe.yaml").method))
+        return "discriminator" if looks else "garden" if data == "garden" else "pixels"
     return "garden" if data == "garden" else "pixels"
 
 
