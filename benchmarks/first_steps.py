@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from limner.matching.registry import names as matching_models
 from tyro.conf import Positional
 
 from limner import methods
 from limner.cli.main import main as limner
-from limner.matching.registry import names as matching_models
 
 SMALL = ("--device", "cpu", "--data.garden-pictures", "96", "--training.log-every", "1", "--training.sample-every", "1000")
 GARDEN = ("--data", "garden", "--resolution", "64", "--steps", "10")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from limner.core.layout import Layout
+if TYPE_CHECKING:
+    from limner.core.layout import Layout
 
 
 class CaptionedPictures(ABC):

@@ -270,6 +270,7 @@ class MirrorGAN(AttentiveMethod):
 
     @torch.no_grad()
     def describe(self, pictures: Tensor) -> list[str]:
+        """What the captioner says of pictures [B, 3, R, R] in [-1, 1]. Raises SettingsError where there is none."""
         if self.captioner is None or self.captioner.decoder is None:
             raise SettingsError("this model has no captioner: train one with --method.caption-weight above 0")
         words = self.captioner.words

@@ -47,12 +47,12 @@ class Position:
     seconds: float = 0.0
     """Time spent in this phase, over all its runs."""
     best: float | None = None
-    """The highest score that an evaluation has given, where one chooses what is kept."""
+    """The highest score that an evaluation has given in this phase, where one chooses what is kept."""
     finished: bool = False
 
     def next_phase(self) -> None:
         """Stand at the start of the next phase."""
-        self.phase, self.step, self.seconds = self.phase + 1, 0, 0.0
+        self.phase, self.step, self.seconds, self.best = self.phase + 1, 0, 0.0, None
 
 
 @dataclass

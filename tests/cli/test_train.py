@@ -18,7 +18,7 @@ from limner.core.recipes import GROUPS, from_preset, save_recipe, trainable_name
 from limner.core.settings import Recipe
 
 PUBLIC_FLAGS = """
---data --out --preset --resolution --steps --seed --device --resume
+--data --out --preset --resolution --steps --seed --device --resume --from --dry-run
 --method.noise-width --method.text-width --method.generator-channels --method.discriminator-channels --method.residual --method.no-residual
 --method.text-normalization --method.no-text-normalization --method.third-activation --method.no-third-activation --method.captions
 --method.mismatch-weight --method.mismatch --method.counterfactual --method.interpolation --method.learning-rate --method.beta1
@@ -27,7 +27,7 @@ PUBLIC_FLAGS = """
 --training.steps --training.epochs --training.minutes --training.images --training.batch-size --training.seed --training.device
 --training.devices --training.nodes
 --training.precision --training.compile --training.ema-half-life --training.log-every --training.sample-every --training.checkpoint-every
---training.keep-checkpoints --training.tensorboard --training.no-tensorboard
+--training.micro-batch --training.keep-checkpoints --training.tensorboard --training.no-tensorboard
 --data.flip --data.no-flip --data.garden-pictures --data.counterfactuals --data.trainval --data.no-trainval
 --text.encoder --text.standardize --text.no-standardize --text.width --text.maximum-words --text.steps --text.batch-size
 --style.steps --style.batch-size --style.channels --style.learning-rate

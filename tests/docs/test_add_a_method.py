@@ -56,7 +56,7 @@ def test_the_page_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     # What is shared says which method it needs, and holds no code.
     config = json.loads(Path("runs/hinge/model/config.json").read_text(encoding="utf-8"))
-    assert (config["method"], config["method_source"]) == ("hinge-gan", "hinge_gan.py")
+    assert (config["name"], config["source"]) == ("hinge-gan", "hinge_gan.py")
     assert "hinge_gan.py" in Path("runs/hinge/model/README.md").read_text(encoding="utf-8")
     assert sorted(path.name for path in Path("runs/hinge/model").iterdir()) == ["README.md", "config.json", "model.safetensors"]
     assert Path("runs/hinge/hinge_gan.py").read_text(encoding="utf-8") == CODE
@@ -64,7 +64,7 @@ def test_the_page_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     # Without the method, each verb says what to give, and what the run keeps is not executed.
     capsys.readouterr()
     assert run("limner generate runs/hinge 'a red flower' --out one", monkeypatch) == 2
-    assert "needs the method 'hinge-gan', which is no part of Limner: give that file: limner --with hinge_gan.py" in capsys.readouterr().err
+    assert "needs the method 'hinge-gan', which is not part of Limner: give that file: limner --with hinge_gan.py" in capsys.readouterr().err
     assert run("limner train runs/hinge/recipe.yaml --out again", monkeypatch) == 2
     assert f"limner --with {Path('runs/hinge/hinge_gan.py')} VERB" in capsys.readouterr().err
 

@@ -41,7 +41,6 @@ ROUNDING = 2.0**20 * 2.0**-53
 float32. What one picture of a batch does to another is larger by many orders."""
 TURNS_AT_MOST = 12
 """Steps within which every player of a phase has had a turn."""
-CANNOT_BE_EXPORTED = {"stackgan": "which of its stages paints is a number in a buffer, read while it paints"}
 
 
 @pytest.fixture(scope="module", params=methods.built_in())
@@ -262,10 +261,8 @@ class Painter(nn.Module):
         return self.method.paint(TextFeatures(sentence, words, mask), self.noise(*noise)).images
 
 
-def test_painting_can_be_exported(played: Played, request: pytest.FixtureRequest) -> None:
+def test_painting_can_be_exported(played: Played) -> None:
     """torch.export writes down the whole of painting, and what it wrote paints the same."""
-    if reason := CANNOT_BE_EXPORTED.get(played.name):
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     painter, text = Painter(copy.deepcopy(played.method).double().eval()), doubled(asked())
     noise = doubled(played.method.draw_noise(3, np.arange(len(text))))
     arguments = (text.sentence, text.words, text.mask, *(getattr(noise, field.name) for field in dataclasses.fields(noise)))

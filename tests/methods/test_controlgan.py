@@ -192,7 +192,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     ControlGAN(free, Conditions(resolution=32, sentence_width=SENTENCE))
     with pytest.raises(SettingsError, match="inert word loss is a matching model's: give --method.matching"):
         build(word_discriminator="inert").begin(build().phases()[0])
-    with pytest.raises(CheckpointError, match="no matching model"):
+    with pytest.raises(CheckpointError, match="does not hold a matching model"):
         build(matching=str(tmp_path)).begin(build().phases()[0])
 
 

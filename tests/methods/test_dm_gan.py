@@ -175,7 +175,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="reads words, which this text encoder does not give: give --text.encoder"):
         DMGAN(SMALL, Conditions(resolution=32, sentence_width=SENTENCE))
     DMGAN(dataclasses.replace(SMALL, memory=False), Conditions(resolution=32, sentence_width=SENTENCE))
-    with pytest.raises(CheckpointError, match="no matching model"):
+    with pytest.raises(CheckpointError, match="does not hold a matching model"):
         build(matching=str(tmp_path)).begin(build().phases()[0])
 
 

@@ -1,83 +1,31 @@
-"""The judge's training learns and repeats itself; what it spoils pictures with leaves them readable."""
+"""The garden's judge in training: what it is shown stays readable, it learns and repeats itself, and reads the garden alone."""
 
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from shared.pictures import prepared
 
-from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.trainable import Conditions, Progress
-from limner.data.catalog import GardenPictures
+from limner.core.recipes import from_preset
+from limner.core.settings import Recipe
 from limner.data.garden import ATTRIBUTES, Garden
 from limner.features.network import to_float
 from limner.metrics.judge import accuracies, confusions, load_judge, to_tensor
-from limner.parts.garden_judge import Artefacts, GardenJudge, GardenJudgeSettings, training_gardens
-
-CONDITIONS = Conditions(resolution=64, sentence_width=0)
-
-
-def trained(settings: GardenJudgeSettings) -> tuple[GardenJudge, list[float]]:
-    """A judge after its steps, taken one by one as the loop does, and their losses."""
-    torch.manual_seed(settings.seed)
-    part = GardenJudge(settings, CONDITIONS)
-    (phase,) = part.phases()
-    part.prepare(phase, GardenPictures(Garden("train", length=2)))
-    player = part.players()["judge"]
-    optimizer = player.optimizer.build(list(player.module.parameters()))
-    losses = []
-    for step in range(settings.steps):
-        progress = Progress(phase=phase.name, step=step, steps=settings.steps, images=0, epoch=0.0)
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * player.learning_rate_factor(progress)
-        (update,) = part.training_step(BATCH, progress)
-        optimizer.zero_grad()
-        update.loss.backward()
-        optimizer.step()
-        losses.append(update.loss.item())
-    part.eval()
-    return part, losses
+from limner.parts.garden_judge import Artefacts
+from limner.training.run import train
 
 
-class _Pictures:
-    """All that the step asks of a batch: where its pictures are."""
-
-    pictures: Tensor = torch.zeros(1)
-
-
-BATCH: Batch = _Pictures()  # type: ignore[assignment]
+@pytest.fixture(scope="module")
+def judge():
+    return load_judge()
 
 
-def test_training_learns_and_repeats_itself() -> None:
-    settings = GardenJudgeSettings(steps=4, batch_size=8, pictures=64)
-    first, losses = trained(settings)
-    again, same = trained(settings)
-    assert losses == same and all(torch.equal(value, again.kept()[name]) for name, value in first.kept().items())
-    other, _ = trained(dataclasses.replace(settings, seed=5))
-    assert any(not torch.equal(value, other.kept()[name]) for name, value in first.kept().items())
-    part, _ = trained(GardenJudgeSettings(steps=60, batch_size=16, pictures=400))
-    found = accuracies(confusions(part.judge, Garden("all", seed=77, length=200)))
-    for name in ("colour", "background", "size"):  # how far 60 steps lead depends on rounding; that they lead above chance does not
-        chance = 1 / len(ATTRIBUTES[name])
-        assert found[name] > chance + 5 * (chance * (1 - chance) / 200) ** 0.5, found  # five standard deviations of 200 guesses
-
-
-def test_it_learns_from_the_garden_alone() -> None:
-    gardens = training_gardens(GardenJudgeSettings(pictures=80, seed=3))
-    assert [(len(garden), garden.resolution) for garden in gardens] == [(60, 64), (20, 32)]
-    part = GardenJudge(GardenJudgeSettings(), CONDITIONS)
-    mine = GardenPictures(Garden("train", length=2))
-    mine.name = "mine"
-    with pytest.raises(SettingsError, match="not those of 'mine': give --data garden"):
-        part.prepare(part.phases()[0], mine)
-
-
-def test_artefacts_leave_pictures_readable() -> None:
-    judge = load_judge()
+def test_artefacts_leave_pictures_readable(judge):
     garden = Garden("test", seed=124, length=200)
     rows = np.arange(len(garden))
     clean = to_float(to_tensor(garden.pictures(rows)))
@@ -88,3 +36,34 @@ def test_artefacts_leave_pictures_readable() -> None:
     true = garden.attribute_codes(rows)
     for column, name in enumerate(ATTRIBUTES):
         assert (codes[name].numpy() == true[:, column]).mean() > 0.93, name
+
+
+def recipe(data: str = "garden", **settings: int) -> Recipe:
+    made = from_preset("garden-judge", "cpu", data)
+    return dataclasses.replace(
+        made,
+        method_settings=dataclasses.replace(made.method_settings, **settings),
+        training=dataclasses.replace(made.training, device="cpu", log_every=100, checkpoint_every=100),
+        data_settings=dataclasses.replace(made.data_settings, garden_pictures=20),
+    )
+
+
+def test_training_repeats_itself_and_learns(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        torch.manual_seed(len(name))  # whatever was drawn before
+        train(recipe(steps=4, batch_size=8, pictures=64), tmp_path / name)
+    assert load_judge(tmp_path / "first").content_hash == load_judge(tmp_path / "second").content_hash
+    train(recipe(steps=60, batch_size=16, pictures=400), tmp_path / "trained")
+    found = accuracies(confusions(load_judge(tmp_path / "trained"), Garden("all", seed=77, length=200)))
+    for name in ("colour", "background", "size"):  # how far 60 steps lead depends on rounding; that they lead above chance does not
+        chance = 1 / len(ATTRIBUTES[name])
+        assert found[name] > chance + 5 * (chance * (1 - chance) / 200) ** 0.5, found  # five standard deviations of 200 guesses
+
+
+def test_what_it_cannot_read_is_refused(tmp_path: Path) -> None:
+    mine = prepared(tmp_path / "mine", [("train", "a bird"), ("train", "a dog")], 64)
+    with pytest.raises(SettingsError, match="give --data garden"):
+        train(recipe(str(mine), steps=1, batch_size=8, pictures=64), tmp_path / "run")
+    with pytest.raises(SettingsError, match="reads pictures of 64 px"):
+        train(dataclasses.replace(recipe(steps=1), resolution=32), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

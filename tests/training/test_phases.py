@@ -24,6 +24,7 @@ from limner.model import load
 from limner.training.checkpoints import Checkpoints
 from limner.training.plan import make_plan, training_pictures
 from limner.training.run import Run, train
+from limner.training.trainer import Position
 
 
 class Killed(Exception):
@@ -187,6 +188,13 @@ def test_a_painter_whose_phases_are_over_keeps_its_average(tmp_path: Path, monke
     kept = state_of(tmp_path / "run")["modules"]["method"]
     weights = [kept[f"small.0.{name}"] for name in ("weight", "bias")]
     assert all(map(torch.equal, weights, seen["average"])) and not any(map(torch.equal, weights, seen["last"]))
+
+
+def test_the_best_of_a_phase_is_not_held_against_the_next() -> None:
+    """Or no model of a phase would be written that nothing chooses among."""
+    position = Position(step=20, total_step=20, seconds=3.0, best=0.7)
+    position.next_phase()
+    assert position == Position(phase=1, total_step=20)
 
 
 def test_minutes_and_images_are_shared_out() -> None:

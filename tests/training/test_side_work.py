@@ -19,6 +19,7 @@ from limner.cli.main import main
 from limner.core.recipes import from_preset, save_recipe
 from limner.core.settings import EvaluationSettings, Recipe
 from limner.data.catalog import open_data
+from limner.matching.models.sje import SJE
 from limner.text.recurrent import RecurrentEncoder
 from limner.text.tokenizers import WordTokenizer
 from limner.training import checkpoints
@@ -179,7 +180,7 @@ def test_a_signal_saves_before_the_last_grid(tmp_path: Path, monkeypatch: pytest
 def test_a_best_state_is_remembered_by_the_checkpoint_of_its_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a matching model the evaluation comes after the checkpoint, which is written anew where a better state was found."""
     scores = iter([0.5, 0.7, 0.6])
-    monkeypatch.setattr(Evaluator, "matching", lambda self, model: {"score": next(scores)})
+    monkeypatch.setattr(SJE, "validate", lambda self, pictures: {"score": next(scores)})
     made = recipe("garden", steps=12, method="sje")
     train(dataclasses.replace(made, evaluation=EvaluationSettings(every=4 * 4 / 64)), tmp_path / "run")
     kept = [torch.load(path / "state.pt", weights_only=True)["position"] for path in sorted((tmp_path / "run" / "checkpoints").iterdir())]

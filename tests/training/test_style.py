@@ -179,6 +179,10 @@ class Linear(Method):
         return Painting(torch.tanh(flat).view(-1, 3, 16, 16))
 
 
+def inversion_of(painter: Method, name: str, **settings: Any) -> StyleInversion:
+    return StyleInversion(StyleSettings(**settings), painter.conditions, painter=painter, name=name)
+
+
 def batch_of(step: int, size: int = 32) -> Batch:
     numbers = step * size + np.arange(size)
     text = TextFeatures(sentence=gaussian((2,), 0, numbers, "text") * 0.1)
@@ -189,7 +193,7 @@ def test_it_finds_the_noise_and_no_gradient_reaches_the_generator() -> None:
     torch.manual_seed(0)
     painter = Linear()
     before = {name: value.clone() for name, value in painter.state_dict().items()}
-    inversion = StyleInversion(StyleSettings(steps=120, channels=8), painter, "linear")
+    inversion = inversion_of(painter, "linear", steps=120, channels=8)
     inversion.train()
     assert not painter.training and not any("generator" in name for name in inversion.state_dict())
     player = inversion.players()["style"]
@@ -221,15 +225,16 @@ def test_other_noise_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
     for draw in (uniform, integers, maps):  # a uniform draw of mean 0 and variance 1 is no Gaussian one
         with pytest.raises(SettingsError, match="linear's noise 'z' is no vector of standard normal numbers"):
-            StyleInversion(StyleSettings(), Linear(draw), "linear")
+            inversion_of(Linear(draw), "linear")
 
     class Still(GANCLS):
-        draw_noise = Method.draw_noise  # type: ignore[assignment]
+        def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> Any:
+            return Noise()
 
     still = Still(GANCLSSettings(generator_channels=4), Conditions(resolution=16, sentence_width=4))
     with pytest.raises(SettingsError, match="still paints from no noise"):
-        StyleInversion(StyleSettings(), still, "still")
+        inversion_of(still, "still")
     words = ["train", "sje", "--data", "garden", "--out", str(tmp_path / "run"), "--style.steps", "5", "--device", "cpu"]
     assert main(words) == 2
-    assert "sje paints from no noise" in capsys.readouterr().err
+    assert "sje paints nothing, so there is no style to find: leave style.steps out" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

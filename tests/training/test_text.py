@@ -16,6 +16,7 @@ from limner.core.recipes import from_preset, load_recipe, save_recipe
 from limner.core.settings import Recipe
 from limner.data import prepare as preparing
 from limner.data.prepare import prepare
+from limner.matching.models.damsm import DAMSM
 from limner.model import load
 from limner.text.recurrent import RecurrentEncoder
 from limner.text.saving import save_encoder
@@ -144,8 +145,9 @@ def test_maximum_words_reaches_every_encoder_of_words(long_set: str, tmp_path: P
 
 def test_damsm_draws_as_many_words_as_it_reads(long_set: str) -> None:
     recipe = recipe_of("damsm", long_set, 60, maximum_words=18)
-    method = make_plan(recipe, training_pictures(recipe)).method
-    assert len(method._drawn_words(f"{LONG} red", 0, 5).split()) == 60
+    model = make_plan(recipe, training_pictures(recipe)).asked_for.trained
+    assert isinstance(model, DAMSM)
+    assert len(model._drawn_words(f"{LONG} red", 0, 5).split()) == 60
 
 
 @pytest.mark.parametrize(("method", "settings"), [("clip", {}), ("sje", {"encoder": "birds/cvpr"})])

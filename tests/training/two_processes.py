@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from limner import methods
+from limner.core import registry
 from limner.core.batch import Batch
 from limner.core.method import Method, Painting
 from limner.core.noise import Noise, gaussian
@@ -81,9 +81,9 @@ class Plain(Method):
 
 
 def main(out: Path, name: str, processes: int, style_steps: int, exact: bool) -> None:
-    get, names = methods.get, methods.names()
-    methods.get = lambda wanted: Plain if wanted == "plain" else get(wanted)
-    methods.names = lambda: [*names, "plain"]
+    get, names = registry.get, registry.names()
+    registry.get = lambda wanted, *sorts: Plain if wanted == "plain" else get(wanted, *sorts)
+    registry.names = lambda *sorts: [*names, "plain"]
     recipe = Recipe(
         method=name,
         data="garden",
