@@ -133,9 +133,6 @@ class GardenJudge(Trainable):
     def next_steps(cls, settings: Any) -> tuple[tuple[str, str], ...]:
         return (("score", "limner evaluate OTHER_RUN --features garden=RUN"),)
 
-    def couples_rows(self) -> str | None:
-        return "it paints its own pictures, and draws which of them are blurred over a whole batch"
-
     def description(self) -> dict[str, Any]:
         return {"attributes": self.judge.attributes, "classes": self.judge.classes}
 
