@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimizer:
+class Optimizer(ABC):
     """What every optimiser has."""
 
     learning_rate: float
@@ -19,9 +20,9 @@ class Optimizer:
     weight_decay: float = 0.0
     """Weight of the L2 term, or of the decoupled decay where an optimiser says so."""
 
+    @abstractmethod
     def build(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
         """PyTorch's optimiser for these parameters."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -281,7 +281,7 @@ class Trainable(Stateful, ABC):
             try:
                 module.load_state_dict(part)
             except RuntimeError as error:
-                reason = str(error).strip().splitlines()[-1].strip()
+                reason = str(error).strip().splitlines()[-1].strip().rstrip(".")
                 fix = "give the settings that it was trained with"
                 raise CheckpointError(f"its {player} does not fit this recipe's ({reason}): {fix}") from error
 

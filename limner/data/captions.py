@@ -56,10 +56,13 @@ class CaptionFeatures:
         return self._encode([self.pictures.captions(int(index))[number] for index, number in zip(indices, numbers, strict=True)])
 
     def counterfactual(self, indices: NDArray[np.int64], numbers: NDArray[np.int64], draws: NDArray[np.int64]) -> TextFeatures:
-        """Features of changed form `draws[b]` (below `counterfactuals`) of those captions."""
+        """Features of changed form `draws[b]` (below `counterfactuals`) of those captions, with the changed captions themselves."""
+        changed = self.pictures.counterfactuals(indices, numbers, draws)
         if self.table is not None:
-            return self._rows(self.total + (self.first[indices] + numbers) * self.counterfactuals + draws)
-        return self._encode(self.pictures.counterfactuals(indices, numbers, draws))
+            found = self._rows(self.total + (self.first[indices] + numbers) * self.counterfactuals + draws)
+        else:
+            found = self._encode(changed)
+        return found.with_captions(changed)
 
     def _rows(self, rows: NDArray[np.int64]) -> TextFeatures:
         assert self.table is not None

@@ -58,8 +58,8 @@ class Loader:
 
     @property
     def steps_per_epoch(self) -> float:
-        """Steps in which every picture is seen once, over all processes."""
-        return len(self.pool) / self.phase.batch_size
+        """Steps in which every picture is seen once, over all processes; with stories, every picture of one."""
+        return pictures_seen(self.pictures, self.phase) / self.phase.batch_size
 
     def batch(self, step: int) -> Batch:
         """This process's part of the batch of a step, counted from 0."""
@@ -95,6 +95,10 @@ class Loader:
                 f"a batch of {phase.batch_size} pictures does not hold whole stories of {frames} in each of {processes} processes: "
                 f"choose a multiple of {frames * processes}"
             )
+        wordless = np.flatnonzero(self.pictures.caption_counts[stories].min(1) == 0)
+        if phase.captions and len(wordless):
+            alone = next(index for index in stories[wordless[0]].tolist() if not self.pictures.caption_counts[index])
+            raise DataError(f"'{self.pictures.key(alone)}' in a story of '{self.pictures.name}' has no caption: give every frame one")
 
     def _stories(self, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The pictures of these sample numbers, story by story, and their passes: [B] and [B]."""
@@ -153,7 +157,7 @@ class Loader:
         captions = [
             [every[number] for number in row] for every, row in zip(map(self.pictures.captions, indices.tolist()), numbers, strict=True)
         ]
-        views = self._views(indices, epochs)
+        views = self._views(indices, epochs, self.phase.frames if role == "matched" else 1)
         layout = self.pictures.layouts(indices)
         batch = Batch(
             pictures=to_network(views.of_pictures(self.pictures.read(indices)), self.phase.resolution, self.device),
@@ -194,11 +198,11 @@ class Loader:
     def _classes(self, indices: NDArray[np.int64]) -> Tensor | None:
         return None if self.pictures.class_ids is None else torch.from_numpy(self.pictures.class_ids[indices]).to(self.device)
 
-    def _views(self, indices: NDArray[np.int64], epochs: NDArray[np.int64]) -> Views:
+    def _views(self, indices: NDArray[np.int64], epochs: NDArray[np.int64], frames: int = 1) -> Views:
         """How each picture is cropped and mirrored: a function of (seed, epoch, index). The frames of a story are seen alike."""
-        frames, stored = self.phase.frames, self.pictures.stored_resolution
+        stored = self.pictures.stored_resolution
         margin = stored - self.pictures.resolution
-        seen = indices if frames == 1 or len(indices) % frames else indices[::frames].repeat(frames)
+        seen = indices if frames == 1 else indices[::frames].repeat(frames)
         zeros = np.zeros(len(indices), dtype=np.int64)
         tops = random.integers(margin + 1, self.seed, "top", epochs, seen) if margin else zeros
         lefts = random.integers(margin + 1, self.seed, "left", epochs, seen) if margin else zeros
@@ -206,7 +210,7 @@ class Loader:
         if self.flip:
             mirrored = random.uniform(self.seed, "flip", epochs, seen) < 0.5
             if self.pictures.mirrorable is not None:
-                mirrored &= self.pictures.mirrorable[indices] if seen is indices else _all_of(self.pictures.mirrorable[indices], frames)
+                mirrored &= _all_of(self.pictures.mirrorable[indices], frames)
         return Views(stored, self.pictures.resolution, tops, lefts, mirrored)
 
 
@@ -235,6 +239,13 @@ class Views:
         """The layout of the stored pictures, as it stands in the views."""
         lefts, tops = (torch.from_numpy(places / self.stored).float() for places in (self.lefts, self.tops))
         return layout.viewed(lefts, tops, self.side / self.stored, torch.from_numpy(self.mirrored))
+
+
+def pictures_seen(pictures: CaptionedPictures, phase: Phase) -> int:
+    """How many different pictures a phase trains on."""
+    if phase.frames > 1 and pictures.stories is not None:
+        return pictures.stories.size
+    return int((pictures.caption_counts > 0).sum()) if phase.captions else len(pictures)
 
 
 def _all_of(values: NDArray[np.bool_], frames: int) -> NDArray[np.bool_]:

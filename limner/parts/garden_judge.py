@@ -127,14 +127,11 @@ class GardenJudge(Trainable):
         return f"Reads {len(ATTRIBUTES)} attributes of a garden picture."
 
     def usage(self) -> str:
-        return "```\nlimner evaluate PATH\n```\n"
+        return "```\nlimner evaluate PATH\nlimner evaluate RUN --features garden=PATH\n```\n"
 
     @classmethod
     def next_steps(cls, settings: Any) -> tuple[tuple[str, str], ...]:
-        return (("score", "limner evaluate OTHER_RUN --judge RUN"),)
-
-    def couples_rows(self) -> str | None:
-        return "it paints its own pictures, and draws which of them are blurred over a whole batch"
+        return (("score", "limner evaluate OTHER_RUN --features garden=RUN"),)
 
     def description(self) -> dict[str, Any]:
         return {"attributes": self.judge.attributes, "classes": self.judge.classes}

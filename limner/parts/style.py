@@ -129,7 +129,7 @@ class StyleInversion(Trainable):
 
     @classmethod
     def next_steps(cls, settings: Any) -> tuple[tuple[str, str], ...]:
-        return (("style", 'limner explore restyle RUN PICTURE "..." --out pictures'),)
+        return (("style", 'limner explore restyle RUN PICTURE --captions "..." --out restyled.png'),)
 
     def couples_rows(self) -> str | None:
         return None

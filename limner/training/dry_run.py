@@ -15,7 +15,7 @@ from limner.core.settings import Recipe
 from limner.core.trainable import Progress
 from limner.training.accumulation import refuse_coupled_rows
 from limner.training.adoption import adopt
-from limner.training.choices import settled
+from limner.training.choices import compile_networks, settled
 from limner.training.launch import launch
 from limner.training.log import RunLog
 from limner.training.memory import most_memory
@@ -60,7 +60,8 @@ def dry_run(recipe: Recipe) -> Iterator[str]:
     whole, most = 0.0, 0
     trainer = Trainer(recipe.training, fabric, RunLog(Path("nowhere"), quiet=True), StopRequest(), save=lambda: None, sample=dict)
     for planned in plan.phases:
-        found = _measured(planned, recipe, trainer)
+        first = next(other for other in plan.phases if other.act is planned.act)  # which the plan has prepared
+        found = _measured(planned, recipe, trainer, prepared=planned is first)
         seconds = planned.budget.seconds(found.seconds / planned.phase.batch_size)
         whole, most = whole + seconds, max(most, found.memory)
         ends = f"{planned.steps:,} steps" if planned.minutes is None else f"{planned.steps:,} steps or {planned.minutes:.3g} minutes"
@@ -72,12 +73,16 @@ def dry_run(recipe: Recipe) -> Iterator[str]:
     yield f"in all  about {spoken(whole)} and {most:,} MiB here, without grids, evaluations and checkpoints; nothing was written"
 
 
-def _measured(planned: PlannedPhase, recipe: Recipe, trainer: Trainer) -> Measured:
+def _measured(planned: PlannedPhase, recipe: Recipe, trainer: Trainer, *, prepared: bool) -> Measured:
     """Take two steps of a phase."""
-    fabric, seconds = trainer.fabric, 0.0
+    fabric, seconds, pictures = trainer.fabric, 0.0, training_pictures(recipe)
+    if not prepared:
+        planned.trained.prepare(planned.phase, pictures)
     planned.trained.begin(planned.phase)
+    if recipe.training.compile == "networks":
+        compile_networks(planned.trained)
     players = planned.trainings(recipe.training, fabric)
-    loader = make_loader(planned, recipe, training_pictures(recipe), fabric)
+    loader = make_loader(planned, recipe, pictures, fabric)
     planned.trained.train()
     for step in range(STEPS):
         torch.manual_seed(int(random.hash64(recipe.training.seed, "layers", planned.act.name, step, 0) >> 1))

@@ -72,6 +72,8 @@ def find_inputs(recipe: Recipe, stored: Recipe, run: Path) -> Found:
         was = known.get(name) or _as_it_lies(name, then, hashed=asked)
         places = [place for place in ([_path(value)] if asked else _places(value, was, run)) if place.exists()]
         if not places:
+            if name.startswith("from.") and not asked and (run / "checkpoints").is_dir():
+                continue  # what was taken from there is in the run's checkpoints
             if name in known or name in ("data", "text.encoder"):
                 raise _missing(name, value, run, asked=asked)
             continue  # a word, perhaps, and no path
@@ -165,9 +167,16 @@ def _places(value: str, was: Input | None, run: Path) -> Iterator[Path]:
 
 def _missing(name: str, value: str, run: Path, *, asked: bool) -> SettingsError:
     if asked:
-        return SettingsError(f"--{name} is {value}, and there is no such file or folder: give the place of what {run} was begun with")
+        given = _flag(name, value, "is ")
+        return SettingsError(f"{given}, and there is no such file or folder: give the place of what {run} was begun with")
     what = "its data is" if name == "data" else f"its {name} is"
-    return SettingsError(f"{run} cannot go on: {what} not at {_path(value)}: give its new place by --{name} DIR")
+    return SettingsError(f"{run} cannot go on: {what} not at {_path(value)}: give its new place by {_flag(name, 'DIR')}")
+
+
+def _flag(name: str, value: str, middle: str = "") -> str:
+    """A setting as the command line has it: `--text.encoder DIR`, `--from PHASE=DIR`."""
+    group, _, phase = name.partition(".")
+    return f"--from {phase}={value}" if group == "from" else f"--{name} {middle}{value}"
 
 
 def _chosen(name: str, places: Sequence[Path], was: Input | None, run: Path) -> Path:
@@ -185,7 +194,7 @@ def _chosen(name: str, places: Sequence[Path], was: Input | None, run: Path) -> 
         read_card(places[0])  # says what is wrong with it
     raise SettingsError(
         f"{places[0]} is not what {run} was begun with: its fingerprint is {held[places[0]]}, and that of {was.place} was {was.content}: "
-        f"give what it was begun with by --{name}, or choose another --out"
+        f"give what it was begun with by {_flag(name, 'DIR')}, or choose another --out"
     )
 
 

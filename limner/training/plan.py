@@ -18,7 +18,7 @@ from limner.core.recipes import trainable
 from limner.core.settings import Recipe, TrainingSettings
 from limner.core.trainable import Conditions, Phase, Player, Trainable
 from limner.data.catalog import open_data
-from limner.data.loader import Loader
+from limner.data.loader import Loader, pictures_seen
 from limner.parts.style import StyleInversion
 from limner.parts.text import CaptionMatching
 from limner.text.encoder import TextEncoder
@@ -247,7 +247,7 @@ def _budgeted(act: Act, phases: list[Phase], recipe: Recipe, pictures: Captioned
         last = not act.is_asked_for or phase.name == phases[-1].name
         epochs = training.epochs if act.is_asked_for and last and training.epochs is not None else phase.epochs
         steps = phase.steps if phase.steps is not None and not (act.is_asked_for and last and training.epochs) else None
-        steps_per_epoch = (int((pictures.caption_counts > 0).sum()) if phase.captions else len(pictures)) / phase.batch_size
+        steps_per_epoch = pictures_seen(pictures, phase) / phase.batch_size
         if steps is None:
             assert epochs is not None, f"phase {phase.name} has no budget"
             steps = max(1, math.ceil(epochs * steps_per_epoch))

@@ -154,6 +154,7 @@ class Trainer:
                 players[update.player].add(update.loss)
                 yield update
             return
+        size = max(size // batch.frames, 1) * batch.frames  # whole stories
         parts = [batch.part(slice(start, start + size)) for start in range(0, len(batch), size)]
         yield from accumulated(planned.trained, parts, players, progress, self._next)
 
