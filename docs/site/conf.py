@@ -106,9 +106,10 @@ def demoted(text: str) -> str:
 
 
 def modules(package: str) -> list[str]:
-    """The public modules of a package; the package itself where it says more than its docstring."""
+    """The public modules of a package and of the packages in it; the package itself where it says more than its docstring."""
     found = import_module(package)
-    inside = [f"{package}.{module.name}" for module in pkgutil.iter_modules(found.__path__) if not module.name.startswith("_")]
+    every = pkgutil.walk_packages(found.__path__, f"{package}.")
+    inside = [module.name for module in every if not module.ispkg and not module.name.rpartition(".")[2].startswith("_")]
     return [package, *inside] if any(getattr(value, "__module__", "") == package for value in vars(found).values()) else inside
 
 

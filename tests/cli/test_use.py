@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from limner.cli import doctor, evaluate, generate
+from limner.cli import doctor, generate
+from limner.cli.evaluate import painting
 from limner.cli.explore import interpolate
 from limner.cli.main import main
 from limner.core.errors import LimnerWarning, SettingsError
@@ -20,7 +21,7 @@ from limner.model import Model
 @pytest.fixture(autouse=True)
 def shipped(tiny_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every verb finds the tiny model, whatever the name."""
-    for verb in (generate, interpolate, evaluate):
+    for verb in (generate, interpolate, painting):
         monkeypatch.setattr(verb, "open_model", lambda name, device: tiny_model)
 
 

@@ -55,9 +55,9 @@ def test_who_lacks_one_is_refused_in_a_line(tiny_model: Model) -> None:
     class Blind:
         title = "Blind"
 
-    with pytest.raises(SettingsError, match="Blind has no discriminator to look through"):
+    with pytest.raises(SettingsError, match="Blind has no discriminator that looks at pictures"):
         look_with_method(Blind())  # type: ignore[arg-type]
-    with pytest.raises(SettingsError, match="this model has no captioner to read pictures with"):
+    with pytest.raises(SettingsError, match="this model has no captioner that describes pictures"):
         read(tiny_model, tiny_model.pictures(["a red flower"], [0]))
 
 

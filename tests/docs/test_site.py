@@ -16,8 +16,7 @@ from types import ModuleType
 
 import pytest
 
-from limner import methods
-from limner.matching import registry
+from limner.core import registry
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -54,7 +53,7 @@ def test_every_page_is_in_the_navigation_once() -> None:
 
 
 def test_every_method_and_matching_model_has_its_page_there() -> None:
-    names = [*methods.built_in(), *registry.names()]
+    names = registry.built_in("method", "matching")
     assert not [name for name in names if PAGE_OF.get(name, name) not in LISTED]
     told = {words.split(":")[0] for _, pages in NAVIGATION for words, _ in pages}
     assert not set(names) - told, "a method is listed under its name"

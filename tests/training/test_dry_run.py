@@ -20,11 +20,12 @@ from limner.training.run import train
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder, with cache and home within it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LIMNER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path_factory.mktemp("matplotlib")))  # which keeps a list of fonts when first imported
     return tmp_path
 
 
@@ -86,7 +87,7 @@ def test_what_could_not_be_trained_is_refused(two_parts: type[TwoParts], here: P
 
 def test_the_command_needs_no_folder_and_makes_none(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = "train gan-cls --data garden --preset cpu --resolution 16 --device cpu --method.batch-size 4 --data.garden-pictures 20".split()
-    small = ["--method.generator-channels", "2", "--method.discriminator-channels", "2"]
+    small = ["--method.generator-channels", "8", "--method.discriminator-channels", "8"]
     assert main([*words, *small, "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert "method: gan-cls" in out and "player  method: generator, " in out and not listing(here)
