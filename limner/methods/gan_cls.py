@@ -163,7 +163,7 @@ class Generator(nn.Module):
     def __init__(self, settings: GANCLSSettings, conditions: Conditions) -> None:
         super().__init__()
         widths = channels(settings.generator_channels, conditions.resolution, "gan-cls")[::-1]  # coarse to fine
-        inner = widths[0] // 4
+        inner = max(1, widths[0] // 4)
         self.text = nn.Sequential(nn.Linear(conditions.sentence_width, settings.text_width), nn.LeakyReLU(0.2, inplace=True))
         layers: list[nn.Module] = [
             nn.ConvTranspose2d(settings.noise_width + settings.text_width, widths[0], 4, bias=False),
@@ -174,7 +174,7 @@ class Generator(nn.Module):
             layers += [
                 nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False),
                 nn.BatchNorm2d(narrow),
-                *self._after(narrow, narrow // 4, settings.residual and level == 0),
+                *self._after(narrow, max(1, narrow // 4), settings.residual and level == 0),
             ]
         self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1, bias=False), nn.Tanh())
 
@@ -194,7 +194,7 @@ class Discriminator(nn.Module):
     def __init__(self, settings: GANCLSSettings, conditions: Conditions) -> None:
         super().__init__()
         widths = channels(settings.discriminator_channels, conditions.resolution, "gan-cls")
-        top, inner = widths[-1], widths[-1] // 4
+        top, inner = widths[-1], max(1, widths[-1] // 4)
         normalize = settings.discriminator_normalization
         layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, 2, 1, bias=not normalize), nn.LeakyReLU(0.2, inplace=True)]
         for level, (narrow, wide) in enumerate(zip(widths, widths[1:], strict=False), start=2):
