@@ -172,7 +172,15 @@ def _loader() -> type[yaml.SafeLoader]:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        pass
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            """The mapping; a key that stands in it twice is an error, for PyYAML would drop the first value."""
+            seen: set[Any] = set()
+            for key, _ in node.value:
+                name = self.construct_object(key) if isinstance(key, yaml.ScalarNode) else id(key)
+                if name in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"it says '{name}' twice: remove one", key.start_mark)
+                seen.add(name)
+            return super().construct_mapping(node, deep)
 
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
     return Loader

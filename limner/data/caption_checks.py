@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limner.data.sources import Sample, decode_captions
-from limner.text.tokenizers import MAXIMUM_WORDS
-from limner.text.words import WITHOUT_WORD, has_word, split_words, without_accents
+from limner.text.words import MAXIMUM_WORDS, WITHOUT_WORD, has_word, split_words, without_accents
 
 _LETTERS = np.zeros(256, dtype=bool)
 """Bytes of UTF-8 with which a letter or digit begins, whatever follows: those of ASCII, Cyrillic, most Han and Hangul."""

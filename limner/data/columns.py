@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -83,6 +83,9 @@ def columns_of(names: tuple[str, ...]) -> Columns:
     return Columns(ordered, tuple(name for name in unread if name.strip()), problem)
 
 
+_CLASS = columns_of(("class",))
+
+
 def _one_slip_apart(one: str, other: str) -> bool:
     """Whether one letter is missing, surplus, wrong, or has changed places with its neighbour."""
     if min(len(one), len(other)) < 4 or abs(len(one) - len(other)) > 1 or one in SPLIT_NAMES or one[-1:].isdigit():
@@ -144,6 +147,19 @@ def read_object(content: bytes, split: str | None, captioned: bool) -> tuple[tup
     if columns.problem:
         problem = f"JSON that {columns.problem}".replace("a column", "a field").replace("columns", "fields")
     return () if problem else captions, labels, problem or labels.problem
+
+
+def read_class(content: bytes, labels: Labels) -> Labels:
+    """Labels, with the class of a `.cls` file: a number or a name. What is wrong with it, or differs from the labels, is their problem."""
+    text = content.decode(errors="replace").strip()
+    found = read_labels({"class": text}, _CLASS)
+    problem = None if text else "empty .cls file"
+    for name in ("class_id", "class_name"):
+        mine, theirs = getattr(labels, name), getattr(found, name)
+        if theirs is not None and mine not in (None, theirs):
+            problem = "another class in its .cls file than in its JSON"
+        labels = replace(labels, **{name: theirs if mine is None else mine})
+    return replace(labels, problem=labels.problem or problem)
 
 
 def _shown(value: Any) -> str:

@@ -15,6 +15,7 @@ from limner.data.formats import (
     is_note,
     stem_of,
     suffix_of,
+    unread_companion,
     unread_file,
     unread_picture,
 )
@@ -23,6 +24,8 @@ from limner.data.shards import read_shard
 from limner.data.sources import NO_PICTURE, SHARED, SPLIT_NAMES, Sample, left_alone
 from limner.data.tables import HEADER, other_layout
 from limner.data.tree import Folder, Tree
+
+_READ = PICTURE_SUFFIXES.union(CAPTION_SUFFIXES, TABLE_SUFFIXES, OTHER_PICTURES, (".tar", ".cls"))
 
 
 def read_folder(root: Path) -> Iterator[Sample]:
@@ -71,6 +74,8 @@ def _plain_samples(tree: Tree, folder: Folder) -> Iterator[Sample]:
             yield left_alone(tree.name(path), tree.root.name, reason)
         elif unread_file(name):
             yield left_alone(tree.name(path), tree.root.name, str(unread_file(name)))
+        elif suffix_of(name) and suffix_of(name) not in _READ and folder.stems[stem_of(name)]:
+            yield left_alone(tree.name(path), tree.root.name, unread_companion(name))
     for name in sorted(folder.picture_folders):
         below = tree.folders.get(os.path.normpath(folder.path / name))
         if below is None or not below.files:

@@ -56,6 +56,11 @@ def unread_file(name: str) -> str | None:
     return _UNREAD.get(suffix_of(name))
 
 
+def unread_companion(name: str) -> str:
+    """What a file of a picture's name is that nothing is known of: it may hold captions."""
+    return f"{suffix_of(name)} file of a picture's name that is not read (captions stand in .txt files)"
+
+
 _NOTES = frozenset(
     "about attribution authors author captions changelog citation class classes copying copyright credits description files images "
     "index info labels licence licences license licenses list log metadata names note notes notice prompts readme requirements source "

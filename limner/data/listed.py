@@ -11,7 +11,7 @@ from pathlib import Path
 from limner.core.errors import DataError
 from limner.data.columns import CLASSES, captions_of_field, read_labels
 from limner.data.formats import PICTURE_SUFFIXES, suffix_of, unread_picture
-from limner.data.sources import SPLIT_NAMES, Labels, Sample, clean_captions, left_alone
+from limner.data.sources import BARE_TABLE, SPLIT_NAMES, Labels, Sample, clean_captions, left_alone
 from limner.data.tables import Row, read_table
 from limner.data.tree import Tree
 
@@ -94,7 +94,8 @@ def listed_samples(tree: Tree, table: Path) -> Iterator[Sample]:
     if own:
         yield left_alone(name, source, f"table of which {own:,} pictures have caption files, which are taken")
     if unread:
-        yield left_alone(name, source, f"table with columns that are not read: {', '.join(unread)[:200]}")
+        table_of = "table" if any(entry.spoken_for for entry in listed.values()) else BARE_TABLE
+        yield left_alone(name, source, f"{table_of} with columns that are not read: {', '.join(unread)[:200]}")
 
 
 def _sample(tree: Tree, table: Path, entry: _Listed, path: Path, problem: str | None) -> Sample:

@@ -102,21 +102,22 @@ class Index:
         """The file that a table calls `name`, or what is wrong; both None where there is none.
 
         Capitals, accents, backslashes and a missing suffix make no difference where only one file fits. A bare name is looked for
-        below the folder too. Of a path from the root of a disk, the end counts that leads to a file of the folder.
+        below the folder too. Of a path from the root of a disk, the end counts that leads to a file of the folder; of another path
+        that leads nowhere, the end that leads to a file from here, for it may be seen from a folder above.
         """
         tidy = plain(name).removeprefix("./")
         absolute = tidy.startswith("/") or re.match(r"[a-z]:/", tidy)
         parts = tidy.split("/")
-        for start in range(1, len(parts)) if absolute else (0,):
-            fits = self._fits("/".join(parts[start:]))
+        for start in range(1 if absolute else 0, len(parts)):
+            fits = self._fits("/".join(parts[start:]), below=bool(absolute) or start == 0)
             if len(fits) > 1:
                 return None, f"file_name fits {len(fits)} files"
             if fits:
                 return fits[0], None
         return None, None
 
-    def _fits(self, name: str) -> list[str]:
+    def _fits(self, name: str, below: bool) -> list[str]:
         found = sorted(self._found.get(name, ()))
         # A name that leads on from the folder goes before the same name further below.
         near = [file for file in found if plain(file) == name] or [file for file in found if without_suffix(plain(file)) == name]
-        return near or found
+        return near or (found if below else [])

@@ -266,9 +266,7 @@ def _write(
     tally = CaptionTally()
     held_out = upscaled = bare = 0
     checked = map(with_words, read_sources(sources))
-    usable = (
-        sample for sample, wordless in checked if sample.counts and not _note(sample, uncaptioned, rejects, wordless, left_out)
-    )
+    usable = (sample for sample, wordless in checked if sample.counts and not _note(sample, uncaptioned, rejects, wordless, left_out))
     name = _Namer(survey.shared_keys)
     for done, (sample, decoded) in enumerate(decode_all(usable, side), 1):
         tell("decoding pictures", done, survey.samples)

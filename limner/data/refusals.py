@@ -10,10 +10,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from limner.core.errors import DataError
-from limner.data.sources import NO_CAPTION, NO_PICTURE, SHARED, Sample
+from limner.data.sources import BARE_TABLE, NO_CAPTION, NO_PICTURE, NOT_TEXT, SHARED, Sample
 
 MOST_SUGGESTED = 0.5
 """Above this share of a set no --max-rejected is suggested: what is wrong is wrong with the whole of it."""
+
+_WAYS = {
+    NOT_TEXT: "save the texts again as UTF-8",
+    "file_name fits ": "write the pictures' folders into file_name, as in images/a.jpg",
+}
+"""How reasons begin that do not say what to do, and what that is."""
 
 
 @dataclass(frozen=True)
@@ -70,16 +76,22 @@ def refuse(rejects: Sequence[Reject], total: int, max_rejected: float, ignored: 
 def explain(rejects: Sequence[Reject], ignored: Sequence[Reject], sources: Sequence[Path]) -> str:
     """What may be behind the rejects, with what to do; empty where the reasons say all."""
     hints = []
-    bare = any(reject.reason in (NO_CAPTION, NO_PICTURE) for reject in rejects)
-    if parted := _parted(rejects, sources):
+    reasons = {reject.reason for reject in rejects}
+    bare = not reasons.isdisjoint((NO_CAPTION, NO_PICTURE))
+    if parted := _parted(rejects, sources) or _astray(rejects, sources):
         hints.append(parted)
     tables = [file for file in ignored if not file.reason.startswith(("note", "link", "second"))]
     if bare and tables:
-        hints.append(", ".join(f"{file.key} is a {file.reason}".replace("is a a ", "is a ") for file in tables[:2]))
+        kinds = {file.reason: file for file in reversed(tables)}
+        first = sorted(kinds.values(), key=tables.index)[:2]
+        hints.append(", ".join(f"{file.key} is a {file.reason}".replace("is a a ", "is a ") for file in first))
+        if any(file.reason.startswith(BARE_TABLE) for file in first):
+            hints[-1] += " (call the one with the captions 'text')"
     shared = next((reject for reject in rejects if reject.reason == SHARED), None)
     if shared:
         own = f"{PurePosixPath(shared.key).name}.txt"
         hints.append(f"keep one picture of each name, such as '{shared.key}', or give each captions of its own in a file such as {own}")
+    hints.extend(way for sign, way in _WAYS.items() if any(reason.startswith(sign) for reason in reasons))
     return "; ".join(hints)
 
 
@@ -124,6 +136,25 @@ def _parted(rejects: Sequence[Reject], sources: Sequence[Path]) -> str | None:
         )
     apart, of = (of_images, "pictures") if images else (of_captions, "captions")
     return f"{of} lie in {images or captions} and the rest above it: bring them together, `mv {apart}/* {shlex.quote(str(root))}`"
+
+
+def _astray(rejects: Sequence[Reject], sources: Sequence[Path]) -> str | None:
+    """A table that lies in another folder than the pictures it names, and the command that puts it there."""
+    pictures = {PurePosixPath(reject.key).name: reject.key for reject in rejects if reject.reason == NO_CAPTION}
+    lost = [reject for reject in rejects if reject.reason == NO_PICTURE and reject.where]
+    moves = Counter[tuple[str, str, str]]()
+    for reject in lost:
+        named, own = PurePosixPath(reject.key), PurePosixPath(pictures.get(PurePosixPath(reject.key).name, ""))
+        tail = _common_tail(named, own)
+        if tail:
+            table = reject.where.partition(",")[0]
+            moves[table, "/".join(named.parts[:-tail]), "/".join(own.parts[:-tail])] += 1
+    if 2 * moves.total() <= len(lost):
+        return None
+    (table, here, there), _ = moves.most_common(1)[0]
+    root = next((source for source in sources if (source.name or source.resolve().name) == lost[0].source), Path(lost[0].source))
+    move = f"mv {shlex.quote(str(root / here / table))} {shlex.quote(str(root / there))}"
+    return f"{table} lies in {here or '.'} and its pictures in {there or '.'}: bring them together, `{move}`"
 
 
 def _common_tail(one: PurePosixPath, other: PurePosixPath) -> int:

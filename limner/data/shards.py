@@ -7,8 +7,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from limner.core.errors import DataError
-from limner.data.columns import read_object
-from limner.data.formats import CAPTION_SUFFIXES, PICTURE_SUFFIXES, TABLE_SUFFIXES, is_note, suffix_of, unread_file, unread_picture
+from limner.data.columns import read_class, read_object
+from limner.data.formats import (
+    CAPTION_SUFFIXES,
+    PICTURE_SUFFIXES,
+    TABLE_SUFFIXES,
+    is_note,
+    suffix_of,
+    unread_companion,
+    unread_file,
+    unread_picture,
+)
 from limner.data.sources import NO_PICTURE, Labels, PictureFile, Sample, decode_captions, left_alone, system_reason
 
 _LARGEST_TEXT = 1 << 24
@@ -29,8 +38,8 @@ def read_shard(path: Path) -> Iterator[Sample]:
     """Every sample of an uncompressed tar, in its order.
 
     `KEY.txt` or `KEY.caption` holds captions, one a line; `KEY.json` may hold split, class_id, class_name or class, and, where there is no
-    text file, captions (`limner.data.columns.COLUMNS`). Pictures and captions of other names come as samples with a problem, or
-    as `left_alone`. Raises DataError for a file that is no whole tar.
+    text file, captions (`limner.data.columns.COLUMNS`); `KEY.cls` holds a class. Pictures and captions of other names come as samples with
+    a problem, or as `left_alone`. Raises DataError for a file that is no whole tar.
     """
     try:
         with tarfile.open(path, "r:") as tar:
@@ -76,7 +85,7 @@ def _sample(path: Path, tar: tarfile.TarFile, key: str, members: Mapping[str, ta
     texts = [members[ending] for ending in endings if ending in members]
     described = members.get("json")
     for suffix, member in members.items():
-        if member is not described and member not in texts and suffix not in pictures:
+        if member is not described and suffix != "cls" and member not in texts and suffix not in pictures:
             yield from _surplus(path, suffix, member, bool(pictures))
     for member in texts[1:]:
         yield left_alone(member.name, path.name, "second caption file of a picture")
@@ -84,6 +93,10 @@ def _sample(path: Path, tar: tarfile.TarFile, key: str, members: Mapping[str, ta
     problem, labels = None, Labels()
     if described is not None:
         captions, labels, problem = read_object(_content(tar, described), None, captioned=bool(texts))
+    numbered = members.get("cls")
+    if numbered is not None:
+        labels = read_class(_content(tar, numbered), labels)
+        problem = problem or labels.problem
     if texts and problem is None:
         captions, problem = decode_captions(_content(tar, texts[0]))
     if picture is None:
@@ -120,6 +133,8 @@ def _surplus(path: Path, suffix: str, member: tarfile.TarInfo, pictured: bool) -
         reason = "name with a dot before its suffix (a key ends at the first dot: rename it)"
     elif reason is None and last in TABLE_SUFFIXES:
         reason = "table within a shard that is not read (unpack the shard and give the folder)"
+    if reason is None and pictured and "." not in suffix:
+        reason = unread_companion(member.name)
     if reason is None:
         return
     lost = not pictured and (last in PICTURE_SUFFIXES or unread_picture(member.name) is not None)

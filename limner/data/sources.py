@@ -27,6 +27,7 @@ NO_CAPTION = "no caption"
 SHARED = "picture that shares its name and its caption file with another"
 EMPTY_CAPTION = "empty caption"
 LONG_CAPTION = f"caption over {LONGEST_CAPTION:,} characters"
+BARE_TABLE = "table without captions,"
 NOT_TEXT = "caption is not UTF-8 text"
 
 

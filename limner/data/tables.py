@@ -157,8 +157,14 @@ def _cells(path: Path) -> Iterator[Row]:
 
 
 def _first_line(stream: TextIO) -> str:
-    """The line of the header: empty lines above it are passed over."""
-    return next((line for line in stream if line.strip("\ufeff\r\n")), "")
+    """The line of the header: empty lines above it are passed over, and Excel's `sep=;`."""
+    return next((line for line in stream if line.strip("\ufeff\r\n") and not _names_delimiter([line])), "")
+
+
+def _names_delimiter(cells: list[str]) -> bool:
+    """Whether a line is Excel's `sep=;`, which says by what the table is parted."""
+    first = cells[0].strip('\ufeff\r\n"').lower()
+    return first.startswith("sep=") and len(first) <= 5 and not any(cells[1:])
 
 
 def _checked_header(path: Path, delimiter: str, header: list[str]) -> Columns:
@@ -212,6 +218,8 @@ def _table_rows(path: Path, reader: _Reader, delimiter: str, columns: Columns) -
             ) from None
         line = reader.line_num + 1
         if not any(cell.strip("\ufeff \t") for cell in cells):
+            continue
+        if header is None and _names_delimiter(cells):
             continue
         if header is None:
             header = [cell.strip() for cell in cells]

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from limner.data.columns import read_object
+from limner.data.columns import read_class, read_object
 from limner.data.formats import OTHER_PICTURES, PICTURE_SUFFIXES, TABLE_SUFFIXES, stem_of, suffix_of
 from limner.data.names import Index, Pairing, pair
 from limner.data.sources import NO_PICTURE, SPLIT_NAMES, Labels, PictureFile, Sample, decode_captions, left_alone, system_reason
@@ -104,7 +104,10 @@ class Tree:
                     continue
                 if path.is_symlink():
                     real = os.path.realpath(path)
-                    inside = os.path.commonpath([real, real_root]) in (real, real_root)
+                    common = os.path.commonpath([real, real_root])
+                    # What lies in a hidden folder of the source is read by its link alone.
+                    hidden = common == real_root and any(map(is_hidden, Path(os.path.relpath(real, real_root)).parts))
+                    inside = common in (real, real_root) and not hidden
                     if inside or (status.st_dev, status.st_ino) in seen:
                         self.unread.append(left_alone(self.name(path), self.root.name, "link to a folder that is read already"))
                         continue
@@ -194,6 +197,9 @@ class Tree:
             if sidecar in folder.sidecars:
                 found, labels, wrong = read_object((folder.path / sidecar).read_bytes(), labels.split, captioned=bool(text))
                 captions, problem, where = captions if text else found, problem or wrong, where if problem else sidecar
+            if (numbered := f"{path.stem}.cls") in folder.names:
+                labels = read_class((folder.path / numbered).read_bytes(), labels)
+                problem, where = problem or labels.problem, where if problem else numbered
         except OSError as error:
             problem = f"caption file that {system_reason(error)}"
         return Words(() if problem else captions, labels, problem, where if problem else "")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limner.core.errors import DataError, SettingsError
-from limner.text.words import UNKNOWN_WORD, Splitting, split_words
+from limner.text.words import MAXIMUM_WORDS, UNKNOWN_WORD, Splitting, split_words
 
 
 class Tokens(NamedTuple):
@@ -23,10 +23,6 @@ class Tokens(NamedTuple):
 
     ids: Tensor
     mask: Tensor
-
-
-MAXIMUM_WORDS = 48
-"""Words of a caption that encoders read unless they are told otherwise."""
 
 
 class WordTokenizer:

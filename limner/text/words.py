@@ -20,6 +20,9 @@ UNKNOWN_WORD = "\ufffd"
 Splitting = Literal["spaces", "characters"]
 """How scripts that write no spaces are cut: into "characters", or only at "spaces" and punctuation, as tokenizers once did."""
 
+MAXIMUM_WORDS = 48
+"""Words of a caption that encoders read unless they are told otherwise."""
+
 WITHOUT_WORD = "caption without a word"
 """What is wrong with a caption such as "...": the reason for which it is left out."""
 

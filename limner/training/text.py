@@ -24,7 +24,8 @@ from limner.text.no_text import NoText
 from limner.text.recurrent import RecurrentEncoder
 from limner.text.saving import load_encoder, load_shipped_encoder, shipped_encoders
 from limner.text.standardized import Standardized
-from limner.text.tokenizers import MAXIMUM_WORDS, WordTokenizer
+from limner.text.tokenizers import WordTokenizer
+from limner.text.words import MAXIMUM_WORDS
 
 STANDARDIZING = 2000
 """About how many captions give the mean and deviation of an encoder's sentences."""

@@ -50,6 +50,8 @@ def test_a_short_recipe_lies_over_its_preset(tmp_path: Path) -> None:
         ("method: gan-cls\ndata: garden\npreset: slow\n", "there is no preset of gan-cls 'slow'"),
         ("- gan-cls\n", "is not a recipe"),
         ("method: 'gan\n", "line .* is not YAML"),
+        ("method: gan-cls\nresolution: 32\ntext: {}\nresolution: 64\n", "line 4 is not YAML: it says 'resolution' twice: remove one"),
+        ("method: gan-cls\ntraining: {images: 8, images: 9}\n", "line 2 is not YAML: it says 'images' twice: remove one"),
     ],
 )
 def test_a_wrong_recipe_gets_one_line(tmp_path: Path, text: str, message: str) -> None:

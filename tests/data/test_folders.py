@@ -132,6 +132,13 @@ def test_linked_folders_are_read_once_and_loops_end(tmp_path):
     assert [sample.labels.split for sample in read_sources([tmp_path / "set"])].count("test") == 4
 
 
+def test_a_link_into_a_hidden_folder_of_the_set_is_followed(tmp_path):
+    captioned(tmp_path / "set/.store/blobs", 3)
+    (tmp_path / "set/pictures").symlink_to(tmp_path / "set/.store/blobs")
+    good, bad, alone = read(tmp_path / "set")
+    assert sorted(good) == [f"pictures/p{n}" for n in range(3)] and not bad and not alone
+
+
 @pytest.mark.skipif(os.name == "nt", reason="file systems of Windows know no pipes and refuse such names")
 def test_a_file_that_cannot_be_opened_is_a_reject_like_any_other(tmp_path, monkeypatch):
     root = captioned(tmp_path / "set", 6)
@@ -225,7 +232,7 @@ def test_captions_in_a_file_of_their_own_go_before_a_table_that_is_not_metadata(
     assert good["p0"] == ("other",) and {*alone} == {"p0.txt", "p1.txt"}
     (root / "metadata.csv").write_text("file_name,class,colour\np0.png,x,red\np1.png,y,red\n")
     good, _, alone = read(root)
-    assert good["p0"] == ("a red square 0",) and alone == {"metadata.csv": "table with columns that are not read: colour"}
+    assert good["p0"] == ("a red square 0",) and alone == {"metadata.csv": "table without captions, with columns that are not read: colour"}
 
 
 def test_rows_that_contradict_each_other_or_say_half_are_problems_with_their_line(tmp_path):
@@ -276,6 +283,9 @@ def test_an_unpacked_shard_is_read_as_the_shard_is(tmp_path):
         "k3.png": bytes_of(), "k3.png.txt": b"four",
         "k4.png": bytes_of(), "k4.json": b'{"Prompts": ["five", "six"], "class_id": "1.5"}',
         "k5.png": bytes_of(), "k5.json": b'{"captoin": "seven"}',
+        "k6.png": bytes_of(), "k6.txt": b"eight", "k6.cls": b"3\n",
+        "k7.png": bytes_of(), "k7.txt": b"nine", "k7.cls": b"4.0", "k7.json": b'{"class_id": 5}',
+        "k8.png": bytes_of(), "k8.txt": b"ten", "k8.cls": b"", "k8.cap": b"ten",
     }  # fmt: skip
     packed = shard(tmp_path / "a.tar", members)
     with tarfile.open(packed) as tar:
@@ -285,8 +295,12 @@ def test_an_unpacked_shard_is_read_as_the_shard_is(tmp_path):
         for source in (packed, tmp_path / "unpacked")
     ]
     assert sorted(said[0]) == sorted(said[1])
-    assert [entry[1] for entry in said[0]] == [("one",), ("two",), ("three",), ("four",), (), ()]
-    assert said[0][4][4] == "class_id is '1.5', not a whole number" and "nearly 'caption'" in said[0][5][4]
+    good = {entry[0]: entry[1:3] for entry in said[0] if entry[4] is None}
+    assert good == {"k0": (("one",), 1), "k1": (("two",), 2), "k2": (("three",), None), "k3": (("four",), None), "k6": (("eight",), 3)}
+    bad = {entry[0]: entry[4] for entry in said[0] if entry[4] is not None}
+    assert bad["k4"] == "class_id is '1.5', not a whole number" and "nearly 'caption'" in bad["k5"]
+    assert bad["k7"] == "another class in its .cls file than in its JSON" and bad["k8"] == "empty .cls file"
+    assert bad["k8.cap"] == ".cap file of a picture's name that is not read (captions stand in .txt files)"
 
 
 def test_what_a_shard_holds_beyond_its_samples_is_reported(tmp_path):
@@ -331,6 +345,34 @@ def test_captions_in_another_folder_are_brought_together_by_the_command_in_the_m
     subprocess.run(str(caught.value).split("`")[1], shell=True, check=True)
     together = next(path for path in (tmp_path / "my set-together", tmp_path / "my set/jpg", tmp_path / "my set") if path.exists())
     assert prepare([together], tmp_path / "out", resolution=8).pictures == 8
+
+
+def test_a_table_in_another_folder_than_its_pictures_is_moved_by_the_command_in_the_message(tmp_path):
+    for number in range(4):
+        paint(tmp_path / f"my set/imgs/p{number}.png")
+    (tmp_path / "my set/notes").mkdir()
+    (tmp_path / "my set/notes/metadata.csv").write_text("file_name,text\n" + "".join(f"p{n}.png,a red square\n" for n in range(4)))
+    with pytest.raises(DataError, match="metadata.csv lies in notes and its pictures in imgs: bring them together") as caught:
+        prepare([tmp_path / "my set"], tmp_path / "out", resolution=8)
+    subprocess.run(str(caught.value).split("`")[1], shell=True, check=True)
+    assert prepare([tmp_path / "my set"], tmp_path / "out", resolution=8).pictures == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("metadata.jsonl", b'{"file_name": "p0.png", "alt": "a dog"}', "not read: alt .call the one with the captions 'text'"),
+        ("p0.cap", b"a dog", "p0.cap is a .cap file of a picture's name that is not read .captions stand in .txt files"),
+        ("p0.txt", "ein schöner Hund".encode("latin-1"), "save the texts again as UTF-8"),
+        ("metadata.csv", b"file_name,text\np.png,a dog", "write the pictures' folders into file_name"),
+    ],
+)
+def test_captions_that_are_there_and_not_read_are_named_with_what_to_do(tmp_path, name, content, message):
+    for path in ("p0.png", "a/p.png", "b/p.png"):
+        paint(tmp_path / "set" / path)
+    (tmp_path / "set" / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        prepare([tmp_path / "set"], tmp_path / "out", resolution=8)
 
 
 def test_the_advised_share_works_whatever_decoding_finds(tmp_path):

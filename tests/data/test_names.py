@@ -49,6 +49,8 @@ def test_names_that_do_not_tell_which_picture_is_meant():
         ("p1.jpg", "p1.jpg"),
         ("p9.jpg", None),
         ("other/p0.jpg", None),
+        ("data/my-set/images/p0.jpg", "images/p0.jpg"),
+        ("pictures/p1", "p1.jpg"),
     ],
 )
 def test_a_table_finds_its_files(name, expected):

@@ -17,6 +17,8 @@ def rows(path: Path, content: str | bytes):
     [
         "file_name,text\na.jpg,one\nb.jpg,two\n",
         "\ufefffile_name;text\r\na.jpg;one\r\nb.jpg;two\r\n",
+        "\ufeffsep=;\r\nfile_name;text\r\na.jpg;one\r\nb.jpg;two\r\n",
+        '"sep=\t"\nfile_name\ttext\na.jpg\tone\nb.jpg\ttwo\n',
         "File Name\tTEXT\na.jpg\tone\nb.jpg\ttwo\n",
         "image|Caption\na.jpg|one\nb.jpg|two",
         'file_name, text\na.jpg, "one"\nb.jpg, two\n',

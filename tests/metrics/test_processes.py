@@ -16,9 +16,7 @@ SCRIPT = Path(__file__).with_name("two_processes.py")
 
 def run(out, processes):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[2])}
-    result = subprocess.run(
-        [sys.executable, str(SCRIPT), str(out), str(processes)], env=environment, capture_output=True, text=True
-    )
+    result = subprocess.run([sys.executable, str(SCRIPT), str(out), str(processes)], env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return [read_scores(out / f"process-{rank}.json") for rank in range(processes)]
 
