@@ -10,6 +10,7 @@ The pages are the Markdown files of docs/, which read as well in a checkout. On 
 
 from __future__ import annotations
 
+import inspect
 import os
 import pkgutil
 import re
@@ -175,6 +176,12 @@ def escaped(text: str) -> str:
     )
 
 
+def without_bound_methods(app: Any, what: str, name: str, value: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out module names for a method of an object, such as `import_attngan = IMPORTER.write`: its class has the reference."""
+    return True if what == "module" and inspect.ismethod(value) else None
+
+
 def setup(app: Any) -> None:
     app.connect("source-read", on_source_read)
     app.connect("autodoc-process-docstring", on_docstring)
+    app.connect("autodoc-skip-member", without_bound_methods)
