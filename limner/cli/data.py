@@ -200,7 +200,7 @@ def show(argv: Sequence[str]) -> int:
 
     out = arguments.out or Path(f"{Path(arguments.data).resolve().name}-{arguments.split}.png")
     if out.suffix.lower() not in Image.registered_extensions():
-        raise SettingsError(f"--out {out} is no picture file: give a name that ends in .png")
+        raise SettingsError(f"--out {out} is not a picture file: give a name that ends in .png")
     check_file(out)
     length = arguments.count if arguments.data == "garden" else None
     pictures = open_data(arguments.data, arguments.split, 128 if length else 8, length=length)

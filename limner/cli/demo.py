@@ -155,11 +155,11 @@ def make_room(out: Path) -> None:
 
 
 def check_room(out: Path) -> None:
-    """Raise CheckpointError for a folder, or a file, that is no earlier demo."""
+    """Raise CheckpointError for a folder, or a file, that is not an earlier demo."""
     if not out.exists() or (out.is_dir() and not any(path.name != LOCK for path in out.iterdir())):
         return
     if not (out / "recipe.yaml").is_file():
-        raise CheckpointError(f"{out} holds something that is no demo: choose another --out, or move it away")
+        raise CheckpointError(f"{out} holds something that is not a demo: choose another --out, or move it away")
 
 
 def say(text: str) -> None:

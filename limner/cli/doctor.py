@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     for finding in findings():
         print(finding, flush=True)
         wrong += finding.state == "wrong"
-    print(f"\n{wrong} thing{'s' if wrong > 1 else ''} to mend" if wrong else "\nall is well")
+    print(f"\n{wrong} thing{'s' if wrong > 1 else ''} to fix" if wrong else "\nall is well")
     return 1 if wrong else 0
 
 

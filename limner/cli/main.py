@@ -35,7 +35,7 @@ VERBS = {
     "study": "train, score and compare a list of methods within one budget, on one page",
     "explore": "look into a trained model: walks, nearest training pictures, worst captions, style",
     "import": "turn the authors' own checkpoints into Limner models",
-    "doctor": "look whether everything Limner needs is here and whole",
+    "doctor": "check that everything Limner needs is installed and intact",
 }
 
 MODULES = {"import": "import_"}
@@ -76,7 +76,7 @@ FIXES = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code. What is no mistake of the user's propagates with its traceback."""
+    """Run the command line and return its exit code. What is not the user's mistake propagates with its traceback."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     with steady_streams() as (output, _):
         code = _guarded(arguments)

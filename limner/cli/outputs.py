@@ -30,7 +30,7 @@ def check_folder(folder: Path, flag: str = "--out") -> None:
 
 def check_file(file: Path, flag: str = "--out") -> None:
     """Raise SettingsError where a file cannot be written, over one that is there or as a new one."""
-    if os.path.isdir(file):  # which is no error for a name that is too long
+    if os.path.isdir(file):  # which is not an error for a name that is too long
         raise SettingsError(f"{flag} {file} is a folder: give the name of a file")
     check_folder(file.parent, flag)
     if len(os.fsencode(file.name)) > LONGEST:

@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
     run = arguments.run
     if run.is_dir():
         check_file(run / "report.html", "the page")
-    write_report(run)  # which refuses what is no run, and is there even if a strip cannot be made
+    write_report(run)  # which refuses what is not a run, and is there even if a strip cannot be made
     for asked, make in ((arguments.worst, _worst), (arguments.nearest, _nearest)):
         if asked == 0:
             continue

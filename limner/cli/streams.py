@@ -1,4 +1,4 @@
-"""Standard streams that never stop the work: what cannot be encoded is escaped, and a reader that has gone is no error until the end."""
+"""Standard streams that never stop the work: what cannot be encoded is escaped, and a reader that has gone is an error only at the end."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def carry_out(study: Study, arguments: StudyArguments, again: str) -> int:
     for name, log in outcome.failed.items():
         print(f"limner: {name} failed: see {log}", file=sys.stderr)
     if outcome.failed:
-        print(f"limner: {_count(len(outcome.failed), 'run')} failed; once that is mended, go on with: {again}", file=sys.stderr)
+        print(f"limner: {_count(len(outcome.failed), 'run')} failed; once that is fixed, go on with: {again}", file=sys.stderr)
     return 1 if outcome.failed else 0
 
 

@@ -1,4 +1,4 @@
-"""Mistakes a user can mend: one line that says what, where and the fix."""
+"""Mistakes a user can fix: one line that says what, where and the fix."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def load_recipe(path: Path | str) -> Recipe:
         if not isinstance(values.get(name), str):
             raise SettingsError(f"{path} does not say which {name} to use: add a line '{name}: NAME'")
     if values["method"] not in trainable_names() and (copy := kept_copy(values["method"], path.parent)):
-        raise SettingsError(f"the method '{values['method']}' of {path} is no part of Limner: {how_to_give(str(copy))}")
+        raise SettingsError(f"the method '{values['method']}' of {path} is not part of Limner: {how_to_give(str(copy))}")
     base = from_preset(values["method"], str(values.get("preset", "as-published")), values["data"])
     resolution = values.get("resolution", base.resolution)
     if not isinstance(resolution, int) or isinstance(resolution, bool):

@@ -47,7 +47,7 @@ def read_state_dict(
     how to choose among several. finite: whether other values are refused here.
     Where nothing fits and the file holds only one dictionary of tensors, that is returned: its reader knows better what is wrong with it.
     Weights that are not at the top level of the file are logged with their place.
-    Raises CheckpointError for a file that is missing, is no such file, or holds no such tensors, several of them, or values that are not
+    Raises CheckpointError for a file that is missing, is not such a file, or holds no such tensors, several of them, or values that are not
     finite.
     """
     content = read_file(path, wanted)
@@ -118,7 +118,7 @@ def read_file(path: Path, wanted: str = WANTED) -> Any:
         ) from error
     if not any(True for _ in _mappings(content)):
         first = next(iter(content), None) if isinstance(content, Mapping) else None
-        also = f": '{first}' in it is no tensor, and nothing else is" if first is not None else ""
+        also = f": '{first}' in it is not a tensor, and nothing else is" if first is not None else ""
         raise CheckpointError(f"{path} holds no tensors by name{also}: {wanted}")
     return content
 

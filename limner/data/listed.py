@@ -40,7 +40,7 @@ class _Listed:
             captions, problem = captions_of_field(value)
             self.spoken_for = True
             self.lines.extend(captions)
-            # An empty cell next to full ones is no loss: it is judged when all rows of the picture are together.
+            # An empty cell next to full ones is not a loss: it is judged when all rows of the picture are together.
             self.complain(problem if captions or value not in ("", []) else None, row.where)
         labels = read_labels(row.fields, row.columns)
         self.complain(labels.problem, row.where)

@@ -175,7 +175,7 @@ def _check_settings(resolution: int, max_rejected: float, validation: float, tes
     if not 8 <= resolution <= 1024:
         raise DataError(f"--resolution {resolution} cannot be prepared: choose 8 to 1024, for example 64")
     if not 0 <= max_rejected <= 1:
-        raise DataError(f"--max-rejected {max_rejected} is no share: choose 0 to 1, for example 0.05 for 5 %")
+        raise DataError(f"--max-rejected {max_rejected} is not a share: choose 0 to 1, for example 0.05 for 5 %")
     if min(validation, test) < 0 or validation + test >= 1:
         raise DataError(f"--validation {validation} and --test {test} leave nothing to train on: choose shares that sum to less than 1")
 
@@ -186,7 +186,7 @@ def _check_out(out: Path, force: bool) -> None:
     if not out.exists() or not any(out.iterdir()):
         return
     if not (out / "dataset.json").exists():
-        raise DataError(f"--out {out} exists and is no prepared data set: choose another folder")
+        raise DataError(f"--out {out} exists and is not a prepared data set: choose another folder")
     if not force:
         raise DataError(f"--out {out} exists: choose another folder, or pass --force to take its place")
 

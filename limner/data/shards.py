@@ -39,7 +39,7 @@ def read_shard(path: Path) -> Iterator[Sample]:
 
     `KEY.txt` or `KEY.caption` holds captions, one a line; `KEY.json` may hold split, class_id, class_name or class, and, where there is no
     text file, captions (`limner.data.columns.COLUMNS`); `KEY.cls` holds a class. Pictures and captions of other names come as samples with
-    a problem, or as `left_alone`. Raises DataError for a file that is no whole tar.
+    a problem, or as `left_alone`. Raises DataError for a file that is not a whole tar.
     """
     try:
         with tarfile.open(path, "r:") as tar:

@@ -86,7 +86,7 @@ class Sample:
 
 
 def left_alone(key: str, source: str, reason: str) -> Sample:
-    """A file, or a part of one, that is not read, and is no picture or caption of the set by all that can be seen."""
+    """A file, or a part of one, that is not read: by all that can be seen, it is neither a picture nor a caption of the set."""
     return Sample(key=key, source=source, picture=None, captions=(), labels=Labels(), problem=reason, counts=False)
 
 

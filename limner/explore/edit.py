@@ -1,7 +1,7 @@
 """Editing by words: a caption is changed, the noise is not. What changes in the picture, and where? (ControlGAN: Li et al., NeurIPS 2019.)
 
 On the garden the truth is known. What should change follows from painting scenes twice, with the attribute as it was and as it is to be,
-all else alike; and its judge says if the attribute followed, and if the others that captions name stayed as they were.
+all else alike; and its judge says whether the attribute followed, and whether the others that captions name stayed as they were.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def _square(values: Tensor) -> float:
 
 
 def read_picture(path: Path, side: int) -> NDArray[np.uint8]:
-    """A picture file of any size: its centre square, reduced to [side, side, 3] uint8. Raises DataError where it is no picture."""
+    """A picture file of any size: its centre square, reduced to [side, side, 3] uint8. Raises DataError where it is not a picture."""
     try:
         picture, _ = decode(PictureFile(path, path.stat().st_size), side)
     except Rejected as error:

@@ -45,7 +45,7 @@ class Case:
 
     caption: str
     picture: NDArray[np.uint8]
-    """[H, W, 3]; once more: `model.pictures([caption], [number], seed)`."""
+    """[H, W, 3]; to paint it again: `model.pictures([caption], [number], seed)`."""
     score: float
     number: int
     """Its sample number, which with the seed decides its noise."""
@@ -90,7 +90,7 @@ def worst(
 
     captions: how many are painted and judged, at most; a split may hold fewer that differ.
     score: higher is better; of equal scores the caption drawn first comes first.
-    remark: what to say of a case; by default its score. Raises SettingsError for counts below 1, or a score that is no number.
+    remark: what to say of a case; by default its score. Raises SettingsError for counts below 1, or a score that is not a number.
     """
     for name, value in (("--count", count), ("--captions", captions)):
         if value < 1:
@@ -106,7 +106,7 @@ def worst(
         with torch.inference_mode():
             scores = score(part, to_tensor(painted)).double().cpu()
         if scores.shape != (len(part),) or not bool(torch.isfinite(scores).all()):
-            raise SettingsError(f"the judge gave {tuple(scores.shape)} scores, or some that are no numbers, for {len(part)} pictures")
+            raise SettingsError(f"the judge gave {tuple(scores.shape)} scores, or some that are not numbers, for {len(part)} pictures")
         total += float(scores.sum())
         kept += [(value, start + row, painted[row]) for row, value in enumerate(scores.tolist())]
         kept = sorted(kept, key=lambda case: case[:2])[:count]

@@ -55,7 +55,7 @@ class FeatureNetwork(nn.Module, ABC):
         return self.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> Self:
-        """As any module's; but once frozen it stays in evaluation, whatever the model around it is told."""
+        """As any module's; but once frozen it stays in evaluation, whatever mode the model around it is in."""
         return super().train(mode and not self.content_hash)
 
 

@@ -106,7 +106,7 @@ def _lines(path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise DataError(f"cannot read words from {path} ({error}): give UTF-8 text with one word a line") from error
     if not words or any(not word or word != word.strip() for word in words):
-        raise DataError(f"{path} holds a line that is no word: give one word a line, that of id 1 first")
+        raise DataError(f"{path} holds a line that is not a word: give one word a line, that of id 1 first")
     return words
 
 

@@ -249,7 +249,8 @@ Its weights belong to whoever trained them, under their terms.
 
 
 def _not_one(file: Path, why: str) -> CheckpointError:
-    return CheckpointError(f"{file} is no CLIP of OpenAI or open_clip ({why}): give one such as ViT-B-32.pt or open_clip_model.safetensors")
+    examples = "ViT-B-32.pt or open_clip_model.safetensors"
+    return CheckpointError(f"{file} is not a CLIP of OpenAI or open_clip ({why}): give one such as {examples}")
 
 
 def _import(options: Options) -> list[str]:

@@ -50,7 +50,7 @@ def read_controlgan(files: Sequence[Path], *, mixed_padding: bool = False, withi
     values, conditions = attngan.sizes(states, "spatial.0", TITLE)
     if values.pop("last_picture_only"):
         raise CheckpointError("the generator lacks pictures of its coarse stages: give the authors' netG_epoch_N.pth")
-    # The authors' word-level discriminator is no network: no file has one.
+    # The authors' word-level discriminator is not a network: no file has one.
     settings = ControlGANSettings(**values, mixed_padding=mixed_padding, padded_channels=mixed_padding, word_discriminator="none")
     return trees.built(lambda: ControlGAN(settings, conditions), states, TITLE), trees.order(states)
 

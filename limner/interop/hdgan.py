@@ -119,7 +119,7 @@ def _of_generator(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], tuple[in
         "noise_width": inputs - twice // 2,
         "generator_channels": first // 16,
         "residual_blocks": len(blocks),
-        # a side's first layer enlarges; where the next one is no residual block, the channels halve
+        # a side's first layer enlarges; where the next one is not a residual block, the channels halve
         "halved_at": tuple(sorted(int(key.split(".")[1]) for key in state if re.fullmatch(r"scales\.\d+\.1\.1\.weight", key))),
     }
     return values, _sides(state, r"pictures\.(\d+)\."), sentence

@@ -1,7 +1,7 @@
 """Checkpoints of MirrorGAN's authors (qiaott/MirrorGAN: `netG.pth`, `netD0.pth` to `netD2.pth`, `rnn_decoder.ckpt`).
 
 Their captioner reads what a ResNet-152 saw (`cnn_encoder.ckpt`), which is not among Limner's networks: its decoder can be read
-(`read_decoder`), but is no part of an imported model.
+(`read_decoder`), but is not part of an imported model.
 """
 
 from __future__ import annotations

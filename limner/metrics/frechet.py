@@ -128,7 +128,7 @@ class FidInfinity(Metric):
         notes: tuple[str, ...] = ()
         if len(rows) <= 4 * rows.shape[1]:
             least = f"{4 * rows.shape[1]:,}"
-            notes = (f"with {len(rows):,} pictures of {rows.shape[1]} features FID is no line in 1 / N yet: take more than {least}",)
+            notes = (f"with {len(rows):,} pictures of {rows.shape[1]} features FID is not yet a line in 1 / N: take more than {least}",)
         return [
             Figure(
                 name=self.name,

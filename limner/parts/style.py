@@ -207,7 +207,7 @@ def noise_widths(method: Method, name: str) -> dict[str, int]:
     fields = noise_fields(noise)
     for field, value in fields.items():
         if not (value.ndim == 2 and value.is_floating_point() and _is_standard_normal(value)):
-            raise SettingsError(f"{name}'s noise '{field}' is no vector of standard normal numbers: leave style.steps out")
+            raise SettingsError(f"{name}'s noise '{field}' is not a vector of standard normal numbers: leave style.steps out")
     if not fields:
         raise SettingsError(f"{name} paints from no noise, so there is no style to find: leave style.steps out")
     return {field: value.shape[1] for field, value in fields.items()}

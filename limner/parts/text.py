@@ -188,7 +188,7 @@ class CaptionMatching(MatchingModel):
         return F.normalize(self.encoder(captions).sentence, dim=1)
 
     def _not_wrong(self, captions: Sequence[str], classes: Tensor | None) -> Tensor:
-        """[B, B] bool: pairs off the diagonal that are no mistake, because captions (or classes, if asked for) are the same."""
+        """[B, B] bool: pairs off the diagonal that are not mistakes, because captions (or classes, if asked for) are the same."""
         numbers = {caption: number for number, caption in enumerate(captions)}
         groups = np.array([numbers[caption] for caption in captions])
         same = torch.from_numpy(groups[:, None] == groups[None])

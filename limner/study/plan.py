@@ -93,7 +93,7 @@ def check_folder(study: Study, runs: Sequence[Planned], out: Path) -> list[str]:
     if not out.is_dir() or not any(path.name != LOCK for path in out.iterdir()):
         return []
     if not (out / RECORD).is_file():
-        raise SettingsError(f"{out} holds something that is no study: choose another --out")
+        raise SettingsError(f"{out} holds something that is not a study: choose another --out")
     before = read_study(out / RECORD)
     begun = sorted(path.parent for path in (out / "runs").glob("*/*/recipe.yaml"))
     for run in runs:

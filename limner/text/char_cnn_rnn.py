@@ -123,7 +123,7 @@ VARIANTS: dict[str, CharCnnRnnSettings] = {
 
 
 class CharCnnRnn(TextEncoder):
-    """sentence [B, sentence_width], of free length; no word embeddings, since a stretch of characters is no word.
+    """sentence [B, sentence_width], of free length; no word embeddings, since a stretch of characters is not a word.
 
     tokenizer: by default the published alphabet and length in lower case, where any other character reads as a space. The authors' ICML
     demo leaves case as it is and reads other characters, capitals among them, as nothing:

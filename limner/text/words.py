@@ -21,7 +21,7 @@ Splitting = Literal["spaces", "characters"]
 """How scripts that write no spaces are cut: into "characters", or only at "spaces" and punctuation, as tokenizers once did."""
 
 MAXIMUM_WORDS = 48
-"""Words of a caption that encoders read unless they are told otherwise."""
+"""Words of a caption that encoders read unless a setting says otherwise."""
 
 WITHOUT_WORD = "caption without a word"
 """What is wrong with a caption such as "...": the reason for which it is left out."""
@@ -42,7 +42,7 @@ def split_words(text: str, splitting: Splitting = "characters") -> list[str]:
 
     "A heart-shaped flower, isn't it?" -> ["a", "heart", "shaped", "flower", "isn't", "it"]. Hyphens split, so that "five-petalled" and
     "five petalled" are the same words. Of scripts that write no spaces (Chinese, Japanese, Thai, ...) each character with its marks is a
-    word: "一朵红花" -> ["一", "朵", "红", "花"]. Punctuation, emoji and marks that belong to no letter are no words.
+    word: "一朵红花" -> ["一", "朵", "红", "花"]. Punctuation, emoji and marks that belong to no letter are not words.
 
     splitting: "spaces" is the rule of tokenizers that were saved before there was another: such scripts come out as long words, and a mark
     by itself, such as an emoji's variation selector, as a word.

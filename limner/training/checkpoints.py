@@ -65,7 +65,7 @@ class Checkpoints:
         return {}
 
     def _folders(self) -> list[Path]:
-        """Newest first; what an interrupted save left (a name that is no number) is not among them."""
+        """Newest first; what an interrupted save left (a name that is not a number) is not among them."""
         return sorted((path for path in self.folder.glob("*") if path.name.isdigit()), reverse=True)
 
 

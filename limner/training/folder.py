@@ -24,7 +24,7 @@ def owner(out: Path) -> AbstractContextManager[None]:
 
 
 def check_place(out: Path, resume: bool) -> None:
-    """Raise CheckpointError for a folder that another run has, or something else, and for one to go on with that is no run."""
+    """Raise CheckpointError for a folder that another run has, or something else, and for one to go on with that is not a run."""
     if not out.exists() or (out.is_dir() and not any(path.name != LOCK for path in out.iterdir())):
         return
     if not out.is_dir():
@@ -32,4 +32,4 @@ def check_place(out: Path, resume: bool) -> None:
     if not resume:
         raise CheckpointError(f"{out} exists already: go on with it by --resume, or choose another --out")
     if not (out / "recipe.yaml").exists():
-        raise CheckpointError(f"{out} holds something that is no run: choose another --out")
+        raise CheckpointError(f"{out} holds something that is not a run: choose another --out")

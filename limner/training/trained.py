@@ -24,7 +24,7 @@ def trained_method(run: Path | str) -> Method:
     """
     run = Path(run)
     if not (run / "recipe.yaml").exists():
-        raise CheckpointError(f"{run} is no run folder (no recipe.yaml), and discriminators are kept in a run's checkpoints: give the run")
+        raise CheckpointError(f"{run} is not a run folder (no recipe.yaml), and discriminators are in a run's checkpoints: give the run")
     state = Checkpoints(run).load()
     if state is None:
         raise CheckpointError(f"{run} has no whole checkpoint, which would hold its discriminator: go on with `limner train --resume`")

@@ -262,7 +262,7 @@ class Trainer:
     def _asked_to_stop(self, step: int) -> bool:
         asked = self._any(step, self.stop.signal is not None)
         if asked and self.stop.signal is None:
-            self.stop.signal = 15  # another process was told to stop
+            self.stop.signal = 15  # another process was asked to stop
         return asked
 
     def _any(self, step: int, value: bool) -> bool:

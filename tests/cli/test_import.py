@@ -158,7 +158,7 @@ def _pickled(path: Path) -> None:
         (_cut, "cut short"),
         (_pickled, "more than tensors"),
         (lambda path: torch.save(torch.zeros(3), path), "holds no tensors by name"),
-        (lambda path: torch.save({"epoch": 3}, path), "'epoch' in it is no tensor"),
+        (lambda path: torch.save({"epoch": 3}, path), "'epoch' in it is not a tensor"),
         (lambda path: torch.save({"weight": torch.zeros(3)}, path), "it lacks 'conv1.weight'"),
         (lambda path: port_file(path, conv3__weight=None), "it lacks 'conv3.weight'"),
         (lambda path: port_file(path, conv1__weight=torch.zeros(5)), "'conv1.weight' has the shape (5,)"),

@@ -165,7 +165,7 @@ sys.exit(9 if "torch" in sys.modules else code)
     [
         ("train gan-cls --data garden --out there", "there exists already: go on with it by --resume, or choose another --out"),
         ("train gan-cls --data garden --out=there --training.devices 2", "there exists already: go on with it by --resume"),
-        ("train sje --data garden --out there --resume", "there holds something that is no run: choose another --out"),
+        ("train sje --data garden --out there --resume", "there holds something that is not a run: choose another --out"),
         ("train gan-cls --data garden --out there/letter", "--out there/letter cannot be written: "),
         ("train gan-cls --data sets/none --out run", "there is no folder sets/none: give one that `limner data prepare` wrote"),
         ("train gan-clss --data garden --out run", "there is no method 'gan-clss': did you mean 'gan-cls'?"),

@@ -114,7 +114,7 @@ class Harm:
         (b"", "cut short"),
         ({"netG": {"fc.weight": torch.full((2,), torch.nan), "fc.bias": torch.zeros(2)}}, "'fc.weight' in .* not finite"),
         ({"netG": PLAIN, "hook": Harm()}, r"holds more than tensors \(it asks for "),
-        ({"epoch": 3, "lists": [1, 2]}, "'epoch' in it is no tensor, and nothing else is"),
+        ({"epoch": 3, "lists": [1, 2]}, "'epoch' in it is not a tensor, and nothing else is"),
     ],
 )
 def test_what_is_refused_in_one_line(content: Any, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

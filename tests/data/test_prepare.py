@@ -202,7 +202,7 @@ def test_a_damaged_or_cut_shard_is_told_from_a_whole_one(tmp_path):
 
 def test_an_existing_folder_is_replaced_only_by_force_and_only_if_prepared(tmp_path):
     source = folder_of(tmp_path / "squares", 12)
-    with pytest.raises(DataError, match="exists and is no prepared data set"):
+    with pytest.raises(DataError, match="exists and is not a prepared data set"):
         prepare([source], source, resolution=16, force=True)
     prepare([source], tmp_path / "out", resolution=16)
     with pytest.raises(DataError, match="--force"):

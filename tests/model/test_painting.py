@@ -117,7 +117,7 @@ def test_rows_that_belong_together_are_never_cut_apart(model: Model, monkeypatch
         asked.clear()
         model.pictures(CAPTIONS * 3, range(12), batch_size=size)
         assert [len(captions) for captions in asked if captions] == lengths
-    with pytest.raises(SettingsError, match="4 captions were given, and this model paints 3 pictures that belong together: give a multiple"):
+    with pytest.raises(SettingsError, match="4 captions were given, and this model paints 3 pictures that belong together"):
         model.pictures(CAPTIONS, range(4))
 
 

@@ -1,4 +1,4 @@
-"""A batch in parts: the same gradients, weights and figures as the whole at once, by one process and by two; refused where rows are tied."""
+"""A batch in parts: the same gradients, weights and figures as the whole at once, by one process and by two; refused where rows depend."""
 
 from __future__ import annotations
 

@@ -240,7 +240,7 @@ def test_a_damaged_checkpoint_never_outlives_a_whole_one(tmp_path: Path) -> None
 
 def test_a_folder_that_is_no_run_is_not_resumed(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(CheckpointError, match="holds something that is no run"):
+    with pytest.raises(CheckpointError, match="holds something that is not a run"):
         train(tiny(3), tmp_path, resume=True)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 

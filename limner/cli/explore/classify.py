@@ -125,7 +125,7 @@ def of_set(model: MatchingModel, arguments: ClassifyArguments, templates: Sequen
 
 
 def read_picture(path: Path, resolution: int) -> Tensor:
-    """[3, R, R] in [-1, 1]. Raises DataError for a file that is no picture."""
+    """[3, R, R] in [-1, 1]. Raises DataError for a file that is not a picture."""
     from limner.data.decoding import Rejected, decode
     from limner.data.loader import to_network
     from limner.data.sources import PictureFile

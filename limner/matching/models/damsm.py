@@ -159,7 +159,7 @@ class DAMSM(MatchingModel):
         self.picture_side: CompactRegions | FrozenRegions
         if settings.pictures == TRAINED:
             self.picture_side = CompactRegions(settings.width, settings.picture_channels, conditions.resolution)
-        elif settings.pictures == INSIDE:  # an imported one: its batch statistics are no published file's, so the model holds it
+        elif settings.pictures == INSIDE:  # an imported one: its batch statistics are those of no published file, so the model holds it
             self.picture_side = FrozenRegions(settings.width, TorchvisionInception(classifier=False, align_corners=settings.align_corners))
         else:
             network = load_regions_network(settings.pictures, settings.align_corners)

@@ -40,7 +40,7 @@ def load(path: Path) -> dict[str, NDArray[Any]] | None:
 
 
 def store(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays; a folder or disk that cannot take them is no reason to stop an evaluation, so nothing is written then."""
+    """Write arrays; a folder or disk that cannot take them does not stop an evaluation, so nothing is written then."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
