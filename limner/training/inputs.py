@@ -168,7 +168,7 @@ def _places(value: str, was: Input | None, run: Path) -> Iterator[Path]:
 def _missing(name: str, value: str, run: Path, *, asked: bool) -> SettingsError:
     if asked:
         given = _flag(name, value, "is ")
-        return SettingsError(f"{given}, and there is not such a file or folder: give the place of what {run} was begun with")
+        return SettingsError(f"{given}, and there is no such file or folder: give the place of what {run} was begun with")
     what = "its data is" if name == "data" else f"its {name} is"
     return SettingsError(f"{run} cannot go on: {what} not at {_path(value)}: give its new place by {_flag(name, 'DIR')}")
 

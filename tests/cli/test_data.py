@@ -38,7 +38,7 @@ def test_prepare_then_show(source, tmp_path, capsys):
         (["prepare", "{source}", "--out", "{out}", "--resolution", "16", "--max-rejcted", "1"], "did you mean '--max-rejected'"),
         (["prepare", "{source}", "--out", "{source}/0.jpg/out", "--resolution", "16"], "0.jpg is a file: choose another path"),
         (["show", "{source}"], "is not a prepared data set"),
-        (["show", "garden", "--out", "sheet.doc"], "no picture file"),
+        (["show", "garden", "--out", "sheet.doc"], "not a picture file"),
         (["shwo"], "did you mean 'show'"),
     ],
 )

@@ -55,7 +55,7 @@ def test_counts_and_scores_that_cannot_be_used_are_refused(tiny_model):
     words = garden_words(tiny_model)
     with pytest.raises(SettingsError, match="--captions is 0"):
         worst(tiny_model, words, darkness, captions=0)
-    with pytest.raises(SettingsError, match="no numbers"):
+    with pytest.raises(SettingsError, match="not numbers"):
         worst(tiny_model, words, lambda captions, pictures: torch.full((len(captions),), torch.nan), captions=4)
 
 

@@ -71,5 +71,5 @@ def test_what_does_not_fit_is_refused_in_one_line(files: Path) -> None:
     with pytest.raises(CheckpointError, match="knows 3 words beside padding and the list has 2"):
         main(["damsm", text, "--words", str(words), "--out", str(files / "out")])
     words.write_text("a\n\nbird\n")
-    with pytest.raises(DataError, match="no word"):
+    with pytest.raises(DataError, match="not a word"):
         main(["damsm", text, "--words", str(words), "--out", str(files / "out")])

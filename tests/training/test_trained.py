@@ -35,7 +35,7 @@ def test_the_discriminator_of_a_run_is_that_of_its_newest_checkpoint(tmp_path: P
     assert any(name.startswith("discriminator.") for name in saved)
     assert method.look(torch.zeros(2, 3, 16, 16)).shape == (2, saved["discriminator.joint.0.weight"].shape[0] * 16)
 
-    with pytest.raises(CheckpointError, match="no run folder"):
+    with pytest.raises(CheckpointError, match="not a run folder"):
         trained_method(run / "model")
     del state["modules"]["method"]
     Checkpoints(run).save(4, state)

@@ -17,8 +17,8 @@ from limner.core.errors import SettingsError
 DESCRIPTION = """Paint a caption before and after a change from the same noise, and show where the pictures differ: a row for each noise,
 with what was before, what is after, and a map of the change.
 
-For models of the garden, of which everything is known, it also says whether the changed attribute followed, whether the others that captions
-name stayed as they were, and how much changed where the attribute shows and elsewhere. Such figures want many captions: give --attribute.
+For models of the garden, of which everything is known, it also says whether the changed attribute followed, whether others
+that captions name stayed, and how much changed where the attribute shows and elsewhere. Such figures want many captions: give --attribute.
 
 examples:
   limner explore edit runs/controlgan "a red flower with five petals" "a blue flower with five petals" --out edit.png
