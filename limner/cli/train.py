@@ -253,10 +253,8 @@ def train_and_report(recipe: Recipe, out: Path, resume: bool, why: str) -> int:
     if not first:
         return 0
     if result.interrupted:
-        print(
-            f"limner: stopped and saved; go on with: {command} train {recipe.method} --data {recipe.data} --out {out} --resume",
-            file=sys.stderr,
-        )
+        saved = "stopped and saved; go on with" if result.steps else "stopped before the first step; begin again with"
+        print(f"limner: {saved}: {command} train {recipe.method} --data {recipe.data} --out {out} --resume", file=sys.stderr)
         return 128 + (result.signal or signal.SIGINT)
     page = report(out)
     print(f"model   {out / 'model'}\n{page}", end="")

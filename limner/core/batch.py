@@ -24,7 +24,7 @@ class Batch:
     indices: [B] int64, the pictures' places in their split.
     samples: [B] int64, each row's number in the whole run, which decides its noise.
     classes: [B] int64 class ids, or None.
-    counterfactual: features of captions that differ from `texts[0]` in one attribute or word, where the phase asks for them.
+    counterfactuals: features of captions that differ from `texts[0]` in one attribute or word, as many a picture as the phase asks for.
     counterfactual_captions: B lists of K, each caption with one attribute or word changed, where the phase asks for them.
     layout: what stands where in the pictures, cropped and mirrored as they are, where the data set knows it.
     frames: pictures of one story; rows come story by story, the frames of each in order, and no story is cut.
@@ -39,7 +39,7 @@ class Batch:
     samples: NDArray[np.int64]
     seed: int
     classes: Tensor | None = None
-    counterfactual: TextFeatures | None = None
+    counterfactuals: tuple[TextFeatures, ...] = ()
     counterfactual_captions: list[list[str]] | None = None
     layout: Layout | None = None
     frames: int = 1
@@ -55,6 +55,11 @@ class Batch:
     def text(self) -> TextFeatures:
         """Features of the first caption drawn for each picture."""
         return self.texts[0]
+
+    @property
+    def counterfactual(self) -> TextFeatures | None:
+        """The first of the counterfactual captions drawn for each picture, None where the phase asks for none."""
+        return self.counterfactuals[0] if self.counterfactuals else None
 
     def draw(self, kind: str) -> Batch:
         """Another batch of as many rows, made when it is first asked for.
@@ -98,7 +103,7 @@ class Batch:
             indices=self.indices[rows],
             samples=self.samples[rows],
             classes=None if self.classes is None else self.classes[rows],
-            counterfactual=None if self.counterfactual is None else self.counterfactual[rows],
+            counterfactuals=tuple(text[rows] for text in self.counterfactuals),
             counterfactual_captions=None if self.counterfactual_captions is None else self.counterfactual_captions[rows],
             layout=None if self.layout is None else self.layout[rows],
             draw_batch=drawn,

@@ -54,7 +54,8 @@ class DataSettings:
     trainval: bool = False
     """Train on the val split too, as published models of the zero-shot sets do; what is evaluated on val then means little."""
     counterfactuals: int = 1
-    """Counterfactual captions (one attribute or word changed) kept ready for each caption; used only where a method asks for them."""
+    """Counterfactual captions (one attribute or word changed) kept ready for each caption, from which a step draws; at least as
+    many as the method wants for a picture, and none where it wants none."""
 
     def __post_init__(self) -> None:
         at_least(self, "data", 1, "garden_pictures")

@@ -57,11 +57,21 @@ class Progress:
     """Pictures seen in this phase, over all processes."""
     epoch: float
     """Passes over the training pictures done in this phase."""
+    seconds: float = 0.0
+    """Training time spent in this phase, over all its runs: saved with a run, and alike in all its processes."""
+    minutes: float | None = None
+    """The phase's part of a budget in minutes, None where there is none."""
 
     @property
     def fraction(self) -> float:
-        """How much of the phase is done, 0 to 1."""
+        """How much of the phase's steps are done, 0 to 1."""
         return self.step / max(self.steps, 1)
+
+    @property
+    def spent(self) -> float:
+        """How much of the phase's budget is spent, 0 to 1: of its steps or of its minutes, whichever is further."""
+        by_time = 0.0 if self.minutes is None else self.seconds / max(self.minutes * 60, 1e-9)
+        return min(max(self.fraction, by_time), 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +113,8 @@ class Phase:
     """How often `validate` is asked over the phase, unless the recipe says otherwise."""
     captions: int = 1
     """How many captions are drawn for each picture: `Batch.texts`. With 0, pictures without captions are trained on too."""
-    counterfactual: bool = False
-    """Whether batches carry counterfactual captions."""
+    counterfactuals: int = 0
+    """How many different counterfactual captions batches carry for each picture; one at most where captions are not `encoded`."""
     encoded: bool = True
     """Whether batches carry text features; False where the phase trains the text encoder itself."""
     words: bool = False

@@ -170,17 +170,17 @@ class Loader:
             layout=None if layout is None else views.of_layout(layout).to(self.device),
         )
         if self.features is not None:
-            batch.texts = tuple(
-                self.features.of(indices, numbers[:, k]).with_captions([own[k] for own in captions]) for k in range(drawn)
-            )
-        if self.phase.counterfactual and role == "matched":
+            batch.texts = tuple(self.features.of(indices, numbers[:, k]).with_captions([own[k] for own in captions]) for k in range(drawn))
+        if self.phase.counterfactuals and role == "matched":
             self._add_counterfactuals(batch, indices, numbers, epochs)
         return batch
 
     def _add_counterfactuals(self, batch: Batch, indices: NDArray[np.int64], numbers: NDArray[np.int64], epochs: NDArray[np.int64]) -> None:
         if self.features is not None:
-            draws = random.integers(self.features.counterfactuals, self.seed, "counterfactual", epochs, indices)
-            batch.counterfactual = self.features.counterfactual(indices, numbers[:, 0], draws)
+            kept = self.features.counterfactuals
+            first = random.integers(kept, self.seed, "counterfactual", epochs, indices)
+            draws = [(first + place) % kept for place in range(self.phase.counterfactuals)]
+            batch.counterfactuals = tuple(self.features.counterfactual(indices, numbers[:, 0], draw) for draw in draws)
         else:
             draws = random.integers(1 << 31, self.seed, "counterfactual", epochs, indices)
             of_each = numbers.shape[1]

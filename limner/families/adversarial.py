@@ -43,7 +43,7 @@ class AdversarialMethod(Method[NoiseType]):
         """The only phase, "gan", at the full resolution. more: other fields of `Phase`, such as its length."""
         settings = self.settings
         own = {"name": "gan", "resolution": self.conditions.resolution, "batch_size": settings.batch_size}
-        return Phase(**{**own, "counterfactual": settings.counterfactual > 0, **more})
+        return Phase(**{**own, "counterfactuals": int(settings.counterfactual > 0), **more})
 
     def penalty(self, progress: Progress) -> float:
         """Weight of R1 in this step; 0 in most steps."""

@@ -136,7 +136,7 @@ class DCGANCLS(Method[VectorNoise]):
                 batch_size=settings.batch_size,
                 epochs=settings.epochs,
                 captions=settings.captions,
-                counterfactual=settings.counterfactual > 0,
+                counterfactuals=int(settings.counterfactual > 0),
             )
         ]
 

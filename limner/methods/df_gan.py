@@ -157,7 +157,7 @@ class DFGAN(Method[VectorNoise]):
                 batch_size=settings.batch_size,
                 epochs=settings.epochs,
                 captions=settings.captions,
-                counterfactual=settings.counterfactual > 0,
+                counterfactuals=int(settings.counterfactual > 0),
             )
         ]
 

@@ -200,7 +200,7 @@ class StackGAN(AdversarialMethod[StackGANNoise]):
                 players=(f"discriminator-{number}", f"generator-{number}"),
                 share=share,
                 captions=settings.captions,
-                counterfactual=settings.counterfactual > 0,
+                counterfactuals=int(settings.counterfactual > 0),
             )
             for number, (name, resolution, batch_size, epochs, share) in enumerate(stages, start=1)
         ]

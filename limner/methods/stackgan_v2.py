@@ -160,7 +160,7 @@ class StackGANv2(PairMethod[VectorNoise | ConditionedNoise]):
 
     def phases(self) -> list[Phase]:
         if self.settings.unconditional:
-            return [self.phase(epochs=self.settings.epochs, captions=0, counterfactual=False)]
+            return [self.phase(epochs=self.settings.epochs, captions=0, counterfactuals=0)]
         return super().phases()
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:

@@ -124,7 +124,7 @@ class CaptionMatching(MatchingModel):
                 resolution=settings.resolution,
                 batch_size=settings.batch_size,
                 steps=settings.steps,
-                counterfactual=settings.counterfactual,
+                counterfactuals=int(settings.counterfactual),
                 encoded=False,
             )
         ]

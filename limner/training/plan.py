@@ -191,9 +191,7 @@ def _text_act(recipe: Recipe, pictures: CaptionedPictures, encoder: TextEncoder)
         registered="text",
         trained=CaptionMatching(settings, conditions, encoder),
         encoder=encoder,
-        introduction=(
-            f"no text encoder for '{pictures.name}': training one first, by matching captions and pictures ({{steps:,}} steps)"
-        ),
+        introduction=(f"no text encoder for '{pictures.name}': training one first, by matching captions and pictures ({{steps:,}} steps)"),
         is_asked_for=False,
         writes=False,
         lasts=False,
@@ -230,7 +228,7 @@ def _prepared(act: Act, recipe: Recipe, pictures: CaptionedPictures, processes: 
     own = [phase for phase in act.trained.phases() if phase.name not in adopted]  # `prepare` may have found how large a batch can be
     for planned in _budgeted(act, own, recipe, pictures):
         Loader(pictures, planned.phase, seed=recipe.training.seed, processes=processes)
-        if planned.phase.counterfactual and recipe.data_settings.counterfactuals < 1:
+        if planned.phase.counterfactuals and recipe.data_settings.counterfactuals < 1:
             raise SettingsError("the method asks for counterfactual captions: set data.counterfactuals to 1 or more")
         yield planned
 

@@ -32,7 +32,7 @@ from limner.training.log import RunLog
 from limner.training.plan import PlannedPhase, make_plan, training_pictures
 from limner.training.players import PlayerTraining, painting
 from limner.training.side_work import SideWork
-from limner.training.signals import StopRequest
+from limner.training.signals import Stopped, StopRequest
 from limner.training.text import caption_remarks, read_as_before
 from limner.training.trainer import Position, Trainer
 
@@ -73,9 +73,13 @@ def train(recipe: Recipe, out: Path | str, *, resume: bool = False) -> RunResult
             training_pictures(recipe)  # whether they are there: before what takes long to load
         fabric = launch(recipe)
         log = RunLog(out, quiet=fabric.global_rank > 0, tensorboard=recipe.training.tensorboard)
-        with StopRequest() as stop:
+        with StopRequest(alone=fabric.world_size == 1) as stop:
             try:
-                return Run(recipe, out, fabric, log, stop, moved).go(resume)
+                with stop.at_once():
+                    run = Run(recipe, out, fabric, log, stop, moved)
+                return run.go(resume)
+            except Stopped:  # before anything was written
+                return RunResult(out, 0, stop.signal)
             finally:
                 log.close()
 
@@ -137,7 +141,11 @@ class Run:
         for remark in [*self.remarks, *self.side_work.remarks]:
             self.log.say(remark)
         while True:
-            if not self._train(self.now):
+            try:
+                ended = self._train(self.now)
+            except Stopped:  # before a first step: what there is to save, the phase before has saved
+                return RunResult(self.out, self.position.total_step, self.stop.signal)
+            if not ended:
                 self._save_or_fail()
                 return RunResult(self.out, self.position.total_step, self.stop.signal)
             if self.position.phase + 1 == len(self.plan.phases):
@@ -197,15 +205,16 @@ class Run:
         self.fabric.barrier()
 
     def _train(self, planned: PlannedPhase) -> bool:
-        if planned.phase.name != self._first_of(planned):
-            planned.trained.prepare(planned.phase, self.pictures)
-        planned.trained.begin(planned.phase)
-        if self.training.compile == "networks":
-            compile_networks(planned.trained)
-        self.players = planned.trainings(self.training, self.fabric, before=self.players)
-        if planned.act.introduction and self.position.step == 0:
-            self.log.say(planned.act.introduction.format(steps=planned.steps))
-        self.loader = make_loader(planned, self.recipe, self.pictures, self.fabric)
+        with self.stop.at_once():
+            if planned.phase.name != self._first_of(planned):
+                planned.trained.prepare(planned.phase, self.pictures)
+            planned.trained.begin(planned.phase)
+            if self.training.compile == "networks":
+                compile_networks(planned.trained)
+            self.players = planned.trainings(self.training, self.fabric, before=self.players)
+            if planned.act.introduction and self.position.step == 0:
+                self.log.say(planned.act.introduction.format(steps=planned.steps))
+            self.loader = make_loader(planned, self.recipe, self.pictures, self.fabric)
         return self.trainer.train(planned, self.loader, self.players, self.position)
 
     def _first_of(self, planned: PlannedPhase) -> str:
@@ -367,7 +376,8 @@ def make_loader(planned: PlannedPhase, recipe: Recipe, pictures: CaptionedPictur
     """The batches of a phase, for this process."""
     features, encoder = None, planned.act.encoder
     if planned.phase.encoded:
-        count = recipe.data_settings.counterfactuals if planned.phase.counterfactual else 0
+        asked = planned.phase.counterfactuals
+        count = max(recipe.data_settings.counterfactuals, asked) if asked else 0
         words = planned.phase.words and encoder.word_width is not None
         features = CaptionFeatures(encoder, pictures, words=words, counterfactuals=count, device=fabric.device)
     return Loader(

@@ -6,6 +6,7 @@ import math
 import signal
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,7 @@ class Trainer:
     _means: Means = field(default_factory=Means)
     _clock: PlayerClock = field(default_factory=PlayerClock)
     _watch: CollapseWatch = field(default_factory=CollapseWatch)
+    _seconds: float | None = None
 
     def train(self, planned: PlannedPhase, loader: Loader, players: Mapping[str, PlayerTraining], position: Position) -> bool:
         """Train a phase from where it stands to its end; returns False where it was asked to stop before. The caller saves what is reached.
@@ -82,16 +84,17 @@ class Trainer:
         """
         settings = self.settings
         planned.trained.train()
-        self._left = self._time_left(planned, position)
+        self._left, self._seconds = self._time_left(planned, position), None
         self.log.begin(planned.phase.name, self._left)
         before, first, clock = position.seconds, position.step, Stopwatch(position.step)
         written = drawn = evaluated = saved = position.step
         while not self._is_over(planned, position):
             step = position.step
             torch.manual_seed(int(random.hash64(settings.seed, "layers", planned.act.name, step, self.fabric.global_rank) >> 1))
-            batch = loader.batch(step)
+            with self.stop.at_once() if step == first else nullcontext():  # the first batch may be long in coming: the garden is painted
+                batch = loader.batch(step)
             check = self.fabric.world_size > 1 and step - first < 3
-            self.play(planned, batch, players, self._progress(planned, loader, step), check=check)
+            self.play(planned, batch, players, self._progress(planned, loader, position), check=check)
             position.step, position.total_step = step + 1, position.total_step + 1
             position.seconds = before + clock.total()
             self._left.stepped(position.step, position.seconds)
@@ -142,9 +145,7 @@ class Trainer:
             figures = {"loss": loss, "gradient_norm": player.gradient_norm, "skipped": skipped, **update.metrics}
             self._means.add({f"{update.player}/{name}": value for name, value in figures.items()})
 
-    def _updates(
-        self, planned: PlannedPhase, batch: Batch, players: Mapping[str, PlayerTraining], progress: Progress
-    ) -> Iterator[Update]:
+    def _updates(self, planned: PlannedPhase, batch: Batch, players: Mapping[str, PlayerTraining], progress: Progress) -> Iterator[Update]:
         """The updates of a step, the gradient of each added to its player's when it comes."""
         size = self.settings.micro_batch
         # A text encoder that is trained first contrasts the rows of its whole batch, whatever what comes after it can do.
@@ -162,9 +163,28 @@ class Trainer:
         with self.fabric.autocast():
             return next(updates, None)
 
-    def _progress(self, planned: PlannedPhase, loader: Loader, step: int) -> Progress:
-        images = step * planned.phase.batch_size
-        return Progress(phase=planned.phase.name, step=step, steps=planned.steps, images=images, epoch=step / loader.steps_per_epoch)
+    def _progress(self, planned: PlannedPhase, loader: Loader, position: Position) -> Progress:
+        step = position.step
+        return Progress(
+            phase=planned.phase.name,
+            step=step,
+            steps=planned.steps,
+            images=step * planned.phase.batch_size,
+            epoch=step / loader.steps_per_epoch,
+            seconds=self._common_seconds(planned, position),
+            minutes=planned.minutes,
+        )
+
+    def _common_seconds(self, planned: PlannedPhase, position: Position) -> float:
+        """The time that all processes go by: each has a clock of its own, and every tenth step they take the mean of these."""
+        if self.fabric.world_size == 1 or planned.minutes is None:
+            return position.seconds
+        if position.step % 10 == 0 or self._seconds is None:
+            own = torch.tensor(position.seconds, dtype=torch.float64, device=self.fabric.device)
+            common = self.fabric.all_reduce(own, reduce_op="mean")
+            assert isinstance(common, Tensor)
+            self._seconds = float(common)
+        return self._seconds
 
     def _write(self, planned: PlannedPhase, loader: Loader, position: Position, clock: Stopwatch) -> None:
         means = self._means.read(mean_over_processes(self.fabric))

@@ -123,7 +123,7 @@ def test_features_are_those_of_the_captions_drawn(monkeypatch: pytest.MonkeyPatc
     every = [caption for index in range(20) for caption in pictures.captions(index)]
     widths = RecurrentSettings(word_embedding=4, hidden=4, sentence_width=6)
     encoder = RecurrentEncoder(WordTokenizer.build([*every, "not draw"]), widths).eval()
-    wanted = phase(captions=2, counterfactual=True)
+    wanted = phase(captions=2, counterfactuals=1)
 
     def check() -> None:
         loader = Loader(pictures, wanted, seed=1, features=CaptionFeatures(encoder, pictures, counterfactuals=2))

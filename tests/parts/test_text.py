@@ -124,7 +124,7 @@ def test_a_picture_does_not_depend_on_its_neighbours(model: CaptionMatching) -> 
 
 def test_the_phase_asks_for_what_the_step_uses(model: CaptionMatching) -> None:
     (phase,) = model.phases()
-    assert (phase.name, phase.encoded, phase.counterfactual, phase.resolution, phase.batch_size) == ("text", False, True, 32, 32)
+    assert (phase.name, phase.encoded, phase.counterfactuals, phase.resolution, phase.batch_size) == ("text", False, 1, 32, 32)
     factor = model.players()["matching"].learning_rate_factor
     assert factor is not None
     rates = [factor(Progress(phase="text", step=at, steps=1000, images=0, epoch=0)) for at in (0, 99, 500, 999)]

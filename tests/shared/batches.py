@@ -66,7 +66,9 @@ def make_batch(
             samples=np.arange(size),
             seed=seed,
             classes=(torch.arange(size) + shift) % classes if classes else None,
-            counterfactual=make_text([own[0] for own in said], generator, width=width, words=words) if captions else None,
+            counterfactuals=tuple(
+                make_text([own[0] for own in said], generator, width=width, words=words) for _ in range(counterfactuals if captions else 0)
+            ),
             counterfactual_captions=[list(own) for own in said] if captions else None,
         )
 

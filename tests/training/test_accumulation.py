@@ -45,7 +45,7 @@ def doubled(batch: Batch) -> Batch:
         batch,
         pictures=batch.pictures.double(),
         texts=tuple(map(wide, batch.texts)),
-        counterfactual=None if batch.counterfactual is None else wide(batch.counterfactual),
+        counterfactuals=tuple(wide(text) for text in batch.counterfactuals),
         draw_batch=None if inner is None else lambda kind: doubled(dataclasses.replace(inner(kind), draw_batch=None)),
         _drawn={},
     )

@@ -206,7 +206,7 @@ class CLIP(MatchingModel):
                 epochs=settings.epochs,
                 steps=settings.steps,
                 captions=settings.captions,
-                counterfactual=settings.counterfactual,
+                counterfactuals=int(settings.counterfactual),
                 encoded=False,
             )
         ]

@@ -197,7 +197,7 @@ class DAMSM(MatchingModel):
                 epochs=settings.epochs,
                 steps=settings.steps,
                 captions=settings.captions,
-                counterfactual=settings.counterfactual,
+                counterfactuals=int(settings.counterfactual),
                 encoded=False,
             )
         ]

@@ -1,0 +1,357 @@
+"""Limner GAN: the library's own method, made of what its comparisons of the others have shown to help. It has no paper.
+
+One stage, no class labels and no network that was trained before, a text encoder aside. What it is made of, and where that comes from:
+
+- noise first, text later: the first map is made of noise alone, and text and noise then steer every later map by scales and shifts
+  (FusedGAN, arXiv:1801.05551; SD-GAN's and DF-GAN's conditional normalisation);
+- conditioning augmentation (StackGAN, arXiv:1612.03242);
+- a pair head: does the picture look real and match the sentence? (GAN-CLS, arXiv:1605.05396), with counterfactual captions;
+- a recognition head: which of several sentences, the picture's own, those of the batch and its own with one attribute or word changed,
+  does a picture show? It learns from real pictures only. The generator is asked for a margin and no more, so that it has nothing to gain
+  from exaggeration (InfoNCE, arXiv:1807.03748; the idea of AC-GAN's and TAC-GAN's classifiers without classes);
+- each caption is painted twice in a step, and the two pictures must differ, as the discriminator sees them, by a share of what real
+  pictures differ by (mode seeking, Mao et al., arXiv:1903.05628, with a bound at which it stops);
+- R1 in every eighth step; learning rates that fall over the second half of the budget; a running average;
+- a binomial filter after the generator's doublings, against the grain that transposed convolutions leave.
+
+docs/limner-gan.md says what each of them bought.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from limner.core.batch import Batch
+from limner.core.method import Painting
+from limner.core.noise import ConditionedNoise, gaussian
+from limner.core.optimizers import Adam
+from limner.core.settings import Preset, at_least
+from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions, Phase, Player, Progress, Update
+from limner.families import settings as shared
+from limner.families.adversarial import AdversarialMethod, smoothed
+from limner.families.conditioning import ConditioningAugmentation
+from limner.families.matching_aware import bce, mismatched_logits
+from limner.families.pair_head import PairHead
+from limner.families.stacked import FIRST_SIDE, doublings, picture_code
+from limner.nn.initialization import dcgan_initialization, he_initialization
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimnerGANSettings(
+    shared.PenaltySettings,
+    shared.AdamSettings,
+    shared.ScheduleSettings,
+    shared.NoiseSettings,
+):
+    """Settings of Limner GAN; docs/limner-gan.md has the measurements that chose the defaults."""
+
+    text_width: int = 128
+    """Numbers of a condition that the augmentation samples, and width of the sentence in the discriminator's heads."""
+    generator_channels: int = 32
+    """Channels of the generator's last hidden map; earlier ones double, up to eight times as many."""
+    discriminator_channels: int = 32
+    """Channels of the discriminator's first map; later ones double, up to eight times as many."""
+    residual: bool = True
+    """A residual block at 8x8, after text and noise have joined."""
+    noise_style: bool = True
+    """Whether the noise steers every map next to the text; without it, the noise makes the first map alone."""
+    mapping_layers: int = 0
+    """Layers of a network between text and noise and the scales and shifts; 0 lets these depend on them linearly."""
+    blur: Literal["none", "last", "inner", "all"] = "inner"
+    """After which of the generator's doublings a binomial filter follows."""
+    divergence_weight: float = 0.05
+    """Weight of the augmentation's KL divergence from the standard normal."""
+    counterfactual: float = 0.75
+    """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; the others have another picture's caption."""
+    choices: int = 4
+    """Counterfactual captions of each picture among which the recognition head must find its own."""
+    recognition_weight: float = 1.0
+    """Weight of the discriminator's cross-entropy of recognising captions; 0 trains without that head."""
+    margin_weight: float = 0.5
+    """Weight of the generator's hinge: its picture should be recognised as its caption's."""
+    margin: float = 2.0
+    """By how much a painted picture's own caption should win against its counterfactual ones, in logits; beyond it, nothing is gained."""
+    paintings: int = 2
+    """Pictures that a step paints of each of its captions, each from other noise: 1, or a divisor of the batch size."""
+    spread_weight: float = 1.0
+    """Weight of the hinge that keeps pictures of one caption apart; it needs 2 paintings or more."""
+    spread: float = 0.6
+    """How far apart pictures of one caption should be, as a share of the distance between two real pictures."""
+    cool_from: float = 0.5
+    """Share of the budget, in steps or in minutes, after which learning rates fall; 1 keeps them."""
+    cool_to: float = 0.1
+    """What is left of the learning rates at the end, by a cosine."""
+    gradient_penalty: float = 1.0
+    """Weight of R1 on pair logit and recognition logit together."""
+    learning_rate: float = 8e-4
+    """Learning rate of both players' Adam."""
+    beta1: float = 0.0
+    """First-moment decay of both players' Adam."""
+    epochs: float = 100.0
+    """Passes over the training pictures."""
+    batch_size: int = 16
+    """Real pictures, and painted ones, in a step, over all processes."""
+
+    def check(self) -> None:
+        at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels", "choices", "paintings")
+        at_least(self, "method", 0, "mapping_layers", "divergence_weight", "recognition_weight", "margin_weight", "margin")
+        at_least(self, "method", 0, "spread_weight", "spread")
+        shared.share(self, "counterfactual", "cool_from", "cool_to")
+
+
+class LimnerGAN(AdversarialMethod[ConditionedNoise]):
+    """A generator steered by text and noise, and a discriminator that judges pairs and recognises captions."""
+
+    Settings = LimnerGANSettings
+    title = "Limner GAN"
+    paper = "the library's own: docs/limner-gan.md"
+    presets = {
+        "as-published": Preset(
+            sentence="The library's own defaults at 128 px, for a GPU.", resolution=128, training={"ema_half_life": 10_000.0}
+        ),
+        "cpu": Preset(
+            sentence="Narrow networks at 64 px, sized for two CPU cores.",
+            resolution=64,
+            method={"generator_channels": 16, "discriminator_channels": 16, "epochs": 40.0},
+            training={"ema_half_life": 4000.0},
+        ),
+    }
+    settings: LimnerGANSettings
+    generator: Generator
+    discriminator: Discriminator
+
+    def __init__(self, settings: LimnerGANSettings, conditions: Conditions) -> None:
+        super().__init__(settings, conditions)
+        self.generator = Generator(settings, conditions)
+        self.discriminator = Discriminator(settings, conditions)
+        self.generator.apply(dcgan_initialization)
+        self.discriminator.apply(he_initialization)
+
+    def phases(self) -> list[Phase]:
+        return [self.phase(epochs=self.settings.epochs, counterfactuals=self.settings.choices)]
+
+    def player(self, module: nn.Module, *, averaged: bool = False) -> Player:
+        optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
+        return Player(module=module, optimizer=optimizer, learning_rate_factor=self.cooling, averaged=averaged)
+
+    def cooling(self, progress: Progress) -> float:
+        """What the learning rates are multiplied by: 1, and from `cool_from` on a cosine down to `cool_to`."""
+        start, end = self.settings.cool_from, self.settings.cool_to
+        if progress.spent <= start:
+            return 1.0
+        fallen = 0.5 - 0.5 * math.cos(math.pi * (progress.spent - start) / (1.0 - start))
+        return 1.0 - (1.0 - end) * fallen
+
+    def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
+        painted = len(batch) // self.settings.paintings  # captions that are painted, so many times each
+        rows = torch.arange(len(batch), device=batch.pictures.device) % max(painted, 1)
+        noise = self.noise(batch, "gan")
+        sentence = batch.text.sentence[rows]  # [B, D]
+        fake, divergence = self.generator(noise.z, noise.epsilon, sentence)  # [B, 3, R, R]
+        apart: Tensor  # how far two real pictures are apart
+        features = self.discriminator.look(batch.pictures)  # [B, C, 4, 4]
+        with torch.no_grad():
+            apart = distance(features, features.roll(1, 0)).mean()
+        yield self._discriminator_update(batch, features, sentence, fake.detach(), self.penalty(progress))
+        wrong = torch.stack([text.sentence[rows] for text in batch.counterfactuals], dim=1)  # [B, K, D]
+        yield self._generator_update(fake, sentence, wrong, divergence, apart, painted)
+
+    def _discriminator_update(self, batch: Batch, features: Tensor, sentence: Tensor, fake: Tensor, penalty: float) -> Update:
+        """BCE of real pairs against mismatched and painted ones, and the cross-entropy of recognising each real picture's caption."""
+        own, discriminator, settings = batch.text.sentence, self.discriminator, self.settings
+        real = discriminator.match(features, own)  # [B]
+        generated = discriminator(fake, sentence)
+        mismatched = mismatched_logits(discriminator, batch, features, own, "caption", settings.counterfactual)
+        loss = bce(real, 1.0) + 0.5 * bce(generated, 0.0) + 0.5 * bce(mismatched, 0.0)
+        metrics = {
+            name: value.detach().sigmoid().mean() for name, value in (("real", real), ("fake", generated), ("mismatched", mismatched))
+        }
+        if discriminator.recognition is not None:
+            wrong = torch.stack([text.sentence for text in batch.counterfactuals], dim=1)  # [B, K, D]
+            logits = discriminator.recognition.among(features, own, wrong)  # [B, B + K]
+            targets = torch.arange(len(batch), device=logits.device)
+            recognition = F.cross_entropy(logits, targets)
+            loss = loss + settings.recognition_weight * recognition
+            metrics |= {"recognition": recognition.detach(), "recognised": (logits.argmax(1) == targets).float().mean()}
+        update = Update("discriminator", loss, metrics)
+        return smoothed(update, penalty, (lambda pictures: discriminator.verdict(pictures, own.float()), batch.pictures))
+
+    def _generator_update(self, fake: Tensor, sentence: Tensor, wrong: Tensor, divergence: Tensor, apart: Tensor, painted: int) -> Update:
+        """BCE(fake, 1), the divergence, the margin by which a picture's caption is recognised, and the spread of a caption's pictures.
+
+        sentence: [B, D], wrong: [B, K, D]; apart: the mean distance of two real pictures; the first `painted` rows are repeated.
+        """
+        settings, discriminator = self.settings, self.discriminator
+        features = discriminator.look(fake)
+        fooling = bce(discriminator.match(features, sentence), 1.0)
+        loss = fooling + settings.divergence_weight * divergence
+        metrics = {"fooling": fooling.detach(), "divergence": divergence.detach()}
+        if discriminator.recognition is not None and settings.margin_weight:
+            logits = discriminator.recognition.each(features, torch.cat([sentence[:, None], wrong], dim=1))  # [B, 1 + K]
+            margin = logits[:, 0] - logits[:, 1:].logsumexp(1)
+            hinge = F.relu(settings.margin - margin).mean()
+            loss = loss + settings.margin_weight * hinge
+            metrics |= {"margin_hinge": hinge.detach(), "recognised": (margin > 0).float().mean()}
+        if settings.paintings > 1 and settings.spread_weight and 0 < painted < len(features):
+            spread = distance(features[:-painted], features[painted:]) / apart.clamp_min(1e-6)
+            hinge = F.relu(settings.spread - spread).mean()
+            loss = loss + settings.spread_weight * hinge
+            metrics |= {"spread": spread.detach().mean()}
+        return Update("generator", loss, metrics)
+
+    def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> ConditionedNoise:
+        settings = self.settings
+        return ConditionedNoise(
+            z=gaussian((settings.noise_width,), seed, samples, stream),
+            epsilon=gaussian((settings.text_width,), seed, samples, f"{stream}, condition"),
+        )
+
+    def paint(self, text: TextFeatures, noise: ConditionedNoise) -> Painting:
+        return Painting(self.generator(noise.z, noise.epsilon, text.sentence)[0])
+
+    def look(self, pictures: Tensor) -> Tensor:
+        """The discriminator's map before it reads the text, place by place: [B, 16 C]."""
+        return self.discriminator.look(pictures).flatten(1)
+
+
+class Generator(nn.Module):
+    """A first map from noise alone; then doublings, each steered by text and noise."""
+
+    def __init__(self, settings: LimnerGANSettings, conditions: Conditions) -> None:
+        super().__init__()
+        levels = doublings(conditions.resolution, "limner-gan", smallest=16)
+        base = settings.generator_channels
+        widths = [base * 2 ** min(level, 3) for level in reversed(range(levels))]  # of 4x4, 8x8, ...: coarse to fine
+        self.augmentation = ConditioningAugmentation(conditions.sentence_width, settings.text_width, "leaky-relu", "log-deviation")
+        self.noise_style = settings.noise_style
+        style = settings.text_width + settings.noise_width * settings.noise_style
+        mapping: list[nn.Module] = []
+        for _ in range(settings.mapping_layers):
+            mapping += [nn.Linear(style, style), nn.LeakyReLU(0.2, inplace=True)]
+        self.mapping = nn.Sequential(*mapping)
+        first = nn.ConvTranspose2d(settings.noise_width, widths[0], FIRST_SIDE, bias=False)
+        self.first = nn.Sequential(first, nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
+        self.doublings = nn.ModuleList(
+            nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False) for wide, narrow in zip(widths, widths[1:], strict=False)
+        )
+        self.steered = nn.ModuleList(Steered(width, style) for width in widths[1:])
+        self.residual = Residual(widths[1], style) if settings.residual else None
+        self.picture = nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1, bias=False)
+        self.blur_inner, self.blur_last = settings.blur in ("inner", "all"), settings.blur in ("last", "all")
+
+    def forward(self, z: Tensor, epsilon: Tensor, sentence: Tensor) -> tuple[Tensor, Tensor]:
+        """z: [B, Z], epsilon: [B, T], sentence: [B, D] -> pictures [B, 3, R, R] in [-1, 1], and the divergence, a scalar."""
+        found = self.augmentation(sentence)
+        condition = found.sample(epsilon)
+        style = self.mapping(torch.cat([condition, z], dim=1) if self.noise_style else condition)
+        x = self.first(z[:, :, None, None])
+        for level, (doubling, steered) in enumerate(zip(self.doublings, self.steered, strict=True)):
+            x = doubling(x)
+            x = steered(binomial(x) if self.blur_inner else x, style)
+            if level == 0 and self.residual is not None:
+                x = self.residual(x, style)
+        picture = self.picture(x)
+        return torch.tanh(binomial(picture) if self.blur_last else picture), found.divergence()
+
+
+class Steered(nn.Module):
+    """ReLU(BN(x) (1 + a) + b), where a and b, a number a channel each, are linear in the style."""
+
+    def __init__(self, channels: int, style: int) -> None:
+        super().__init__()
+        self.normalization = nn.BatchNorm2d(channels, affine=False)
+        self.scale_and_shift = nn.Linear(style, 2 * channels)
+        nn.init.normal_(self.scale_and_shift.weight, 0.0, 0.05)
+        nn.init.zeros_(self.scale_and_shift.bias)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """x: [B, C, H, W], style: [B, S] -> [B, C, H, W]."""
+        scale, shift = self.scale_and_shift(style)[:, :, None, None].chunk(2, dim=1)
+        return F.relu(torch.addcmul(shift, self.normalization(x), 1.0 + scale))
+
+
+class Residual(nn.Module):
+    """x + conv3(M(conv3(x))), then M, where M is `Steered`."""
+
+    def __init__(self, channels: int, style: int) -> None:
+        super().__init__()
+        self.first, self.second = (nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(2))
+        self.inner, self.after = Steered(channels, style), Steered(channels, style)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        return self.after(x + self.second(self.inner(self.first(x), style)), style)
+
+
+class Discriminator(nn.Module):
+    """One trunk to 4x4, a head for pairs, and a head that recognises captions. No normalisation: each picture is judged by itself."""
+
+    def __init__(self, settings: LimnerGANSettings, conditions: Conditions) -> None:
+        super().__init__()
+        levels = doublings(conditions.resolution, "limner-gan", smallest=16)
+        top = settings.discriminator_channels * 2 ** min(levels - 1, 3)
+        self.picture = picture_code(settings.discriminator_channels, conditions.resolution, normalize=False)
+        self.pair = PairHead(top, conditions.sentence_width, settings.text_width, normalize=False)
+        recognition = Recognition(top * FIRST_SIDE**2, conditions.sentence_width, settings.text_width)
+        self.recognition = recognition if settings.recognition_weight else None
+
+    def look(self, pictures: Tensor) -> Tensor:
+        """[B, 3, R, R] -> [B, C, 4, 4]: features that serve several captions."""
+        return self.picture(pictures)
+
+    def match(self, features: Tensor, sentence: Tensor) -> Tensor:
+        """[B, C, 4, 4] and [B, D] -> [B] logits."""
+        return self.pair(features, sentence)
+
+    def forward(self, pictures: Tensor, sentence: Tensor) -> Tensor:
+        """[B, 3, R, R] in [-1, 1] and [B, D] -> [B] logits."""
+        return self.match(self.look(pictures), sentence)
+
+    def verdict(self, pictures: Tensor, sentence: Tensor) -> Tensor:
+        """The sum of both heads' logits, which the gradient penalty keeps smooth: [B]."""
+        features = self.look(pictures)
+        logits = self.match(features, sentence)
+        return logits if self.recognition is None else logits + self.recognition.each(features, sentence[:, None])[:, 0]
+
+
+class Recognition(nn.Module):
+    """How well sentences fit pictures, by products of their projections.
+
+    Neither is brought to unit length: with cosines the margin is never reached, and the generator is pushed for ever.
+    """
+
+    def __init__(self, features: int, sentence_width: int, width: int) -> None:
+        super().__init__()
+        self.of_picture, self.of_sentence = nn.Linear(features, width), nn.Linear(sentence_width, width)
+
+    def each(self, features: Tensor, sentences: Tensor) -> Tensor:
+        """Features [B, C, 4, 4] and each picture's own sentences [B, K, D] -> logits [B, K]."""
+        return torch.einsum("bw,bkw->bk", self.of_picture(features.flatten(1)), self.of_sentence(sentences))
+
+    def among(self, features: Tensor, sentences: Tensor, wrong: Tensor) -> Tensor:
+        """Logits [B, B + K] of each picture with every sentence [B, D] of the batch, its own on the diagonal, and with its own wrong ones.
+
+        features: [B, C, 4, 4]; wrong: [B, K, D].
+        """
+        seen = self.of_picture(features.flatten(1))  # [B, W]
+        others = torch.einsum("bw,bkw->bk", seen, self.of_sentence(wrong))
+        return torch.cat([seen @ self.of_sentence(sentences).T, others], dim=1)
+
+
+def distance(first: Tensor, second: Tensor) -> Tensor:
+    """Root mean square difference of each two of [B, ...]: [B]. Its gradient is finite where they are equal."""
+    return ((first - second).square().flatten(1).mean(1) + 1e-12).sqrt()
+
+
+def binomial(x: Tensor) -> Tensor:
+    """[B, C, H, W], blurred by [1 2 1] / 4 along both sides, with its edges repeated: two means of 2x2 places."""
+    padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
+    return F.avg_pool2d(F.avg_pool2d(padded, 2, 1), 2, 1)
