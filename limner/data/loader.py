@@ -179,8 +179,9 @@ class Loader:
         if self.features is not None:
             kept = self.features.counterfactuals
             first = random.integers(kept, self.seed, "counterfactual", epochs, indices)
-            draws = [(first + place) % kept for place in range(self.phase.counterfactuals)]
-            batch.counterfactuals = tuple(self.features.counterfactual(indices, numbers[:, 0], draw) for draw in draws)
+            batch.counterfactuals = tuple(
+                self.features.counterfactual(indices, numbers[:, 0], (first + place) % kept) for place in range(self.phase.counterfactuals)
+            )
         else:
             draws = random.integers(1 << 31, self.seed, "counterfactual", epochs, indices)
             of_each = numbers.shape[1]

@@ -157,10 +157,9 @@ class LimnerGAN(AdversarialMethod[ConditionedNoise]):
         noise = self.noise(batch, "gan")
         sentence = batch.text.sentence[rows]  # [B, D]
         fake, divergence = self.generator(noise.z, noise.epsilon, sentence)  # [B, 3, R, R]
-        apart: Tensor  # how far two real pictures are apart
         features = self.discriminator.look(batch.pictures)  # [B, C, 4, 4]
         with torch.no_grad():
-            apart = distance(features, features.roll(1, 0)).mean()
+            apart = distance(features, features.roll(1, 0)).mean()  # of two real pictures
         yield self._discriminator_update(batch, features, sentence, fake.detach(), self.penalty(progress))
         wrong = torch.stack([text.sentence[rows] for text in batch.counterfactuals], dim=1)  # [B, K, D]
         yield self._generator_update(fake, sentence, wrong, divergence, apart, painted)
@@ -172,16 +171,15 @@ class LimnerGAN(AdversarialMethod[ConditionedNoise]):
         generated = discriminator(fake, sentence)
         mismatched = mismatched_logits(discriminator, batch, features, own, "caption", settings.counterfactual)
         loss = bce(real, 1.0) + 0.5 * bce(generated, 0.0) + 0.5 * bce(mismatched, 0.0)
-        metrics = {
-            name: value.detach().sigmoid().mean() for name, value in (("real", real), ("fake", generated), ("mismatched", mismatched))
-        }
+        logits = {"real": real, "fake": generated, "mismatched": mismatched}
+        metrics = {name: value.detach().sigmoid().mean() for name, value in logits.items()}
         if discriminator.recognition is not None:
             wrong = torch.stack([text.sentence for text in batch.counterfactuals], dim=1)  # [B, K, D]
-            logits = discriminator.recognition.among(features, own, wrong)  # [B, B + K]
-            targets = torch.arange(len(batch), device=logits.device)
-            recognition = F.cross_entropy(logits, targets)
+            choices = discriminator.recognition.among(features, own, wrong)  # [B, B + K]
+            right = torch.arange(len(batch), device=choices.device)
+            recognition = F.cross_entropy(choices, right)
             loss = loss + settings.recognition_weight * recognition
-            metrics |= {"recognition": recognition.detach(), "recognised": (logits.argmax(1) == targets).float().mean()}
+            metrics |= {"recognition": recognition.detach(), "recognised": (choices.argmax(1) == right).float().mean()}
         update = Update("discriminator", loss, metrics)
         return smoothed(update, penalty, (lambda pictures: discriminator.verdict(pictures, own.float()), batch.pictures))
 
