@@ -60,9 +60,14 @@ METRICS: Mapping[str, MetricEntry] = {
         "faithfulness:Faithfulness",
         "does the picture show what its caption says? (the garden only)",
         "judge",
-        brings=("diversity",),
+        brings=("everything-right", "diversity", "openness", "coherence"),
+    ),
+    "everything-right": MetricEntry(
+        "openness:EverythingRight", "how many pictures show all that their captions say? (the garden only)", "judge"
     ),
     "diversity": MetricEntry("faithfulness:Diversity", "do pictures of one caption differ as real ones do? (the garden only)", "judge"),
+    "openness": MetricEntry("openness:Openness", "does what captions leave open vary as in the world? (the garden only)", "judge"),
+    "coherence": MetricEntry("openness:Coherence", "does each picture decide what its caption leaves open? (the garden only)", "judge"),
 }
 
 USUAL = ("fid", "kid", "is", "faithfulness")
