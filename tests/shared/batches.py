@@ -48,7 +48,8 @@ def make_batch(
     """Random pictures with captions, and what a step may ask for with them: mismatched and unpaired pictures, counterfactual captions.
 
     width, words: of a sentence and of a word, None for no words; captions: how many each picture has, the second shorter than the first,
-    0 for none; counterfactuals: how many go with each picture's captions; classes: how many there are, 0 for none; a mismatched picture's class is the next one.
+    0 for none; counterfactuals: how many go with each picture; classes: how many there are, 0 for none; a mismatched picture's class is the
+    next one.
     """
     generator = torch.Generator().manual_seed(seed)
     said = [[CAPTIONS[row % len(CAPTIONS)], CAPTIONS[row % len(CAPTIONS)].split()[-2]][:captions] for row in range(size)]

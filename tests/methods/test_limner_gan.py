@@ -1,0 +1,134 @@
+"""Limner GAN: what each loss asks for, that each stops where it should, and schedules that follow the budget."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from shared.batches import PROGRESS, WIDTH, make_batch
+
+from limner.core.errors import SettingsError
+from limner.core.trainable import Conditions, Progress
+from limner.methods.limner_gan import LimnerGAN, LimnerGANSettings, Recognition, binomial, distance
+
+SMALL = LimnerGANSettings(noise_width=6, text_width=8, generator_channels=4, discriminator_channels=4, choices=3, penalty_every=4)
+
+
+def build(**values: Any) -> LimnerGAN:
+    torch.manual_seed(0)
+    return LimnerGAN(dataclasses.replace(SMALL, **values), Conditions(resolution=16, sentence_width=WIDTH))
+
+
+def test_discriminator_loss() -> None:
+    """Pairs, the recognition of real pictures' captions among the batch's and their own wrong ones, and R1 of both logits together."""
+    method, batch = build(counterfactual=0.5, recognition_weight=0.7).eval(), make_batch(counterfactuals=3)
+    judge, own = method.discriminator, batch.text.sentence
+    noise = method.noise(batch, "gan")
+    painted = own[:3].repeat(2, 1)
+    fake = method.generator(noise.z, noise.epsilon, painted)[0].detach()
+    wrong = torch.cat([batch.counterfactuals[0].sentence[:3], batch.mismatched.text.sentence[3:]])
+    first = next(method.training_step(batch, dataclasses.replace(PROGRESS, step=1)))  # no penalty in this step
+    expected = F.softplus(-judge(batch.pictures, own)).mean()
+    expected = expected + 0.5 * F.softplus(judge(fake, painted)).mean() + 0.5 * F.softplus(judge(batch.pictures, wrong)).mean()
+    seen = judge.recognition.of_picture(judge.look(batch.pictures).flatten(1))
+    for row in range(len(batch)):
+        choices = torch.cat([own, *(text.sentence[row : row + 1] for text in batch.counterfactuals)])  # [B + 3, D]
+        logits = judge.recognition.of_sentence(choices) @ seen[row]
+        expected = expected - 0.7 / len(batch) * logits.log_softmax(0)[row]
+    torch.testing.assert_close(first.loss, expected)
+
+    penalised = next(method.training_step(batch, dataclasses.replace(PROGRESS, step=4)))
+    pictures = batch.pictures.clone().requires_grad_()
+    logit = judge(pictures, own) + (judge.recognition.of_picture(judge.look(pictures).flatten(1)) * judge.recognition.of_sentence(own)).sum(
+        1
+    )
+    (gradient,) = torch.autograd.grad(logit.sum(), pictures)
+    torch.testing.assert_close(penalised.loss - first.loss, 4 * 0.5 * gradient.square().sum((1, 2, 3)).mean(), rtol=1e-3, atol=1e-4)
+
+
+def test_generator_loss() -> None:
+    """Fooling, divergence, the margin of the own caption over its wrong ones, and the distance of a caption's two pictures."""
+    method, batch = build(margin=2.5, margin_weight=0.3, spread=0.9, spread_weight=0.8).eval(), make_batch(counterfactuals=3)
+    judge, noise, painted = method.discriminator, method.noise(batch, "gan"), batch.text.sentence[:3].repeat(2, 1)
+    _, update = method.training_step(batch, dataclasses.replace(PROGRESS, step=1))
+    fake, divergence = method.generator(noise.z, noise.epsilon, painted)
+    code, real = judge.look(fake), judge.look(batch.pictures)
+    seen = judge.recognition.of_picture(code.flatten(1))
+    wrong = torch.stack([text.sentence[:3].repeat(2, 1) for text in batch.counterfactuals], 1)
+    own = (seen * judge.recognition.of_sentence(painted)).sum(1)
+    others = (seen[:, None] * judge.recognition.of_sentence(wrong)).sum(2).exp().sum(1).log()
+    apart = (code[:3] - code[3:]).square().mean((1, 2, 3)).sqrt()
+    really = (real - real.roll(1, 0)).square().mean((1, 2, 3)).sqrt().mean()
+    expected = F.softplus(-judge(fake, painted)).mean() + 0.05 * divergence
+    expected = expected + 0.3 * (2.5 - own + others).clamp_min(0).mean() + 0.8 * (0.9 - apart / really).clamp_min(0).mean()
+    torch.testing.assert_close(update.loss, expected)
+
+
+def test_what_is_reached_is_not_asked_for() -> None:
+    """A margin and a spread that are reached add nothing to the loss, and no gradient."""
+    batch = make_batch(counterfactuals=3)
+    with_both, with_none = build(margin=0.0, spread=0.0), build(margin_weight=0.0, spread_weight=0.0)
+    losses = []
+    for method in (with_both, with_none):
+        method.eval()
+        torch.nn.init.zeros_(method.discriminator.recognition.of_picture.weight)  # all captions fit alike
+        torch.nn.init.zeros_(method.discriminator.recognition.of_picture.bias)
+        losses.append([update.loss for update in method.training_step(batch, PROGRESS)][1])
+    torch.testing.assert_close(losses[0], losses[1] + 0.5 * math.log(3))  # the wrong captions' log-sum-exp is log 3 above the own one
+
+
+def test_pictures_that_are_alike_still_have_a_gradient() -> None:
+    first = torch.zeros(2, 3, requires_grad=True)
+    distance(first, torch.zeros(2, 3)).sum().backward()
+    assert torch.isfinite(first.grad).all()
+
+
+def test_recognition_among_and_each_agree() -> None:
+    head = Recognition(32, WIDTH, 8)
+    features, own, wrong = torch.randn(5, 2, 4, 4), torch.randn(5, WIDTH), torch.randn(5, 3, WIDTH)
+    among = head.among(features, own, wrong)
+    each = head.each(features, torch.cat([own[:, None], wrong], 1))
+    torch.testing.assert_close(torch.cat([among[:, :5].diagonal()[:, None], among[:, 5:]], 1), each)
+
+
+def test_binomial_filter() -> None:
+    x = torch.randn(2, 3, 6, 6)
+    kernel = torch.tensor([1.0, 2.0, 1.0]) / 4
+    padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
+    torch.testing.assert_close(binomial(x), F.conv2d(padded, (kernel[:, None] * kernel).expand(3, 1, 3, 3), groups=3))
+    checkerboard = torch.ones(1, 1, 6, 6)
+    checkerboard[..., ::2, 1::2] = checkerboard[..., 1::2, ::2] = -1.0
+    assert binomial(checkerboard)[..., 1:-1, 1:-1].abs().max() < 1e-6  # the grain of transposed convolutions is gone
+
+
+def test_learning_rates_fall_with_the_budget_in_steps_or_in_minutes() -> None:
+    cooling = build(cool_from=0.5, cool_to=0.1).cooling
+
+    def at(step: int, seconds: float, minutes: float | None) -> float:
+        place = {"phase": "gan", "steps": 100, "images": 0, "epoch": 0.0}
+        return cooling(Progress(step=step, seconds=seconds, minutes=minutes, **place))
+
+    assert at(50, 1e9, None) == 1.0 and at(75, 0.0, None) == pytest.approx(0.55) and at(100, 0.0, None) == pytest.approx(0.1)
+    assert at(10, 30.0, 1.0) == 1.0 and at(10, 45.0, 1.0) == pytest.approx(0.55) and at(10, 90.0, 1.0) == pytest.approx(0.1)
+    assert at(75, 6.0, 1.0) == pytest.approx(0.55)  # whichever is further
+
+
+def test_one_painting_a_caption_and_no_heads() -> None:
+    """Every part can be left out, as its ablation does."""
+    batch = make_batch(counterfactuals=3)
+    for values in ({"paintings": 1}, {"recognition_weight": 0.0}, {"residual": False}, {"noise_style": False}, {"mapping_layers": 1}):
+        method = build(**values)
+        updates = list(method.training_step(batch, PROGRESS))
+        assert [update.player for update in updates] == ["discriminator", "generator"]
+        assert all(torch.isfinite(update.loss) for update in updates)
+    assert method.paint(batch.text, method.noise(batch, "paint")).images.shape == (6, 3, 16, 16)
+
+
+@pytest.mark.parametrize("values", [{"choices": 0}, {"paintings": 0}, {"spread": -0.1}, {"cool_from": 1.5}])
+def test_settings_that_do_not_work(values: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=f"method.{next(iter(values)).replace('_', '-')}"):
+        build(**values)
