@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from limner.cli.arguments import parse
 from limner.cli.outputs import check_folder
+from limner.cli.progress import progress_bar
 from limner.core.errors import CheckpointError
 from limner.interop import importer
 
 HELP = """usage: limner import KIND FILE ... --out DIR [OPTIONS]
 
 Turn a checkpoint of the authors' code, or of a port of it, into a folder that Limner reads. PyTorch's and safetensors' files
-are taken; weights that lie in an entry of a file, such as netG, are found there.
+are taken, and of some projects Keras's or their own; weights that lie in an entry of a file, such as netG, are found there.
 
 {kinds}
 
@@ -35,6 +36,8 @@ def main(argv: Sequence[str]) -> int:
     if options.out.exists():  # what it holds may be wanted
         raise CheckpointError(f"--out {options.out} exists already: give another folder, or remove that one")
     check_folder(options.out)
-    for line in kind.run(options):
+    with progress_bar(kind.takes_long) as progress:
+        lines = kind.run(options, progress)
+    for line in lines:
         print(line)
     return 0
