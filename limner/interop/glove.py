@@ -66,8 +66,8 @@ def import_glove(options: Options, progress: Progress | None = None) -> list[str
     encoder = Glove(kept.table, settings).eval()
     cut = "in lower case without punctuation" if options.cutting == "words" else "at single spaces, in lower case, with punctuation"
     reads = (
-        f"A sentence of {encoder.sentence_width} numbers is the {options.pooling} of the vectors of its words, of which {options.maximum_words} "
-        f"are read; captions are cut {cut}; words without a vector are left out."
+        f"A sentence of {encoder.sentence_width} numbers is the {options.pooling} of the vectors of its words, of which "
+        f"{options.maximum_words} are read; captions are cut {cut}; words without a vector are left out."
     )
     save_encoder(encoder, options.out, card("A text encoder of word vectors", kept, options.file, reads))
     return [

@@ -142,8 +142,8 @@ def _said(path: Path, needed: Needed, found: Found, kept: Collection[str], missi
     if silent := [(key, caption) for key, caption, words in needed.captions if not words & found.vectors.keys()]:
         key, caption = silent[0]
         said.append(
-            f"warning: {len(silent):,} of {len(needed.captions):,} captions hold no word with a vector, and say nothing to the encoder, such "
-            f"as '{caption[:40]}' of '{key}': correct them, or give vectors that know their words"
+            f"warning: {len(silent):,} of {len(needed.captions):,} captions hold no word with a vector, and say nothing to the encoder, "
+            f"such as '{caption[:40]}' of '{key}': correct them, or give vectors that know their words"
         )
     return said
 

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal, cast
 
 from limner.core.errors import DataError
 from limner.interop.importer import Progress
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Format = Literal["auto", "glove", "word2vec", "word2vec-binary", "fasttext"]
-"""What a file is: found by its first bytes; GloVe's text, without a header; word2vec's text, with one; its binary form; fastText's .vec, which
-is word2vec's text with a space at the ends of lines."""
+"""What a file is: found by its first bytes; GloVe's text, without a header; word2vec's text, with one; its binary form; fastText's .vec,
+which is word2vec's text with a space at the ends of lines."""
 
 LONGEST_LINE = 1 << 20
 BLOCK = 1 << 20
@@ -78,8 +78,8 @@ def read_word_vectors(
 
     any_case: take a word that the file writes only with capitals for a wanted one in lower case. first: also keep the file's first so many
     words that satisfy `keep`. progress: called with bytes read, bytes of the file, and what is being read.
-    Of a word that comes twice the first vector counts. Raises DataError, with file and line, for a file that is not what `form` says, is cut
-    short, holds vectors of several widths, or is not UTF-8.
+    Of a word that comes twice the first vector counts. Raises DataError, with file and line, for a file that is not what `form` says, is
+    cut short, holds vectors of several widths, or is not UTF-8.
     """
     taking = _Taking(path, wanted, any_case, first, keep)
     try:
@@ -87,7 +87,7 @@ def read_word_vectors(
             _check_start(path, raw)
             zipped = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
-            with gzip.open(raw) if zipped else io.BufferedReader(raw, BLOCK) as stream:  # type: ignore[type-var]
+            with cast("BinaryIO", gzip.open(raw) if zipped else io.BufferedReader(raw, BLOCK)) as stream:
                 found = _read(path, stream, form, taking, _Watch(progress, raw, path))
     except FileNotFoundError:
         raise DataError(f"there is no file {path}: give a file of word vectors, such as glove.6B.100d.txt") from None

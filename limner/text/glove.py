@@ -40,8 +40,8 @@ class GloveSettings:
 class Glove(TextEncoder):
     """sentence [B, D]: sum or mean of the vectors of a caption's known words; words [B, T, D]: those vectors, one a known word.
 
-    Words without a vector are left out, as if they had not been said. A caption none of whose words has a vector is a sentence of zeros with
-    one word of zeros.
+    Words without a vector are left out, as if they had not been said. A caption none of whose words has a vector is a sentence of zeros
+    with one word of zeros.
     """
 
     kind: ClassVar[str] = "glove"
