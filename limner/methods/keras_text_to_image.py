@@ -90,14 +90,13 @@ class KerasTextToImage(Method[UniformNoise]):
             training={"ema_half_life": 0.0},  # the code keeps no running average
         ),
         "cpu": Preset(
-            sentence="Narrow networks and a higher learning rate, sized for two CPU cores.",
+            sentence="Narrow networks, sized for two CPU cores.",
             resolution=64,
             method={
                 "hidden_width": 256,
                 "inner_channels": 32,
                 "outer_channels": 16,
                 "noise_width": 100,
-                "learning_rate": 5e-3,
                 "epochs": 40.0,
             },
         ),
