@@ -184,8 +184,8 @@ def _expect(path: Path, player: str, layers: dict[str, Arrays], kinds: dict[str,
     for kind, allowed in counts.items():
         if len(kinds[kind]) not in allowed:
             raise CheckpointError(
-                f"{path} is no {player} of keras-text-to-image: it has {len(kinds[kind])} {words[kind]} ({', '.join(kinds[kind])}), and that "
-                f"has {' or '.join(map(str, allowed))}: give the code's {player} weights"
+                f"{path} is no {player} of keras-text-to-image: it has {len(kinds[kind])} {words[kind]} ({', '.join(kinds[kind])}), and "
+                f"that has {' or '.join(map(str, allowed))}: give the code's {player} weights"
             )
     for name in (*kinds["dense"], *kinds["conv"]):
         if layers[name].keys() != {"kernel", "bias"}:

@@ -22,8 +22,8 @@ def read_layers(path: Path) -> Layers:
     """The arrays of every layer that has any, by the layer's name and the array's: {"dense_1": {"kernel": ..., "bias": ...}}.
 
     Both a file of weights and one of a whole model are read; names in it may be bytes, as Keras 2.1 wrote them, or text.
-    Raises SettingsError where h5py is missing, CheckpointError for a file that is missing, is no such file, is damaged, or holds values that
-    are not finite.
+    Raises SettingsError where h5py is missing, CheckpointError for a file that is missing, is no such file, is damaged, or holds values
+    that are not finite.
     """
     try:
         import h5py
@@ -33,7 +33,7 @@ def read_layers(path: Path) -> Layers:
         raise CheckpointError(f"there is no file {path}: {WANTED}")
     try:
         with h5py.File(path, "r") as file:
-            group = file["model_weights"] if "model_weights" in file else file
+            group = file.get("model_weights", file)
             if "layer_names" not in group.attrs:
                 held = ", ".join(sorted(group)[:4]) or "nothing"
                 raise CheckpointError(f"{path} has no list of layers, as Keras 2 writes it (it holds {held}): {WANTED}")
