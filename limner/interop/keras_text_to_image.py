@@ -96,8 +96,8 @@ def read_config(path: Path) -> dict[str, int]:
         )
     try:
         found = json.loads(content)
-        numbers = {name: int(found[name]) for name in NUMBERS if name in found}
-    except (ValueError, TypeError, KeyError):
+        numbers = {name: int(value) for name, value in found.items() if name in NUMBERS}
+    except (ValueError, TypeError, AttributeError):
         raise CheckpointError(
             f'{path} is no JSON object such as {{"img_width": 32, ...}}: give the code\'s configuration as JSON'
         ) from None

@@ -55,7 +55,7 @@ class Found:
     recased: dict[str, str] = field(default_factory=dict)
     """Wanted words that the file has under other capitals alone, and how it writes them."""
     first: list[str] = field(default_factory=list)
-    """The words kept because they are among the file's first, in order."""
+    """The words kept only because they are among the file's first, in order."""
     lines: int = 0
     """Words in the file."""
     spaced: int = 0
@@ -76,8 +76,8 @@ def read_word_vectors(
 ) -> Found:
     """The vectors of the wanted words.
 
-    any_case: take a word that the file writes only with capitals for a wanted one in lower case. first: also keep the file's first so many
-    words that satisfy `keep`. progress: called with bytes read, bytes of the file, and what is being read.
+    any_case: take a word that the file writes only with capitals for a wanted one in lower case. first: also keep those of the file's first so
+    many words that satisfy `keep`. progress: called with bytes read, bytes of the file, and what is being read.
     Of a word that comes twice the first vector counts. Raises DataError, with file and line, for a file that is not what `form` says, is
     cut short, holds vectors of several widths, or is not UTF-8.
     """
@@ -114,7 +114,7 @@ class _Taking:
         lower = word.lower() if self.any_case else word
         if lower != word and lower in self.wanted:
             return None if lower in found.vectors else lower
-        if self.first and len(found.first) < self.first and lower not in found.vectors and self.keep(lower):
+        if found.lines < self.first and lower not in found.vectors and self.keep(lower):
             return lower
         return None
 
