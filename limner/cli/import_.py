@@ -28,7 +28,9 @@ examples:
 def main(argv: Sequence[str]) -> int:
     """Run `limner import KIND ...` and return its exit code."""
     if not argv or argv[0] in ("-h", "--help", "help"):
-        print(HELP.format(kinds="\n".join(f"  {name:<12}  {importer.get(name).help}" for name in importer.names())))
+        names = importer.names()
+        width = max(map(len, names))
+        print(HELP.format(kinds="\n".join(f"  {name:<{width}}  {importer.get(name).help}" for name in names)))
         return 0
     kind = importer.get(argv[0])
     examples = "\n  ".join(("examples:", *kind.examples))
