@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     """Run `limner import KIND ...` and return its exit code."""
     if not argv or argv[0] in ("-h", "--help", "help"):
         names = importer.names()
-        width = max(map(len, names))
+        width = max(12, *map(len, names))
         print(HELP.format(kinds="\n".join(f"  {name:<{width}}  {importer.get(name).help}" for name in names)))
         return 0
     kind = importer.get(argv[0])

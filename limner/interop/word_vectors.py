@@ -76,8 +76,8 @@ def read_word_vectors(
 ) -> Found:
     """The vectors of the wanted words.
 
-    any_case: take a word that the file writes only with capitals for a wanted one in lower case. first: also keep those of the file's first so
-    many words that satisfy `keep`. progress: called with bytes read, bytes of the file, and what is being read.
+    any_case: take a word that the file writes only with capitals for a wanted one in lower case. first: also keep those of the file's first
+    so many words that satisfy `keep`. progress: called with bytes read, bytes of the file, and what is being read.
     Of a word that comes twice the first vector counts. Raises DataError, with file and line, for a file that is not what `form` says, is
     cut short, holds vectors of several widths, or is not UTF-8.
     """
