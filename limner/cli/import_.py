@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from limner.cli.arguments import parse
 from limner.cli.outputs import check_folder
+from limner.cli.progress import progress_bar
 from limner.core.errors import CheckpointError
 from limner.interop import importer
 
 HELP = """usage: limner import KIND FILE ... --out DIR [OPTIONS]
 
 Turn a checkpoint of the authors' code, or of a port of it, into a folder that Limner reads. PyTorch's and safetensors' files
-are taken; weights that lie in an entry of a file, such as netG, are found there.
+are taken, and of some projects Keras's or their own; weights that lie in an entry of a file, such as netG, are found there.
 
 {kinds}
 
@@ -27,7 +28,9 @@ examples:
 def main(argv: Sequence[str]) -> int:
     """Run `limner import KIND ...` and return its exit code."""
     if not argv or argv[0] in ("-h", "--help", "help"):
-        print(HELP.format(kinds="\n".join(f"  {name:<12}  {importer.get(name).help}" for name in importer.names())))
+        names = importer.names()
+        width = max(12, *map(len, names))
+        print(HELP.format(kinds="\n".join(f"  {name:<{width}}  {importer.get(name).help}" for name in names)))
         return 0
     kind = importer.get(argv[0])
     examples = "\n  ".join(("examples:", *kind.examples))
@@ -35,6 +38,8 @@ def main(argv: Sequence[str]) -> int:
     if options.out.exists():  # what it holds may be wanted
         raise CheckpointError(f"--out {options.out} exists already: give another folder, or remove that one")
     check_folder(options.out)
-    for line in kind.run(options):
+    with progress_bar(kind.takes_long) as progress:
+        lines = kind.run(options, progress)
+    for line in lines:
         print(line)
     return 0

@@ -59,7 +59,7 @@ class SGD(Optimizer):
     nesterov: bool = False
 
     def build(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
-        optimizer = torch.optim.SGD(
+        optimizer = _CountingSGD(
             parameters,
             lr=self.learning_rate,
             momentum=self.momentum,
@@ -70,7 +70,21 @@ class SGD(Optimizer):
         if self.momentum:
             for value in parameters:  # PyTorch's own first step leaves them unset where it is skipped; from 0 it comes to the same
                 optimizer.state[value]["momentum_buffer"] = torch.zeros_like(value)
+        if parameters:
+            optimizer.state[parameters[0]]["step"] = torch.zeros((), device=parameters[0].device)
         return optimizer
+
+
+class _CountingSGD(torch.optim.SGD):
+    """Keeps the number of its steps in the first parameter's state, as the other optimisers do in every one's."""
+
+    def step(self, closure: Any = None) -> Any:
+        result = super().step(closure)
+        skipped = getattr(self, "found_inf", None)
+        for state in self.state.values():
+            if "step" in state:
+                state["step"] += 1.0 if skipped is None else 1.0 - skipped
+        return result
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,19 +31,29 @@ File = Annotated[Positional[Path], arg(metavar="FILE")]
 Files = Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE ...")]
 
 
+Progress = Callable[[int, int, str], None]
+"""Told how much is done, of how much, and of what."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class ImportOptions:
+class Place:
     """What every importer takes."""
 
     out: Annotated[Path, arg(metavar="DIR")]
     """The folder to write; it must not exist yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions(Place):
+    """What importers of PyTorch's and safetensors' files take."""
+
     within: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="KEY")] = ()
     """The entry of a file that holds the weights, such as netG_ema, where several fit; dots lead further in. May be given several times."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderOptions(ImportOptions):
-    """What importers of networks take that read sentences."""
+class EncoderChoice:
+    """The text encoder of networks that read sentences."""
 
     needs: ClassVar[str] = "--encoder"
     encoder: Annotated[str | None, arg(metavar="NAME|DIR")] = None
@@ -54,6 +64,11 @@ class EncoderOptions(ImportOptions):
         from limner.text.saving import named_encoder
 
         return named_encoder(self.encoder, "--encoder") if self.encoder else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderOptions(EncoderChoice, ImportOptions):
+    """What importers of networks take that read sentences."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +84,22 @@ class Importer:
     examples: tuple[str, ...]
     """Command lines."""
     options: type[Any]
-    """A dataclass derived from `ImportOptions`, whose fields are the flags and the files."""
+    """A dataclass derived from `Place`, whose fields are the flags and the files."""
     read: Callable[..., Any]
     """Reads the files and writes the folder, given the options; returns lines that say what is there and how to use it."""
 
-    def run(self, options: Any) -> Sequence[str]:
-        """Import what the options name, and say what was made. Raises LimnerError for what cannot be imported."""
-        lines: Sequence[str] = self.read(options)
+    def run(self, options: Any, progress: Progress | None = None) -> Sequence[str]:
+        """Import what the options name, and say what was made. Raises LimnerError for what cannot be imported.
+
+        progress: for a `read` that has such a parameter, since it takes long.
+        """
+        lines: Sequence[str] = self.read(options, progress) if self.takes_long else self.read(options)
         return lines
+
+    @property
+    def takes_long(self) -> bool:
+        """Whether `read` can say how far it is."""
+        return "progress" in inspect.signature(self.read).parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +126,7 @@ class NetworkImporter(Importer):
         method, players = self.read(files, **options)
         return keep_imported(self.name, method, players, [files] if isinstance(files, Path) else files, out, encoder, self.source)
 
-    def run(self, options: Any) -> Sequence[str]:
+    def run(self, options: Any, progress: Progress | None = None) -> Sequence[str]:
         """Import what the options name, and say what was made. Raises LimnerError for what cannot be imported."""
         _, *taken = inspect.signature(self.read).parameters
         encoder = options.text_encoder()

@@ -9,13 +9,16 @@ from limner.text.bag_of_words import BagOfWords
 from limner.text.char_cnn_rnn import CharCnnRnn
 from limner.text.clip_text import ClipText
 from limner.text.encoder import TextEncoder
+from limner.text.glove import Glove
+from limner.text.infersent import InferSent
 from limner.text.lstm import LSTMEncoder
 from limner.text.no_text import NoText
 from limner.text.recurrent import RecurrentEncoder
 from limner.text.standardized import Standardized
 
 ENCODER_KINDS: dict[str, type[TextEncoder]] = {
-    encoder.kind: encoder for encoder in (RecurrentEncoder, CharCnnRnn, BagOfWords, Standardized, ClipText, LSTMEncoder, NoText)
+    encoder.kind: encoder
+    for encoder in (RecurrentEncoder, CharCnnRnn, BagOfWords, Standardized, ClipText, LSTMEncoder, Glove, InferSent, NoText)
 }
 """Every kind of encoder that can be saved and found again."""
 

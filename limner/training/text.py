@@ -44,7 +44,16 @@ def choose_encoder(recipe: Recipe, pictures: CaptionedPictures) -> tuple[TextEnc
     encoder = named_encoder(name)
     if words is not None:
         encoder.read_at_most(words)
+    if encoder.reads and pictures.caption_counts.any() and all(says_nothing(encoder, caption) for caption in every_caption(pictures)):
+        raise SettingsError(
+            f"the text encoder {name} knows no word of any caption of '{pictures.name}': give one that was made for such captions"
+        )
     return encoder, False
+
+
+def says_nothing(encoder: TextEncoder, caption: str) -> bool:
+    """Whether an encoder knows not one word of a caption, so that it reads like any other such caption."""
+    return not set(encoder.words(caption)) - set(encoder.unknown_words(caption))
 
 
 def text_settings(recipe: Recipe) -> CaptionMatchingSettings:
@@ -105,6 +114,8 @@ def caption_remarks(recipe: Recipe, pictures: CaptionedPictures, encoder: TextEn
             f"{counted(len(wordless), 'caption holds', 'captions hold')} no word and cannot be used, such as '{text[:20]}' of "
             f"'{pictures.key(place)}'{pictures_too}"
         )
+    if encoder.reads and recipe.text.encoder is not None:
+        yield from _silent_captions(recipe, pictures, encoder)
     limit = encoder.limit
     if not encoder.reads or limit is None:
         return
@@ -119,6 +130,20 @@ def caption_remarks(recipe: Recipe, pictures: CaptionedPictures, encoder: TextEn
         yield (
             f"{cut:,} of {int(pictures.caption_counts.sum()):,} training captions are longer than the text encoder reads, and are cut to "
             f"{limit} (the longest, of '{key}', has {longest:,}): {_longer(recipe, limit, longest)}"
+        )
+
+
+def _silent_captions(recipe: Recipe, pictures: CaptionedPictures, encoder: TextEncoder) -> Iterator[str]:
+    """A line where some captions hold no word that an encoder from elsewhere knows: they would all be painted alike."""
+    silent, first = 0, ""
+    for index in range(len(pictures)):
+        for caption in pictures.captions(index):
+            if says_nothing(encoder, caption):
+                silent, first = silent + 1, first or f"'{caption[:40]}' of '{pictures.key(index)}'"
+    if silent:
+        yield (
+            f"warning: {silent:,} of {int(pictures.caption_counts.sum()):,} training captions hold no word that "
+            f"{recipe.text.encoder} knows, and say nothing to it, such as {first}: correct them, or give an encoder that knows their words"
         )
 
 

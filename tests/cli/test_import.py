@@ -59,8 +59,9 @@ assert not {"torch", "numpy", "safetensors"} & sys.modules.keys()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    width = max(map(len, importer.names()))
     for name in importer.names():
-        assert f"\n  {name:<12}  {importer.get(name).help}\n" in done.stdout
+        assert f"\n  {name:<{width}}  {importer.get(name).help}\n" in done.stdout
 
 
 IMPORTER = """
