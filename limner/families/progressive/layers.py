@@ -177,8 +177,8 @@ class LastBlock(nn.Module):
     """The end of a discriminator: maps [B, C, 4, 4] and, unless `sentence_width` is 0, sentences [B, D] -> [B] scores.
 
     narrow: channels C of the maps that come in, where they are not `channels`. compressed: numbers to which a sentence is reduced before it
-    is joined to every place (T2F). group: see `with_minibatch_deviation`. `look` and `match` are the two halves: a picture's features are
-    computed once for several sentences.
+    is joined to every place (T2F). deviation, group: whether and how `with_minibatch_deviation` is used; without it, the pictures of a
+    batch are independent. `look` and `match` are the two halves: a picture's features are computed once for several sentences.
     """
 
     def __init__(
@@ -188,12 +188,13 @@ class LastBlock(nn.Module):
         narrow: int | None = None,
         sentence_width: int = 0,
         compressed: int = 0,
+        deviation: bool = True,
         group: int | None = None,
         scaling: Scaling = "he",
     ) -> None:
         super().__init__()
-        self.group = group
-        self.first = EqualizedConvolution((narrow or channels) + 1, channels, 3, padding=1, scaling=scaling)
+        self.deviation, self.group = deviation, group
+        self.first = EqualizedConvolution((narrow or channels) + deviation, channels, 3, padding=1, scaling=scaling)
         self.compression = EqualizedLinear(sentence_width, compressed, scaling=scaling) if sentence_width else None
         self.joint = EqualizedConvolution(channels + compressed, channels, 1, scaling=scaling) if sentence_width else None
         self.second = EqualizedConvolution(channels, channels, FIRST_SIDE, scaling=scaling)
@@ -201,7 +202,8 @@ class LastBlock(nn.Module):
 
     def look(self, x: Tensor) -> Tensor:
         """[B, C, 4, 4] -> [B, channels, 4, 4], before the sentence is read."""
-        return F.leaky_relu(self.first(with_minibatch_deviation(x, self.group)), SLOPE, inplace=True)
+        x = with_minibatch_deviation(x, self.group) if self.deviation else x
+        return F.leaky_relu(self.first(x), SLOPE, inplace=True)
 
     def match(self, features: Tensor, sentence: Tensor | None = None) -> Tensor:
         """[B, channels, 4, 4] and sentences [B, D], where it reads them -> [B] scores, linear."""
