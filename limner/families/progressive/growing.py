@@ -20,6 +20,7 @@ from limner.families.progressive.layers import (
     from_picture,
     to_picture,
 )
+from limner.nn.fast.layout import for_convolutions
 from limner.nn.fast.upsampling import doubled
 
 
@@ -104,7 +105,7 @@ class Discriminator(nn.Module):
         return self.last.look(x)
 
     def _begin(self, pictures: Tensor, depth: int) -> Tensor:
-        x: Tensor = self.colours[depth](pictures)
+        x: Tensor = self.colours[depth](for_convolutions(pictures))
         return F.leaky_relu(x, SLOPE, inplace=True) if self.activation else x
 
     def match(self, features: Tensor, sentence: Tensor | None = None) -> Tensor:
