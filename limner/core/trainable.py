@@ -121,6 +121,8 @@ class Phase:
     """Whether text features hold an embedding for each word, where the encoder gives them; they are encoded batch by batch."""
     frames: int = 1
     """Pictures of one story: with more than one, batches hold whole stories, frames in order, and `batch_size` is a multiple of it."""
+    fewest: int = 1
+    """The fewest pictures that a process's part of a batch may hold, where a step compares pictures with each other."""
     distinct_classes: bool = False
     """Whether a batch holds one picture of each of `batch_size` different classes, drawn anew for each step, where classes are known."""
 
@@ -205,6 +207,10 @@ class Trainable(Stateful, ABC):
     @abstractmethod
     def phases(self) -> list[Phase]:
         """The published course of training, in order."""
+
+    def sized(self, phase: Phase, batch_size: int) -> int:
+        """The pictures a step that a phase takes where a recipe gives one number, `training.batch_size`, for all of them."""
+        return batch_size
 
     def prepare(self, phase: Phase, pictures: CaptionedPictures) -> None:  # noqa: B027  # most have nothing to read beforehand
         """Read the training pictures once before a phase: a vocabulary, a table of features, a bank of codes.

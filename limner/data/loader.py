@@ -47,6 +47,12 @@ class Loader:
             raise DataError(
                 f"a batch of {phase.batch_size} pictures cannot be shared by {processes} processes: choose a multiple of {processes}"
             )
+        if phase.batch_size // processes < phase.fewest:
+            raise DataError(
+                f"a step compares {phase.fewest} pictures or more with each other, and each of {processes} processes would have "
+                f"{phase.batch_size // processes} of the {phase.batch_size} in a batch: give --training.batch-size "
+                f"{phase.fewest * processes} or more"
+            )
         self.own = slice(rank * phase.batch_size // processes, (rank + 1) * phase.batch_size // processes)
         self.pool = np.flatnonzero(pictures.caption_counts > 0) if phase.captions else np.arange(len(pictures))
         if not len(self.pool):

@@ -15,10 +15,11 @@ from limner.text.lstm import LSTMEncoder
 from limner.text.no_text import NoText
 from limner.text.recurrent import RecurrentEncoder
 from limner.text.standardized import Standardized
+from limner.text.summary_lstm import SummaryLSTM
 
 ENCODER_KINDS: dict[str, type[TextEncoder]] = {
     encoder.kind: encoder
-    for encoder in (RecurrentEncoder, CharCnnRnn, BagOfWords, Standardized, ClipText, LSTMEncoder, Glove, InferSent, NoText)
+    for encoder in (RecurrentEncoder, CharCnnRnn, BagOfWords, Standardized, ClipText, LSTMEncoder, SummaryLSTM, Glove, InferSent, NoText)
 }
 """Every kind of encoder that can be saved and found again."""
 

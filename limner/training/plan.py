@@ -101,6 +101,7 @@ class PlannedPhase:
         trainings = dict(before or {})
         for training in trainings.values():
             training.statistics = statistics
+            training.grow()
         for name, player in self.players().items():
             if name not in trainings:
                 trainings[name] = PlayerTraining(player, statistics, ema_half_life=settings.ema_half_life, all_reduce=all_reduce)
@@ -240,7 +241,7 @@ def _budgeted(act: Act, phases: list[Phase], recipe: Recipe, pictures: Captioned
         minutes = images = None
         if act.is_asked_for:
             if training.batch_size:
-                phase = dataclasses.replace(phase, batch_size=training.batch_size)
+                phase = dataclasses.replace(phase, batch_size=act.trained.sized(phase, training.batch_size))
             minutes, images = (None if whole is None else whole * phase.share / shares for whole in (training.minutes, training.images))
         last = not act.is_asked_for or phase.name == phases[-1].name
         epochs = training.epochs if act.is_asked_for and last and training.epochs is not None else phase.epochs

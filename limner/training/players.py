@@ -50,6 +50,20 @@ class PlayerTraining:
         if player.averaged and ema_half_life > 0:
             self.average = [value.detach().clone() for value in self._averaged_tensors()]
 
+    def grow(self) -> None:
+        """Take in the weights that are trained from now on, as networks that grow have them, and leave out those that stand still."""
+        self._train([parameter for parameter in self.player.module.parameters() if parameter.requires_grad])
+
+    def _train(self, parameters: list[nn.Parameter]) -> None:
+        """Train these weights from now on; those that were trained before keep their optimiser's state."""
+        if [*map(id, parameters)] == [*map(id, self.parameters)]:
+            return
+        before, self.parameters = self.optimizer.state, parameters
+        self.optimizer = self.player.optimizer.build(parameters)
+        for parameter in parameters:
+            if parameter in before:
+                self.optimizer.state[parameter] = before[parameter]
+
     def _averaged_tensors(self) -> list[Tensor]:
         """Weights and batch statistics, which must fit each other."""
         module = self.player.module
@@ -147,12 +161,18 @@ class PlayerTraining:
             average.copy_(kept)
 
     def state_dict(self) -> dict[str, Any]:
-        """The optimiser's state and the running average, for a checkpoint."""
-        return {"optimizer": self.optimizer.state_dict(), "average": self.average}
+        """The optimiser's state, which of the module's weights it has, and the running average, for a checkpoint."""
+        places = {id(value): place for place, value in enumerate(self.player.module.parameters())}
+        trained = [places[id(value)] for value in self.parameters]
+        return {"optimizer": self.optimizer.state_dict(), "trained": trained, "average": self.average}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Go on from what `state_dict` gave, with the weights that are trained now: at the end of a phase they were others."""
+        if "trained" in state:
+            every = list(self.player.module.parameters())
+            self._train([every[place] for place in state["trained"]])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.grow()
         for average, value in zip(self.average, state["average"], strict=True):
             average.copy_(value)
 

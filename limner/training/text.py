@@ -65,8 +65,11 @@ def text_settings(recipe: Recipe) -> CaptionMatchingSettings:
 
 
 def own_settings(recipe: Recipe) -> Any:
-    """The settings of what the recipe names, with text.maximum-words in place of their own number where they have one."""
+    """The settings of what the recipe names, as its text settings ask: with text.maximum-words in place of their own number, and without
+    a text encoder of their own where text.encoder takes its place."""
     settings, words = recipe.method_settings, recipe.text.maximum_words
+    if recipe.text.encoder is not None and getattr(settings, "own_encoder", False):
+        settings = dataclasses.replace(settings, own_encoder=False)
     return settings if words is None or not hasattr(settings, "maximum_words") else dataclasses.replace(settings, maximum_words=words)
 
 

@@ -17,7 +17,8 @@ def tiny(name: str, steps: int, resolution: int = 32, **training: Any) -> Recipe
     """The preset for CPUs at its smallest: few steps of few small pictures in each phase. training: laid over the training settings."""
     recipe = from_preset(name, "cpu", "garden", resolution)
     fields = [field.name for field in dataclasses.fields(recipe.method_settings)]
-    small = {field: 4 for field in fields if field.endswith("batch_size")}
+    small: dict[str, Any] = {field: 4 for field in fields if field.endswith("batch_size")}
+    small |= {field: (4,) for field in fields if field.endswith("batch_sizes")}  # of each phase
     values = {"steps": steps, "log_every": 1, "checkpoint_every": 1, "sample_every": 1000, "device": "cpu"} | training
     return dataclasses.replace(
         recipe,

@@ -1,0 +1,110 @@
+"""T2F's text encoder: an LSTM over words whose last output is the sentence (akanimax, github.com/akanimax/T2F, 2018).
+
+The authors pad every caption to one length and take the output at the last position, padding and all, so that the LSTM reads padding for
+most of its steps. `packed` takes the output at the caption's own last word.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from limner.core.errors import SettingsError
+from limner.core.text import TextFeatures
+from limner.text.encoder import Limit, TextEncoder
+from limner.text.tokenizers import WordTokenizer
+
+_NOT_A_LETTER = re.compile(r"([^a-z])")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SummarySettings:
+    """Sizes of a `SummaryLSTM`; the defaults are those of T2F's first configuration."""
+
+    word_embedding: int = 128
+    """Width of the embedding of each word."""
+    width: int = 512
+    """Width of every layer's state, and of the sentence."""
+    layers: int = 3
+    """LSTM layers, one upon the other."""
+    packed: bool = False
+    """Whether the sentence is the output at the last word; without it, the output after all padding, as published."""
+
+    def __post_init__(self) -> None:
+        if min(self.word_embedding, self.width, self.layers) < 1:
+            raise SettingsError(
+                f"an LSTM cannot be {self.width} wide, with {self.layers} layers and {self.word_embedding} numbers a word: choose 1 or more"
+            )
+
+
+class LetterTokenizer(WordTokenizer):
+    """Captions cut as T2F cuts them: in lower case, with every character that is no letter from a to z a token of its own."""
+
+    def split(self, caption: str) -> list[str]:
+        return _NOT_A_LETTER.sub(r" \1 ", caption.lower()).split()
+
+
+class SummaryLSTM(TextEncoder):
+    """sentence [B, width]; no words. It has one direction."""
+
+    kind: ClassVar[str] = "summary-lstm"
+    word_width = None
+
+    def __init__(self, tokenizer: WordTokenizer, settings: SummarySettings = SummarySettings()) -> None:
+        super().__init__()
+        self.tokenizer, self.settings = tokenizer, settings
+        self.sentence_width = settings.width
+        self.embedding = nn.Embedding(len(tokenizer), settings.word_embedding, padding_idx=0)
+        self.reader = nn.LSTM(settings.word_embedding, settings.width, settings.layers, batch_first=True)
+
+    def forward(self, captions: Sequence[str]) -> TextFeatures:
+        return self.read(*self.tokenizer(captions))
+
+    def read(self, ids: Tensor, mask: Tensor) -> TextFeatures:
+        """Features of ids [B, T], 0 where there is no word; mask: [B, T] bool, True where there is one."""
+        device = self.embedding.weight.device
+        ids, last = ids.to(device), mask.sum(1).to(device) - 1
+        if not self.settings.packed:
+            ids = F.pad(ids, (0, self.tokenizer.maximum_words - ids.shape[1]))  # whatever the other captions' lengths are
+            last = torch.full_like(last, ids.shape[1] - 1)
+        states, _ = self.reader(self.embedding(ids))  # [B, T, width]: in one direction, padding after a word changes nothing at it
+        return TextFeatures(states[torch.arange(len(ids), device=device), last])
+
+    def words(self, caption: str) -> list[str]:
+        return self.tokenizer.split(caption)
+
+    def known_words(self) -> Sequence[str]:
+        return self.tokenizer.vocabulary
+
+    def unknown_words(self, caption: str) -> list[str]:
+        return self.tokenizer.unknown_words(caption)
+
+    def read_words(self, caption: str) -> list[str]:
+        return self.words(caption)[: self.tokenizer.maximum_words]
+
+    def was_cut(self, caption: str) -> bool:
+        return self.tokenizer.was_cut(caption)
+
+    @property
+    def limit(self) -> Limit:
+        return Limit(self.tokenizer.maximum_words, "words")
+
+    def read_at_most(self, words: int) -> None:
+        self.tokenizer.maximum_words = words
+
+    def config(self) -> dict[str, Any]:
+        tokenizer: dict[str, Any] = self.tokenizer.config() | {"letters": isinstance(self.tokenizer, LetterTokenizer)}
+        return {"settings": dataclasses.asdict(self.settings), "tokenizer": tokenizer}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> SummaryLSTM:
+        values = dict(config["tokenizer"])
+        kind = LetterTokenizer if values.pop("letters") else WordTokenizer
+        return cls(kind.from_config(values), SummarySettings(**config["settings"]))
