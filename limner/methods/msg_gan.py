@@ -41,6 +41,7 @@ from limner.families.adversarial import AdversarialMethod, added
 from limner.families.matching_aware import mean_sentence, mismatched_pairs
 from limner.families.progressive import layers as progan
 from limner.families.stacked import doublings
+from limner.nn.fast.layout import for_convolutions
 from limner.nn.uncompiled import uncompiled
 
 NAME = "msg-gan"
@@ -118,9 +119,9 @@ class MSGGAN(AdversarialMethod[VectorNoise]):
     title = "MSG-GAN"
     paper = "Karnewar and Wang, MSG-GAN: Multi-Scale Gradients for Generative Adversarial Networks, CVPR 2020, arXiv:1903.06048"
     _small = {
-        "generator_channels": 96,
-        "discriminator_channels": 96,
-        "full_scales": 2,
+        "generator_channels": 128,
+        "discriminator_channels": 128,
+        "full_scales": 1,
         "noise_width": 64,
         "learning_rate": 3e-3,
         "batch_size": 16,
@@ -248,7 +249,7 @@ class Generator(nn.Module):
             x = torch.cat([on_sphere(self.condition(sentence)), x], dim=1)
         painted = []
         for block, picture in zip(self.blocks, self.pictures, strict=True):
-            x = block(x)
+            x = for_convolutions(block(x))
             painted.append(picture(x))
         return painted
 
@@ -280,7 +281,7 @@ class Discriminator(nn.Module):
 
     def joined(self, pictures: Sequence[Tensor]) -> Tensor:
         """Pictures [B, 3, r, r], coarse to fine -> what the last block reads: [B, C, 4, 4]."""
-        x = self.pictures[-1](pictures[-1])
+        x = self.pictures[-1](for_convolutions(pictures[-1]))
         for block, picture, layer in zip(reversed(self.blocks), reversed(pictures[:-1]), reversed(self.pictures[:-1]), strict=True):
             x = block(x)
             # The picture comes first in BMSG-GAN, the map in msg-stylegan-tf.
