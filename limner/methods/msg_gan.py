@@ -9,9 +9,9 @@ that it is not the paper's own; that one (akanimax/msg-stylegan-tf, commit 41fb4
 - `non-saturating` with R1, the mean over scales of each scale's penalty;
 - `cat-lin`, where map and picture are concatenated first and a 1x1 convolution follows.
 
-BMSG-GAN's WGAN-GP cannot run: it takes the gradient of a single picture. Here, as with R1, its penalty is the mean over scales. Its options
-`hinge` and `standard-gan` cannot run either, and are left out. Its LSGAN squares the mean of the scores where the LSGAN paper takes the mean
-of squares; `lsgan` and `lsgan-sigmoid` follow the code.
+BMSG-GAN's WGAN-GP cannot run: it takes the gradient of a single picture. Here, as with R1, its penalty is the mean over scales. Its
+options `hinge` and `standard-gan` cannot run either, and are left out. Its LSGAN squares the mean of the scores where the LSGAN paper takes
+the mean of squares; `lsgan` and `lsgan-sigmoid` follow the code.
 
 Ours, with `unconditional` off: a linear layer of the sentence joins the latent, another one joins the discriminator's last block, and
 mismatched pairs of picture and caption count as generated ones (`mismatch_weight`).
@@ -73,8 +73,8 @@ class MSGGANSettings(
     full_scales: int = 4
     """Scales from 4 px upward whose maps have all the channels; 4 as published, which is up to 32 px."""
     combine: Literal["lin-cat", "cat-lin", "simple"] = "lin-cat"
-    """How a picture joins the discriminator's map of its side: a 1x1 convolution of the picture gives half of the channels, as published for
-    ProGAN; a 1x1 convolution of both together; or plainly as three more channels."""
+    """How a picture joins the discriminator's map of its side: a 1x1 convolution of the picture gives half of the channels, as published
+    for ProGAN; a 1x1 convolution of both together; or plainly as three more channels."""
     loss: Loss = "relativistic-hinge"
     """The adversarial loss: relativistic average hinge, Wasserstein with gradient penalty, non-saturating with R1, or LSGAN on the mean of
     a batch's scores or of their sigmoids."""
