@@ -26,10 +26,11 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.functional import relu, softplus
 
 from limner.core.batch import Batch
+from limner.core.errors import SettingsError
 from limner.core.method import Painting
 from limner.core.noise import VectorNoise, gaussian, uniform
 from limner.core.optimizers import Adam, Optimizer, RMSprop
@@ -174,6 +175,15 @@ class MSGGAN(AdversarialMethod[VectorNoise]):
         if settings.unconditional:
             return [self.phase(epochs=settings.epochs, captions=0, counterfactual=False)]
         return [self.phase(epochs=settings.epochs, captions=settings.captions)]
+
+    def begin(self, phase: Phase) -> None:
+        """Raises SettingsError where a process has fewer than two pictures a step, which minibatch deviation could not compare."""
+        processes = distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+        if phase.batch_size < 2 * processes:
+            raise SettingsError(
+                f"a step of {phase.batch_size} pictures leaves {processes} processes one each, and minibatch deviation compares two or more: "
+                f"give --training.batch-size {2 * processes}"
+            )
 
     def couples_rows(self) -> str | None:
         return "minibatch deviation compares all pictures of a batch"
