@@ -181,8 +181,8 @@ class MSGGAN(AdversarialMethod[VectorNoise]):
         processes = distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
         if phase.batch_size < 2 * processes:
             raise SettingsError(
-                f"a step of {phase.batch_size} pictures leaves {processes} processes one each, and minibatch deviation compares two or more: "
-                f"give --training.batch-size {2 * processes}"
+                f"a step of {phase.batch_size} pictures gives {processes} processes one each, and minibatch deviation compares two or "
+                f"more: give --training.batch-size {2 * processes}"
             )
 
     def couples_rows(self) -> str | None:
