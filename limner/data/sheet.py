@@ -103,6 +103,24 @@ def caption_grid(
     return page
 
 
+def cut_grid(page: Image.Image, captions: Sequence[str], columns: int, *, tile: int = 128, gap: int = 4) -> list[list[Image.Image]] | None:
+    """The pictures of a page that `caption_grid` made of rows of `columns` pictures and nothing but captions: a list for each row.
+
+    None for a page of another size, which was laid out in another way.
+    """
+    letters = _lettering(captions, ())
+    wide = max(columns * (tile + gap) - gap, 260)
+    heights = [_LINE * len(wrap(caption, wide, 3, letters)) + 4 + tile for caption in captions]
+    if page.size != (2 * _MARGIN + wide, 2 * _MARGIN + sum(heights) + _GAP * (len(heights) - 1)):
+        return None
+    rows, top = [], _MARGIN
+    for height in heights:
+        corners = [(_MARGIN + place * (tile + gap), top + height - tile) for place in range(columns)]
+        rows.append([page.crop((left, upper, left + tile, upper + tile)) for left, upper in corners])
+        top += height + _GAP
+    return rows
+
+
 def column_grid(
     rows: Sequence[Sequence[Picture]],
     captions: Sequence[str],

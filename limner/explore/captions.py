@@ -51,9 +51,14 @@ def paintable(model: Model, captions: Sequence[str]) -> list[str]:
     return found
 
 
-def drawn_pictures(pictures: CaptionedPictures, seed: int) -> NDArray[np.int64]:
-    """The places of all captioned pictures in the order of the draw: [N] int64. Raises DataError where there is none."""
-    pool = np.flatnonzero(pictures.caption_counts > 0)
+def pool_of(pictures: CaptionedPictures, captioned: bool = True) -> NDArray[np.int64]:
+    """The places of a split's captioned pictures, or of all its pictures: [N] int64."""
+    return np.flatnonzero(pictures.caption_counts > 0) if captioned else np.arange(len(pictures))
+
+
+def drawn_pictures(pictures: CaptionedPictures, seed: int, captioned: bool = True) -> NDArray[np.int64]:
+    """The places of all captioned pictures, or of all pictures, in the order of the draw: [N] int64. Raises DataError for none."""
+    pool = pool_of(pictures, captioned)
     if not len(pool):
         raise DataError(f"'{pictures.name}' holds no captioned picture in its {pictures.split} split: choose another --split")
     return pool[random.permutation(len(pool), seed, "explore", pictures.split)]

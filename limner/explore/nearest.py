@@ -20,7 +20,7 @@ from limner.core.pictures import CaptionedPictures
 from limner.core.trainable import Trainable
 from limner.data.reduced import ReducedPictures
 from limner.data.sheet import caption_grid
-from limner.explore.captions import distinct_captions, drawn_captions, drawn_pictures, paintable
+from limner.explore.captions import distinct_captions, drawn_captions, drawn_pictures, paintable, pool_of
 from limner.features.network import to_float
 from limner.features.registry import FEATURE_NETWORKS, load_feature_network
 from limner.metrics.judge import to_tensor
@@ -95,6 +95,8 @@ class Findings:
     """The split that was searched, at the model's resolution."""
     unseen_classes: bool
     """Whether no class of the held-out pictures is among those of the searched split."""
+    captioned: bool = True
+    """Whether captioned pictures alone were searched; all are for a model that reads no text, which was trained on all."""
 
     def figures(self) -> list[str]:
         """The scales in words, a sentence each."""
@@ -158,7 +160,7 @@ def remembered_or_made(
     captions: Sequence[str] = (),
     *,
     count: int = 5,
-    pictures: int = 1,
+    pictures: int | None = None,
     sample: int = 500,
     seed: int = 0,
     mirror: bool = True,
@@ -167,14 +169,15 @@ def remembered_or_made(
     """Paint captions and find the nearest training pictures of each picture.
 
     Args:
-        training: What is searched; its captioned pictures alone, for no others were trained on. Pictures are cut in the middle where
-            training crops at random.
+        training: What is searched; its captioned pictures alone where the model reads text, for no others were trained on. Pictures are
+            cut in the middle where training crops at random.
         held_out: Real pictures that were not trained on, which give one scale; the training pictures' distances to each other give another,
             the better one where the held-out pictures are of classes that were not trained on.
         look: The features whose cosine distance is taken.
         captions: By default at most `ROWS` different captions of `held_out`, or of `training` where that is None.
         count: Nearest training pictures for each generated one.
-        pictures: Generated pictures of each caption; they are those of `model.generate` with this seed.
+        pictures: Generated pictures of each caption, by default 1, or `ROWS` where the model reads no text; they are those of
+            `model.generate` with this seed.
         sample: How many pictures of held-out captions (of `training`, where there are none) are generated for the figures, and at most how
             many real ones they are compared with.
         mirror: Whether training mirrored pictures where the set allows it: then both orientations are compared.
@@ -183,35 +186,50 @@ def remembered_or_made(
     split of fewer than two pictures.
     """
     for name, value in (("--count", count), ("--pictures", pictures), ("--sample", sample)):
-        if value < 1:
+        if value is not None and value < 1:
             raise SettingsError(f"{name} is {value}: give 1 or more")
     source = training if held_out is None else held_out
-    captions = captions or paintable(model, distinct_captions(source, 8 * ROWS, seed))[:ROWS]
+    reads = model.reads_text
+    pictures = pictures or (1 if reads else ROWS)
+    if reads:
+        captions = captions or paintable(model, distinct_captions(source, 8 * ROWS, seed))[:ROWS]
+        painted_for = paintable(model, drawn_captions(source, sample, seed))
+    else:
+        captions = [""]
+        painted_for = [""] * sample
     training = ReducedPictures(training, model.resolution)
-    known = drawn_pictures(training, seed)[:sample]
+    known = drawn_pictures(training, seed, captioned=reads)[:sample]
     if len(known) < 2:
-        raise DataError(f"{training.name}/{training.split} holds one captioned picture: nearest ones need at least 2 to choose from")
+        kind = "captioned picture" if reads else "picture"
+        raise DataError(f"{training.name}/{training.split} holds one {kind}: nearest ones need at least 2 to choose from")
     texts = [caption for caption in captions for _ in range(pictures)]
     painted = model.pictures(texts, np.tile(np.arange(pictures), len(captions)), seed)
     with torch.inference_mode():
         features = [
             _seen(look, painted),
-            _of_generated(model, paintable(model, drawn_captions(source, sample, seed)), look, seed, progress),
+            _of_generated(model, painted_for, look, seed, progress),
             _of_real(training, known, look),
         ]
         if held_out is not None:
             held_out = ReducedPictures(held_out, model.resolution)
-            features.append(_of_real(held_out, drawn_pictures(held_out, seed)[:sample], look))
+            features.append(_of_real(held_out, drawn_pictures(held_out, seed, captioned=reads)[:sample], look))
     lengths = [len(part) for part in features]
     but = np.full(sum(lengths), -1)
     but[sum(lengths[:2]) : sum(lengths[:3])] = known
-    found = nearest(torch.cat(features), training, look, count, mirror=mirror, but=but, progress=progress)
+    found = nearest(torch.cat(features), training, look, count, mirror=mirror, but=but, captioned=reads, progress=progress)
     shown, generated, others, *rest = np.split(found.distances[:, 0], np.cumsum(lengths)[:-1])
     scales = [Scale(f"{training.split} pictures to each other", others)]
     if held_out is not None:
         scales.insert(0, Scale(f"real {held_out.split} pictures", rest[0]))
     return Findings(
-        texts, painted, found[: len(shown)], generated, scales, training, held_out is not None and _share_no_class(training, held_out)
+        captions=texts,
+        pictures=painted,
+        neighbours=found[: len(shown)],
+        generated=generated,
+        scales=scales,
+        training=training,
+        unseen_classes=held_out is not None and _share_no_class(training, held_out),
+        captioned=reads,
     )
 
 
@@ -251,15 +269,16 @@ def nearest(
     *,
     mirror: bool = True,
     but: NDArray[np.int64] | None = None,
+    captioned: bool = True,
     progress: Progress | None = None,
 ) -> Neighbours:
-    """The `count` captioned pictures nearest to each query's features [Q, D], by cosine distance.
+    """The `count` captioned pictures, or pictures of any kind, nearest to each query's features [Q, D], by cosine distance.
 
     Pictures are read, looked at and forgotten chunk by chunk: memory does not grow with their number. With `mirror`, a picture that may
     be mirrored is as near as the nearer of its two orientations. `but`: for each query a place that is left out, its own, or -1 for none.
     """
     queries = F.normalize(queries, dim=1)
-    pool = np.flatnonzero(pictures.caption_counts > 0)
+    pool = pool_of(pictures, captioned)
     may_mirror = np.full(len(pictures), mirror and pictures.may_flip)
     if pictures.mirrorable is not None:
         may_mirror &= pictures.mirrorable
@@ -301,7 +320,7 @@ def strip(findings: Findings, space: str) -> Image.Image:
         rows.append([picture, *(other[:, ::-1] if turned else other for other, turned in zip(others, mirrored))])
         distances = zip(neighbours.distances[row], mirrored)
         labels.append(["generated", *(f"{distance:.4f}{' mirrored' if turned else ''}" for distance, turned in distances)])
-    searched = int((training.caption_counts > 0).sum())
+    searched = len(pool_of(training, findings.captioned))
     heading = [
         f"Generated pictures and the nearest of {searched:,} pictures of {training.name}/{training.split}, by cosine distance of {space}.",
         *findings.figures(),

@@ -256,7 +256,7 @@ class T2F(Method[ConditionedNoise]):
                 epochs=self._of(settings.epochs, depth),
                 share=self._of(settings.shares, depth),
                 captions=1 if reads else 0,
-                counterfactual=reads and settings.counterfactual > 0,
+                counterfactuals=int(reads and settings.counterfactual > 0),
                 encoded=self.generator.encoder is None,
                 fewest=2 if settings.minibatch_deviation else 1,
             )

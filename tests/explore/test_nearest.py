@@ -63,6 +63,8 @@ def solid(*colours, side=16):
 class Painter:
     """Stands for a model: `paint(captions, numbers)` gives uint8 pictures."""
 
+    reads_text = True
+
     def __init__(self, paint, resolution=16, unread=()):
         self.paint, self.resolution, self.unread = paint, resolution, unread
 

@@ -25,9 +25,9 @@ class GoldenSet:
         if not (self.folder / name).exists():
             pytest.skip(f"no {system}/{name} in {root}: set LIMNER_GOLDEN to the folder that has one")
         self.facts: dict[str, Any] = json.loads((self.folder / name).read_text(encoding="utf-8"))
-        own = Path(name).with_suffix(".npz")  # of a companion, such as extra.json
-        beside = own if (self.folder / own).exists() else "golden.npz"
-        with np.load(self.folder / self.facts.get("arrays_file", beside), allow_pickle=False) as arrays:
+        own = Path(name).with_suffix(".npz").name  # next to `extra.json` lies `extra.npz`
+        default = own if (self.folder / own).exists() else "golden.npz"
+        with np.load(self.folder / self.facts.get("arrays_file", default), allow_pickle=False) as arrays:
             self.arrays = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
         for name, entry in self.facts["arrays"].items():
             assert name not in self.arrays or list(self.arrays[name].shape) == entry["shape"], name

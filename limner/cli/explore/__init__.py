@@ -15,6 +15,7 @@ EXPLORATIONS = {
     "nearest": "put generated pictures beside their nearest training pictures: remembered or made?",
     "redescribe": "paint captions and let a captioner say what the pictures show: do the sentences agree?",
     "restyle": "paint captions in the style of pictures",
+    "stages": "show one picture at every scale, from rough to final, or over the course of a run's training",
     "vary": "draw one random input of a painting anew, all else standing still: what does it decide?",
     "worst": "show the captions whose pictures the judge likes least",
 }
@@ -36,6 +37,7 @@ examples:
   limner explore nearest runs/mine --out nearest.png
   limner explore redescribe runs/mirrorgan "a red flower" --out read.png
   limner explore restyle runs/mine bird.jpg --captions "a red flower" "a blue flower" --out restyle.png
+  limner explore stages runs/msg "a red flower at night" --out stages.png
   limner explore vary runs/stackgan --captions "a red bird" --redraw epsilon --out vary.png
   limner explore worst garden --out worst.png"""
 

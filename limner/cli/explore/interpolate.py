@@ -18,7 +18,8 @@ DESCRIPTION = """Walk between two captions at fixed noise, or between two noises
 
 examples:
   limner explore interpolate garden --captions "a red flower with round petals" "a blue flower with pointed petals" --out walk.png
-  limner explore interpolate garden --caption "a white flower" --seeds 1 2 --steps 16 --out walk.gif"""
+  limner explore interpolate garden --caption "a white flower" --seeds 1 2 --steps 16 --out walk.gif
+  limner explore interpolate runs/without-text --seeds 1 2 --out walk.gif"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class InterpolateArguments:
     captions: Annotated[tuple[str, str] | None, arg(metavar="A B")] = None
     """Walk from one caption to the other, at the noise of --seed."""
     caption: Annotated[str | None, arg(metavar="A")] = None
-    """Walk between the noises of two --seeds at this caption."""
+    """Walk between the noises of two --seeds at this caption; left out for a model that reads no text."""
     seeds: Annotated[tuple[int, int], arg(metavar="S S")] = (0, 1)
     """The two noises, with --caption."""
     seed: Annotated[int, arg(metavar="S")] = 0
@@ -45,16 +46,18 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse(InterpolateArguments, argv, prog="limner explore interpolate", description=DESCRIPTION)
     from limner.explore.interpolate import between_captions, between_noises, check_format, save_walk
 
-    if (arguments.captions is None) == (arguments.caption is None):
-        raise SettingsError('give --captions "A" "B" (two captions, one noise) or --caption "A" --seeds 1 2 (one caption, two noises)')
+    one_of_two = SettingsError('give --captions "A" "B" (two captions, one noise) or --caption "A" --seeds 1 2 (one caption, two noises)')
+    if arguments.captions is not None and arguments.caption is not None:
+        raise one_of_two
     check_format(arguments.out)
     check_file(arguments.out)
     model = open_model(arguments.model, arguments.device)
+    if arguments.captions is None and arguments.caption is None and model.reads_text:
+        raise one_of_two
     if arguments.captions is not None:
         pictures = between_captions(model, *arguments.captions, steps=arguments.steps, seed=arguments.seed)
     else:
-        assert arguments.caption is not None
-        pictures = between_noises(model, arguments.caption, arguments.seeds, steps=arguments.steps)
+        pictures = between_noises(model, arguments.caption or "", arguments.seeds, steps=arguments.steps)
     save_walk(pictures, arguments.out)
     print(arguments.out)
     return 0

@@ -31,7 +31,8 @@ class NearestArguments:
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """A shipped name such as 'garden', a run folder or a model folder."""
     captions: Annotated[Positional[tuple[str, ...]], arg(metavar="CAPTION")] = ()
-    """What to paint, each caption in quotes; by default eight captions of the test or val split."""
+    """What to paint, each caption in quotes; by default eight captions of the test or val split; none for a model that reads no
+    text."""
     data: Annotated[str | None, arg(metavar="NAME|DIR")] = None
     """'garden', or the folder of a prepared data set; by default what the model was trained on."""
     features: Annotated[str | None, arg(metavar="SPEC")] = None
@@ -39,8 +40,8 @@ class NearestArguments:
     garden on the garden, else pixels."""
     count: Annotated[int, arg(metavar="N")] = 5
     """Nearest training pictures for each generated one."""
-    pictures: Annotated[int, arg(metavar="N")] = 1
-    """Generated pictures of each caption."""
+    pictures: Annotated[int | None, arg(metavar="N")] = None
+    """Generated pictures of each caption; by default 1, and 8 of a model that reads no text."""
     sample: Annotated[int, arg(metavar="N")] = 500
     """Generated pictures of held-out captions, and at most as many real ones of each kind, that the figures are taken over; below 100 the
     figures say little."""

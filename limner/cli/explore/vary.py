@@ -22,15 +22,16 @@ Methods with conditioning augmentation have two kinds: z, and epsilon, which pic
 examples:
   limner explore vary runs/stackgan --captions "a red bird" "a blue bird" --out vary.png
   limner explore vary runs/fusedgan --captions "a red bird" "a blue bird" --redraw epsilon --walk --count 8 --out details.png
-  limner explore vary runs/fusedgan --captions "a red bird" --redraw z --out postures.png"""
+  limner explore vary runs/fusedgan --captions "a red bird" --redraw z --out postures.png
+  limner explore vary runs/without-text --walk --count 10 --out walk.png"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VaryArguments:
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """A shipped name such as 'garden', a run folder or a model folder."""
-    captions: Annotated[tuple[str, ...], arg(metavar="CAPTION")]
-    """What to paint, each caption in quotes."""
+    captions: Annotated[tuple[str, ...], arg(metavar="CAPTION")] = ()
+    """What to paint, each caption in quotes; none for a model that reads no text."""
     redraw: Annotated[tuple[str, ...] | None, arg(metavar="NAME")] = None
     """The random inputs that are drawn anew along a row; by default all but the first, or the only one. A name that the model has not is
     answered by those that it has."""
@@ -52,11 +53,12 @@ def main(argv: Sequence[str]) -> int:
     from limner.explore.vary import vary
 
     check_png(arguments.out)
-    if not arguments.captions:
-        raise SettingsError('there is nothing to paint: give --captions "CAPTION" ...')
     model = open_model(arguments.model, arguments.device)
-    pictures = vary(model, arguments.captions, arguments.redraw, count=arguments.count, seed=arguments.seed, walk=arguments.walk)
+    if not arguments.captions and model.reads_text:
+        raise SettingsError('there is nothing to paint: give --captions "CAPTION" ...')
+    captions = arguments.captions or ("",)
+    pictures = vary(model, captions, arguments.redraw, count=arguments.count, seed=arguments.seed, walk=arguments.walk)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    caption_grid([list(row) for row in pictures], arguments.captions).save(arguments.out)
+    caption_grid([list(row) for row in pictures], captions).save(arguments.out)
     print(arguments.out)
     return 0
