@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,10 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.core.errors import SettingsError
+from limner.core.errors import DataError, SettingsError
 from limner.core.text import TextFeatures
 from limner.text.encoder import Limit, TextEncoder
 from limner.text.tokenizers import WordTokenizer
+from limner.text.words import MAXIMUM_WORDS, Splitting
 
 _NOT_A_LETTER = re.compile(r"([^a-z])")
 
@@ -47,8 +49,23 @@ class SummarySettings:
 class LetterTokenizer(WordTokenizer):
     """Captions cut as T2F cuts them: in lower case, with every character that is no letter from a to z a token of its own."""
 
+    @classmethod
+    def build(
+        cls, captions: Iterable[str], minimum_count: int = 1, maximum_words: int = MAXIMUM_WORDS, splitting: Splitting = "characters"
+    ) -> LetterTokenizer:
+        """A tokenizer for every token that the captions hold at least `minimum_count` times, the most frequent first."""
+        counts = Counter(token for caption in captions for token in _tokens(caption))
+        vocabulary = sorted((token for token, count in counts.items() if count >= minimum_count), key=lambda token: (-counts[token], token))
+        if not vocabulary:
+            raise DataError(f"no word occurs {minimum_count} times in the captions: lower minimum_count or give more captions")
+        return cls(vocabulary, maximum_words, splitting=splitting)
+
     def split(self, caption: str) -> list[str]:
-        return _NOT_A_LETTER.sub(r" \1 ", caption.lower()).split()
+        return _tokens(caption)
+
+
+def _tokens(caption: str) -> list[str]:
+    return _NOT_A_LETTER.sub(r" \1 ", caption.lower()).split()
 
 
 class SummaryLSTM(TextEncoder):
