@@ -13,7 +13,7 @@ the same without the last two, or one .bin file from version 3 on; its generator
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -219,11 +219,11 @@ def _widths(tensors: Tensors) -> tuple[int, ...]:
 class T2FImporter(NetworkImporter):
     """The importer, which also says what was lost."""
 
-    def run(self, options: Any) -> Sequence[str]:
+    def run(self, options: Any, progress: Callable[[int, int, str], None] | None = None) -> Sequence[str]:
         """Import what the options name, and say what was made. Raises LimnerError for what cannot be imported."""
         from limner.core import folder
 
-        lines = [*super().run(options)]
+        lines = [*super().run(options, progress)]
         settings = folder.describe(options.out)["settings"]
         return [*lines, EXPECTED] if settings["scaling"] == "unit" else lines
 

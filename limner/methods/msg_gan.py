@@ -127,6 +127,7 @@ class MSGGAN(AdversarialMethod[VectorNoise]):
         "learning_rate": 3e-3,
         "batch_size": 16,
         "epochs": 40.0,
+        "loss": "non-saturating",
         "gradient_penalty": 1.0,
         "penalty_every": 8,
     }
