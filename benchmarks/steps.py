@@ -113,7 +113,9 @@ def measure(name: str, steps: int) -> Iterator[tuple[str, float, float]]:
                 call.to_weights |= recorder.listening and call.graded and id(call.layer) in own
         add(self, loss)
 
-    def watched_play(self: Trainer, planned: PlannedPhase, batch: Any, players: Any, progress: Any, *, check: bool = False) -> None:
+    def watched_play(
+        self: Trainer, planned: PlannedPhase, batch: Any, players: Any, progress: Any, *, check: bool = False
+    ) -> None:
         trained = planned.trained
         recorder = recorders.get(id(trained)) or recorders.setdefault(id(trained), Recorder(trained))
         start = time.process_time()

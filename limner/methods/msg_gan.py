@@ -140,7 +140,14 @@ class MSGGAN(AdversarialMethod[VectorNoise]):
         "cpu": Preset(
             sentence="Narrow networks at 64 px with counterfactual captions, sized for two CPU cores.",
             resolution=64,
-            method={**_small, "unconditional": False, "condition_width": 64, "text_width": 64, "counterfactual": 0.75},
+            method={
+                **_small,
+                "unconditional": False,
+                "loss": "non-saturating",
+                "condition_width": 64,
+                "text_width": 64,
+                "counterfactual": 0.75,
+            },
         ),
         "cpu-unconditional": Preset(
             sentence="Narrow networks at 64 px from pictures alone, sized for two CPU cores.",
