@@ -42,8 +42,8 @@ from limner.families import settings as shared
 from limner.families.adversarial import smoothed
 from limner.families.progressive.conditioning import Augmentation, Condition
 from limner.families.progressive.growing import Discriminator, Generator, faded, phase_name
-from limner.families.progressive.losses import Loss, Norm, critic_loss, fooling_loss, wasserstein_penalty
-from limner.families.progressive.settings import NetworkSettings
+from limner.families.progressive.losses import critic_loss, fooling_loss, wasserstein_penalty
+from limner.families.progressive.settings import CriticSettings, NetworkSettings
 from limner.families.stacked import doublings
 from limner.text.encoder import TextEncoder
 from limner.text.summary_lstm import LetterTokenizer, SummaryLSTM, SummarySettings
@@ -52,7 +52,7 @@ Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, kw_only=True)
-class T2FSettings(NetworkSettings):
+class T2FSettings(CriticSettings, NetworkSettings):
     """Settings of T2F; the defaults are those of the authors' first configuration: 256 px, captions read by an LSTM."""
 
     latent_width: int = 512
@@ -65,16 +65,6 @@ class T2FSettings(NetworkSettings):
     """How the condition's deviation is found: as published, by a ReLU plus 1e-12, or as in StackGAN, as a logarithm of the variance."""
     divergence_weight: float = 1.0
     """Weight of the divergence that keeps conditions spread, a sum over the condition's numbers."""
-    loss: Loss = "wgan-gp"
-    """The published Wasserstein loss with gradient penalty and drift; or `hinge` or `non-saturating`, with R1 for a penalty."""
-    gradient_penalty: float = 10.0
-    """Weight of the gradient penalty: of WGAN-GP's, or of R1 with the other losses."""
-    penalty_norm: Norm = "pixel"
-    """Norm in WGAN-GP's penalty: over the channels of each `pixel`, as released, or over the whole `picture`, as in the paper."""
-    penalty_every: int = 1
-    """Steps between two gradient penalties, each that many times as heavy; 1 as published, more saves time."""
-    drift: float = 1e-3
-    """Weight of the squared scores of real pictures, with `wgan-gp`."""
     mismatch_weight: float = 1.0
     """Weight of mismatched pairs, real pictures with captions of others; 0 trains without them."""
     mismatch: Literal["permutation", "caption"] = "permutation"
@@ -113,8 +103,8 @@ class T2FSettings(NetworkSettings):
     """Take the LSTM's output at the last word of a caption; without it, after all padding, as published."""
 
     def check(self) -> None:
-        at_least(self, "method", 1, "latent_width", "penalty_every", "fade_images", "maximum_words")
-        at_least(self, "method", 0, "condition_width", "divergence_weight", "gradient_penalty", "drift", "mismatch_weight")
+        at_least(self, "method", 1, "latent_width", "fade_images", "maximum_words")
+        at_least(self, "method", 0, "condition_width", "divergence_weight", "mismatch_weight")
         above_zero(self, "method", "learning_rate")
         shared.below_one(self, "beta1", "beta2")
         shared.share(self, "fade", "counterfactual")
@@ -124,10 +114,8 @@ class T2FSettings(NetworkSettings):
                 wanted = "2 or more" if name == "batch_sizes" else "above 0"
                 raise SettingsError(f"method.{name.replace('_', '-')} is {list(values)}: give one number or one for each phase, {wanted}")
         if self.condition_width > self.latent_width:
-            raise SettingsError(
-                f"method.condition-width is {self.condition_width}, but the whole latent has {self.latent_width} numbers: raise "
-                "method.latent-width"
-            )
+            whole = f"the whole latent has {self.latent_width} numbers: raise method.latent-width"
+            raise SettingsError(f"method.condition-width is {self.condition_width}, but {whole}")
         if self.condition_width and self.compressed_width < 1:
             raise SettingsError("method.compressed-width is 0, and the discriminator would read no caption: choose 1 or more")
         if self.counterfactual and not self.mismatch_weight:
@@ -275,7 +263,7 @@ class T2F(Method[ConditionedNoise]):
         depth = phase.resolution.bit_length() - 3
         if depth != self.depth:
             self.depth, self.alpha = depth, 0.0 if depth else 1.0
-        self.generator.train_at(depth)
+        self.generator.network.train_at(depth)
         self.discriminator.train_at(depth)
 
     def couples_rows(self) -> str | None:
@@ -320,11 +308,10 @@ class T2F(Method[ConditionedNoise]):
             if count := batch.rows_of(settings.counterfactual):
                 if encoder is None:
                     assert batch.counterfactual is not None
-                    changed = batch.counterfactual.sentence[:count]
+                    changed = batch.counterfactual.sentence
                 else:
-                    assert batch.counterfactual_captions is not None
-                    changed = encoder([own[0] for own in batch.counterfactual_captions[:count]]).sentence
-                wrong = torch.cat([changed, wrong[count:]])
+                    changed = encoder([own[0] for own in batch.counterfactual_captions or ()]).sentence
+                wrong = torch.cat([changed[:count], wrong[count:]])
         return sentence, wrong.detach()
 
     def _discriminator_update(self, batch: Batch, sentence: Tensor, wrong: Tensor | None, fake: Tensor, progress: Progress) -> Update:
@@ -342,8 +329,7 @@ class T2F(Method[ConditionedNoise]):
         weight = settings.gradient_penalty * settings.penalty_every if progress.step % settings.penalty_every == 0 else 0.0
 
         def scores(shown: Tensor) -> Tensor:
-            found: Tensor = discriminator(shown, sentence, depth, alpha)
-            return found
+            return discriminator.match(discriminator.look(shown, depth, alpha), sentence)
 
         if settings.loss != "wgan-gp":
             return smoothed(update, weight, (scores, pictures))
@@ -409,7 +395,3 @@ class Painter(nn.Module):
         condition = None if self.augmentation is None else self.read(sentence)
         latent = z if condition is None else torch.cat([condition.sample(epsilon), z], dim=1)  # condition first, as in the authors' code
         return self.network(latent, depth, alpha), condition
-
-    def train_at(self, depth: int) -> None:
-        """Let those weights learn that pictures of this depth are painted with."""
-        self.network.train_at(depth)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from limner.core.settings import at_least
 from limner.families.progressive.layers import Scaling
+from limner.families.progressive.losses import Loss, Norm
 from limner.families.settings import Checked
 
 
@@ -31,3 +32,23 @@ class NetworkSettings(Checked):
     def check(self) -> None:
         at_least(self, "method", 1, "channels", "full_blocks")
         at_least(self, "method", 2, "deviation_group")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticSettings(Checked):
+    """The loss of the two players, and the gradient penalty that goes with it."""
+
+    loss: Loss = "wgan-gp"
+    """The published Wasserstein loss with gradient penalty and drift; or `hinge` or `non-saturating`, with R1 for a penalty."""
+    gradient_penalty: float = 10.0
+    """Weight of the gradient penalty: of WGAN-GP's, or of R1 with the other losses."""
+    penalty_norm: Norm = "pixel"
+    """Norm in WGAN-GP's penalty: over the channels of each `pixel`, as released, or over the whole `picture`, as in the paper."""
+    penalty_every: int = 1
+    """Steps between two gradient penalties, each that many times as heavy; 1 as published, more saves time."""
+    drift: float = 1e-3
+    """Weight of the squared scores of real pictures, with `wgan-gp`."""
+
+    def check(self) -> None:
+        at_least(self, "method", 1, "penalty_every")
+        at_least(self, "method", 0, "gradient_penalty", "drift")
