@@ -73,6 +73,9 @@ def test_all_metrics_say_which_they_leave_out(tmp_path: Path, capsys: pytest.Cap
         "class-accuracy",
         "memorisation",
         "diversity",
+        "openness",
+        "coherence",
+        "everything-right",
     }
     for name in ("r-precision", "vs", "clip-score", "ap"):
         assert f"limner: {name} is left out on garden/test: {name} needs a matching model" in told.err

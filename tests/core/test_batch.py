@@ -27,7 +27,7 @@ def numbered(rows: int = 7) -> Batch:
         return made({"mismatched": 10.0, "unpaired": 20.0}[kind])
 
     batch = made(0.0)
-    batch.counterfactual, batch.draw_batch = TextFeatures(numbers[:, None] + 30), draw
+    batch.counterfactuals, batch.draw_batch = (TextFeatures(numbers[:, None] + 30),), draw
     batch.drawn = drawn  # type: ignore[attr-defined]
     return batch
 

@@ -15,6 +15,7 @@ from limner.core.trainable import Conditions, Progress, Update
 from limner.families.adversarial import AdversarialMethod, added, smoothed
 
 NAMES = tuple(name for name in methods.names() if issubclass(methods.get(name), AdversarialMethod))
+NAMES = tuple(name for name in NAMES if name not in ("limner-gan", "msg-gan"))  # whose rates and penalties are their own
 TINY = {"noise_width": 3, "generator_channels": 2, "discriminator_channels": 2}
 CONDITIONS = Conditions(resolution=32, sentence_width=6, word_width=5, class_count=3)
 

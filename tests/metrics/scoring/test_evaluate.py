@@ -46,6 +46,7 @@ def found(pictures, known):
 
 def test_every_score_carries_its_protocol(found, pictures):
     names = {"fid", "kid", "is", "precision", "recall", "density", "coverage", "psnr", "ssim", "memorisation", "faithfulness", "diversity"}
+    names |= {"everything-right", "openness", "coherence"}
     assert set(found) == names
     for name, score in found.items():
         protocol = score.protocol
