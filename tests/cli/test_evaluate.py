@@ -46,7 +46,7 @@ def test_a_folder_of_pictures_is_scored(folder: Path, tmp_path: Path, capsys: py
     assert main(["evaluate", *words, "--metrics", "kid,faithfulness", "--out", str(out)]) == 0
     assert "garden/test" in capsys.readouterr().out
     scores = {score["name"]: score for score in json.loads(out.read_text())["scores"]}
-    assert set(scores) == {"kid", "faithfulness"}
+    assert set(scores) == {"faithfulness", "everything-right", "coherence", "kid"}
     assert scores["kid"]["protocol"]["count"] == 12 and scores["kid"]["protocol"]["resolution"] == 16
     assert scores["faithfulness"]["value"] > 0.6
     assert (tmp_path / "cache" / "references").is_dir()
