@@ -47,15 +47,16 @@ PAIRED = [name for name in built_in() if hasattr(get(name).Settings, "mismatch")
 OWN_WAY = ("dcgan-cls", "df-gan", "keras-text-to-image", "limner-gan", "msg-gan", "t2f")
 
 
-@pytest.mark.parametrize("name", built_in())
+@pytest.mark.parametrize("name", [name for name in built_in() if name != "t2f"])  # whose values are one a depth
 def test_every_check_runs_in_every_method(name: str) -> None:
     fields = {item.name for item in dataclasses.fields(get(name).Settings)}
     several = {setting for setting in fields if isinstance(getattr(get(name).Settings(), setting), tuple)}  # a value for each depth
     for setting in WRONG.keys() & fields - several:
         value, message = WRONG[setting]
+        at_least = message.replace("at least 1", "at least [1-9]")
         with pytest.raises(
             SettingsError,
-            match=f"^method.{setting.replace('_', '-')} is {value}, but must .*{message.replace('at least 1', 'at least [1-9]')}",
+            match=f"^method.{setting.replace('_', '-')} is {value}, but must .*{at_least}",
         ):
             get(name).Settings(**{setting: value})
     own = [each.name for part in SHARED if issubclass(get(name).Settings, part) for each in dataclasses.fields(part)]
