@@ -179,7 +179,7 @@ class Loader:
             batch.texts = tuple(
                 self.features.of(indices, numbers[:, k]).with_captions([own[k] for own in captions]) for k in range(drawn)
             )
-        if self.phase.counterfactual and role == "matched":
+        if self.phase.counterfactuals and role == "matched":
             self._add_counterfactuals(batch, indices, numbers, epochs)
         return batch
 

@@ -137,7 +137,7 @@ def test_both_turns(loss: Any, mismatch: Any) -> None:
     """Each has a finite loss whose gradient reaches its own player; the discriminator's reaches the LSTM in no way."""
     encoder = SummaryLSTM(LetterTokenizer.build(CAPTIONS, maximum_words=7), SummarySettings(width=WIDTH, word_embedding=5, layers=1))
     method = T2F(dataclasses.replace(SMALL, loss=loss, mismatch=mismatch, counterfactual=0.5), make_conditions(16), encoder)
-    assert all(not phase.encoded and phase.counterfactual for phase in method.phases())
+    assert all(not phase.encoded and phase.counterfactuals for phase in method.phases())
     turns: list[Update] = []
     for update in method.training_step(make_batch(16, 4), progress("16px", 1)):
         reader = torch.autograd.grad(update.loss, [*encoder.parameters()], retain_graph=True, allow_unused=True)
