@@ -59,7 +59,7 @@ def batch_of(phase: Phase, step: int) -> Batch:
         phase.resolution, phase.batch_size, width=WIDTH, words=WIDTH, captions=max(phase.captions, 1), classes=CLASSES, seed=step
     )
     if not phase.encoded:
-        batch.texts, batch.counterfactuals = ((), None,)
+        batch.texts, batch.counterfactuals = (), ()
     return batch
 
 
