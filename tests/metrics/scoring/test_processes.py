@@ -24,7 +24,7 @@ def run(out, processes):
 def test_two_processes_give_the_scores_of_one(tmp_path):
     (alone,) = run(tmp_path / "one", 1)
     both = run(tmp_path / "two", 2)
-    assert both[0] == both[1] and len(alone) == len(both[0]) == 9
+    assert both[0] == both[1] and len(alone) == len(both[0]) == 12
     for one, two in zip(alone, both[0], strict=True):
         assert one.protocol == two.protocol
         # FID's sums are added in another order; everything else is put back in order, and equal bit for bit.
