@@ -6,6 +6,7 @@ from typing import Any
 
 from limner.core.errors import CheckpointError, unknown_name
 from limner.text.bag_of_words import BagOfWords
+from limner.text.byte_pair_ids import BytePairIds
 from limner.text.char_cnn_rnn import CharCnnRnn
 from limner.text.clip_text import ClipText
 from limner.text.encoder import TextEncoder
@@ -15,7 +16,8 @@ from limner.text.recurrent import RecurrentEncoder
 from limner.text.standardized import Standardized
 
 ENCODER_KINDS: dict[str, type[TextEncoder]] = {
-    encoder.kind: encoder for encoder in (RecurrentEncoder, CharCnnRnn, BagOfWords, Standardized, ClipText, LSTMEncoder, NoText)
+    encoder.kind: encoder
+    for encoder in (RecurrentEncoder, CharCnnRnn, BagOfWords, Standardized, ClipText, LSTMEncoder, NoText, BytePairIds)
 }
 """Every kind of encoder that can be saved and found again."""
 
