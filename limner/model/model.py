@@ -98,7 +98,9 @@ class Model:
         pictures = self.pictures([text for text in captions for _ in range(n)], np.tile(np.arange(n), len(captions)), seed)
         return [Image.fromarray(picture) for picture in pictures]
 
-    def painting(self, captions: Sequence[str], samples: ArrayLike, seed: int = 0, batch_size: int = 64, *, check: bool = True) -> Painting:
+    def painting(
+        self, captions: Sequence[str], samples: ArrayLike, seed: int = 0, batch_size: int = 64, *, check: bool = True
+    ) -> Painting:
         """Paint one picture for each caption and sample number, which decides its noise: all that the method has to show, on its device.
 
         batch_size: the most rows that are painted at a time; rows that belong together (`Method.rows`) are never cut apart. check: whether
@@ -126,7 +128,9 @@ class Model:
         ]
         return [np.concatenate(stage) for stage in zip(*parts, strict=True)]
 
-    def _paintings(self, captions: Sequence[str], samples: ArrayLike, seed: int, batch_size: int, check: bool = True) -> Iterator[Painting]:
+    def _paintings(
+        self, captions: Sequence[str], samples: ArrayLike, seed: int, batch_size: int, check: bool = True
+    ) -> Iterator[Painting]:
         """`painting`, a batch at a time."""
         for caption in dict.fromkeys(captions) if check else ():
             self.check(caption)

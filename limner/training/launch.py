@@ -21,7 +21,6 @@ from limner.training.memory import keep_memory
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-
 def is_first_process(recipe: Recipe) -> bool:
     """Whether this is the process that writes and speaks; known before the others are launched."""
     return recipe.training.devices * recipe.training.nodes == 1 or is_first()

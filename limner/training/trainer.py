@@ -142,7 +142,9 @@ class Trainer:
             figures = {"loss": loss, "gradient_norm": player.gradient_norm, "skipped": skipped, **update.metrics}
             self._means.add({f"{update.player}/{name}": value for name, value in figures.items()})
 
-    def _updates(self, planned: PlannedPhase, batch: Batch, players: Mapping[str, PlayerTraining], progress: Progress) -> Iterator[Update]:
+    def _updates(
+        self, planned: PlannedPhase, batch: Batch, players: Mapping[str, PlayerTraining], progress: Progress
+    ) -> Iterator[Update]:
         """The updates of a step, the gradient of each added to its player's when it comes."""
         size = self.settings.micro_batch
         # A text encoder that is trained first contrasts the rows of its whole batch, whatever what comes after it can do.

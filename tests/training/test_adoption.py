@@ -64,7 +64,9 @@ def test_the_averaged_weights_are_taken_of_what_paints(source: Path, tmp_path: P
     assert not torch.equal(taken, state_of(source)["modules"]["method"]["painter.weight"])  # the last ones of its training
 
 
-def test_it_goes_on_where_it_was_killed_wherever_the_source_is_now(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_goes_on_where_it_was_killed_wherever_the_source_is_now(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = toy.recipe({"reading": str(source)})
     train(recipe, tmp_path / "straight")
     monkeypatch.setattr(TwoParts, "kill_at", ("painting", 3))
