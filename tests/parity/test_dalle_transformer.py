@@ -171,7 +171,6 @@ def drawn(golden: GoldenSet, name: str, method: DALLE, arrays: dict[str, Tensor]
         f"{name}_gentext_3_5": lambda: spoken(method, [3, 5]),
     }
     found = {key: make() for key, make in asked.items() if key in golden.arrays}
-    assert torch.equal(found[f"{name}_greedy_codes"], write(greedy, cached=False)), "the cache changes nothing"
     if f"{name}_greedy_images" in golden.arrays:
         grid = found[f"{name}_greedy_codes"].unflatten(1, (network.line.side, -1))
         found[f"{name}_greedy_images"] = method.dvae.decode(grid)
@@ -234,7 +233,16 @@ def test_every_array(golden: GoldenSet, everything: Realized) -> None:
         for name, entry in golden.facts["arrays"].items()
         if entry["role"] != "input" and not name.startswith(LEFT_OUT) and name != "rotary_head64"
     }
-    everything.same_arrays(stored)
+    comparison = everything.same_arrays(stored)
+    print(f"\n{comparison.count} arrays, the worst at {comparison.worst:.2f} of its tolerance ({comparison.where})")
+
+
+def test_codes_without_the_cache(golden: GoldenSet, given: Inputs) -> None:
+    for name in golden.facts["dalle"]:
+        network = given[0][name].transformer.eval()
+        ids = network.ids(golden.arrays["text"])
+        codes = write_codes(network, ids, torch.arange(len(ids)), lambda logits, number: logits.argmax(1), cached=False)
+        assert torch.equal(codes, golden.arrays[f"{name}_greedy_codes"])
 
 
 def test_angles_of_wide_heads(golden: GoldenSet) -> None:
@@ -321,7 +329,7 @@ def test_the_step_s_own_loss(golden: GoldenSet, given: Inputs) -> None:
         numbers = np.arange(count)
         batch = Batch(golden.arrays["image"] * 2.0 - 1.0, [["a"]] * count, (text,), numbers, numbers, 0)
         (update,) = method.training_step(batch, Progress(phase="transformer", step=0, steps=1, images=0, epoch=0.0))
-        assert float(update.loss) == pytest.approx(golden.facts["dalle"][name]["loss"], rel=1e-5)
+        assert update.loss.item() == pytest.approx(golden.facts["dalle"][name]["loss"], rel=1e-5)
 
 
 def test_both_forms_of_the_axial_keys(golden: GoldenSet, tmp_path: Path) -> None:
