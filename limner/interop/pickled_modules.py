@@ -30,6 +30,10 @@ class _Module:
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
+    def __call__(self, *_: Any, **__: Any) -> _Module:
+        """What a call of anything in the file gives: nothing is run."""
+        return _Module()
+
 
 def is_pickled_module(path: Path) -> bool:
     """Whether a file is what `torch.save` made of more than tensors, plain values and containers, since PyTorch 1.6."""

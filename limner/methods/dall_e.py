@@ -159,7 +159,7 @@ class DALLE(Method[CodeNoise]):
     paper = "Ramesh et al., Zero-Shot Text-to-Image Generation, ICML 2021, arXiv:2102.12092"
     presets: ClassVar[dict[str, Preset]] = {
         "as-published": Preset(
-            sentence="OpenAI's twelve billion parameters at 256 px, for the record: a cluster of GPUs.",
+            sentence="OpenAI's sizes at 256 px, for the record: a cluster of GPUs.",
             resolution=256,
             training={"ema_half_life": 709_430.0},  # images: 0.999 a step of 1,024
         ),

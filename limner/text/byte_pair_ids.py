@@ -102,7 +102,7 @@ class BytePairIds(TextEncoder):
     def words(self, caption: str) -> list[str]:
         if self._clip:
             return [token.removesuffix(WORD_END) for token in self._clip.tokens(caption)]
-        return [caption[start:end].strip() or token for token, (start, end) in zip(*self._pieces(caption), strict=True)]
+        return [caption[start:end].strip().lower() or token for token, (start, end) in zip(*self._pieces(caption), strict=True)]
 
     def _pieces(self, caption: str) -> tuple[list[str], list[tuple[int, int]]]:
         encoded = self._encoded(caption)
