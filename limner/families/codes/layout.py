@@ -71,13 +71,24 @@ class Line:
         return torch.cat([part.repeat_interleave(2, dim=1) for part in parts], dim=1)
 
 
-def turned(x: Tensor, angles: Tensor) -> Tensor:
-    """The first R channels of x [B, H, n, E] turned by angles [n, R] in pairs of neighbours; the rest as it is."""
-    width = angles.shape[1]
-    head, rest = x[..., :width], x[..., width:]
-    first, second = head[..., ::2], head[..., 1::2]
-    quarter = torch.stack([-second, first], dim=-1).flatten(-2)
-    return torch.cat([head * angles.cos().to(x.dtype) + quarter * angles.sin().to(x.dtype), rest], dim=-1)
+Turn = tuple[Tensor, Tensor]
+"""Cosines and sines of angles [n, R], the sines of the first of each pair negative."""
+
+
+def turn_of(angles: Tensor) -> Turn:
+    """What `turned` takes for angles [n, R]."""
+    sines = angles.sin()
+    return angles.cos(), torch.stack([-sines[:, ::2], sines[:, 1::2]], dim=-1).flatten(1)
+
+
+def turned(x: Tensor, turn: Turn) -> Tensor:
+    """The first R channels of x [..., n, E] turned in pairs of neighbours; the rest as it is."""
+    cosines, sines = (part.to(x.dtype) for part in turn)
+    width = cosines.shape[1]
+    head = x[..., :width]
+    other = head.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+    found = head * cosines + other * sines
+    return found if width == x.shape[-1] else torch.cat([found, x[..., width:]], dim=-1)
 
 
 def text_shifted(x: Tensor) -> Tensor:

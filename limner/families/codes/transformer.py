@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from limner.families.codes.cache import Cache, LayerCache
-from limner.families.codes.layout import AttentionKind, Line, codes_shifted, text_shifted, turned
+from limner.families.codes.layout import AttentionKind, Line, Turn, codes_shifted, text_shifted, turn_of, turned
 
 PASSED = 0.1
 """Share of the gradient that reaches the embeddings of a `stable` transformer (after Ding et al., CogView, NeurIPS 2021)."""
@@ -151,10 +151,11 @@ class CodeTransformer(nn.Module):
     def _through(self, x: Tensor, cache: Cache | None = None) -> Tensor:
         """All layers: embeddings [B, n, D] of the tokens after those in the cache -> [B, n, D]."""
         start = cache.length if cache is not None else 0
+        turn = None if self.angles is None else turn_of(self.angles[start : start + x.shape[1]])
         one = other = x
         for layer in range(self.shape.depth):
             kept = None if cache is None else cache.layers[layer]
-            attend, feed = self._attending(layer, start, kept), self._feeding(layer, start, kept)
+            attend, feed = self._attending(layer, start, turn, kept), self._feeding(layer, start, kept)
             if not self.shape.reversible:
                 one = one + attend(one)
                 one = one + feed(one)
@@ -170,7 +171,7 @@ class CodeTransformer(nn.Module):
         out = (one + other) / 2.0 if self.shape.reversible else one
         return out / out.amax(-1, keepdim=True).detach() if self.shape.stable else out
 
-    def _attending(self, layer: int, start: int, kept: LayerCache | None) -> Callable[[Tensor], Tensor]:
+    def _attending(self, layer: int, start: int, turn: Turn | None, kept: LayerCache | None) -> Callable[[Tensor], Tensor]:
         sublayer, attention, kind = self.before_attention[layer], self.attentions[self.attended[layer]], self.shape.kind(layer)
         assert isinstance(sublayer, Sublayer)
 
@@ -179,8 +180,7 @@ class CodeTransformer(nn.Module):
             mask = None if kind == "full" else getattr(self, _mask_name(kind))[start:end, :end]
             if kind == "full" and start and x.shape[1] > 1:
                 mask = torch.ones(x.shape[1], end, dtype=torch.bool, device=x.device).tril(start)
-            angles = None if self.angles is None else self.angles[start:end]
-            attended: Tensor = sublayer.after(attention(self._shifted(sublayer.norm(x), start, kept, "attention"), mask, angles, kept))
+            attended: Tensor = sublayer.after(attention(self._shifted(sublayer.norm(x), start, kept, "attention"), mask, turn, kept))
             return attended
 
         return attend
@@ -242,11 +242,10 @@ class Attention(nn.Module):
         self.to_out = nn.Linear(heads * head_width, width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None, angles: Tensor | None, kept: LayerCache | None) -> Tensor:
-        """x: [B, n, D]; mask: [n, all] bool, None for all before; angles: [n, R]; kept: earlier tokens' keys and values."""
-        q, k, v = self.to_qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [B, H, n, E] each
-        if angles is not None:
-            q, k, v = (turned(part, angles) for part in (q, k, v))
+    def forward(self, x: Tensor, mask: Tensor | None, turn: Turn | None, kept: LayerCache | None) -> Tensor:
+        """x: [B, n, D]; mask: [n, all] bool, None for all before; turn: of [n, R]; kept: earlier tokens' keys and values."""
+        qkv = self.to_qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [3, B, H, n, E]
+        q, k, v = qkv if turn is None else turned(qkv, turn)
         if kept is not None:
             k, v = kept.extended(k, v)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None and q.shape[2] == k.shape[2] > 1)
