@@ -266,7 +266,7 @@ def training_pictures(recipe: Recipe) -> CaptionedPictures:
         raise SettingsError("data.trainval: the garden's val split has the train split's classes: leave it out")
     split = "train+val" if recipe.data_settings.trainval else "train"
     pictures = open_data(recipe.data, split, recipe.resolution, recipe.data_settings)
-    pictures.may_flip = pictures.may_flip and recipe.data_settings.flip
+    pictures.mirrored = recipe.data_settings.flip
     return pictures
 
 

@@ -50,7 +50,7 @@ class CodeBank:
 
 def distinct_views(pictures: CaptionedPictures, views: int) -> int:
     """How many different views there can be: without a margin to crop from, a picture and its mirror image."""
-    most = 1 + pictures.may_flip if pictures.stored_resolution == pictures.resolution else views
+    most = 1 + (pictures.may_flip and pictures.mirrored) if pictures.stored_resolution == pictures.resolution else views
     return min(views, most)
 
 
@@ -61,7 +61,7 @@ def planned_views(pictures: CaptionedPictures, rows: NDArray[np.int64], view: in
     tops = lefts = np.full(len(rows), margin // 2)
     if view and margin:
         tops, lefts = (random.integers(margin + 1, axis, view, rows) for axis in ("top of a view", "left of a view"))
-    mirrored = np.full(len(rows), pictures.may_flip and view % 2 == 1)
+    mirrored = np.full(len(rows), pictures.may_flip and pictures.mirrored and view % 2 == 1)
     if pictures.mirrorable is not None:
         mirrored &= pictures.mirrorable[rows]
     return Views(pictures.stored_resolution, pictures.resolution, tops, lefts, mirrored)
