@@ -204,7 +204,7 @@ def test_losses() -> None:
 
 def test_collapsed_codes_are_warned_of() -> None:
     method = build(codes=200)
-    torch.nn.init.zeros_(method.dvae.encoder[-1].weight)
+    torch.nn.init.zeros_(method.dvae.encoder.output.weight)
     batch, progress = make_batch(32, 2), Progress(phase="dvae", step=500, steps=1000, images=0, epoch=0.0)
     with pytest.warns(LimnerWarning, match="the dVAE uses 1 of 200 codes"):
         (update,) = method.training_step(batch, progress)
