@@ -14,6 +14,7 @@ from tyro.conf import Positional, arg
 from limner.cli.arguments import parse
 from limner.cli.models import Device, open_model
 from limner.cli.outputs import check_file, check_folder
+from limner.cli.sampling import SamplingArguments, set_sampling, writing_shown
 from limner.core.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ OTHER_PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateArguments:
+class GenerateArguments(SamplingArguments):
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """A shipped name such as 'garden', a run folder or a model folder."""
     words: Annotated[Positional[tuple[str, ...]], arg(metavar="CAPTION")] = ()
@@ -66,6 +67,7 @@ def main(argv: Sequence[str]) -> int:
         raise SettingsError(f"-n is {arguments.count}: ask for at least one picture of each caption")
     (check_file if as_grid else check_folder)(arguments.out)
     model = open_model(arguments.model, arguments.device)
+    set_sampling(model, arguments)
     if not captions and model.reads_text:
         raise SettingsError('there is nothing to paint: give a "CAPTION" in quotes, or --captions FILE')
     captions = captions or [""]
@@ -75,7 +77,8 @@ def main(argv: Sequence[str]) -> int:
         print("limner: nothing was painted", file=sys.stderr)
         return 2
     code = 2 if len(captions) < asked else 0
-    pictures = painted(model, captions, arguments)  # [B] lists of a picture, or of its stages
+    with writing_shown(model):
+        pictures = painted(model, captions, arguments)  # [B] lists of a picture, or of its stages
     if as_grid:
         from limner.data.sheet import caption_grid
 

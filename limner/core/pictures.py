@@ -20,6 +20,7 @@ class CaptionedPictures(ABC):
     stored_resolution: side S of the stored pictures, at least `resolution`; what is beyond it is the margin that random crops use.
     class_ids: [N] int64, or None where there are no classes; class_count: number of classes in the whole set (all splits).
     may_flip: whether mirroring leaves the captions true; mirrorable: [N] bool where it does so for some pictures only, else None.
+    mirrored: whether a run wants pictures mirrored where they may be (`data.flip`).
     stories: [S, F] int64, the places of each story's F pictures in this split, in order; None where there are no stories.
     label_names: names of the things that layouts place, in the order of their labels; empty without layouts.
     fingerprint: a short string that changes with any picture or caption: part of every score's protocol.
@@ -33,6 +34,7 @@ class CaptionedPictures(ABC):
     class_count: int
     may_flip: bool
     mirrorable: NDArray[np.bool_] | None = None
+    mirrored: bool = True
     stories: NDArray[np.int64] | None = None
     label_names: tuple[str, ...] = ()
     fingerprint: str

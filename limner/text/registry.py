@@ -6,6 +6,7 @@ from typing import Any
 
 from limner.core.errors import CheckpointError, unknown_name
 from limner.text.bag_of_words import BagOfWords
+from limner.text.byte_pair_ids import BytePairIds
 from limner.text.char_cnn_rnn import CharCnnRnn
 from limner.text.clip_text import ClipText
 from limner.text.encoder import TextEncoder
@@ -19,7 +20,19 @@ from limner.text.summary_lstm import SummaryLSTM
 
 ENCODER_KINDS: dict[str, type[TextEncoder]] = {
     encoder.kind: encoder
-    for encoder in (RecurrentEncoder, CharCnnRnn, BagOfWords, Standardized, ClipText, LSTMEncoder, SummaryLSTM, Glove, InferSent, NoText)
+    for encoder in (
+        RecurrentEncoder,
+        CharCnnRnn,
+        BagOfWords,
+        Standardized,
+        ClipText,
+        LSTMEncoder,
+        SummaryLSTM,
+        Glove,
+        InferSent,
+        NoText,
+        BytePairIds,
+    )
 }
 """Every kind of encoder that can be saved and found again."""
 

@@ -192,9 +192,7 @@ def _text_act(recipe: Recipe, pictures: CaptionedPictures, encoder: TextEncoder)
         registered="text",
         trained=CaptionMatching(settings, conditions, encoder),
         encoder=encoder,
-        introduction=(
-            f"no text encoder for '{pictures.name}': training one first, by matching captions and pictures ({{steps:,}} steps)"
-        ),
+        introduction=(f"no text encoder for '{pictures.name}': training one first, by matching captions and pictures ({{steps:,}} steps)"),
         is_asked_for=False,
         writes=False,
         lasts=False,
@@ -268,7 +266,9 @@ def training_pictures(recipe: Recipe) -> CaptionedPictures:
     if recipe.data_settings.trainval and recipe.data == "garden":
         raise SettingsError("data.trainval: the garden's val split has the train split's classes: leave it out")
     split = "train+val" if recipe.data_settings.trainval else "train"
-    return open_data(recipe.data, split, recipe.resolution, recipe.data_settings)
+    pictures = open_data(recipe.data, split, recipe.resolution, recipe.data_settings)
+    pictures.mirrored = recipe.data_settings.flip
+    return pictures
 
 
 def adopted_phases(act: Act, names: Iterable[str]) -> list[Phase]:

@@ -257,15 +257,15 @@ class Painter(nn.Module):
         super().__init__()
         self.method, self.noise = method, type(method.draw_noise(0, [0]))
 
-    def forward(self, sentence: Tensor, words: Tensor, mask: Tensor, *noise: Tensor) -> Tensor:
-        return self.method.paint(TextFeatures(sentence, words, mask), self.noise(*noise)).images
+    def forward(self, sentence: Tensor, words: Tensor, mask: Tensor, tokens: Tensor, *noise: Tensor) -> Tensor:
+        return self.method.paint(TextFeatures(sentence, words, mask, tokens), self.noise(*noise)).images
 
 
 def test_painting_can_be_exported(played: Played) -> None:
     """torch.export writes down the whole of painting, and what it wrote paints the same."""
     painter, text = Painter(copy.deepcopy(played.method).double().eval()), doubled(asked())
     noise = doubled(played.method.draw_noise(3, np.arange(len(text))))
-    arguments = (text.sentence, text.words, text.mask, *(getattr(noise, field.name) for field in dataclasses.fields(noise)))
+    arguments = (text.sentence, text.words, text.mask, text.tokens, *(getattr(noise, field.name) for field in dataclasses.fields(noise)))
     with torch.no_grad():
         written = torch.export.export(painter, arguments, strict=False).module()
         torch.testing.assert_close(written(*arguments), painter(*arguments), rtol=0.0, atol=ROUNDING)

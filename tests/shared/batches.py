@@ -26,12 +26,14 @@ def make_conditions(resolution: int = 16, **values: Any) -> Conditions:
 def make_text(
     captions: list[str], generator: torch.Generator, *, width: int = WIDTH, words: int | None = None, longest: int = LONGEST
 ) -> TextFeatures:
-    """Random features of captions, with as many words as each has, padded to `longest`, where `words` gives a word's width."""
+    """Random features of captions, with as many words as each has, padded to `longest`, where `words` gives a word's width;
+    tokens are the words' lengths."""
     sentence = torch.randn(len(captions), width, generator=generator)
     if words is None:
         return TextFeatures(sentence)
     mask = torch.arange(longest) < torch.tensor([[len(caption.split())] for caption in captions])
-    return TextFeatures(sentence, torch.randn(len(captions), longest, words, generator=generator) * mask[..., None], mask)
+    tokens = torch.tensor([[1 + len(word) for word in (caption.split() + [""] * longest)[:longest]] for caption in captions]) * mask
+    return TextFeatures(sentence, torch.randn(len(captions), longest, words, generator=generator) * mask[..., None], mask, tokens)
 
 
 def make_batch(

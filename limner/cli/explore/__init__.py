@@ -10,6 +10,7 @@ from limner.core.errors import unknown_name
 EXPLORATIONS = {
     "attend": "show where a generator with attention to words looked for each word",
     "classify": "say which of some labels fits a picture, or how well a matching model tells a set's classes apart",
+    "complete": "keep a part of a picture and let the model paint the rest",
     "edit": "change a word of a caption at fixed noise: what changes in the picture, and where?",
     "interpolate": "walk between two captions at fixed noise, or between two noises at a fixed caption",
     "nearest": "put generated pictures beside their nearest training pictures: remembered or made?",
@@ -32,6 +33,7 @@ Look at what a trained model has learned.
 examples:
   limner explore attend runs/attngan "a red flower with five petals" --out attend.png
   limner explore classify runs/clip flower.png --labels "a red flower" "a white flower"
+  limner explore complete runs/dalle flower.png "a red flower" --keep top --out rest.png
   limner explore edit garden "a red flower with five petals" "a blue flower with five petals" --out edit.png
   limner explore interpolate garden --caption "a white flower" --seeds 1 2 --steps 16 --out walk.gif
   limner explore nearest runs/mine --out nearest.png

@@ -1,0 +1,60 @@
+"""How a model that draws its pictures code by code draws them: what commands that paint have in common."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import arg
+
+from limner.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from limner.model import Model
+
+NAMES = ("temperature", "top_k", "top_p", "guidance")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingArguments:
+    """What is laid over a model's own settings."""
+
+    temperature: Annotated[float | None, arg(metavar="T")] = None
+    """Of a model that draws codes, such as dall-e: below 1 its pictures are likelier and more alike; 0 always takes the likeliest code."""
+    top_k: Annotated[int | None, arg(metavar="K")] = None
+    """Of such a model: only the K likeliest codes can be drawn; 0 for all."""
+    top_p: Annotated[float | None, arg(metavar="P")] = None
+    """Of such a model: only the likeliest codes that together have this probability can be drawn."""
+    guidance: Annotated[float | None, arg(metavar="G")] = None
+    """Of such a model: how far the text moves the codes, times what it does by itself; 1 is none."""
+
+
+def set_sampling(model: Model, arguments: SamplingArguments) -> None:
+    """Give a model the settings that were asked for. Raises SettingsError where it has none, or a value cannot be."""
+    asked = {name: value for name in NAMES if (value := getattr(arguments, name)) is not None}
+    settings = model.method.settings
+    for name in asked:
+        if not all(hasattr(settings, own) for own in NAMES):
+            raise SettingsError(f"--{name.replace('_', '-')} is for models that draw codes, such as dall-e: leave it out")
+    if asked:
+        model.method.settings = dataclasses.replace(settings, **asked)
+
+
+@contextmanager
+def writing_shown(model: Model) -> Iterator[None]:
+    """A progress bar on stderr while a model that writes codes paints, which may take minutes."""
+    from limner.cli.progress import progress_bar
+
+    writer: Any = model.method
+    if not hasattr(writer, "tell"):
+        yield
+        return
+    with progress_bar() as bar:
+        writer.tell = lambda done, total: bar(done, total, "codes")
+        try:
+            yield
+        finally:
+            writer.tell = None
