@@ -48,10 +48,10 @@ class Loader:
                 f"a batch of {phase.batch_size} pictures cannot be shared by {processes} processes: choose a multiple of {processes}"
             )
         if phase.batch_size // processes < phase.fewest:
+            each = f" gives each of {processes} processes {phase.batch_size // processes}" if processes > 1 else " is too small"
             raise DataError(
-                f"a step compares {phase.fewest} pictures or more with each other, and each of {processes} processes would have "
-                f"{phase.batch_size // processes} of the {phase.batch_size} in a batch: give --training.batch-size "
-                f"{phase.fewest * processes} or more"
+                f"a step compares at least {phase.fewest} pictures with each other, and a batch of {phase.batch_size}{each}: "
+                f"give --training.batch-size {phase.fewest * processes} or more"
             )
         self.own = slice(rank * phase.batch_size // processes, (rank + 1) * phase.batch_size // processes)
         self.pool = np.flatnonzero(pictures.caption_counts > 0) if phase.captions else np.arange(len(pictures))

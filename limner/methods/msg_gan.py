@@ -26,11 +26,10 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn.functional import relu, softplus
 
 from limner.core.batch import Batch
-from limner.core.errors import SettingsError
 from limner.core.method import Painting
 from limner.core.noise import VectorNoise, gaussian, uniform
 from limner.core.optimizers import Adam, Optimizer, RMSprop
@@ -48,6 +47,8 @@ from limner.nn.uncompiled import uncompiled
 NAME = "msg-gan"
 DRIFT = 1e-3
 """Weight of the mean square of real pictures' scores under `wgan-gp`."""
+COMPARED = 2
+"""The fewest pictures that minibatch deviation compares."""
 PENALTIES = {"wgan-gp": 10.0, "non-saturating": 10.0}
 """Weight of the gradient penalty by loss, where no other is given."""
 Loss = Literal["relativistic-hinge", "wgan-gp", "non-saturating", "lsgan", "lsgan-sigmoid"]
@@ -181,17 +182,8 @@ class MSGGAN(AdversarialMethod[VectorNoise]):
     def phases(self) -> list[Phase]:
         settings = self.settings
         if settings.unconditional:
-            return [self.phase(epochs=settings.epochs, captions=0, counterfactuals=0)]
-        return [self.phase(epochs=settings.epochs, captions=settings.captions)]
-
-    def begin(self, phase: Phase) -> None:
-        """Raises SettingsError where a process has fewer than two pictures a step, which minibatch deviation could not compare."""
-        processes = distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
-        if phase.batch_size < 2 * processes:
-            raise SettingsError(
-                f"a step of {phase.batch_size} pictures gives {processes} processes one each, and minibatch deviation compares two or "
-                f"more: give --training.batch-size {2 * processes}"
-            )
+            return [self.phase(epochs=settings.epochs, captions=0, counterfactuals=0, fewest=COMPARED)]
+        return [self.phase(epochs=settings.epochs, captions=settings.captions, fewest=COMPARED)]
 
     def couples_rows(self) -> str | None:
         return "minibatch deviation compares all pictures of a batch"
