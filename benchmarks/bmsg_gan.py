@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from next_to import compare, measured
 
 
 def ours(resolution: int, channels: int, rows: int) -> Callable[[], None]:
@@ -68,12 +64,7 @@ def measure(who: str, code: str, resolution: int, channels: int, rows: int, step
     """Median milliseconds of processor time of a step, and the process's peak in MB."""
     torch.set_num_threads(1)
     step = ours(resolution, channels, rows) if who == "limner" else theirs(code, resolution, channels, rows)
-    taken = []
-    for _ in range(steps + 1):
-        start = time.process_time()
-        step()
-        taken.append(1e3 * (time.process_time() - start))
-    return {"step": statistics.median(taken[1:]), "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    return measured(step, steps)
 
 
 def main() -> None:
@@ -89,16 +80,7 @@ def main() -> None:
     if given.who:
         print(json.dumps(measure(given.who, given.code, given.resolution, given.channels, given.rows, given.steps)))
         return
-    found: dict[str, list[dict[str, float]]] = {"limner": [], "bmsg-gan": []}
-    for _ in range(given.turns):
-        for who, taken in found.items():
-            command = [sys.executable, str(Path(__file__).resolve()), *sys.argv[1:], "--who", who]
-            taken.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]))
-    best = {who: {key: min(turn[key] for turn in taken) for key in ("step", "memory")} for who, taken in found.items()}
-    print("| code | step, ms | peak, MB |\n| --- | ---: | ---: |")
-    for who, figures in best.items():
-        print(f"| {who} | {figures['step']:.0f} | {figures['memory']:.0f} |")
-    print(f"\nratios: {best['limner']['step'] / best['bmsg-gan']['step']:.2f}, {best['limner']['memory'] / best['bmsg-gan']['memory']:.2f}")
+    compare(__file__, ("limner", "bmsg-gan"), given.turns)
 
 
 if __name__ == "__main__":

@@ -10,15 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from next_to import compare, measured
 
 RESOLUTION, COMPRESSED, ALPHA = 64, 32, 0.5
 
@@ -80,12 +76,7 @@ def measure(who: str, code: str, channels: int, sentence_width: int, rows: int, 
     """Median milliseconds of processor time of a step, and the process's peak in MB."""
     torch.set_num_threads(1)
     step = ours(channels, sentence_width, rows) if who == "limner" else theirs(code, channels, sentence_width, rows)
-    taken = []
-    for _ in range(steps + 1):
-        start = time.process_time()
-        step()
-        taken.append(1e3 * (time.process_time() - start))
-    return {"step": statistics.median(taken[1:]), "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    return measured(step, steps)
 
 
 def main() -> None:
@@ -101,17 +92,7 @@ def main() -> None:
     if given.who:
         print(json.dumps(measure(given.who, given.code, given.channels, given.sentence_width, given.rows, given.steps)))
         return
-    found: dict[str, list[dict[str, float]]] = {"limner": [], "pro_gan_pytorch": []}
-    for _ in range(given.turns):
-        for who, taken in found.items():
-            command = [sys.executable, str(Path(__file__).resolve()), *sys.argv[1:], "--who", who]
-            taken.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]))
-    best = {who: {key: min(turn[key] for turn in taken) for key in ("step", "memory")} for who, taken in found.items()}
-    print("| code | step, ms | peak, MB |\n| --- | ---: | ---: |")
-    for who, figures in best.items():
-        print(f"| {who} | {figures['step']:.0f} | {figures['memory']:.0f} |")
-    one, other = best["limner"], best["pro_gan_pytorch"]
-    print(f"\nratios: {one['step'] / other['step']:.2f}, {one['memory'] / other['memory']:.2f}")
+    compare(__file__, ("limner", "pro_gan_pytorch"), given.turns)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def read_weights(path: Path, *, within: Sequence[str] = ()) -> dict[str, Tensor]
     if state.keys() != names:
         wrong = sorted(state.keys() ^ names)[0]
         raise CheckpointError(
-            f"{path} is no InferSent encoder ('{PREFIX}{wrong}' is {'missing' if wrong in names else 'unknown'}): {_WANTED}"
+            f"{path} is not an InferSent encoder ('{PREFIX}{wrong}' is {'missing' if wrong in names else 'unknown'}): {_WANTED}"
         )
     return state
 
@@ -116,7 +116,7 @@ def built(path: Path, state: Mapping[str, Tensor], table: WordVectors, settings:
         encoder.reader.load_state_dict(dict(state))
     except RuntimeError as error:
         detail = " ".join(str(error).split("\n\t")[1:2]).strip()
-        raise CheckpointError(f"{path} is no InferSent encoder ({detail}): {_WANTED}") from error
+        raise CheckpointError(f"{path} is not an InferSent encoder ({detail}): {_WANTED}") from error
     return encoder.eval()
 
 

@@ -1,7 +1,7 @@
 """The Keras DCGAN's files (chen0040/keras-text-to-image): dc-gan[-v2|-v3]-generator-weights.h5 and -discriminator-weights.h5.
 
-Layers are told apart by their kind and, among linear layers, by the number in their names, which Keras counts in the order in which layers
-were made: the generator makes noise, text, then the joint layer; the discriminator text, picture, then the answer. A file lists them in
+Layers are identified by kind, and linear layers also by the number in their names, which Keras counts in the order in which layers were
+made: the generator makes noise, text, then the joint layer; the discriminator text, picture, then the answer. A file lists them in
 another order. Keras keeps pictures with channels last: linear layers from and to maps have their rows and columns put in Limner's order.
 """
 
@@ -99,7 +99,7 @@ def read_config(path: Path) -> dict[str, int]:
         numbers = {name: int(value) for name, value in found.items() if name in NUMBERS}
     except (ValueError, TypeError, AttributeError):
         raise CheckpointError(
-            f'{path} is no JSON object such as {{"img_width": 32, ...}}: give the code\'s configuration as JSON'
+            f'{path} is not a JSON object such as {{"img_width": 32, ...}}: give the code\'s configuration as JSON'
         ) from None
     if not numbers:
         raise CheckpointError(f"{path} has none of {', '.join(NUMBERS)}: give the code's configuration as JSON, or leave --config out")

@@ -15,8 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from limner.core.errors import CheckpointError
-from limner.interop.torchscript import _STORAGES, _rebuilt, _Unpickler
+from limner.interop.torchscript import _STORAGES, _rebuilt, _Unpickler, read_archive
 
 _TENSORS = {"_rebuild_tensor_v2": _rebuilt, "_rebuild_parameter": lambda data, *_: data}
 
@@ -50,23 +49,8 @@ def read_pickled_module(path: Path) -> dict[str, Tensor]:
 
     Raises CheckpointError where the file is damaged or its object is no module.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            (root,) = (name.removesuffix("data.pkl") for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl"))
-            return dict(_tensors(_Reader(archive, root).load(), ""))
-    except (
-        zipfile.BadZipFile,
-        pickle.UnpicklingError,
-        ValueError,
-        KeyError,
-        TypeError,
-        EOFError,
-        RuntimeError,
-        AttributeError,
-        IndexError,
-    ) as error:
-        how = "where its classes are installed, save `torch.save(torch.load(FILE, weights_only=False).state_dict(), NEW)` and import that"
-        raise CheckpointError(f"{path} is damaged, or is no module that can be read without running it: {how}") from error
+    how = "where its classes are installed, save `torch.save(torch.load(FILE, weights_only=False).state_dict(), NEW)` and import that"
+    return read_archive(path, _Reader, _tensors, f"{path} is damaged, or is not a module that can be read without running it: {how}")
 
 
 class _Reader(_Unpickler):

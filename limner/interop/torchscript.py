@@ -10,7 +10,7 @@ import io
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +46,23 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
 
     Raises CheckpointError where the archive is damaged or holds what such an archive does not.
     """
+    return read_archive(
+        path, _Unpickler, _tensors, f"{path} is a damaged TorchScript archive, or holds more than modules and tensors: get it again"
+    )
+
+
+def read_archive(
+    path: Path, reader: type[_Unpickler], tensors: Callable[[Any, str], Iterator[tuple[str, Tensor]]], damaged: str
+) -> dict[str, Tensor]:
+    """The tensors by name of the object in a zip archive of PyTorch's.
+
+    reader: decides which classes the file may name; tensors: the named tensors of the object that it reads, under a prefix. Raises
+    CheckpointError, with the words of `damaged`, where the archive cannot be read so.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             (root,) = (name.removesuffix("data.pkl") for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl"))
-            module = _Unpickler(archive, root).load()
-            return dict(_tensors(module, ""))
+            return dict(tensors(reader(archive, root).load(), ""))
     except (
         zipfile.BadZipFile,
         pickle.UnpicklingError,
@@ -62,7 +74,7 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
         AttributeError,
         IndexError,
     ) as error:
-        raise CheckpointError(f"{path} is a damaged TorchScript archive, or holds more than modules and tensors: get it again") from error
+        raise CheckpointError(damaged) from error
 
 
 class _Holder:

@@ -200,15 +200,19 @@ def refusal(name: str, pictures: CaptionedPictures) -> str | None:
     return None
 
 
-class Faithfulness(Metric):
-    """How often the garden's judge reads in the pictures what their captions name, attribute by attribute."""
-
-    name: ClassVar[str] = "faithfulness"
-    needs = frozenset({"judge", "captions"})
+class GardenMetric(Metric):
+    """A metric of what the garden's judge reads, and so of the garden alone."""
 
     @classmethod
     def refusal(cls, task: ScoringTask) -> str | None:
         return refusal(cls.name, task.pictures)
+
+
+class Faithfulness(GardenMetric):
+    """How often the garden's judge reads in the pictures what their captions name, attribute by attribute."""
+
+    name: ClassVar[str] = "faithfulness"
+    needs = frozenset({"judge", "captions"})
 
     def generated(self, batch: SeenBatch) -> Mapping[str, NDArray[Any]]:
         assert batch.reading is not None
@@ -236,15 +240,11 @@ class Faithfulness(Metric):
         ]
 
 
-class Diversity(Metric):
+class Diversity(GardenMetric):
     """How much the pictures of one caption differ, beside real pictures of one caption: 1 is as much."""
 
     name: ClassVar[str] = "diversity"
     needs = frozenset({"judge", "captions", "varied"})
-
-    @classmethod
-    def refusal(cls, task: ScoringTask) -> str | None:
-        return refusal(cls.name, task.pictures)
 
     def varied(self, group: Group) -> Mapping[str, NDArray[Any]]:
         assert group.reading is not None and group.real is not None and group.real_reading is not None

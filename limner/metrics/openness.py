@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from limner.data.garden import ATTRIBUTES
 from limner.features.garden_judge import Reading
-from limner.metrics.faithfulness import NAMES, UNNAMED, fitting_scenes, named_codes, read_codes, refusal
-from limner.metrics.scoring.metric import NOISES, Figure, Found, Group, Metric, ScoringTask, SeenBatch
+from limner.metrics.faithfulness import NAMES, UNNAMED, GardenMetric, fitting_scenes, named_codes, read_codes
+from limner.metrics.scoring.metric import NOISES, Figure, Found, Group, SeenBatch
 from limner.metrics.scoring.protocol import Part
 
 WORLD = "train"
@@ -52,15 +52,11 @@ def openness_of(read: NDArray[np.int64], named: NDArray[np.int64], seed: int, nu
     return found
 
 
-class Openness(Metric):
+class Openness(GardenMetric):
     """How far the attributes that captions leave open vary over noises as they do in the world: 1 as there, 0 where they never vary."""
 
     name: ClassVar[str] = "openness"
     needs = frozenset({"judge", "captions", "varied"})
-
-    @classmethod
-    def refusal(cls, task: ScoringTask) -> str | None:
-        return refusal(cls.name, task.pictures)
 
     def varied(self, group: Group) -> Mapping[str, NDArray[Any]]:
         assert group.reading is not None
@@ -107,15 +103,11 @@ def sureness(reading: Reading) -> NDArray[np.float64]:
     return np.stack(columns, axis=1)
 
 
-class Coherence(Metric):
+class Coherence(GardenMetric):
     """Whether pictures decide what their captions leave open: how sure the judge is there, as a share of how sure real pictures make it."""
 
     name: ClassVar[str] = "coherence"
     needs = frozenset({"judge", "captions"})
-
-    @classmethod
-    def refusal(cls, task: ScoringTask) -> str | None:
-        return refusal(cls.name, task.pictures)
 
     def generated(self, batch: SeenBatch) -> Mapping[str, NDArray[Any]]:
         assert batch.reading is not None
@@ -150,15 +142,11 @@ class Coherence(Metric):
         ]
 
 
-class EverythingRight(Metric):
+class EverythingRight(GardenMetric):
     """The share of pictures that show all that their captions name."""
 
     name: ClassVar[str] = "everything-right"
     needs = frozenset({"judge", "captions"})
-
-    @classmethod
-    def refusal(cls, task: ScoringTask) -> str | None:
-        return refusal(cls.name, task.pictures)
 
     def generated(self, batch: SeenBatch) -> Mapping[str, NDArray[Any]]:
         assert batch.reading is not None

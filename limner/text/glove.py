@@ -7,14 +7,13 @@ the sum; a mean is the same direction at a length that does not grow with the ca
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from limner.core.errors import SettingsError
 from limner.core.settings import at_least
 from limner.core.text import TextFeatures
-from limner.text.encoder import Limit, TextEncoder
-from limner.text.word_vectors import Cutting, WordVectors, cut_caption, empty_caption
+from limner.text.word_vectors import Cutting, WordVectorEncoder, WordVectors, cut_caption, empty_caption
 from limner.text.words import UNKNOWN_WORD
 
 
@@ -37,7 +36,7 @@ class GloveSettings:
                 raise SettingsError(f"glove.{name} is '{getattr(self, name)}': choose {' or '.join(known)}")
 
 
-class Glove(TextEncoder):
+class Glove(WordVectorEncoder):
     """sentence [B, D]: sum or mean of the vectors of a caption's known words; words [B, T, D]: those vectors, one a known word.
 
     Words without a vector are left out, as if they had not been said. A caption none of whose words has a vector is a sentence of zeros
@@ -47,11 +46,9 @@ class Glove(TextEncoder):
     kind: ClassVar[str] = "glove"
 
     def __init__(self, vectors: WordVectors, settings: GloveSettings = GloveSettings()) -> None:
-        super().__init__()
-        self.table, self.settings = vectors, settings
+        super().__init__(vectors, settings)
         self.sentence_width = vectors.width
         self.word_width: int = vectors.width
-        self._maximum = settings.maximum_words
 
     def forward(self, captions: Sequence[str]) -> TextFeatures:
         spoken = [self._cut(caption)[: self._maximum] for caption in captions]
@@ -74,24 +71,11 @@ class Glove(TextEncoder):
     def read_words(self, caption: str) -> list[str]:
         return [word for word in self._cut(caption)[: self._maximum] if word in self.table] or [UNKNOWN_WORD]
 
-    def unknown_words(self, caption: str) -> list[str]:
-        return list(dict.fromkeys(word for word in self.words(caption) if word not in self.table))
-
     def known_words(self) -> Sequence[str]:
         return self.table.words
 
     def was_cut(self, caption: str) -> bool:
         return len(self._cut(caption)) > self._maximum
-
-    @property
-    def limit(self) -> Limit:
-        return Limit(self._maximum, "words")
-
-    def read_at_most(self, words: int) -> None:
-        self._maximum = words
-
-    def config(self) -> dict[str, Any]:
-        return {"settings": {**asdict(self.settings), "maximum_words": self._maximum}, "vectors": self.table.config()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Glove:

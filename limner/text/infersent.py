@@ -14,7 +14,7 @@ caption at a time. `padding: in the maximum` is the released form, for parity; t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -24,8 +24,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from limner.core.errors import SettingsError
 from limner.core.settings import at_least
 from limner.core.text import TextFeatures
-from limner.text.encoder import Limit, TextEncoder
-from limner.text.word_vectors import Cutting, WordVectors, cut_caption, empty_caption
+from limner.text.word_vectors import Cutting, WordVectorEncoder, WordVectors, cut_caption, empty_caption
 
 MARKS = {1: ("<s>", "</s>"), 2: ("<p>", "</p>")}
 """What stands before and after a caption, by version."""
@@ -62,17 +61,15 @@ class InferSentSettings:
                 raise SettingsError(f"infersent.{name} is '{getattr(self, name)}': choose {' or '.join(map(str, known))}")
 
 
-class InferSent(TextEncoder):
+class InferSent(WordVectorEncoder):
     """sentence [B, 2 H]: maximum or mean over time of the LSTM's states; words [B, T, 2 H]: its states at the caption's own words."""
 
     kind: ClassVar[str] = "infersent"
 
     def __init__(self, vectors: WordVectors, settings: InferSentSettings = InferSentSettings()) -> None:
-        super().__init__()
-        self.table, self.settings = vectors, settings
+        super().__init__(vectors, settings)
         self.sentence_width = 2 * settings.hidden
         self.word_width: int = 2 * settings.hidden
-        self._maximum = settings.maximum_words
         self.reader = nn.LSTM(vectors.width, settings.hidden, batch_first=True, bidirectional=True)
 
     def forward(self, captions: Sequence[str]) -> TextFeatures:
@@ -101,25 +98,9 @@ class InferSent(TextEncoder):
     def read_words(self, caption: str) -> list[str]:
         return self.words(caption)[: self._maximum]
 
-    def unknown_words(self, caption: str) -> list[str]:
-        return list(dict.fromkeys(word for word in self.words(caption) if word not in self.table))
-
     def known_words(self) -> Sequence[str]:
         marks = MARKS[self.settings.version]
         return [word for word in self.table.words if word not in marks]
-
-    def was_cut(self, caption: str) -> bool:
-        return len(self.words(caption)) > self._maximum
-
-    @property
-    def limit(self) -> Limit:
-        return Limit(self._maximum, "words")
-
-    def read_at_most(self, words: int) -> None:
-        self._maximum = words
-
-    def config(self) -> dict[str, Any]:
-        return {"settings": {**asdict(self.settings), "maximum_words": self._maximum}, "vectors": self.table.config()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> InferSent:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from limner.core.errors import DataError, SettingsError
+from limner.text.encoder import Limit, TextEncoder
 from limner.text.words import split_words
 
 Cutting = Literal["words", "spaces"]
@@ -63,6 +65,37 @@ class WordVectors(nn.Module):
         ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], dtype=torch.int64, device=device).view(len(rows), longest)
         lengths = torch.tensor([len(row) for row in rows], device=device)
         return self.vectors[ids], torch.arange(longest, device=device) < lengths[:, None], ids
+
+
+class WordVectorEncoder(TextEncoder):
+    """An encoder that knows the words of a table, and reads a limited number of each caption.
+
+    settings: a dataclass with `maximum_words`; parts of a caption are what `words` says.
+    """
+
+    table: WordVectors
+    settings: Any
+
+    def __init__(self, vectors: WordVectors, settings: Any) -> None:
+        super().__init__()
+        self.table, self.settings = vectors, settings
+        self._maximum: int = settings.maximum_words
+
+    def unknown_words(self, caption: str) -> list[str]:
+        return list(dict.fromkeys(word for word in self.words(caption) if word not in self.table))
+
+    def was_cut(self, caption: str) -> bool:
+        return len(self.words(caption)) > self._maximum
+
+    @property
+    def limit(self) -> Limit:
+        return Limit(self._maximum, "words")
+
+    def read_at_most(self, words: int) -> None:
+        self._maximum = words
+
+    def config(self) -> dict[str, Any]:
+        return {"settings": {**asdict(self.settings), "maximum_words": self._maximum}, "vectors": self.table.config()}
 
 
 def cut_caption(caption: str, cutting: Cutting) -> list[str]:

@@ -172,7 +172,7 @@ def test_files_that_are_damaged_or_do_not_fit_each_other(tmp_path: Path) -> None
     for name, message in (
         ("config.npy", "is a pickle, .* turn it into JSON"),
         ("other.json", "gives img_width 32, and the weights 16"),
-        ("list.json", "is no JSON object"),
+        ("list.json", "is not a JSON object"),
         ("none.json", "cannot read .*No such file"),
     ):
         with pytest.raises(CheckpointError, match=message):
