@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
@@ -14,8 +14,6 @@ from limner.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from limner.model import Model
-
-NAMES = ("temperature", "top_k", "top_p", "guidance")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,22 +32,26 @@ class SamplingArguments:
 
 def set_sampling(model: Model, arguments: SamplingArguments) -> None:
     """Give a model the settings that were asked for. Raises SettingsError where it has none, or a value cannot be."""
-    asked = {name: value for name in NAMES if (value := getattr(arguments, name)) is not None}
-    settings = model.method.settings
+    from limner.core.abilities import WritesCodes
+
+    names = [field.name for field in dataclasses.fields(SamplingArguments)]
+    asked = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    known = model.method.sampling if isinstance(model.method, WritesCodes) else ()
     for name in asked:
-        if not all(hasattr(settings, own) for own in NAMES):
+        if name not in known:
             raise SettingsError(f"--{name.replace('_', '-')} is for models that draw codes, such as dall-e: leave it out")
     if asked:
-        model.method.settings = dataclasses.replace(settings, **asked)
+        model.method.settings = dataclasses.replace(model.method.settings, **asked)
 
 
 @contextmanager
 def writing_shown(model: Model) -> Iterator[None]:
     """A progress bar on stderr while a model that writes codes paints, which may take minutes."""
     from limner.cli.progress import progress_bar
+    from limner.core.abilities import WritesCodes
 
-    writer: Any = model.method
-    if not hasattr(writer, "tell"):
+    writer = model.method
+    if not isinstance(writer, WritesCodes):
         yield
         return
     with progress_bar() as bar:

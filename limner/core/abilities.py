@@ -5,7 +5,7 @@ A class has an ability by defining its functions; nothing is registered and noth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import ArrayLike
@@ -90,6 +90,16 @@ class TellsStories(Protocol):
         """One story for each row: a batch of sentences a frame -> images [B x frames, 3, R, R], the frames of a story one after another."""
 
 
+@runtime_checkable
+class WritesCodes(Protocol):
+    """Paints code by code, each drawn from a distribution, which may take long."""
+
+    sampling: tuple[str, ...]
+    """The names of its settings that say how codes are drawn; a trained model's may be changed."""
+    tell: Callable[[int, int], None] | None
+    """Told how many codes of how many are written, while it paints."""
+
+
 ABILITIES: dict[str, Any] = {
     "paints": Paints,
     "looks": Looks,
@@ -99,6 +109,7 @@ ABILITIES: dict[str, Any] = {
     "lays out": LaysOut,
     "completes": Completes,
     "tells stories": TellsStories,
+    "writes codes": WritesCodes,
 }
 """Every ability by the word that lists it."""
 

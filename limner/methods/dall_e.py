@@ -198,6 +198,8 @@ class DALLE(Method[CodeNoise]):
             method=SMALL,
         ),
     }
+    sampling: tuple[str, ...] = ("temperature", "top_k", "top_p", "guidance")
+    tell: Tell | None = None
     settings: DALLESettings
     dvae: DVAE
     transformer: CodeTransformer
@@ -216,8 +218,6 @@ class DALLE(Method[CodeNoise]):
         refuse_what_does_not_fit(shape, settings.dvae_network, copies=1)
         self.dvae = settings.dvae_network()
         self.transformer = CodeTransformer(shape)
-        self.tell: Tell | None = None
-        """Told how many codes are written, while it paints."""
         self._pictures: CaptionedPictures | None = None
         self._bank: CodeBank | None = None
         self._counted = torch.zeros(settings.codes, dtype=torch.int64)
@@ -335,6 +335,8 @@ class DALLE(Method[CodeNoise]):
         return self._bank.draw(batch.indices, batch.samples, batch.seed).to(batch.pictures.device)
 
     def couples_rows(self) -> str | None:
+        if self.settings.divergence_sum and self.settings.divergence_weight:
+            return "the divergence is a sum over the pictures of a batch (not so with --method.no-divergence-sum)"
         return None
 
     def preview(self, batch: Batch) -> Painting:

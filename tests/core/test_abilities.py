@@ -47,7 +47,7 @@ def test_new_abilities_are_had_by_defining_them() -> None:
     assert abilities_of(Teller) == abilities_of(Teller()) == ["tells stories"]
     assert isinstance(Teller(), TellsStories) and abilities_of(Half) == []  # it cannot paint what it lays out
     assert list(ABILITIES) == [
-        "paints", "looks", "describes", "inverts", "edits", "lays out", "completes", "tells stories",
+        "paints", "looks", "describes", "inverts", "edits", "lays out", "completes", "tells stories", "writes codes",
     ]  # fmt: skip
 
 
