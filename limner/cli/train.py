@@ -253,7 +253,7 @@ def train_and_report(recipe: Recipe, out: Path, resume: bool, why: str) -> int:
     if not first:
         return 0
     if result.interrupted:
-        saved = "stopped and saved; go on with" if result.steps else "stopped before the first step; begin again with"
+        saved = "stopped and saved; go on with" if result.steps else "stopped before a step was taken; go on with"
         print(f"limner: {saved}: {command} train {recipe.method} --data {recipe.data} --out {out} --resume", file=sys.stderr)
         return 128 + (result.signal or signal.SIGINT)
     page = report(out)

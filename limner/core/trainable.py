@@ -126,6 +126,10 @@ class Phase:
     distinct_classes: bool = False
     """Whether a batch holds one picture of each of `batch_size` different classes, drawn anew for each step, where classes are known."""
 
+    def __post_init__(self) -> None:
+        if self.counterfactuals > 1 and not self.encoded:
+            raise ValueError(f"phase {self.name} asks for {self.counterfactuals} counterfactual captions: without encoding there is one")
+
 
 @dataclass(frozen=True)
 class Kept:

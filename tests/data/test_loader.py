@@ -141,6 +141,22 @@ def test_features_are_those_of_the_captions_drawn(monkeypatch: pytest.MonkeyPatc
     check()
 
 
+def test_several_counterfactual_captions_of_a_picture_are_different_ones() -> None:
+    """As many as the phase asks for, none twice, and the first is the one that a phase of one would get."""
+    pictures = Numbered()
+    every = [caption for index in range(20) for caption in pictures.captions(index)]
+    widths = RecurrentSettings(word_embedding=4, hidden=4, sentence_width=6)
+    encoder = RecurrentEncoder(WordTokenizer.build([*every, "not draw"]), widths).eval()
+    features = CaptionFeatures(encoder, pictures, counterfactuals=4)
+    one, three = (Loader(pictures, phase(counterfactuals=count), seed=1, features=features).batch(2) for count in (1, 3))
+    assert len(one.counterfactuals) == 1 and len(three.counterfactuals) == 3
+    assert torch.equal(one.counterfactuals[0].sentence, three.counterfactuals[0].sentence)
+    for row in range(len(three)):
+        said = [text.captions[row] for text in three.counterfactuals]
+        assert len(set(said)) == 3 and all(caption.startswith("not ") for caption in said)
+    assert torch.equal(three.part(slice(1, 3)).counterfactuals[2].sentence, three.counterfactuals[2].sentence[1:3])
+
+
 def test_garden_by_name_and_wrong_names() -> None:
     garden = open_data("garden", "train", 16, DataSettings(garden_pictures=12))
     assert len(garden) == 12 and garden.read(np.array([3, 5])).shape == (2, 16, 16, 3)

@@ -15,13 +15,15 @@ from limner.core.trainable import Conditions, Progress, Update
 from limner.families.adversarial import AdversarialMethod, added, smoothed
 
 NAMES = tuple(name for name in methods.names() if issubclass(methods.get(name), AdversarialMethod))
-NAMES = tuple(name for name in NAMES if name not in ("limner-gan", "msg-gan"))  # whose rates and penalties are their own
+HALVING = tuple(name for name in NAMES if name != "limner-gan")  # whose rates fall by a course of its own
+LAZY = tuple(name for name in NAMES if name != "msg-gan")  # whose penalty is of several scales, and so its own
 TINY = {"noise_width": 3, "generator_channels": 2, "discriminator_channels": 2}
 CONDITIONS = Conditions(resolution=32, sentence_width=6, word_width=5, class_count=3)
 
 
 def build(name: str, **values: Any) -> AdversarialMethod:
-    tiny = {**TINY, "generator_channels": 8} if name == "hdgan" else TINY
+    wide = {"hdgan": {"generator_channels": 8}, "msg-gan": {"generator_channels": 16, "discriminator_channels": 16}}
+    tiny = TINY | wide.get(name, {})
     settings = dataclasses.replace(from_preset(name, "cpu", "garden", 32).method_settings, **{**tiny, **values})
     method = methods.get(name)(settings, CONDITIONS)
     assert isinstance(method, AdversarialMethod)
@@ -33,22 +35,23 @@ def at(step: int, epoch: float = 0.0) -> Progress:
 
 
 def test_who_plays_by_it() -> None:
-    assert len(NAMES) == 13 and {"gan-cls", "ac-gan", "stackgan", "attngan", "sd-gan"} <= set(NAMES)
+    assert len(NAMES) == 15 and {"gan-cls", "ac-gan", "stackgan", "attngan", "sd-gan", "limner-gan", "msg-gan"} <= set(NAMES)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", HALVING)
 def test_one_adam_for_all_whose_rate_halves(name: str) -> None:
     players = [
         player for key, player in build(name, learning_rate=3e-4, beta1=0.2, halve_every=10.0).players().items() if key != "captioner"
     ]
-    assert all(player.optimizer.learning_rate == 3e-4 and player.optimizer.betas == (0.2, 0.999) for player in players)
+    betas = (0.2, 0.99 if name == "msg-gan" else 0.999)
+    assert all(player.optimizer.learning_rate == 3e-4 and player.optimizer.betas == betas for player in players)
     for player in players:
         assert player.learning_rate_factor is not None
         assert [player.learning_rate_factor(at(0, epoch)) for epoch in (0.0, 9.9, 10.0, 35.0)] == [1.0, 1.0, 0.5, 0.125]
     assert all(player.learning_rate_factor is None for player in build(name, halve_every=0.0).players().values())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", LAZY)
 def test_the_penalty_comes_now_and_then_and_as_much_heavier(name: str) -> None:
     method = build(name, gradient_penalty=0.5, penalty_every=4)
     assert [method.penalty(at(step)) for step in range(9)] == [2.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 2.0]
@@ -69,6 +72,8 @@ def test_the_penalty_comes_now_and_then_and_as_much_heavier(name: str) -> None:
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_what_none_of_them_takes(name: str, values: dict[str, Any], message: str) -> None:
+    if name == "limner-gan" and "halve_every" in values:
+        pytest.skip("its learning rate does not halve")
     with pytest.raises(SettingsError, match=message):
         build(name, **values)
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ import pytest
 import torch
 from shared.pictures import prepared
 
+from limner.core.batch import Batch
 from limner.core.errors import CheckpointError, SettingsError, TrainingError
 from limner.core.recipes import from_preset, load_recipe
 from limner.core.settings import Recipe
-from limner.core.trainable import Update
+from limner.core.trainable import Progress, Update
 from limner.data.loader import Loader
 from limner.methods.gan_cls import GANCLS
 from limner.training import checkpoints
@@ -309,6 +311,24 @@ def test_recipe_and_card_say_what_was_trained(tmp_path: Path) -> None:
     assert "6 steps" in card and "  steps: 6\n" in card and "  minutes: 50.0\n" in card
     train(tiny(5, keep_checkpoints=1), out, resume=True)  # nothing to do
     assert load_recipe(out / "recipe.yaml").training == kept
+
+
+def test_the_time_that_schedules_follow_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step is told the phase's minutes and the seconds spent; a resumed run begins with those that were saved, not with none."""
+    told, honest = [], GANCLS.training_step
+
+    def training_step(self: GANCLS, batch: Batch, progress: Progress) -> Iterator[Update]:
+        told.append(progress)
+        yield from honest(self, batch, progress)
+
+    monkeypatch.setattr(GANCLS, "training_step", training_step)
+    train(tiny(3, minutes=60.0), tmp_path / "run")
+    assert [progress.minutes for progress in told] == [60.0] * 3 and told[0].seconds == 0.0 < told[1].seconds < told[2].seconds
+    saved = newest(tmp_path / "run")["position"]["seconds"]
+    assert saved > told[-1].seconds
+    train(tiny(5, minutes=60.0), tmp_path / "run", resume=True)
+    assert told[3].step == 3 and told[3].seconds == saved
+    assert told[3].spent == max(3 / 5, saved / 3600)
 
 
 def test_the_text_phase_may_be_made_shorter_while_it_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

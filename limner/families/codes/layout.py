@@ -101,7 +101,7 @@ def text_shifted(x: Tensor) -> Tensor:
 def codes_shifted(x: Tensor, seen: Tensor, first: int, side: int) -> Tensor:
     """Codes [B, n, D] from number `first` on, with a quarter of their channels from the code above and a quarter from the one on the left.
 
-    seen: [B, first + n, D / 2], that half of all codes up to these. Zero where there is no such code in the grid.
+    seen: [B, first + n, D / 2], the same half of the channels of all codes so far. A neighbour outside the grid counts as zero.
     """
     quarter, count = x.shape[-1] // 4, x.shape[1]
     above = _taken(seen[..., :quarter], first - side, count)

@@ -176,7 +176,7 @@ class TransformerSettings(shared.Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingSettings(shared.Checked):
-    """How codes are drawn. A trained model's can be changed: they are no part of its weights."""
+    """How codes are drawn. These can be changed after training."""
 
     temperature: float = 1.0
     """Sampling: logits of the codes are divided by it; 0 always takes the likeliest code."""
