@@ -86,6 +86,10 @@ class Group:
     """[m, 3, R, R] uint8: garden pictures that fit the caption, or real ones of its class."""
     reading: Reading | None = None
     real_reading: Reading | None = None
+    features: Tensor | None = None
+    """[n, D], where a metric that looks at groups needs features."""
+    real_features: Tensor | None = None
+    """[m, D]."""
 
 
 @dataclass(frozen=True, kw_only=True)

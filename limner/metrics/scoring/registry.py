@@ -32,6 +32,7 @@ METRICS: Mapping[str, MetricEntry] = {
     "fid": MetricEntry("frechet:Fid", "how far apart are generated and real features, as two Gaussians?", "features"),
     "fid-infinity": MetricEntry("frechet:FidInfinity", "the same, without its bias for few pictures", "features"),
     "kid": MetricEntry("kernel:Kid", "how far apart are they, without that assumption and that bias?", "features"),
+    "mind": MetricEntry("transport:Mind", "how far must features be moved? For few pictures, and for any distribution", "features"),
     "is": MetricEntry("inception_score:InceptionScoreMetric", "are pictures of clear classes, and of many of them?", "features"),
     "prdc": MetricEntry(
         "manifold:Prdc",
@@ -42,6 +43,7 @@ METRICS: Mapping[str, MetricEntry] = {
     "psnr": MetricEntry("pixels:Psnr", "how close is a picture to its caption's real one, pixel by pixel?"),
     "ssim": MetricEntry("pixels:Ssim", "the same, by local structure"),
     "ms-ssim": MetricEntry("pixels:MsSsim", "how alike are pictures of one caption?"),
+    "vendi": MetricEntry("vendi:Vendi", "how many different pictures are there among those of one caption?", "features"),
     "r-precision": MetricEntry("retrieval:RPrecision", "does a matching model find the true caption among 99 wrong ones?", "matching"),
     "r-precision-as-published": MetricEntry("retrieval:RPrecisionAsPublished", "the same, as DM-GAN's release takes it", "matching"),
     "vs": MetricEntry("alignment:VisualSemanticSimilarity", "how well do picture and caption fit, by a matching model?", "matching"),

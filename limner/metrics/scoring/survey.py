@@ -136,13 +136,18 @@ class Survey:
                 caption, images = self.source.vary(number, NOISES)
             real = self._alike(number, caption)
             judged = "judge" in self.eyes.needs
+            reading = self.eyes.read(images) if judged else None
+            real_reading = self.eyes.read(real) if judged and real is not None else None
+            featured = any({"features", "varied"} <= metric.needs for metric in self.metrics)
             group = Group(
                 number=number,
                 caption=caption,
                 images=images,
                 real=real,
-                reading=self.eyes.read(images) if judged else None,
-                real_reading=self.eyes.read(real) if judged and real is not None else None,
+                reading=reading,
+                real_reading=real_reading,
+                features=self.eyes.features(images, reading)[0] if featured else None,
+                real_features=self.eyes.features(real, real_reading)[0] if featured and real is not None else None,
             )
             for metric in self.metrics:
                 for name, values in metric.varied(group).items():

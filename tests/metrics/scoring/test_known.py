@@ -65,7 +65,7 @@ def test_r_precision_is_at_chance_where_the_caption_is_not_heard(found):
     assert found["perfect"]["r-precision"].value > 0.8
 
 
-@pytest.mark.parametrize("metric", ["fid", "fid-infinity", "kid"])
+@pytest.mark.parametrize("metric", ["fid", "fid-infinity", "kid", "mind"])
 def test_distances_see_pictures_and_not_captions(found, metric):
     value = values(found, metric)
     for generator in ("perfect", "shuffled captions", "caption ignored", "one picture a caption"):
@@ -90,6 +90,11 @@ def test_pictures_of_one_caption_are_alike_only_where_collapsed(found):
         assert diversity[generator] == pytest.approx(0.0, abs=1e-3) and similarity[generator] == pytest.approx(1.0, abs=1e-6)
     assert diversity["perfect"] == pytest.approx(1.0, abs=0.15) and similarity["perfect"] == pytest.approx(real, abs=0.1)
     assert similarity["caption ignored"] < real and similarity["noise"] < real
+    different = values(found, "vendi")
+    real = found["perfect"]["vendi"].real
+    for generator in ("one picture", "one picture a caption"):
+        assert different[generator] == pytest.approx(1.0, abs=1e-6)
+    assert different["perfect"] == pytest.approx(real, rel=0.1) and different["caption ignored"] > 1.1 * real > 1.1
 
 
 def test_only_training_pictures_are_memorised(found):
