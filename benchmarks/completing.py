@@ -53,8 +53,8 @@ class Arguments:
 def sentence(codes: NDArray[np.int64]) -> str:
     """A caption that names all six attributes."""
     named = {name: ATTRIBUTES[name][code] for name, code in zip(ATTRIBUTES, codes.tolist(), strict=True)}
-    place = PLACES[named["background"]]
-    text = f"a {named['size']} {named['colour']} flower with {NUMBERS[named['count']]} {named['shape']} petals and a {named['centre']} centre {place}"
+    flower = f"a {named['size']} {named['colour']} flower with {NUMBERS[named['count']]} {named['shape']} petals"
+    text = f"{flower} and a {named['centre']} centre {PLACES[named['background']]}"
     assert parse(text) == named, text
     return text
 
