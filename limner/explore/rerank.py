@@ -151,6 +151,6 @@ class _Best:
 
 def strip(found: Sequence[Ranked]) -> Image.Image:
     """A row for each caption, best first: under each picture its score, and which candidate it is, counted from 1."""
-    labels = [[f"{score:.4f}  no. {number + 1}" for score, number in zip(each.scores, each.numbers)] for each in found]
+    labels = [[f"{score:.4f}, no. {number + 1}" for score, number in zip(each.scores, each.numbers)] for each in found]
     notes = [f"the best {len(each.scores)} of {each.candidates} candidates" for each in found]
     return caption_grid([list(each.pictures) for each in found], [each.caption for each in found], notes=notes, labels=labels)
