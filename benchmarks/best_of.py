@@ -93,7 +93,8 @@ def measured(
     most = max(of)
     chosen, best = {n: Agreement() for n in of}, {n: Agreement() for n in of}
     every = Agreement()
-    spreads: dict[int | str, list[Spread]] = {n: [] for n in (*of, "random", "real")}
+    kinds: tuple[int | str, ...] = (*of, "random", "real")
+    spreads: dict[int | str, list[Spread]] = {kind: [] for kind in kinds}
     with progress_bar() as bar:
         for number, caption in enumerate(texts):
             named = named_codes([caption])  # [1, 6]
