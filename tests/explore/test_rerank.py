@@ -116,7 +116,7 @@ def test_dall_e_reads_the_text_of_all_candidates_once(monkeypatch: pytest.Monkey
         np.testing.assert_allclose(each.scores, np.sort(scores)[::-1][:2], atol=2 / 255)
 
 
-def test_what_cannot_be_ranked_is_refused(tiny_model: Model) -> None:
+def test_what_cannot_be_ranked_is_refused(tiny_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     score = Similarity(Brightness())
     with pytest.raises(SettingsError, match="--of is 3 and -n is 4"):
         rerank(tiny_model, CAPTIONS, score, count=4, candidates=3)
@@ -126,3 +126,9 @@ def test_what_cannot_be_ranked_is_refused(tiny_model: Model) -> None:
         rerank(tiny_model, ["zebra"], score)
     with pytest.raises(SettingsError, match="not numbers"):
         rerank(tiny_model, CAPTIONS, lambda captions, pictures: torch.full((len(captions),), torch.nan), candidates=4)
+    with monkeypatch.context() as patch, pytest.raises(SettingsError, match="2 pictures that belong together"):
+        patch.setattr(type(tiny_model.method), "rows", 2)
+        rerank(tiny_model, CAPTIONS, score)
+    with monkeypatch.context() as patch, pytest.raises(SettingsError, match="the model reads no text"):
+        patch.setattr(tiny_model.encoder, "reads", False)
+        rerank(tiny_model, [""], score)
