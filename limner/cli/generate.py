@@ -14,12 +14,14 @@ from tyro.conf import Positional, arg
 from limner.cli.arguments import parse
 from limner.cli.models import Device, open_model
 from limner.cli.outputs import check_file, check_folder
+from limner.cli.reranking import RerankArguments, check_reranking, keep_ranked, open_judge, reranked
 from limner.cli.sampling import SamplingArguments, set_sampling, writing_shown
 from limner.core.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from limner.metrics.scoring.matching import Placed
     from limner.model import Model
 
 DESCRIPTION = """Paint captions with a trained model.
@@ -30,6 +32,7 @@ examples:
   limner generate garden --captions captions.txt --out pictures
   limner generate runs/stackgan "a red bird" -n 4 --stages --out stages.png
   limner generate runs/without-text -n 16 --out pictures
+  limner generate runs/dalle "a red bird" -n 4 --rerank runs/clip --of 32 --out best.png
 
 A caption without a word that the model knows is left out, and said; the others are painted, and the exit code is then 2."""
 
@@ -38,7 +41,7 @@ OTHER_PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateArguments(SamplingArguments):
+class GenerateArguments(RerankArguments, SamplingArguments):
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """A shipped name such as 'garden', a run folder or a model folder."""
     words: Annotated[Positional[tuple[str, ...]], arg(metavar="CAPTION")] = ()
@@ -65,18 +68,25 @@ def main(argv: Sequence[str]) -> int:
         raise SettingsError(f"--out {arguments.out} is a file: give a folder, or a name that ends in .png for one grid")
     if arguments.count < 1:
         raise SettingsError(f"-n is {arguments.count}: ask for at least one picture of each caption")
+    check_reranking(arguments)
     (check_file if as_grid else check_folder)(arguments.out)
     model = open_model(arguments.model, arguments.device)
     set_sampling(model, arguments)
+    judge = open_judge(arguments, model)
     if not captions and model.reads_text:
         raise SettingsError('there is nothing to paint: give a "CAPTION" in quotes, or --captions FILE')
     captions = captions or [""]
     asked = len(captions)
-    numbers, captions = readable(model, captions)
+    numbers, captions = readable(model, captions, judge)
     if not captions:
         print("limner: nothing was painted", file=sys.stderr)
         return 2
     code = 2 if len(captions) < asked else 0
+    if judge is not None:
+        ranked = reranked(model, captions, judge, arguments)
+        names = [f"{number:03}-{file_name(caption)}" for number, caption in zip(numbers, captions, strict=True)]
+        keep_ranked(ranked, names, judge, arguments)
+        return code
     with writing_shown(model):
         pictures = painted(model, captions, arguments)  # [B] lists of a picture, or of its stages
     if as_grid:
@@ -101,19 +111,22 @@ def main(argv: Sequence[str]) -> int:
     return code
 
 
-def readable(model: Model, captions: Sequence[str]) -> tuple[list[int], list[str]]:
+def readable(model: Model, captions: Sequence[str], judge: Placed | None = None) -> tuple[list[int], list[str]]:
     """The captions that the model can paint, with their numbers from 1; says why others are left out, and what of these is not read.
 
-    Raises SettingsError where there is one caption alone and it cannot be painted.
+    judge: who must be able to read them too. Raises SettingsError where there is one caption alone and it cannot be painted.
     """
-    from limner.model.model import shortened
+    from limner.model.model import shortened, strange_words
 
+    readers = {"model": model.encoder} | ({"judge": judge.encoder} if judge is not None else {})
     found: dict[str, bool] = {}
     for number, caption in enumerate(captions, 1):
         if caption in found:
             continue
         try:
             model.check(caption)
+            if judge is not None:
+                judge.check(caption)
         except SettingsError as error:
             if len(captions) == 1:
                 raise
@@ -121,13 +134,14 @@ def readable(model: Model, captions: Sequence[str]) -> tuple[list[int], list[str
             print(f"limner: caption {number} is left out: {error}", file=sys.stderr)
             continue
         found[caption] = True
-        remarks = []
-        if model.reads_text and (strange := model.strange_words(caption)):
-            remarks.append(f"never met {strange}")
-        if model.encoder.was_cut(caption):
-            remarks.append(f"reads no further than {model.encoder.limit}")
-        if remarks:
-            print(f"limner: the model {' and '.join(remarks)} in '{shortened(caption)}'", file=sys.stderr)
+        for reader, encoder in readers.items():
+            remarks = []
+            if encoder.reads and (strange := strange_words(encoder, caption)):
+                remarks.append(f"never met {strange}")
+            if encoder.was_cut(caption):
+                remarks.append(f"reads no further than {encoder.limit}")
+            if remarks:
+                print(f"limner: the {reader} {' and '.join(remarks)} in '{shortened(caption)}'", file=sys.stderr)
     good = [(number, caption) for number, caption in enumerate(captions, 1) if found[caption]]
     return [number for number, _ in good], [caption for _, caption in good]
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from limner.core.errors import SettingsError
 
 if TYPE_CHECKING:
-    from limner.metrics.scoring.matching import MatchingJudge
+    from limner.metrics.scoring.matching import Placed
     from limner.model import Model
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -31,12 +30,10 @@ def chosen_device(device: Device) -> str:
     return "cuda" if found and device != "cpu" else "cpu"
 
 
-def matching_model(name: str | None, device: Device) -> MatchingJudge | None:
+def matching_model(name: str | None, device: Device) -> Placed | None:
     """A matching model as metrics use it; None where none is asked for."""
     if name is None:
         return None
-    from limner.matching.saving import load_matching
     from limner.metrics.scoring.matching import Placed
 
-    model = load_matching(name, chosen_device(device))
-    return Placed(model, f"{model.title} of {Path(name).name}", model.resolution, model.content_hash)
+    return Placed.load(name, chosen_device(device))

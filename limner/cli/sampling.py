@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -50,13 +50,24 @@ def writing_shown(model: Model) -> Iterator[None]:
     from limner.cli.progress import progress_bar
     from limner.core.abilities import WritesCodes
 
+    if not isinstance(model.method, WritesCodes):
+        yield
+        return
+    with progress_bar() as bar, writing_told(model, bar):
+        yield
+
+
+@contextmanager
+def writing_told(model: Model, bar: Callable[[int, int, str], None]) -> Iterator[None]:
+    """A bar follows the codes of each batch while a model that writes codes paints; other models tell it nothing."""
+    from limner.core.abilities import WritesCodes
+
     writer = model.method
     if not isinstance(writer, WritesCodes):
         yield
         return
-    with progress_bar() as bar:
-        writer.tell = lambda done, total: bar(done, total, "codes")
-        try:
-            yield
-        finally:
-            writer.tell = None
+    writer.tell = lambda done, total: bar(done, total, "codes")
+    try:
+        yield
+    finally:
+        writer.tell = None

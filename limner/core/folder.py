@@ -186,11 +186,12 @@ def located(name_or_path: str | Path, *kinds: str) -> Iterator[Path]:
         yield folder / "model"
     elif folder.exists():
         yield folder
+    elif not (names := shipped(*(kinds or ("method",)))):
+        raise CheckpointError(f"there is no folder {folder}: give the run folder or model folder of {KINDS[kinds[0]]}")
     elif len(folder.parts) == 1:
-        raise unknown_name("shipped model or folder", str(name_or_path), shipped(*(kinds or ("method",))))
+        raise unknown_name("shipped model or folder", str(name_or_path), names)
     else:
-        names = ", ".join(shipped(*(kinds or ("method",))))
-        raise CheckpointError(f"there is no folder {folder}: give a run folder, a model folder or a shipped name ({names})")
+        raise CheckpointError(f"there is no folder {folder}: give a run folder, a model folder or a shipped name ({', '.join(names)})")
 
 
 def shipped(*kinds: str) -> list[str]:

@@ -24,7 +24,7 @@ def load_matching(path: Path | str, device: str = "cpu") -> MatchingModel:
 
     Raises CheckpointError where there is none or it cannot be read, SettingsError where the network it looks with is not at hand.
     """
-    with folder.located(path) as found:
+    with folder.located(path, "matching") as found:
         saved = folder.read(found, "matching")
     config = saved.config
     with saved.being_read():

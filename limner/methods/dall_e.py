@@ -355,6 +355,8 @@ class DALLE(Method[CodeNoise]):
         """
         side = self.line.side
         whole = -torch.nn.functional.adaptive_max_pool2d(-keep.float(), side).flatten(1) == 1.0  # [B, W * W]: all of the place is kept
+        if not whole.any():
+            warnings.warn(f"no place of the {side} x {side} codes is wholly kept: the model sees none of it", LimnerWarning, stacklevel=2)
         leading = int(whole.all(0).long().cumprod(0).sum())
         given = Given(self.dvae.encode(pictures).flatten(1), whole, min(leading, self.line.codes - 1))
         painted = self._painted(self._written(text, noise, given))

@@ -196,15 +196,16 @@ class Model:
         check_caption(self.encoder, caption, suggest=True)
 
 
-def check_caption(encoder: TextEncoder, caption: str, suggest: bool = False) -> None:
-    """Raise SettingsError for a caption that cannot be painted by what this encoder reads of it.
+def check_caption(encoder: TextEncoder, caption: str, suggest: bool = False, reader: str = "the model") -> None:
+    """Raise SettingsError for a caption that cannot be painted, or judged, by what this encoder reads of it.
 
-    suggest: name known words that look like the unknown ones, which takes a while where many captions are looked at.
+    suggest: name known words that look like the unknown ones, which takes a while where many captions are looked at. reader: whose encoder
+    it is, as messages name it.
     """
     shown = shortened(caption)
     if not encoder.reads:
         if caption.strip():
-            raise SettingsError(f"the model reads no text, and cannot paint '{shown}': it makes pictures without a caption")
+            raise SettingsError(f"{reader} reads no text, and cannot paint '{shown}': it makes pictures without a caption")
         return
     if not caption.strip():
         raise SettingsError("a caption is empty: say what to paint")
@@ -213,7 +214,7 @@ def check_caption(encoder: TextEncoder, caption: str, suggest: bool = False) -> 
     if not set(encoder.words(caption)) - set(encoder.unknown_words(caption)):
         found = strange_words(encoder, caption) if suggest else ""
         words = f" {found};" if "did you mean" in found else ""
-        raise SettingsError(f"the model knows none of the words in '{shown}':{words} use words of the captions it was trained on")
+        raise SettingsError(f"{reader} knows none of the words in '{shown}':{words} use words of the captions it was trained on")
 
 
 def strange_words(encoder: TextEncoder, caption: str) -> str:

@@ -91,6 +91,11 @@ class BytePairTokenizer:
         lines = [line.split() for line in text.split("\n")[1:]]  # the first line names the version
         if size is not None:
             lines = lines[: max(size - FEWEST, 0)]
+        if strange := next((line for line in lines if len(line) not in (0, 2)), None):
+            shown = " ".join(strange)[:40]
+            raise DataError(
+                f"{path} is not a file of byte pairs ('{shown}' is none): give bpe_simple_vocab_16e6.txt.gz of github.com/openai/CLIP"
+            )
         pairs = [(line[0], line[1]) for line in lines if len(line) == 2]
         if size is not None and FEWEST + len(pairs) != size:
             raise DataError(f"{path} gives {FEWEST + len(pairs):,} ids, not {size:,}: give the vocabulary that the model was trained with")

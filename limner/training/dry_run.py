@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import torch
 
 from limner.core import random
+from limner.core.errors import LimnerWarning
 from limner.core.recipes import recipe_text
 from limner.core.settings import Recipe
 from limner.core.trainable import Progress
@@ -89,7 +91,9 @@ def _measured(planned: PlannedPhase, recipe: Recipe, trainer: Trainer, *, prepar
         begun = time.perf_counter()
         images, epoch = step * planned.phase.batch_size, step / loader.steps_per_epoch
         progress = Progress(phase=planned.phase.name, step=step, steps=planned.steps, images=images, epoch=epoch)
-        trainer.play(planned, loader.batch(step), players, progress)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LimnerWarning)  # of codes that are not in use, for example: after two steps they never are
+            trainer.play(planned, loader.batch(step), players, progress)
         if fabric.device.type == "cuda":
             torch.cuda.synchronize()
         seconds = time.perf_counter() - begun

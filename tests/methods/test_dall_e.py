@@ -134,10 +134,11 @@ def test_drawing() -> None:
             "k": Choice(top_k=1),
             "p": Choice(top_p=0.6),
             "cold": Choice(temperature=0.0),
+            "nearly so": Choice(temperature=1e-308),
             "warm": Choice(temperature=2.0),
         }.items()
     }
-    assert counts["all"] == [2000, 800, 800, 400] and counts["k"] == counts["cold"] == [4000, 0, 0, 0]
+    assert counts["all"] == [2000, 800, 800, 400] and counts["k"] == counts["cold"] == counts["nearly so"] == [4000, 0, 0, 0]
     assert counts["p"] == pytest.approx([4000 * 5 / 7, 4000 * 2 / 7, 0, 0], abs=1)
     roots = [math.sqrt(share) for share in (0.5, 0.2, 0.2, 0.1)]
     assert counts["warm"] == pytest.approx([4000 * root / sum(roots) for root in roots], abs=1)
@@ -172,6 +173,11 @@ def test_completing_keeps_codes_and_pixels() -> None:
         assert torch.equal(painting.images[keep.expand(-1, 3, -1, -1)], pictures[keep.expand(-1, 3, -1, -1)])
         first = int(whole[0].flatten().long().argmax())
         assert torch.equal(painting.extras["codes"].flatten(1)[:, :first], free.flatten(1)[:, :first]), "what comes before is not changed"
+    with pytest.warns(LimnerWarning, match="no place of the 4 x 4 codes is wholly kept"):
+        keep = torch.zeros(3, 1, 32, 32, dtype=torch.bool)
+        keep[:, :, :7] = True
+        painting = method.complete(text_of(), noise, pictures, keep)
+    assert torch.equal(painting.extras["codes"], free) and torch.equal(painting.images[:, :, :7], pictures[:, :, :7])
 
 
 def test_courses() -> None:
@@ -263,6 +269,8 @@ def test_a_dvae_of_another_run_is_taken_over(tmp_path: Path) -> None:
         ({"shared_attention": (0, 1)}, "give one for each layer"),
         ({"shared_attention": (0, 0, 0, 0)}, "share one kind"),
         ({"guidance": 2.0, "unconditional": 0.0}, "set method.unconditional"),
+        ({"guidance": math.inf}, "method.guidance is inf, but must be at most 1,000,000"),
+        ({"temperature": math.inf}, "method.temperature is inf"),
         ({"halvings": 6}, "give a multiple of 64"),
         ({"vocabulary": 200}, "must hold 256 bytes"),
         ({"attention": ()}, "name at least one"),

@@ -68,6 +68,9 @@ def test_a_tokenizer_comes_back_from_its_description_and_from_a_published_file(t
     (tmp_path / "cut.gz").write_bytes(gzip.compress(b"some lines of text")[:-9])
     with pytest.raises(DataError, match="cannot read the vocabulary file"):
         BytePairTokenizer.from_file(tmp_path / "cut.gz", FEWEST)
+    (tmp_path / "prose.txt").write_text("a version\nh e\nthis is not a pair\n")
+    with pytest.raises(DataError, match="is not a file of byte pairs .'this is not a pair' is none"):
+        BytePairTokenizer.from_file(tmp_path / "prose.txt", FEWEST + 2)
     with pytest.raises(DataError, match="there is no vocabulary file"):
         BytePairTokenizer.from_file(tmp_path / "none.gz", FEWEST)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from shared import two_parts as toy
 from shared.two_parts import TwoParts, two_parts  # noqa: F401  # a fixture
 
 from limner.cli.main import main
-from limner.core.errors import LimnerError
+from limner.core.batch import Batch
+from limner.core.errors import LimnerError, LimnerWarning
+from limner.core.trainable import Progress, Update
 from limner.training.dry_run import STEPS, dry_run
 from limner.training.run import train
 
@@ -50,6 +54,24 @@ def test_it_says_what_training_would_be_and_writes_nothing(two_parts: type[TwoPa
     assert [name for name, _, _ in phases] == ["reading", "painting"]
     assert all(0 < float(seconds) < 60 and int(memory.replace(",", "")) > 50 for _, seconds, memory in phases)
     assert lines[-1].startswith("in all  about ") and lines[-1].endswith("nothing was written")
+
+
+def test_what_a_method_warns_of_after_two_steps_is_not_said(
+    two_parts: type[TwoParts],  # noqa: F811
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    step, warned = TwoParts.training_step, []
+
+    def warning(self: TwoParts, batch: Batch, progress: Progress) -> Iterator[Update]:
+        warned.append(progress.phase)
+        warnings.warn("hardly any code is in use", LimnerWarning, stacklevel=1)
+        yield from step(self, batch, progress)
+
+    monkeypatch.setattr(two_parts, "training_step", warning)
+    list(dry_run(toy.recipe()))
+    assert len(warned) == 2 * STEPS and not [each for each in recwarn if issubclass(each.category, LimnerWarning)]
 
 
 def test_a_phase_from_elsewhere_is_not_among_them(two_parts: type[TwoParts], here: Path) -> None:  # noqa: F811

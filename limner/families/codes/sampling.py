@@ -33,7 +33,7 @@ class Choice:
         if 0 < self.top_k < logits.shape[1]:
             lowest = logits.topk(self.top_k, dim=1).values[:, -1:]
             logits = logits.masked_fill(logits < lowest, -torch.inf)
-        found = (logits / self.temperature).softmax(1)
+        found = ((logits - logits.amax(1, keepdim=True)) / self.temperature).softmax(1)  # which no temperature above 0 is too low for
         if self.top_p < 1.0:
             ordered, order = found.sort(dim=1, descending=True, stable=True)
             before = ordered.cumsum(1) - ordered  # what the likelier ones have already

@@ -20,6 +20,10 @@ PAPER: tuple[AttentionKind, ...] = (*("axial-row", "axial-column", "axial-row", 
 """The attention of the paper's 64 layers but for the last (appendix B.1): columns in every fourth one from the second on, else rows."""
 
 
+MOST = 1_000_000
+"""The largest temperature and guidance: with far larger ones logits are no numbers."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DVAESettings(shared.Checked):
     """The dVAE's networks and how they are trained."""
@@ -191,6 +195,9 @@ class SamplingSettings(shared.Checked):
 
     def check(self) -> None:
         at_least(self, "method", 0, "temperature", "top_k", "guidance")
+        for name in ("temperature", "guidance"):
+            if getattr(self, name) > MOST:
+                raise SettingsError(f"method.{name} is {getattr(self, name)}, but must be at most {MOST:,}")
         above_zero(self, "method", "top_p")
         shared.share(self, "top_p")
 

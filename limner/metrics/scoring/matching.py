@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from limner.features.network import resized
+from limner.matching.saving import load_matching
+from limner.model.model import check_caption
+from limner.text.encoder import TextEncoder
 
 
 @runtime_checkable
@@ -38,6 +42,22 @@ class Placed:
     def __init__(self, model: Any, name: str, resolution: int, content_hash: str) -> None:
         self.model, self.name, self.resolution, self.content_hash = model.eval(), name, resolution, content_hash
         self.resize = f"bilinear antialiased to {resolution}x{resolution}"
+
+    @classmethod
+    def load(cls, path: Path | str, device: str = "cpu") -> Placed:
+        """The matching model of a run folder or model folder. Raises CheckpointError where there is none."""
+        model = load_matching(path, device)
+        return cls(model, f"{model.title} of {Path(path).name}", model.resolution, model.content_hash)
+
+    @property
+    def encoder(self) -> TextEncoder:
+        """What reads captions."""
+        found: TextEncoder = self.model.encoder
+        return found
+
+    def check(self, caption: str) -> None:
+        """Raise SettingsError for a caption that it cannot judge: empty, too long, or without a word that it knows."""
+        check_caption(self.encoder, caption, suggest=True, reader="the judge")
 
     @torch.no_grad()
     def embed_captions(self, captions: list[str]) -> Tensor:
