@@ -226,7 +226,8 @@ def _prepared(act: Act, recipe: Recipe, pictures: CaptionedPictures, processes: 
         act.trained.begin(first)  # finds that, or says what is missing
     for phase in phases:
         if not phase.distinct_classes:  # whose batches depend on what `prepare` finds
-            Loader(pictures, phase, seed=recipe.training.seed, processes=1)  # says what the data lack, before anything takes long
+            sized = _sized(act, phase, recipe)
+            Loader(pictures, sized, seed=recipe.training.seed, processes=1)  # says what the data lack, before anything takes long
     act.trained.prepare(first, pictures)
     own = [phase for phase in act.trained.phases() if phase.name not in adopted]  # `prepare` may have found how large a batch can be
     for planned in _budgeted(act, own, recipe, pictures):
@@ -236,14 +237,19 @@ def _prepared(act: Act, recipe: Recipe, pictures: CaptionedPictures, processes: 
         yield planned
 
 
+def _sized(act: Act, phase: Phase, recipe: Recipe) -> Phase:
+    """A phase of an act with the batches that the recipe gives it."""
+    size = recipe.training.batch_size if act.is_asked_for else None
+    return phase if size is None else dataclasses.replace(phase, batch_size=act.trained.sized(phase, size))
+
+
 def _budgeted(act: Act, phases: list[Phase], recipe: Recipe, pictures: CaptionedPictures) -> Iterator[PlannedPhase]:
     training = recipe.training
     shares = sum(phase.share for phase in phases)
     for phase in phases:
         minutes = images = None
         if act.is_asked_for:
-            if training.batch_size:
-                phase = dataclasses.replace(phase, batch_size=act.trained.sized(phase, training.batch_size))
+            phase = _sized(act, phase, recipe)
             minutes, images = (None if whole is None else whole * phase.share / shares for whole in (training.minutes, training.images))
         last = not act.is_asked_for or phase.name == phases[-1].name
         epochs = training.epochs if act.is_asked_for and last and training.epochs is not None else phase.epochs
