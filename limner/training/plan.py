@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from limner.core.abilities import Paints
-from limner.core.errors import SettingsError, unknown_name
+from limner.core.errors import DataError, SettingsError, unknown_name
 from limner.core.method import Method
 from limner.core.pictures import CaptionedPictures
 from limner.core.recipes import trainable
@@ -230,9 +230,21 @@ def _prepared(act: Act, recipe: Recipe, pictures: CaptionedPictures, processes: 
     own = [phase for phase in act.trained.phases() if phase.name not in adopted]  # `prepare` may have found how large a batch can be
     for planned in _budgeted(act, own, recipe, pictures):
         Loader(pictures, planned.phase, seed=recipe.training.seed, processes=processes)
+        _check_normalised(planned, processes)
         if planned.phase.counterfactuals and recipe.data_settings.counterfactuals < 1:
             raise SettingsError("the method asks for counterfactual captions: set data.counterfactuals to 1 or more")
         yield planned
+
+
+def _check_normalised(planned: PlannedPhase, processes: int) -> None:
+    """Raise DataError where a process would have a single picture, and its networks normalise vectors over those that it has."""
+    size = planned.phase.batch_size
+    networks = [player.module for player in planned.trained.players().values()]
+    if size < 2 * processes and any(isinstance(module, torch.nn.BatchNorm1d) for network in networks for module in network.modules()):
+        raise DataError(
+            f"phase {planned.phase.name}: {planned.trained.title} normalises over a process's pictures, and a batch of {size} gives each of "
+            f"{processes} processes {size // processes}: raise --training.batch-size until that is {2 * processes} or more"
+        )
 
 
 def _sized(act: Act, phase: Phase, recipe: Recipe) -> Phase:
