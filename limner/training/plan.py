@@ -242,8 +242,8 @@ def _check_normalised(planned: PlannedPhase, processes: int) -> None:
     networks = [player.module for player in planned.trained.players().values()]
     if size < 2 * processes and any(isinstance(module, torch.nn.BatchNorm1d) for network in networks for module in network.modules()):
         raise DataError(
-            f"phase {planned.phase.name}: {planned.trained.title} normalises over a process's pictures, and a batch of {size} gives each of "
-            f"{processes} processes {size // processes}: raise --training.batch-size until that is {2 * processes} or more"
+            f"phase {planned.phase.name}: {planned.trained.title} normalises over a process's pictures, and a batch of {size} gives each "
+            f"of {processes} processes {size // processes}: raise --training.batch-size until that is {2 * processes} or more"
         )
 
 
