@@ -54,7 +54,7 @@ class Loader:
         if not len(self.pool):
             raise DataError(
                 f"the {pictures.split} split of '{pictures.name}' holds no picture with a caption: give data with captions, or train a "
-                "method that reads none"
+                "method that reads none (limner train msg-gan or stackgan-v2, --method.unconditional)"
             )
         if phase.frames > 1:
             self._check_stories(processes)
