@@ -192,7 +192,9 @@ def _text_act(recipe: Recipe, pictures: CaptionedPictures, encoder: TextEncoder)
         registered="text",
         trained=CaptionMatching(settings, conditions, encoder),
         encoder=encoder,
-        introduction=(f"no text encoder for '{pictures.name}': training one first, by matching captions and pictures ({{steps:,}} steps)"),
+        introduction=(
+            f"no text encoder for '{pictures.name}': training one first, by matching captions and pictures ({{steps:,}} steps)"
+        ),
         is_asked_for=False,
         writes=False,
         lasts=False,

@@ -295,5 +295,7 @@ def test_what_cannot_be_grown_is_refused_before_anything_is_written(tmp_path: Pa
         with pytest.raises(LimnerError, match="phase .*: a step compares 4 pictures at a time, .*: choose a multiple of 4"):
             train(recipe_of(own_encoder=False, deviation_group=4, batch_sizes=sizes, training=training), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+    recipe = recipe_of(own_encoder=False, deviation_group=4, batch_sizes=(6,), training={"batch_size": 8})  # takes the place of 6
+    assert [planned.phase.batch_size for planned in make_plan(recipe, training_pictures(recipe)).phases] == [8, 8, 8]
     assert build(minibatch_deviation=False, mismatch="caption").couples_rows() is None
     assert "minibatch deviation" in str(build().couples_rows()) and "permute" in str(build(minibatch_deviation=False).couples_rows())
