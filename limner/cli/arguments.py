@@ -64,7 +64,10 @@ def parse(shape: type[Arguments], argv: Sequence[str], *, prog: str, description
     if left and left[0].startswith("-"):
         raise SettingsError(f"there is no option '{left[0]}': see {prog} --help")
     if left:
-        raise SettingsError(f"{prog}: unexpected argument '{left[0]}': put quotes around text with spaces; see {prog} --help")
+        quoted = any(character.isspace() for character in left[0])  # then it is a caption, where other verbs take one
+        takes_captions = quoted and "--captions" in options(shape, default)
+        hint = "give captions after --captions" if takes_captions else "put quotes around text with spaces"
+        raise SettingsError(f"{prog}: unexpected argument '{left[0]}': {hint}; see {prog} --help")
     assert arguments is not None
     return arguments
 

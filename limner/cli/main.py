@@ -21,7 +21,7 @@ from typing import Any
 
 import limner
 from limner.cli.streams import steady_streams
-from limner.core.errors import LimnerError, LimnerWarning, SettingsError, unknown_name
+from limner.core.errors import DataError, LimnerError, LimnerWarning, SettingsError, unknown_name
 
 VERBS = {
     "demo": "watch a generator learn to paint what captions say, from nothing, within minutes",
@@ -94,6 +94,8 @@ def _guarded(arguments: list[str]) -> int:
         with _warnings_on_one_line():
             return _run(arguments)
     except LimnerError as error:
+        if isinstance(error, SettingsError | DataError) and os.environ.get("LOCAL_RANK", "0") != "0":
+            return 2  # the machine's first process, which was given the same, says it
         return _complain(str(error))
     except KeyboardInterrupt:
         print("limner: stopped", file=sys.stderr)

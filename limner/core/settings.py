@@ -6,6 +6,7 @@ line, where the sentence under each field is its help.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
@@ -28,19 +29,27 @@ def roles(settings: type | Any) -> Iterator[tuple[str, Role | None]]:
 
 
 def at_least(settings: Any, group: str, bound: int, *names: str) -> None:
-    """Raise SettingsError where one of these settings is a number below the bound; `group` is their prefix on the command line."""
+    """Raise SettingsError where one of these settings is a number below the bound, or not finite; `group` is their prefix on the command
+    line."""
     for name in names:
         value = getattr(settings, name)
+        _finite(value, group, name)
         if value is not None and not value >= bound:
             raise SettingsError(f"{group}.{name.replace('_', '-')} is {value}, but must be at least {bound}")
 
 
 def above_zero(settings: Any, group: str, *names: str) -> None:
-    """Raise SettingsError where one of these settings is a number that is not above zero."""
+    """Raise SettingsError where one of these settings is a number that is not above zero, or not finite."""
     for name in names:
         value = getattr(settings, name)
+        _finite(value, group, name)
         if value is not None and not value > 0:
             raise SettingsError(f"{group}.{name.replace('_', '-')} is {value}, but must be above 0")
+
+
+def _finite(value: float | None, group: str, name: str) -> None:
+    if value is not None and not math.isfinite(value):
+        raise SettingsError(f"{group}.{name.replace('_', '-')} is {value}, but must be a finite number")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -123,6 +123,8 @@ class Phase:
     """Pictures of one story: with more than one, batches hold whole stories, frames in order, and `batch_size` is a multiple of it."""
     fewest: int = 1
     """The fewest pictures that a process's part of a batch may hold, where a step compares pictures with each other."""
+    group: int = 1
+    """Pictures that a step compares at a time: a process's part of a batch is made of whole groups, or is smaller than one."""
     distinct_classes: bool = False
     """Whether a batch holds one picture of each of `batch_size` different classes, drawn anew for each step, where classes are known."""
 

@@ -45,22 +45,38 @@ class Loader:
         self.seed, self.device, self.flip = seed, torch.device(device), flip and pictures.may_flip
         if phase.batch_size % processes:
             raise DataError(
-                f"a batch of {phase.batch_size} pictures cannot be shared by {processes} processes: choose a multiple of {processes}"
+                f"phase {phase.name}: a batch of {phase.batch_size} pictures cannot be shared by {processes} processes: choose a multiple "
+                f"of {processes}"
             )
-        if phase.batch_size // processes < phase.fewest:
-            each = f" gives each of {processes} processes {phase.batch_size // processes}" if processes > 1 else " is too small"
-            raise DataError(
-                f"a step compares at least {phase.fewest} pictures with each other, and a batch of {phase.batch_size}{each}: "
-                f"give --training.batch-size {phase.fewest * processes} or more"
-            )
+        self._check_compared(processes)
         self.own = slice(rank * phase.batch_size // processes, (rank + 1) * phase.batch_size // processes)
         self.pool = np.flatnonzero(pictures.caption_counts > 0) if phase.captions else np.arange(len(pictures))
         if not len(self.pool):
-            raise DataError(f"the {pictures.split} split of '{pictures.name}' holds no picture with a caption")
+            raise DataError(
+                f"the {pictures.split} split of '{pictures.name}' holds no picture with a caption: give data with captions, or train a "
+                "method that reads none (limner train msg-gan or stackgan-v2, --method.unconditional)"
+            )
         if phase.frames > 1:
             self._check_stories(processes)
         self._orders: dict[str, tuple[int, NDArray[np.int64]]] = {}
         self._classes_of_pool = self._grouped() if phase.distinct_classes and pictures.class_ids is not None else None
+
+    def _check_compared(self, processes: int) -> None:
+        """Raise DataError where a process's part of a batch does not hold the pictures that a step compares with each other."""
+        phase = self.phase
+        own, batch = phase.batch_size // processes, f"a batch of {phase.batch_size}"
+        each = f"{batch} gives each of {processes} processes {own}" if processes > 1 else f"{batch} is too small"
+        if own < phase.fewest:
+            raise DataError(
+                f"phase {phase.name}: a step compares at least {phase.fewest} pictures with each other, and {each}: raise "
+                f"--training.batch-size until that is {phase.fewest * processes} or more"
+            )
+        if own > phase.group and own % phase.group:
+            each = each if processes > 1 else f"{batch} is not made of such groups"
+            raise DataError(
+                f"phase {phase.name}: a step compares {phase.group} pictures at a time, and {each}: choose a multiple of "
+                f"{phase.group * processes}"
+            )
 
     @property
     def steps_per_epoch(self) -> float:

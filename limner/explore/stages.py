@@ -17,7 +17,7 @@ from limner.core.errors import DataError, SettingsError
 from limner.data.pngwords import captions_in
 from limner.data.sheet import caption_grid, contact_sheet, cut_grid
 from limner.model.model import shortened
-from limner.training.grids import grid_moment
+from limner.training.grids import grid_moment, grids_of
 from limner.training.samples import PICTURES
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def over_training(run: Path, caption: str | None = None, *, number: int = 0) -> 
     caption: one of the grids', by default the first. number: which of its pictures, from 0. Raises SettingsError for another caption or
     number, DataError for a folder without grids.
     """
-    grids = [(path, captions) for path in sorted((run / "samples").glob("*.png")) if (captions := _captions(path))]
+    grids = [(path, captions) for path in grids_of(run) if (captions := _captions(path))]
     if not grids:
         raise DataError(f"{run} has no sample grids (samples/*.png): give the folder of a run that has trained for a while")
     known = grids[-1][1]

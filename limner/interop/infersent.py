@@ -94,6 +94,9 @@ def read_weights(path: Path, *, within: Sequence[str] = ()) -> dict[str, Tensor]
         raise CheckpointError(
             f"{path} is not an InferSent encoder ('{PREFIX}{wrong}' is {'missing' if wrong in names else 'unknown'}): {_WANTED}"
         )
+    for name in ("weight_ih_l0", "weight_hh_l0"):
+        if state[name].ndim != 2:
+            raise CheckpointError(f"{path} is not an InferSent encoder ('{PREFIX}{name}' is no matrix): {_WANTED}")
     return state
 
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 NUMBERS = ("img_width", "img_height", "img_channels", "text_input_dim", "random_input_dim")
 """What the code's configuration says of the networks; `random_input_dim` is missing in v2."""
 
+NORMS = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+"""Keras's names for what a batch normalisation holds, by PyTorch's."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options(EncoderChoice, Place):
@@ -97,7 +100,7 @@ def read_config(path: Path) -> dict[str, int]:
     try:
         found = json.loads(content)
         numbers = {name: int(value) for name, value in found.items() if name in NUMBERS}
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         raise CheckpointError(
             f'{path} is not a JSON object such as {{"img_width": 32, ...}}: give the code\'s configuration as JSON'
         ) from None
@@ -147,9 +150,8 @@ def _generator(path: Path, layers: dict[str, Arrays], kinds: dict[str, list[str]
         width, out = layers[noise]["kernel"].shape
         values |= {"noise_width": width, "version": "v1" if out == hidden else "v3"}
         state |= _linear("noise", layers[noise])
-    norms = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
-    state |= {f"normalization.{ours}": normalization[theirs] for ours, theirs in norms.items()}
-    for name in ("joint.weight", "joint.bias", *(f"normalization.{name}" for name in norms)):
+    state |= {f"normalization.{ours}": normalization[theirs] for ours, theirs in NORMS.items()}
+    for name in ("joint.weight", "joint.bias", *(f"normalization.{name}" for name in NORMS)):
         state[name] = _channels_first(state[name], inner, side)
     state |= _convolution("layers.3", first) | _convolution("layers.6", last)
     tensors = _tensors(state)
@@ -187,9 +189,16 @@ def _expect(path: Path, player: str, layers: dict[str, Arrays], kinds: dict[str,
                 f"{path} is no {player} of keras-text-to-image: it has {len(kinds[kind])} {words[kind]} ({', '.join(kinds[kind])}), and "
                 f"that has {' or '.join(map(str, allowed))}: give the code's {player} weights"
             )
-    for name in (*kinds["dense"], *kinds["conv"]):
-        if layers[name].keys() != {"kernel", "bias"}:
-            raise CheckpointError(f"{path} is no {player} of keras-text-to-image: '{name}' has no bias: give the code's {player} weights")
+    for kind, arrays in (("dense", {"kernel", "bias"}), ("conv", {"kernel", "bias"}), ("norm", set(NORMS.values()))):
+        for name in kinds[kind]:
+            if layers[name].keys() != arrays:
+                wrong = sorted(layers[name].keys() ^ arrays)[0]
+                detail = f"'{name}' has {f'no {wrong}' if wrong in arrays else wrong}"
+            elif len({array.shape[-1:] for array in layers[name].values()}) > 1 or not min(array.size for array in layers[name].values()):
+                detail = f"the arrays of '{name}' do not fit each other"
+            else:
+                continue
+            raise CheckpointError(f"{path} is no {player} of keras-text-to-image: {detail}: give the code's {player} weights")
 
 
 def _convolutions(path: Path, layers: dict[str, Arrays], kinds: dict[str, list[str]]) -> tuple[Arrays, Arrays]:

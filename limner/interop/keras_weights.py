@@ -38,7 +38,7 @@ def read_layers(path: Path) -> Layers:
                 held = ", ".join(sorted(group)[:4]) or "nothing"
                 raise CheckpointError(f"{path} has no list of layers, as Keras 2 writes it (it holds {held}): {WANTED}")
             layers = {name: _arrays(path, name, group[name]) for name in map(_text, group.attrs["layer_names"])}
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is cut short, damaged, or no HDF5 file ({' '.join(str(error).split())[:80]}): {WANTED}") from error
     return {name: arrays for name, arrays in layers.items() if arrays}
 

@@ -71,15 +71,18 @@ def read_encoder(files: Sequence[Path], words: Path, *, within: Sequence[str] = 
         raise SettingsError(f"--words is given, and {len(states) or 'none'} of the files is T2F's Encoder: give one")
     state = {re.sub(r"^network\.0\.", "embedding.", re.sub(r"^network\.1\.", "reader.", key)): value for key, value in states[0].items()}
     try:
-        vocabulary = words.read_text(encoding="utf-8").split("\n")
+        vocabulary = words.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {words} ({error}): give a text file in UTF-8, one word a line") from error
     vocabulary = vocabulary[:-1] if vocabulary[-1] == "" else vocabulary
-    count, width = state["embedding.weight"].shape
+    count, width = _shape("Encoder", state, "embedding.weight", 2)
     if len(vocabulary) != count - 2:
-        raise DataError(f"{words} holds {len(vocabulary)} words, and T2F's Encoder has {count - 2} apart from padding and the unknown one")
+        raise DataError(
+            f"{words} holds {len(vocabulary)} words, and T2F's Encoder has {count - 2} apart from padding and the "
+            "unknown one: give the words of its training"
+        )
     layers = sum(key.startswith("reader.weight_ih") for key in state)
-    settings = SummarySettings(word_embedding=width, width=state["reader.weight_hh_l0"].shape[1], layers=layers)
+    settings = SummarySettings(word_embedding=width, width=_shape("Encoder", state, "reader.weight_hh_l0", 2)[1], layers=layers)
     encoder = SummaryLSTM(LetterTokenizer(vocabulary, maximum_words=100), settings)
     try:
         encoder.load_state_dict(state)
@@ -122,18 +125,19 @@ def read_t2f(files: Sequence[Path], depth: int | None = None, *, within: Sequenc
     values |= {"channels": widths[0], "full_blocks": max(widths.count(widths[0]), 1 if len(set(widths)) > 1 else 4)}
     sentence_width = 0
     if (generator := renamed.get("generator")) is not None:
-        values["latent_width"] = generator["network.first.transposed.weight"].shape[0]
+        values["latent_width"] = _shape("generator", generator, "network.first.transposed.weight", 4)[0]
         if (augmentor := found.get("augmentor")) is not None:
-            wide, sentence_width = augmentor["transformer.linear.weight"].shape
+            wide, sentence_width = _shape("Condition_Augmentor", augmentor, "transformer.linear.weight", 2)
             values["condition_width"] = wide // 2
             names = {"weight": "transformer.linear.weight", "bias": "transformer.bias"}
             generator |= {f"augmentation.linear.{own}": augmentor[theirs] for own, theirs in names.items()}
-    if (reading := renamed.get("discriminator", {}).get("last.compression.weight")) is not None:
+    if "last.compression.weight" in (discriminator := renamed.get("discriminator", {})):
+        compressed, reading = _shape("discriminator", discriminator, "last.compression.weight", 2)
         if generator is not None and "augmentor" not in found:
             raise SettingsError("the discriminator reads captions, so its generator does: give the Condition_Augmentor file, too")
-        if sentence_width not in (0, reading.shape[1]):
+        if sentence_width not in (0, reading):
             raise CheckpointError("generator and discriminator read sentences of different widths: give files of one training")
-        values["compressed_width"], sentence_width = reading.shape
+        values["compressed_width"], sentence_width = compressed, reading
         values["condition_width"] = values["condition_width"] or 1  # nobody knows it without the generator
     elif "discriminator" in found and "augmentor" in found:
         raise SettingsError("the discriminator reads no captions, and the Condition_Augmentor does: give files of one training")
@@ -202,14 +206,23 @@ def _of_last_block(name: str, *, conditional: bool) -> str:
     return re.sub(r"^final_block\.(\w+)", lambda found: f"last.{parts.get(found[1], found[1])}", name)
 
 
+def _shape(network: str, tensors: Tensors, name: str, dimensions: int) -> tuple[int, ...]:
+    """The shape of a weight. Raises CheckpointError where a network has none of that name and so many dimensions."""
+    if name not in tensors or tensors[name].ndim != dimensions:
+        raise CheckpointError(
+            f"the {network} is none of T2F's or pro_gan_pytorch's (no weights '{name}' of {dimensions} dimensions): give another file"
+        )
+    return tuple(tensors[name].shape)
+
+
 def _widths(tensors: Tensors) -> tuple[int, ...]:
     """Channels of the maps of each depth. Raises CheckpointError for networks that do not halve them one by one."""
     from limner.families.progressive.layers import block_widths
 
     prefix = "network." if any(key.startswith("network.") for key in tensors) else ""
     paints, widths = bool(prefix), list[int]()
-    while (weight := tensors.get(f"{prefix}colours.{len(widths)}.weight")) is not None:
-        widths.append(weight.shape[1] if paints else weight.shape[0])
+    while (name := f"{prefix}colours.{len(widths)}.weight") in tensors:
+        widths.append(_shape("generator" if paints else "discriminator", tensors, name, 4)[1 if paints else 0])
     full = widths.count(widths[0]) if widths else 0
     if not widths or widths != block_widths(widths[0], len(widths), full):
         raise CheckpointError(f"the widths of the network's maps, {widths}, are not those of a ProGAN: give another file")

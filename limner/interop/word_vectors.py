@@ -210,6 +210,8 @@ def _read_text(
             if following:
                 raise DataError(f"{where}: it is empty: remove that line, or download the file again")
             break
+        if not found.lines:
+            _check_first(where, whole)
         if not width:
             width = _first_width(where, whole)
         if header and found.lines == header[0]:
@@ -240,10 +242,20 @@ def _read_text(
     return found
 
 
+def _check_first(where: str, line: bytes) -> None:
+    """Raise DataError for the first word's line where fields or lines are separated in another way than in files of word vectors."""
+    faults = {
+        "fields are separated by tabs: put single spaces there (tr '\\t' ' ' < FILE > OTHER)": b" " not in line and b"\t" in line,
+        "fields are separated by several spaces: put single ones there (tr -s ' ' < FILE > OTHER)": b"  " in line,
+        "lines end in carriage returns: convert them (tr '\\r' '\\n' < FILE > OTHER)": b"\r" in line,
+    }
+    for fault, found in faults.items():
+        if found:
+            raise DataError(f"{where}: its {fault}")
+
+
 def _first_width(where: str, line: bytes) -> int:
     """How many numbers a vector has, as the first line of a file without a header says."""
-    if b" " not in line and b"\t" in line:
-        raise DataError(f"{where}: its fields are separated by tabs: put single spaces there (tr '\\t' ' ' < FILE > OTHER)")
     pieces = line.split(b" ")
     _decoded(where, pieces[0])
     width = 0

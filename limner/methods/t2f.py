@@ -22,6 +22,7 @@ of a phase's steps are done. With `condition_width` 0 this is ProGAN without cap
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
@@ -110,7 +111,7 @@ class T2FSettings(CriticSettings, NetworkSettings):
         shared.share(self, "fade", "counterfactual")
         for name, least in (("epochs", 0.0), ("batch_sizes", 1), ("shares", 0.0)):
             values = getattr(self, name)
-            if not values or not min(values) > least:
+            if not values or not all(least < value < math.inf for value in values):
                 wanted = "2 or more" if name == "batch_sizes" else "above 0"
                 raise SettingsError(f"method.{name.replace('_', '-')} is {list(values)}: give one number or one for each phase, {wanted}")
         if self.condition_width > self.latent_width:
@@ -246,7 +247,8 @@ class T2F(Method[ConditionedNoise]):
                 captions=1 if reads else 0,
                 counterfactuals=int(reads and settings.counterfactual > 0),
                 encoded=self.generator.encoder is None,
-                fewest=2 if settings.minibatch_deviation else 1,
+                fewest=2 if self.couples_rows() else 1,
+                group=(settings.deviation_group or 1) if settings.minibatch_deviation else 1,
             )
             for depth in range(self.doublings + 1)
         ]
@@ -360,8 +362,8 @@ class T2F(Method[ConditionedNoise]):
         return {name: value for name, value in super().kept().items() if not name.startswith("generator.encoder.")}
 
     def look(self, pictures: Tensor) -> Tensor:
-        """The discriminator's 4x4 map before it reads the text, place by place: [B, 16 C]."""
-        return self.discriminator.look(pictures, self.depth, self.alpha).flatten(1)
+        """The discriminator's map before its last block, which may compare the pictures of a batch, place by place: [B, 16 C]."""
+        return self.discriminator.reduced(pictures, self.depth, self.alpha).flatten(1)
 
 
 class Painter(nn.Module):

@@ -23,7 +23,7 @@ from limner.report.html import commands, document, duration, embedded, header, s
 from limner.report.phases import of_the_method, passed, when
 from limner.report.scores import score_table
 from limner.report.strips import TITLES, kept_strips
-from limner.training.grids import grid_moment
+from limner.training.grids import grid_moment, grids_of
 from limner.training.health import CAPTIONS, NOISES, CollapseWatch, too_short
 
 COURSE = 5
@@ -76,7 +76,7 @@ def _header(title: str, recipe: Recipe, log: Sequence[Mapping[str, Any]]) -> str
 
 
 def _pictures(run: Path, log: Sequence[Mapping[str, Any]]) -> str:
-    grids = sorted((run / "samples").glob("*.png"))
+    grids = grids_of(run)
     if not grids:
         return ""
     *earlier, newest = grids

@@ -29,8 +29,18 @@ def is_due(step: int, steps: int, every: int | None) -> bool:
 
 
 def grid_name(stage: int, phase: str, step: int) -> str:
-    """The file of a grid: the phase, numbered from 1 in the run, and the step in it, so that files lie in the order of their making."""
+    """The file of a grid: the phase, numbered from 1 in the run, and the step in it."""
     return f"{stage + 1}-{re.sub(r'[^A-Za-z0-9_.=+-]+', '-', phase)}-{step:08d}.png"
+
+
+def grids_of(run: Path) -> list[Path]:
+    """The sample grids in a run's folder, in the order of their making, which from the tenth phase on is not that of their names."""
+
+    def order(path: Path) -> tuple[int, int, str]:
+        named = re.fullmatch(r"(\d+)-.+-(\d{8,})", path.stem)
+        return (int(named[1]), int(named[2]), path.name) if named else (0, 0, path.name)  # others are of earlier versions
+
+    return sorted((run / "samples").glob("*.png"), key=order)
 
 
 def grid_moment(path: Path) -> str:

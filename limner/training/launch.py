@@ -70,7 +70,8 @@ def launch(recipe: Recipe) -> Fabric:
         keep_memory()
     from lightning_fabric import Fabric  # takes seconds to load, which nobody shall wait for who is to be refused
 
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # its notices of what it starts are for developers
+    for name in ("lightning.fabric", "lightning_fabric"):  # their notices of what they start are for developers
+        logging.getLogger(name).setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fabric = Fabric(

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from limner.core.errors import SettingsError
 from limner.training.estimate import TimeLeft
+from limner.training.grids import grids_of
 from limner.training.players import AllReduce
 from limner.training.progress import Health, Standing
 
@@ -61,7 +62,7 @@ class RunLog:
         self._standing: Standing | None = None
         self._live: Live | None = None
         self._last_line = 0.0
-        self._shown: Path | None = max((run / "samples").glob("*.png"), default=None)
+        self._shown: Path | None = next(reversed(grids_of(run)), None)
         self._make_events = _event_writer() if tensorboard and not quiet else None
         self._events: Any = None
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from limner.core.abilities import Paints
-from limner.core.errors import SettingsError, unknown_name
+from limner.core.errors import DataError, SettingsError, unknown_name
 from limner.core.method import Method
 from limner.core.pictures import CaptionedPictures
 from limner.core.recipes import trainable
@@ -226,14 +226,33 @@ def _prepared(act: Act, recipe: Recipe, pictures: CaptionedPictures, processes: 
         act.trained.begin(first)  # finds that, or says what is missing
     for phase in phases:
         if not phase.distinct_classes:  # whose batches depend on what `prepare` finds
-            Loader(pictures, phase, seed=recipe.training.seed, processes=1)  # says what the data lack, before anything takes long
+            sized = _sized(act, phase, recipe)
+            Loader(pictures, sized, seed=recipe.training.seed, processes=1)  # says what the data lack, before anything takes long
     act.trained.prepare(first, pictures)
     own = [phase for phase in act.trained.phases() if phase.name not in adopted]  # `prepare` may have found how large a batch can be
     for planned in _budgeted(act, own, recipe, pictures):
         Loader(pictures, planned.phase, seed=recipe.training.seed, processes=processes)
+        _check_normalised(planned, processes)
         if planned.phase.counterfactuals and recipe.data_settings.counterfactuals < 1:
             raise SettingsError("the method asks for counterfactual captions: set data.counterfactuals to 1 or more")
         yield planned
+
+
+def _check_normalised(planned: PlannedPhase, processes: int) -> None:
+    """Raise DataError where a process would have a single picture, and its networks normalise vectors over those that it has."""
+    size = planned.phase.batch_size
+    networks = [player.module for player in planned.trained.players().values()]
+    if size < 2 * processes and any(isinstance(module, torch.nn.BatchNorm1d) for network in networks for module in network.modules()):
+        raise DataError(
+            f"phase {planned.phase.name}: {planned.trained.title} normalises over a process's pictures, and a batch of {size} gives each "
+            f"of {processes} processes {size // processes}: raise --training.batch-size until that is {2 * processes} or more"
+        )
+
+
+def _sized(act: Act, phase: Phase, recipe: Recipe) -> Phase:
+    """A phase of an act with the batches that the recipe gives it."""
+    size = recipe.training.batch_size if act.is_asked_for else None
+    return phase if size is None else dataclasses.replace(phase, batch_size=act.trained.sized(phase, size))
 
 
 def _budgeted(act: Act, phases: list[Phase], recipe: Recipe, pictures: CaptionedPictures) -> Iterator[PlannedPhase]:
@@ -242,8 +261,7 @@ def _budgeted(act: Act, phases: list[Phase], recipe: Recipe, pictures: Captioned
     for phase in phases:
         minutes = images = None
         if act.is_asked_for:
-            if training.batch_size:
-                phase = dataclasses.replace(phase, batch_size=act.trained.sized(phase, training.batch_size))
+            phase = _sized(act, phase, recipe)
             minutes, images = (None if whole is None else whole * phase.share / shares for whole in (training.minutes, training.images))
         last = not act.is_asked_for or phase.name == phases[-1].name
         epochs = training.epochs if act.is_asked_for and last and training.epochs is not None else phase.epochs

@@ -38,7 +38,7 @@ def choose_encoder(recipe: Recipe, pictures: CaptionedPictures) -> tuple[TextEnc
         if not pictures.caption_counts.any():
             raise DataError(
                 f"'{pictures.name}' has no captions to train a text encoder on: give data with captions, or a method that needs none "
-                "(limner train stackgan-v2 --method.unconditional)"
+                "(limner train msg-gan or stackgan-v2, --method.unconditional)"
             )
         return CaptionMatching.own_encoder(text_settings(recipe), every_caption(pictures)), True
     encoder = named_encoder(name)

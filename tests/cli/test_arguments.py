@@ -67,6 +67,21 @@ def test_a_mistake_gets_one_line(argv: tuple[str, ...], message: str) -> None:
     assert str(caught.value) == message
 
 
+@dataclass(frozen=True, kw_only=True)
+class Captions:
+    captions: tuple[str, ...] = ()
+    """What to paint."""
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"), [("a red bird", "give captions after --captions"), ("red", "put quotes around text with spaces")]
+)
+def test_a_word_without_a_place_is_named(word: str, hint: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse(Captions, [word], prog="limner paint", description="Paint.")
+    assert str(caught.value) == f"limner paint: unexpected argument '{word}': {hint}; see limner paint --help"
+
+
 def test_help_shows_the_sentences(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         read("--help")

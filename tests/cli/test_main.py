@@ -176,3 +176,10 @@ def test_a_log_of_limner_s_is_shown(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     monkeypatch.setattr(command.importlib, "import_module", lambda name: types.SimpleNamespace(main=said))
     assert main(["doctor"]) == 0 == main(["doctor"])
     assert capsys.readouterr().err == "limner: taken from 'netG'\n" * 2
+
+
+def test_one_process_of_several_says_what_is_wrong(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for rank, lines in (("0", 1), ("1", 0)):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        assert main(["no-such-verb"]) == 2
+        assert capsys.readouterr().err.count("\n") == lines

@@ -64,6 +64,8 @@ def test_the_penalty_comes_now_and_then_and_as_much_heavier(name: str) -> None:
         ({"counterfactual": 1.5}, "method.counterfactual is 1.5, but must lie between 0 and 1"),
         ({"beta1": 1.0}, "method.beta1 is 1.0, but must be at least 0 and below 1"),
         ({"learning_rate": 0.0}, "method.learning-rate is 0.0, but must be above 0"),
+        ({"learning_rate": float("inf")}, "method.learning-rate is inf, but must be a finite number"),
+        ({"halve_every": float("nan")}, "method.halve-every is nan, but must be a finite number"),
         ({"halve_every": -1.0}, "method.halve-every is -1.0, but must be at least 0"),
         ({"noise_width": 0}, "method.noise-width is 0, but must be at least 1"),
         ({"batch_size": 1}, "method.batch-size is 1, but must be at least 2"),

@@ -132,13 +132,19 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a layer less": ({name: value for name, value in generator(build()).items() if name != "conv2d_2"}, "it has 1 convolutions .* has 2"),
     "layers too many": ({**generator(build()), "dense_9": dense(build().generator.text)}, "it has 4 linear layers"),
     "grey pictures": (
-        changed(generator(build()), "conv2d_2", "kernel", np.zeros((5, 5, 3, 1))),
+        changed(changed(generator(build()), "conv2d_2", "kernel", np.zeros((5, 5, 3, 1))), "conv2d_2", "bias", np.zeros(1)),
         "paints pictures of 1 channels: Limner's pictures have 3",
     ),
     "another kernel": (changed(generator(build()), "conv2d_1", "kernel", np.zeros((3, 3, 4, 3))), "its convolutions are"),
     "not finite": (changed(generator(build()), "dense_2", "bias", np.full(8, np.nan)), "values that are not finite"),
     "no square": (changed(discriminator(build()), "dense_5", "kernel", np.zeros((24, 8))), "not square"),
-    "another width": (changed(generator(build()), "dense_2", "bias", np.zeros(7)), "the generator is none of"),
+    "another width": (changed(generator(build()), "dense_2", "bias", np.zeros(7)), "the arrays of 'dense_2' do not fit each other"),
+    "no scale": (changed(generator(build()), "batch_normalization_1", "gamma", None), "'batch_normalization_1' has no gamma"),
+    "a short mean": (changed(generator(build()), "batch_normalization_1", "moving_mean", np.ones(3)), "do not fit each other"),
+    "no channels": (
+        changed(changed(generator(build()), "conv2d_1", "kernel", np.zeros((5, 5, 0, 3))), "conv2d_1", "bias", np.zeros(3)),
+        "the arrays of 'conv2d_1' do not fit each other",
+    ),
 }
 
 
@@ -157,15 +163,21 @@ def test_files_that_are_damaged_or_do_not_fit_each_other(tmp_path: Path) -> None
     (tmp_path / "config.npy").write_bytes(b"\x93NUMPY and a pickle")
     (tmp_path / "other.json").write_text(json.dumps({**CONFIG, "img_width": 32}))
     (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "endless.json").write_text('{"img_width": Infinity}')
     import h5py
 
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["layers"] = np.zeros(3)
+    with h5py.File(tmp_path / "groups.h5", "w") as file:  # a group where an array should be
+        file.attrs["layer_names"] = [b"dense_1"]
+        file.create_group("dense_1/kernel:0")
+        file["dense_1"].attrs["weight_names"] = [b"kernel:0"]
     for name, message in (
         ("cut.h5", "cut short"),
         ("text.h5", "no HDF5 file"),
         ("none.h5", "there is no file"),
         ("other.h5", "no list of"),
+        ("groups.h5", "damaged"),
     ):
         with pytest.raises(CheckpointError, match=message):
             read_keras([tmp_path / name])
@@ -173,6 +185,7 @@ def test_files_that_are_damaged_or_do_not_fit_each_other(tmp_path: Path) -> None
         ("config.npy", "is a pickle, .* turn it into JSON"),
         ("other.json", "gives img_width 32, and the weights 16"),
         ("list.json", "is not a JSON object"),
+        ("endless.json", "is not a JSON object"),
         ("none.json", "cannot read .*No such file"),
     ):
         with pytest.raises(CheckpointError, match=message):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from limner.cli.main import main
-from limner.core.errors import LimnerError
+from limner.core.errors import CheckpointError, LimnerError
 from limner.interop.networks import load_networks
 from limner.interop.t2f import EXPECTED, import_t2f, read_encoder, read_t2f
 from limner.methods.t2f import T2F
@@ -140,6 +140,29 @@ def test_networks_of_other_shapes_are_refused(files: dict[str, Path], tmp_path: 
     torch.save(tensors, tmp_path / "odd.pth")
     with pytest.raises(LimnerError, match="are not those of a ProGAN"):
         read_t2f([tmp_path / "odd.pth"])
+
+
+def _without(tensors: Tensors, name: str) -> Tensors:
+    return {other: value for other, value in tensors.items() if other != name}
+
+
+def test_weights_that_are_missing_or_of_other_dimensions(files: dict[str, Path], tmp_path: Path) -> None:
+    whole = {name: torch.load(files[name], weights_only=True) for name in ("gen-2", "gen", "dis", "augmentor", "encoder")}
+    cases: list[tuple[dict[str, Tensors], str]] = [
+        ({"gen-2": _without(whole["gen-2"], "initial_block.conv_1.weight")}, "first.transposed.weight' of 4"),
+        ({"gen-2": whole["gen-2"] | {"rgb_converters.1.weight": torch.randn(3)}}, "colours.1.weight' of 4"),
+        ({"dis": whole["dis"] | {"final_block.compressor.linear.weight": torch.randn(3)}}, "last.compression.weight' of 2"),
+        ({"gen": whole["gen"], "augmentor": whole["augmentor"] | {"transformer.linear.weight": torch.randn(3)}}, "linear.weight' of 2"),
+    ]
+    for networks, words in cases:
+        for name, tensors in networks.items():
+            torch.save(tensors, tmp_path / f"odd-{name}.pth")
+        with pytest.raises(CheckpointError, match=words):
+            read_t2f([tmp_path / f"odd-{name}.pth" for name in networks])
+    for odd in (whole["encoder"] | {"network.0.weight": torch.randn(7)}, _without(whole["encoder"], "network.1.weight_hh_l0")):
+        torch.save(odd, tmp_path / "odd.pth")
+        with pytest.raises(CheckpointError, match="the Encoder is none of T2F's"):
+            read_encoder([tmp_path / "odd.pth"], files["words"])
 
 
 def test_words_of_the_lstm(files: dict[str, Path], tmp_path: Path) -> None:

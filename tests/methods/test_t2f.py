@@ -196,6 +196,13 @@ def test_a_run_paints_at_the_depth_it_has_reached(tmp_path: Path) -> None:
     assert method.paint(TextFeatures(torch.randn(2, 6)), method.draw_noise(0, [0, 1])).images.shape == (2, 3, 8, 8)
 
 
+def test_features_of_a_picture_do_not_depend_on_the_others() -> None:
+    """Minibatch deviation is in the last block alone, and batches are of any size."""
+    method = build(deviation_group=4)
+    pictures = make_batch(16, 6).pictures
+    torch.testing.assert_close(method.look(pictures)[:3], method.look(pictures[:3]))
+
+
 def test_a_frozen_encoder_takes_the_lstm_s_place() -> None:
     recipe = recipe_of()
     own = make_plan(recipe, training_pictures(recipe))
@@ -258,6 +265,8 @@ def test_it_learns_which_colour_a_caption_asks_for() -> None:
     [
         ({"batch_sizes": (4, 1)}, "batch-sizes is .* 2 or more"),
         ({"epochs": ()}, "epochs is .* above 0"),
+        ({"epochs": (1.0, float("nan"))}, "epochs is .* above 0"),
+        ({"shares": (float("inf"), 1.0)}, "shares is .* above 0"),
         ({"condition_width": 9}, "raise method.latent-width"),
         ({"counterfactual": 0.5, "mismatch_weight": 0.0}, "needs mismatched pairs"),
         ({"fade": 1.5}, "between 0 and 1"),
@@ -280,7 +289,13 @@ def test_what_cannot_be_grown_is_refused_before_anything_is_written(tmp_path: Pa
         train(tiny("t2f", 1, resolution=24), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     phase: Phase = build().phases()[0]
-    with pytest.raises(LimnerError, match="give --training.batch-size 8 or more"):
+    with pytest.raises(LimnerError, match="phase 4px: .* raise --training.batch-size until that is 8 or more"):
         Loader(Captioned(CAPTIONS), phase, seed=0, processes=4)
+    for sizes, training in (((4, 6), {}), ((8, 4), {"batch_size": 10})):  # the last phase's batch is 6, and the first one's is 10
+        with pytest.raises(LimnerError, match="phase .*: a step compares 4 pictures at a time, .*: choose a multiple of 4"):
+            train(recipe_of(own_encoder=False, deviation_group=4, batch_sizes=sizes, training=training), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    recipe = recipe_of(own_encoder=False, deviation_group=4, batch_sizes=(6,), training={"batch_size": 8})  # takes the place of 6
+    assert [planned.phase.batch_size for planned in make_plan(recipe, training_pictures(recipe)).phases] == [8, 8, 8]
     assert build(minibatch_deviation=False, mismatch="caption").couples_rows() is None
     assert "minibatch deviation" in str(build().couples_rows()) and "permute" in str(build(minibatch_deviation=False).couples_rows())

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from shared import two_parts as toy
 from shared.two_parts import TwoParts, two_parts  # noqa: F401  # a fixture
 
-from limner.core.errors import SettingsError
+from limner.core.errors import DataError, SettingsError
 from limner.core.recipes import from_preset
 from limner.core.trainable import Phase, Trainable
 from limner.training.plan import make_plan, training_pictures
@@ -68,6 +68,17 @@ def test_stories_are_counted_by_their_pictures(two_parts: type[TwoParts], monkey
     pictures.stories = both
     with pytest.raises(Exception, match="have 2 pictures, and 3 are wanted"):
         make_plan(recipe, pictures)
+
+
+@pytest.mark.parametrize("method", ["keras-text-to-image", "stackgan"])
+def test_a_process_needs_two_pictures_where_vectors_are_normalised(method: str) -> None:
+    recipe = from_preset(method, "cpu", "garden", 64)
+    recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch_size=4))
+    recipe = dataclasses.replace(recipe, data_settings=dataclasses.replace(recipe.data_settings, garden_pictures=8))
+    pictures = training_pictures(recipe)
+    assert make_plan(recipe, pictures, processes=2).phases
+    with pytest.raises(DataError, match="normalises over a process's pictures, and a batch of 4 gives each of 4 processes 1: raise"):
+        make_plan(recipe, pictures, processes=4)
 
 
 def test_what_paints_nothing_has_no_style() -> None:

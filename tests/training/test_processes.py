@@ -22,6 +22,7 @@ def run(out: Path, method: str, processes: int, style_steps: int = 0, *more: str
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+    assert "Initializing distributed" not in result.stderr  # what the libraries say of it is for developers
 
 
 def tensors(value: Any) -> list[torch.Tensor]:

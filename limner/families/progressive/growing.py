@@ -95,6 +95,10 @@ class Discriminator(nn.Module):
 
     def look(self, pictures: Tensor, depth: int, alpha: float = 1.0) -> Tensor:
         """Features [B, C, 4, 4] of pictures, before the sentence is read."""
+        return self.last.look(self.reduced(pictures, depth, alpha))
+
+    def reduced(self, pictures: Tensor, depth: int, alpha: float = 1.0) -> Tensor:
+        """Maps [B, C, 4, 4] of pictures before the last block: those of a picture are the same in any batch."""
         x = self._begin(pictures, depth)
         if depth:
             x = self.blocks[depth - 1](x)
@@ -102,7 +106,7 @@ class Discriminator(nn.Module):
                 x = self._begin(F.avg_pool2d(pictures, 2), depth - 1).lerp(x, alpha)
         for place in range(depth - 2, -1, -1):
             x = self.blocks[place](x)
-        return self.last.look(x)
+        return x
 
     def _begin(self, pictures: Tensor, depth: int) -> Tensor:
         x: Tensor = self.colours[depth](for_convolutions(pictures))
