@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from limner.core.batch import Batch
+from limner.core.errors import SettingsError
 from limner.core.method import Painting
 from limner.core.noise import ConditionedNoise, gaussian
 from limner.core.optimizers import Adam
@@ -68,6 +69,8 @@ class LimnerGANSettings(
     """Layers of a network between text and noise and the scales and shifts; 0 lets these depend on them linearly."""
     blur: Literal["none", "last", "inner", "all"] = "inner"
     """After which of the generator's doublings a binomial filter follows."""
+    last_doubling: Literal["transposed", "resized"] = "transposed"
+    """How the last map becomes a picture: by a transposed convolution, or made larger and by a 3x3 convolution, which leaves no grain."""
     divergence_weight: float = 0.05
     """Weight of the augmentation's KL divergence from the standard normal."""
     counterfactual: float = 0.75
@@ -80,10 +83,10 @@ class LimnerGANSettings(
     """Weight of the generator's hinge: its picture should be recognised as its caption's."""
     margin: float = 2.0
     """By how much a painted picture's own caption should win against its counterfactual ones, in logits; beyond it, nothing is gained."""
-    paintings: int = 2
-    """Pictures that a step paints of each of its captions, each from other noise: 1, or a divisor of the batch size."""
+    repeated: float = 0.5
+    """Share of a step's painted pictures whose caption is painted a second time, from other noise; 0 paints each once, 0.5 each twice."""
     spread_weight: float = 1.0
-    """Weight of the hinge that keeps pictures of one caption apart; it needs 2 paintings or more."""
+    """Weight of the hinge that keeps pictures of one caption apart; it needs repeated captions."""
     spread: float = 0.6
     """How far apart pictures of one caption should be, as a share of the distance between two real pictures."""
     cool_from: float = 0.5
@@ -102,10 +105,12 @@ class LimnerGANSettings(
     """Real pictures, and painted ones, in a step, over all processes."""
 
     def check(self) -> None:
-        at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels", "choices", "paintings")
+        at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels", "choices")
         at_least(self, "method", 0, "mapping_layers", "divergence_weight", "recognition_weight", "margin_weight", "margin")
         at_least(self, "method", 0, "spread_weight", "spread")
         shared.share(self, "counterfactual", "cool_from", "cool_to")
+        if not 0.0 <= self.repeated <= 0.5:
+            raise SettingsError(f"method.repeated is {self.repeated}: give 0 to 0.5, for a caption is repeated once")
 
 
 class LimnerGAN(AdversarialMethod[ConditionedNoise]):
@@ -152,8 +157,8 @@ class LimnerGAN(AdversarialMethod[ConditionedNoise]):
         return 1.0 - (1.0 - end) * fallen
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
-        painted = len(batch) // self.settings.paintings  # captions that are painted, so many times each
-        rows = torch.arange(len(batch), device=batch.pictures.device) % max(painted, 1)
+        painted = len(batch) - int(self.settings.repeated * len(batch))  # captions; the first of them fill what is left
+        rows = torch.arange(len(batch), device=batch.pictures.device) % painted
         noise = self.noise(batch, "gan")
         sentence = batch.text.sentence[rows]  # [B, D]
         fake, divergence = self.generator(noise.z, noise.epsilon, sentence)  # [B, 3, R, R]
@@ -199,7 +204,7 @@ class LimnerGAN(AdversarialMethod[ConditionedNoise]):
             hinge = F.relu(settings.margin - margin).mean()
             loss = loss + settings.margin_weight * hinge
             metrics |= {"margin_hinge": hinge.detach(), "recognised": (margin > 0).float().mean()}
-        if settings.paintings > 1 and settings.spread_weight and 0 < painted < len(features):
+        if settings.spread_weight and painted < len(features):
             spread = distance(features[:-painted], features[painted:]) / apart.clamp_min(1e-6)
             hinge = F.relu(settings.spread - spread).mean()
             loss = loss + settings.spread_weight * hinge
@@ -243,7 +248,8 @@ class Generator(nn.Module):
         )
         self.steered = nn.ModuleList(Steered(width, style) for width in widths[1:])
         self.residual = Residual(widths[1], style) if settings.residual else None
-        self.picture = nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1, bias=False)
+        self.resized = settings.last_doubling == "resized"
+        self.picture = nn.Conv2d(widths[-1], 3, 3, padding=1) if self.resized else nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1, bias=False)
         self.blur_inner, self.blur_last = settings.blur in ("inner", "all"), settings.blur in ("last", "all")
 
     def forward(self, z: Tensor, epsilon: Tensor, sentence: Tensor) -> tuple[Tensor, Tensor]:
@@ -257,6 +263,8 @@ class Generator(nn.Module):
             x = steered(binomial(x) if self.blur_inner else x, style)
             if level == 0 and self.residual is not None:
                 x = self.residual(x, style)
+        if self.resized:
+            x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
         picture = self.picture(x)
         return torch.tanh(binomial(picture) if self.blur_last else picture), found.divergence()
 

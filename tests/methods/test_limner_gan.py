@@ -120,15 +120,24 @@ def test_learning_rates_fall_with_the_budget_in_steps_or_in_minutes() -> None:
 def test_one_painting_a_caption_and_no_heads() -> None:
     """Every part can be left out, as its ablation does."""
     batch = make_batch(counterfactuals=3)
-    for values in ({"paintings": 1}, {"recognition_weight": 0.0}, {"residual": False}, {"noise_style": False}, {"mapping_layers": 1}):
+    for values in (
+        {"repeated": 0.0},
+        {"repeated": 0.2},
+        {"last_doubling": "resized"},
+        {"recognition_weight": 0.0},
+        {"residual": False},
+        {"noise_style": False},
+        {"mapping_layers": 1},
+    ):
         method = build(**values)
         updates = list(method.training_step(batch, PROGRESS))
         assert [update.player for update in updates] == ["discriminator", "generator"]
         assert all(torch.isfinite(update.loss) for update in updates)
+        assert ("spread" in updates[1].metrics) == (method.settings.repeated > 0.0)
     assert method.paint(batch.text, method.noise(batch, "paint")).images.shape == (6, 3, 16, 16)
 
 
-@pytest.mark.parametrize("values", [{"choices": 0}, {"paintings": 0}, {"spread": -0.1}, {"cool_from": 1.5}])
+@pytest.mark.parametrize("values", [{"choices": 0}, {"repeated": 0.6}, {"spread": -0.1}, {"cool_from": 1.5}])
 def test_settings_that_do_not_work(values: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=f"method.{next(iter(values)).replace('_', '-')}"):
         build(**values)
