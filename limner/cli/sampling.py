@@ -30,18 +30,24 @@ class SamplingArguments:
     """Of such a model: how far the text moves the codes, times what it does by itself; 1 is none."""
 
 
-def set_sampling(model: Model, arguments: SamplingArguments) -> None:
-    """Give a model the settings that were asked for. Raises SettingsError where it has none, or a value cannot be."""
+def set_sampling(model: Model, arguments: SamplingArguments) -> str:
+    """Give a model the settings that were asked for, and say which. Raises SettingsError where it has none, or for a wrong value."""
     from limner.core.abilities import WritesCodes
 
-    names = [field.name for field in dataclasses.fields(SamplingArguments)]
-    asked = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    asked = asked_sampling(arguments)
     known = model.method.sampling if isinstance(model.method, WritesCodes) else ()
     for name in asked:
         if name not in known:
             raise SettingsError(f"--{name.replace('_', '-')} is for models that draw codes, such as dall-e: leave it out")
     if asked:
         model.method.settings = dataclasses.replace(model.method.settings, **asked)
+    return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in asked.items())
+
+
+def asked_sampling(arguments: SamplingArguments) -> dict[str, float]:
+    """The settings that were asked for, by name."""
+    names = [field.name for field in dataclasses.fields(SamplingArguments)]
+    return {name: value for name in names if (value := getattr(arguments, name)) is not None}
 
 
 @contextmanager

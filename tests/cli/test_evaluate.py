@@ -88,6 +88,7 @@ def test_all_metrics_say_which_they_leave_out(tmp_path: Path, capsys: pytest.Cap
         (["any", "--pictures", "x", "--data", "garden"], "a MODEL or --pictures DIR: give one of the two"),
         (["--pictures", "x"], "there is nothing at x"),
         (["any", "--count", "1"], "--count is 1"),
+        (["--pictures", "x", "--data", "garden", "--guidance", "2"], "--guidance goes with a MODEL"),
         (["any", "--devices", "0"], "--devices is 0"),
         (["any", "--resolution", "32"], "--resolution goes with --pictures"),
         (["any", "--metrics", "r-precison", "--split", "test"], "there is no metric 'r-precison': did you mean 'r-precision'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from limner.cli.arguments import parse
 from limner.cli.models import Device, matching_model, open_model
 from limner.cli.outputs import check_file
 from limner.cli.progress import progress_bar
+from limner.cli.sampling import SamplingArguments, asked_sampling, set_sampling
 from limner.core.errors import DataError, SettingsError
 from limner.core.files import cache_folder
 
@@ -50,7 +52,7 @@ Other trained things have scores of their own, whose options limner evaluate RUN
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateArguments:
+class EvaluateArguments(SamplingArguments):
     model: Annotated[Positional[str | None], arg(metavar="MODEL")] = None
     """A shipped name such as 'garden', a run folder or a model folder."""
     pictures: Annotated[Path | None, arg(metavar="DIR")] = None
@@ -93,6 +95,8 @@ def main(argv: Sequence[str]) -> int:
         raise SettingsError(f"--devices is {arguments.devices}: give at least 1")
     if arguments.resolution is not None and arguments.pictures is None:
         raise SettingsError("--resolution goes with --pictures: a model is scored at the side that it paints")
+    if arguments.pictures is not None and (asked := [*asked_sampling(arguments)]):
+        raise SettingsError(f"--{asked[0].replace('_', '-')} goes with a MODEL: pictures of a folder are painted already")
     if arguments.out is not None:
         check_file(arguments.out)
     share, device = _launch(arguments)
@@ -107,13 +111,14 @@ def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> 
 
     assert arguments.model is not None
     model = open_model(arguments.model, device)
+    sampling = set_sampling(model, arguments)
     data = arguments.data or trained_on(arguments.model, model.about)
     splits = reference(data, arguments.split, model.resolution)
     metrics = _metrics(arguments.metrics, splits, model.reads_text)
     training = training_pictures(arguments.model, data, model.resolution) if {"all", "memorisation"} & {*metrics} else None
     matching = matching_model(arguments.matching, device)
     request = _request(arguments, metrics, arguments.count or MODEL_COUNT, splits, matching, training, share, model.device)
-    return score(model, splits, request)
+    return score(model, splits, dataclasses.replace(request, sampling=sampling))
 
 
 def _score_pictures(arguments: EvaluateArguments, share: Share, device: Device) -> list[Score]:

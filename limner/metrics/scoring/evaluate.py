@@ -63,6 +63,8 @@ class ScoringRequest:
     """Says how well pictures and captions fit, for r-precision, vs, clip-score and ap."""
     training: CaptionedPictures | None = None
     """The pictures that the generator was trained on, at the painter's resolution, for memorisation."""
+    sampling: str = ""
+    """How a model was told to paint, where that is not as its own settings say: part of the protocol, such as "guidance 2"."""
     reference_count: int | None = None
     """Real pictures; by default `count`, and never more than the split holds."""
     batch_size: int = 64
@@ -106,6 +108,8 @@ def evaluate(
     for pictures in splits:
         order = reference_order(pictures, seed, captioned=not isinstance(painter, (Stored, Unprompted)))
         source = painter.meet(pictures) if isinstance(painter, (Stored, Unprompted)) else Painted(painter, pictures, order, count, seed)
+        if request.sampling:
+            source.told = f"{source.told}, {request.sampling}"
         task = ScoringTask(
             pictures=pictures,
             captions=source.captions,

@@ -153,6 +153,12 @@ def test_wrong_requests_say_what_is_wrong(pictures, known):
         take(known.perfect, [pictures], ["is"], COUNT, network=network)
 
 
+def test_scores_of_other_sampling_are_not_comparable(known, pictures):
+    plain, guided = (take(known.perfect, [pictures], ["psnr"], 8, sampling=sampling)[0] for sampling in ("", "guidance 2"))
+    assert guided.protocol.captions == f"{plain.protocol.captions}, guidance 2"
+    assert "captions" in (comparable(plain, guided) or "")
+
+
 def _without_classes():
     from limner.features.garden_judge import load_judge
 
