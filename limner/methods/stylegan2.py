@@ -72,6 +72,8 @@ class StyleGAN2Settings(shared.CaptionSettings, shared.ScheduleSettings):
     """Numbers in a style w."""
     mapping_layers: int = 8
     """Layers of the mapping network from z to w."""
+    discriminator_layers: int = 8
+    """Layers of the discriminator's own mapping network, which reads sentences; not used where unconditional."""
     channel_base: int = 32_768
     """Channels of a map, times its side: maps of 256 px have 128 channels, maps of 128 px twice as many."""
     channel_limit: int = 512
@@ -115,7 +117,7 @@ class StyleGAN2Settings(shared.CaptionSettings, shared.ScheduleSettings):
     """Pictures a step, over all processes."""
 
     def check(self) -> None:
-        at_least(self, "method", 1, "noise_width", "style_width", "mapping_layers", "channel_base", "channel_limit")
+        at_least(self, "method", 1, "noise_width", "style_width", "mapping_layers", "discriminator_layers", "channel_base", "channel_limit")
         at_least(self, "method", 1, "penalty_every", "path_every", "path_shrink", "deviation_group", "augmentation_images")
         at_least(self, "method", 0, "gradient_penalty", "path_weight", "truncation", "truncation_layers")
         above_zero(self, "method", "learning_rate")
@@ -183,10 +185,11 @@ class StyleGAN2(Method[StyleNoise]):
         super().__init__(settings, conditions)
         doublings(conditions.resolution, NAME, smallest=8)
         widths = map_widths(conditions.resolution, settings.channel_base, settings.channel_limit)
-        style, layers = settings.style_width, settings.mapping_layers
         read = 0 if settings.unconditional else conditions.sentence_width
-        self.generator = Generator(widths, settings.noise_width, style, layers, condition_width=read)
-        self.discriminator = Discriminator(widths, group=settings.deviation_group, condition_width=read, style=style, layers=layers)
+        self.generator = Generator(widths, settings.noise_width, settings.style_width, settings.mapping_layers, condition_width=read)
+        self.discriminator = Discriminator(
+            widths, group=settings.deviation_group, condition_width=read, layers=settings.discriminator_layers
+        )
         self.register_state("path_mean", 0.0)
         self.register_state("strength", settings.augmentation_strength if settings.augmentation else 0.0)
 

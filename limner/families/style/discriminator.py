@@ -38,21 +38,18 @@ class Discriminator(nn.Module):
     """Pictures [B, 3, R, R] and, where `condition_width` is not 0, conditions [B, D] to logits [B].
 
     widths: channels of the maps of 4, 8, ..., R px. group: pictures that are compared with each other. The condition is read by a mapping
-    network of its own, with which the pictures' features are projected, as in NVIDIA's stylegan2-ada-pytorch; `style` and `layers` are
-    that network's width and depth.
+    network of its own, `layers` deep, with which the pictures' features are projected, as in NVIDIA's stylegan2-ada-pytorch.
     """
 
-    def __init__(
-        self, widths: Sequence[int], *, group: int | None = 4, condition_width: int = 0, style: int = 512, layers: int = 8
-    ) -> None:
+    def __init__(self, widths: Sequence[int], *, group: int | None = 4, condition_width: int = 0, layers: int = 8) -> None:
         super().__init__()
         self.group = group
         self.colours = EqualizedConvolution(3, widths[-1], 1)
         self.blocks = nn.ModuleList(ResidualBlock(widths[level], widths[level - 1]) for level in range(len(widths) - 1, 0, -1))
         self.last = EqualizedConvolution(widths[0] + 1, widths[0], 3, padding=1)
         self.hidden = EqualizedLinear(widths[0] * FIRST_SIDE**2, widths[0], activated=True)
-        self.mapping = Mapping(0, style, layers, condition_width=condition_width) if condition_width else None
-        self.score = EqualizedLinear(widths[0], style if condition_width else 1)
+        self.mapping = Mapping(0, widths[0], layers, condition_width=condition_width) if condition_width else None
+        self.score = EqualizedLinear(widths[0], widths[0] if condition_width else 1)
 
     def look(self, pictures: Tensor) -> Tensor:
         """The map before the pictures of a batch are compared: [B, C, 4, 4]."""
