@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Mixed:
-    """coarse: [R, H, W, 3], fine: [C, H, W, 3], pictures: [R, C, H, W, 3], all uint8. at: the first place of the fine styles, of `places`."""
+    """coarse: [R, H, W, 3], fine: [C, H, W, 3], pictures: [R, C, H, W, 3], all uint8. at: the first of the `places` with fine styles."""
 
     coarse: NDArray[np.uint8]
     fine: NDArray[np.uint8]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,7 +13,6 @@ from limner.core.noise import Noise
 from limner.model.model import to_bytes
 
 if TYPE_CHECKING:
-    from limner.core.method import Method
     from limner.model import Model
 
 
@@ -21,8 +20,7 @@ def styled(model: Model) -> MixesStyles:
     """The model's method, which paints from styles. Raises SettingsError where it does not."""
     method = model.method
     if not isinstance(method, MixesStyles):
-        title = cast("Method", method).title
-        raise SettingsError(f"{title} does not paint from styles: give a model of stylegan2 or stylegan")
+        raise SettingsError(f"{method.title} does not paint from styles: give a model of stylegan2 or stylegan")
     return method
 
 

@@ -30,7 +30,7 @@ from torch import Tensor
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Method, Painting
-from limner.core.noise import Noise, gaussian
+from limner.core.noise import gaussian
 from limner.core.optimizers import Adam
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
@@ -43,16 +43,9 @@ from limner.families.progressive.settings import CriticSettings
 from limner.families.stacked import doublings
 from limner.families.style.adaptive import AdaptiveDiscriminator, AdaptiveGenerator
 from limner.families.style.generator import mixed
+from limner.families.style.noise import StyleNoise, drawn, drawn_maps
 
 Number = TypeVar("Number", int, float)
-
-
-@dataclass(frozen=True)
-class StyleNoise(Noise):
-    """z: [B, Z], which becomes the style. maps: [B, M], the noise added to all maps, from 4 px upward, one after the other."""
-
-    z: Tensor
-    maps: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,7 +216,7 @@ class StyleGAN(Method[StyleNoise]):
         if float(torch.rand(())) < self.settings.mixing:
             at = int(torch.randint(1, places, ()))
         other = styles if at == places else mapping(self._latent(batch, "generator, mixed"))
-        maps = [torch.randn(count, 1, side, side, device=styles.device, dtype=styles.dtype) for side in self.generator.sides(self.depth)]
+        maps = drawn_maps(self.generator.sides(self.depth), count, styles)
         return self.generator.synthesize(mixed(styles, other, places, at), maps, self.depth, self.alpha)
 
     def _latent(self, batch: Batch, stream: str) -> Tensor:
@@ -250,11 +243,7 @@ class StyleGAN(Method[StyleNoise]):
         return added(update, weight * penalty, {"penalty": penalty.detach()})
 
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> StyleNoise:
-        numbers = sum(side**2 for side in self.generator.sides(self.depth))
-        return StyleNoise(
-            z=gaussian((self.settings.noise_width,), seed, samples, stream),
-            maps=gaussian((numbers,), seed, samples, f"{stream}, maps"),
-        )
+        return drawn(self.settings.noise_width, self.generator.sides(self.depth), seed, samples, stream)
 
     def paint(self, text: TextFeatures, noise: StyleNoise) -> Painting:
         """The networks paint without bounds; what is beyond [-1, 1] is cut off, as in the code."""
@@ -267,10 +256,7 @@ class StyleGAN(Method[StyleNoise]):
 
     def paint_styles(self, styles: Tensor, noise: StyleNoise) -> Painting:
         """Pictures of styles [B, places, W], with the noise's maps."""
-        sides = self.generator.sides(self.depth)
-        maps = [
-            part.unflatten(1, (1, side, side)) for part, side in zip(noise.maps.split([side**2 for side in sides], 1), sides, strict=True)
-        ]
+        maps = noise.split(self.generator.sides(self.depth))
         return Painting(self.generator.synthesize(styles, maps, self.depth, self.alpha).clamp(-1.0, 1.0))
 
     def style_weights(self) -> Sequence[Tensor]:

@@ -31,7 +31,7 @@ from torch import Tensor
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Method, Painting
-from limner.core.noise import Noise, gaussian
+from limner.core.noise import gaussian
 from limner.core.optimizers import Adam
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
@@ -42,6 +42,7 @@ from limner.families.stacked import doublings
 from limner.families.style.augmentation import STRONGEST, Change, adapted, augmented
 from limner.families.style.discriminator import Discriminator, discriminator_loss, generator_loss
 from limner.families.style.generator import Generator, map_widths, mixed
+from limner.families.style.noise import StyleNoise, drawn, drawn_maps
 from limner.families.style.path_length import path_lengths, path_penalty
 from limner.matching.losses.gathering import processes
 from limner.nn.penalties import zero_centred_penalty
@@ -50,14 +51,6 @@ from limner.nn.uncompiled import uncompiled
 NAME = "stylegan2"
 ADAPTED_EVERY = 4
 """Steps between two moves of the augmentation's strength (ADA, section 3)."""
-
-
-@dataclass(frozen=True)
-class StyleNoise(Noise):
-    """z: [B, Z], which becomes the style. maps: [B, M], the noise added to all maps, from 4 px upward, one after the other."""
-
-    z: Tensor
-    maps: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,7 +256,7 @@ class StyleGAN2(Method[StyleNoise]):
             at = int(torch.randint(1, synthesis.places, ()))
         other = styles if at == synthesis.places else mapping(second, condition)
         styles = mixed(styles, other, synthesis.places, at)
-        return synthesis(styles, synthesis.drawn_maps(count, styles)), styles
+        return synthesis(styles, drawn_maps(synthesis.sides, count, styles)), styles
 
     def _latent(self, batch: Batch, stream: str, count: int) -> Tensor:
         with batch.pictures.device:
@@ -284,11 +277,7 @@ class StyleGAN2(Method[StyleNoise]):
         return Update("generator", settings.path_weight * settings.path_every * penalty, figures)
 
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> StyleNoise:
-        numbers = sum(side**2 for side in self.generator.synthesis.sides)
-        return StyleNoise(
-            z=gaussian((self.settings.noise_width,), seed, samples, stream),
-            maps=gaussian((numbers,), seed, samples, f"{stream}, maps"),
-        )
+        return drawn(self.settings.noise_width, self.generator.synthesis.sides, seed, samples, stream)
 
     def paint(self, text: TextFeatures, noise: StyleNoise) -> Painting:
         """The networks paint without bounds; what is beyond [-1, 1] is cut off, as in the authors' code."""
@@ -309,7 +298,7 @@ class StyleGAN2(Method[StyleNoise]):
     def paint_styles(self, styles: Tensor, noise: StyleNoise) -> Painting:
         """Pictures of styles [B, places, W], with the noise's maps."""
         synthesis = self.generator.synthesis
-        return Painting(synthesis(styles, synthesis.split(noise.maps)).clamp(-1.0, 1.0))
+        return Painting(synthesis(styles, noise.split(synthesis.sides)).clamp(-1.0, 1.0))
 
     def style_weights(self) -> Sequence[Tensor]:
         """[C, W] for each place: the linear layer by which a style scales the maps there."""

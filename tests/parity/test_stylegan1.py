@@ -21,8 +21,9 @@ from limner.families.progressive.losses import critic_loss, fooling_loss, wasser
 from limner.families.style.adaptive import AdaptiveDiscriminator, AdaptiveGenerator
 from limner.families.style.generator import SLOWER, mixed
 from limner.families.style.layers import GAIN
+from limner.families.style.noise import StyleNoise
 from limner.interop.stylegan import import_stylegan, limner_name, read_stylegan
-from limner.methods.stylegan import StyleGAN, StyleNoise
+from limner.methods.stylegan import StyleGAN
 from limner.model import load
 
 FILES = {"file": "train_step-4.model.pt", "plain": "discriminator_no_from_rgb_activate.pt"}

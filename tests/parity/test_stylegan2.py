@@ -21,10 +21,11 @@ from limner.core.trainable import Player
 from limner.families.style.discriminator import Discriminator, discriminator_loss, generator_loss
 from limner.families.style.generator import Generator, map_widths, mixed
 from limner.families.style.layers import EqualizedConvolution
+from limner.families.style.noise import StyleNoise
 from limner.families.style.path_length import path_lengths, path_penalty
 from limner.families.style.resampling import resampled
 from limner.interop.stylegan2 import import_stylegan2, limner_name, read_stylegan2
-from limner.methods.stylegan2 import StyleGAN2, StyleNoise
+from limner.methods.stylegan2 import StyleGAN2
 from limner.model import load
 from limner.nn.penalties import zero_centred_penalty
 from limner.training.players import PlayerTraining, Statistics

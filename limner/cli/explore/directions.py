@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from limner.explore.directions import Namer
     from limner.model import Model
 
-DESCRIPTION = """Find the directions in which styles change a model's pictures most, for models that paint from styles, such as stylegan2, and
-show pictures that are moved along each.
+DESCRIPTION = """Find the directions in which styles change a model's pictures most, and show pictures that are moved along each: for models
+that paint from styles, such as stylegan2.
 
 Nothing is trained: the directions are those that the layers through which styles act on maps stretch most (SeFa, Shen and Zhou, CVPR 2021).
 With --judge each direction says what is seen to change from one end to the other, and in how many of 64 pictures: garden attributes, or

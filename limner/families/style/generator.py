@@ -103,15 +103,6 @@ class Synthesis(nn.Module):
             picture = self.enlarged(picture) + self.pictures[level](x, styles[:, 2 * level + 1])
         return picture
 
-    def drawn_maps(self, count: int, like: Tensor) -> list[Tensor]:
-        """Fresh noise of `count` pictures, drawn on the device of `like`: for each convolution [count, 1, r, r]."""
-        return [torch.randn(count, 1, side, side, device=like.device, dtype=like.dtype) for side in self.sides]
-
-    def split(self, flat: Tensor) -> list[Tensor]:
-        """Noise [B, sum of r^2] -> for each convolution [B, 1, r, r]."""
-        parts = flat.split([side**2 for side in self.sides], dim=1)
-        return [part.view(-1, 1, side, side) for part, side in zip(parts, self.sides, strict=True)]
-
     def modulations(self) -> list[Tensor]:
         """The weights [C, W] by which the style of each place scales maps."""
         layers = [*self.convolutions, self.pictures[-1]]
