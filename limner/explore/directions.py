@@ -52,7 +52,8 @@ class Direction:
 def factorised(weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Unit directions [W, W], one a row, and their shares [W] of what the weights [C, W] do together, strongest first.
 
-    They are the eigenvectors of A^T A, Eq. 6, where A stacks the weights. A sign is free there: here a direction's largest number is positive.
+    They are the eigenvectors of A^T A, Eq. 6, where A stacks the weights. Signs are free there: here a direction's largest number is
+    positive.
     """
     stacked = torch.cat([weight.detach().double() for weight in weights])
     values, vectors = torch.linalg.eigh(stacked.T @ stacked)

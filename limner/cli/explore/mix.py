@@ -14,8 +14,8 @@ from limner.cli.explore.splits import check_png
 from limner.cli.models import Device, open_model
 from limner.cli.sampling import SamplingArguments, set_sampling
 
-DESCRIPTION = """Mix the styles of pictures, for models that paint from styles, such as stylegan2: in a grid each picture has the coarse styles,
-and the noise, of the picture to its left, and the fine styles of the picture above it.
+DESCRIPTION = """Mix the styles of pictures, for models that paint from styles, such as stylegan2. In a grid each picture has the coarse
+styles, and the noise, of the picture to its left, and the fine styles of the picture above it.
 
 A model has several places for styles, from coarse to fine; --at says which is the first fine one. A low number leaves only what shapes the
 whole to the rows; a high one leaves only colours to the columns.
