@@ -17,6 +17,7 @@ from limner.core.errors import SettingsError
 from limner.core.recipes import from_preset
 from limner.core.settings import Recipe
 from limner.core.text import TextFeatures
+from limner.core.trainable import Update
 from limner.families.style.discriminator import Discriminator
 from limner.families.style.generator import Generator, map_widths
 from limner.methods.stylegan2 import StyleGAN2, StyleGAN2Settings
@@ -33,8 +34,9 @@ def build(resolution: int = 16, **values: Any) -> StyleGAN2:
     return StyleGAN2(StyleGAN2Settings(**{**TINY, "batch_size": 8, **values}), make_conditions(resolution))
 
 
-def at(step: int) -> Any:
-    return dataclasses.replace(PROGRESS, step=step)
+def turns(method: StyleGAN2, step: int) -> list[Update]:
+    """The turns of a step, none of which is taken."""
+    return list(method.training_step(make_batch(size=8), dataclasses.replace(PROGRESS, step=step)))
 
 
 def test_published_sizes() -> None:
@@ -47,13 +49,13 @@ def test_published_sizes() -> None:
 
 def test_regularisation_comes_every_few_steps_as_steps_of_its_own() -> None:
     method = build(penalty_every=4, path_every=2, gradient_penalty=3.0, path_weight=2.0)
-    players = [[turn.player for turn in turns_of_a_step(method, make_batch(size=8), at(step), rate=0.0)] for step in (1, 2, 4)]
+    players = [[turn.player for turn in turns(method, step)] for step in (1, 2, 4)]
     assert players == [
         ["discriminator", "generator"],
         ["discriminator", "generator", "generator"],
         ["discriminator", "discriminator", "generator", "generator"],
     ]
-    _, penalised, _, paths = turns_of_a_step(method, make_batch(size=8), at(0))
+    _, penalised, _, paths = turns(method, 0)
     torch.testing.assert_close(penalised.loss.detach(), 3.0 * 4 * penalised.metrics["penalty"])
     torch.testing.assert_close(paths.loss.detach(), 2.0 * 2 * paths.metrics["path_penalty"])
 
@@ -68,10 +70,10 @@ def test_adam_is_adjusted_for_the_steps_of_regularisation() -> None:
 
 def test_the_mean_path_length_is_state_and_moves_with_paths_alone() -> None:
     method = build()
-    turns_of_a_step(method, make_batch(size=8), at(1))
+    turns(method, 1)
     assert method.path_mean == 0.0
-    turns = turns_of_a_step(method, make_batch(size=8), at(0))
-    assert method.path_mean == pytest.approx(0.01 * float(turns[-1].metrics["path_length"]), rel=1e-5)
+    path = turns(method, 0)[-1]
+    assert method.path_mean == pytest.approx(0.01 * float(path.metrics["path_length"]), rel=1e-5)
     other = build()
     other.load_state_dict(method.state_dict())
     assert other.path_mean == method.path_mean > 0
@@ -102,24 +104,25 @@ def test_truncation_brings_styles_to_the_mean_and_is_laid_over_a_model() -> None
 
 def test_the_augmentation_adapts_and_is_state() -> None:
     method = build(augmentation=("translation", "cutout"), augmentation_images=80, augmentation_target=-0.999)
-    turns_of_a_step(method, make_batch(size=8), at(3))
+    turns(method, 3)
     assert method.strength == 0.0
     with torch.no_grad():
         method.discriminator.score.bias.fill_(50.0)  # sure of everything
-    turns_of_a_step(method, make_batch(size=8), at(4), rate=0.0)
+    turns(method, 4)
     assert method.strength == pytest.approx(32 / 80)
     other = build(augmentation=("translation", "cutout"))
     other.load_state_dict(method.state_dict())
     assert other.strength == method.strength
     fixed = build(augmentation=("flip",), augmentation_strength=0.3, augmentation_target=None)
-    turns_of_a_step(fixed, make_batch(size=8), at(4))
+    turns(fixed, 4)
     assert fixed.strength == 0.3
 
 
 def test_captions_take_the_place_of_labels() -> None:
     method = build(unconditional=False)
     assert method.phases()[0].captions == 1 and build().phases()[0].captions == 0
-    turns_of_a_step(method, make_batch(size=8), at(0))
+    assert len(turns(method, 0)) == 4
+    turns_of_a_step(method, make_batch(size=8), dataclasses.replace(PROGRESS, step=1))
     noise = method.draw_noise(0, [0, 0])
     with torch.no_grad():
         one, other = method.paint(TextFeatures(torch.randn(2, 12)), noise).images
