@@ -23,8 +23,10 @@ from limner.metrics.scoring.matching import MatchingJudge
 if TYPE_CHECKING:
     from limner.model import Model
 
-MEASURED = 512
+MEASURED = 256
 """Random pictures whose styles say how far styles are spread along a direction."""
+CHUNK = 16
+"""Pictures that are drawn and painted at a time."""
 NAMED = 2
 """How many changes a direction is named by, at most."""
 SEEN = 0.1
@@ -96,29 +98,48 @@ def directions(
     if not distance > 0:
         raise SettingsError(f"--distance is {distance:g}, but must be above 0")
     vectors, shares = factorised(weights[first : last + 1])
-    spread = styles_of(model, caption, model.noise(seed, pictures + named_by + np.arange(MEASURED)))[:, first].double()
+    samples = pictures + named_by + np.arange(MEASURED)
+    spread = torch.cat([styles_of(model, caption, model.noise(seed, part))[:, first] for part in _parts(samples, CHUNK)]).double()
     found = []
     for number in range(count):
         vector = vectors[number].to(spread)
         step = (vector * (spread @ vector).std()).float()
-        reach = np.linspace(-distance, distance, steps)
-
-        def moved(amounts: Sequence[float], samples: NDArray[np.int64], step: Tensor = step) -> Tensor:
-            """[amounts x samples, 3, H, W] uint8, sample after sample."""
-            noise = model.noise(seed, np.repeat(samples, len(amounts)))
-            styles = styles_of(model, caption, noise).clone()
-            shift = torch.as_tensor(np.tile(amounts, len(samples)), dtype=styles.dtype, device=styles.device)
-            styles[:, first : last + 1] += shift[:, None, None] * step.to(styles)
-            return painted(model, styles, noise)
-
-        strip = moved(reach.tolist(), np.arange(pictures)).permute(0, 2, 3, 1).cpu().numpy()
+        move = Move(model, caption, seed, step, first, last)
+        strip = move(np.linspace(-distance, distance, steps).tolist(), np.arange(pictures))
         names = []
         if namer is not None:
-            ends = moved([-distance, distance], pictures + np.arange(named_by))
-            names = namer(ends[0::2], ends[1::2])
-        strip = strip.reshape(pictures, steps, *strip.shape[1:])
-        found.append(Direction(number + 1, float(shares[number]), vectors[number].float(), strip, names))
+            ends = move([-distance, distance], pictures + np.arange(named_by))
+            names = namer(ends[:, 0], ends[:, 1])
+        shown = strip.permute(0, 1, 3, 4, 2).cpu().numpy()
+        found.append(Direction(number + 1, float(shares[number]), vectors[number].float(), shown, names))
     return found
+
+
+@dataclass(frozen=True)
+class Move:
+    """Paints pictures of a seed with their styles moved by a step [W] at the places from `first` to `last`."""
+
+    model: Model
+    caption: str
+    seed: int
+    step: Tensor
+    first: int
+    last: int
+
+    def __call__(self, amounts: Sequence[float], samples: NDArray[np.int64]) -> Tensor:
+        """Each of these samples moved by each of these numbers of steps: [samples, amounts, 3, H, W] uint8."""
+        found = []
+        for part in _parts(samples, max(CHUNK // len(amounts), 1)):
+            noise = self.model.noise(self.seed, np.repeat(part, len(amounts)))
+            styles = styles_of(self.model, self.caption, noise).clone()
+            shift = torch.as_tensor(np.tile(amounts, len(part)), dtype=styles.dtype, device=styles.device)
+            styles[:, self.first : self.last + 1] += shift[:, None, None] * self.step.to(styles)
+            found.append(painted(self.model, styles, noise).unflatten(0, (len(part), len(amounts))))
+        return torch.cat(found)
+
+
+def _parts(samples: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    return [samples[start : start + size] for start in range(0, len(samples), size)]
 
 
 def by_attributes(judge: AttributeJudge) -> Namer:

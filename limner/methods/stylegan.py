@@ -2,14 +2,14 @@
 
 Tero Karras, Samuli Laine and Timo Aila, "A Style-Based Generator Architecture for Generative Adversarial Networks", arXiv:1812.04948. The
 networks are in `limner.families.style.adaptive`. They, and the schedule, follow rosinality's PyTorch code (style-based-gan-pytorch, commit
-07fa60b); StyleGAN2 (`limner.methods.stylegan2`) came after it, trains at its full size from the start, and is the better choice.
+07fa60b). StyleGAN2 (`limner.methods.stylegan2`) came after it, trains at its full size from the start, and is the better choice.
 
 Where paper and code differ:
 
 - the loss: the paper trains FFHQ with the logistic loss and R1, of weight 10, which is followed here; the code's default is WGAN-GP with a
-  drift (`loss`). The logistic R1 is taken in every step;
+  drift (`loss`). R1 is taken in every step;
 - scales: the paper's last layers have a gain of 1, the code's have sqrt(2) everywhere, which is followed;
-- both halves of a block add the same noise in the code, and each has its own in the paper. The code is followed;
+- both halves of a block add the same noise in the code, and each has its own in the paper. The code is followed.
 
 The mapping network learns a hundredth as fast as all else, by the scale of its weights.
 
