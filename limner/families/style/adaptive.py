@@ -117,9 +117,9 @@ class AdaptiveGenerator(nn.Module):
         return fine if depth == 0 or alpha >= 1.0 else doubled(self.colours[depth - 1](before)).lerp(fine, alpha)
 
     def train_at(self, depth: int) -> None:
-        """Let those weights learn that pictures of this depth are painted with, and no others."""
+        """Let those weights learn that pictures of this depth, from 1, are painted with, and no others; depth 1 does not fade in."""
         self.requires_grad_(False)
-        for part in (self.mapping, *self.blocks[: depth + 1], *self.colours[max(depth - 1, 0) : depth + 1]):
+        for part in (self.mapping, *self.blocks[: depth + 1], *self.colours[max(depth - 1, 1) : depth + 1]):
             part.requires_grad_(True)
 
     def modulations(self, depth: int) -> list[Tensor]:
@@ -185,8 +185,8 @@ class AdaptiveDiscriminator(nn.Module):
         return self.judged(self.look(pictures, depth, alpha))
 
     def train_at(self, depth: int) -> None:
-        """Let those weights learn that pictures of this depth are judged with, and no others."""
+        """Let those weights learn that pictures of this depth, from 1, are judged with, and no others; depth 1 does not fade in."""
         self.requires_grad_(False)
         for part in (self.last, self.hidden, self.score, *self.firsts[:depth], *self.halvings[:depth]):
             part.requires_grad_(True)
-        self.colours[max(depth - 1, 0) : depth + 1].requires_grad_(True)
+        self.colours[max(depth - 1, 1) : depth + 1].requires_grad_(True)
