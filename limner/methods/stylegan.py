@@ -69,7 +69,7 @@ class StyleGANSettings(CriticSettings):
     penalty_norm: Norm = "picture"
     """Norm in WGAN-GP's penalty: over the whole `picture`, or over the channels of each `pixel`."""
     fade: float = 0.5
-    """Share of a phase's steps over which its new block fades in."""
+    """Share of a phase's budget over which its new block fades in."""
     images: tuple[int, ...] = (1_200_000,)
     """Pictures that each phase sees, the last number for the full size, the one before for half of that, and so on; the first one holds
     for all phases before it."""
@@ -199,10 +199,14 @@ class StyleGAN(Method[StyleNoise]):
     def couples_rows(self) -> str | None:
         return "minibatch deviation compares all pictures of a batch"
 
+    def fading(self, progress: Progress) -> float:
+        """Alpha of a step: how far the newest block has faded in. It goes by the phase's budget, which may be one in minutes."""
+        middle = progress.spent + 0.5 / max(progress.steps, 1)
+        return min(middle / max(self.settings.fade, 1e-9), 1.0)
+
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         settings, depth = self.settings, self.depth
-        fading = min((progress.step + 1) / max(int(settings.fade * progress.steps), 1), 1.0)
-        self.alpha = fading if depth > 1 else 1.0  # the first phase has nothing to fade in from
+        self.alpha = self.fading(progress) if depth > 1 else 1.0  # the first phase has nothing to fade in from
         fake = self._painted(batch)
         yield self._discriminator_update(batch, fake.detach(), progress.step)
         yield Update("generator", fooling_loss(settings.loss, self.discriminator(fake, depth, self.alpha)))

@@ -35,7 +35,7 @@ def test_phases_grow_from_8_px_and_fade_in() -> None:
     method = build()
     phases = method.phases()
     assert [(phase.name, phase.resolution, phase.steps, phase.captions) for phase in phases] == [("8px", 8, 10, 0), ("16px", 16, 20, 0)]
-    for phase, (alpha, later) in zip(phases, ((1.0, 1.0), (0.2, 1.0)), strict=True):
+    for phase, (alpha, later) in zip(phases, ((1.0, 1.0), (0.15, 1.0)), strict=True):
         method.begin(phase)
         assert method.resolution == phase.resolution
         for step, expected in ((1, alpha), (15, later)):
