@@ -108,7 +108,7 @@ class StyleGAN(Method[StyleNoise]):
     Settings = StyleGANSettings
     title = "StyleGAN"
     paper = "Karras et al., A Style-Based Generator Architecture for Generative Adversarial Networks, CVPR 2019, arXiv:1812.04948"
-    sampling = ("truncation",)
+    sampling: tuple[str, ...] = ("truncation",)
     presets = {
         "as-published": Preset(
             sentence="The paper's networks at 256 px, without captions, grown from 8 px, for a GPU.",

@@ -139,7 +139,7 @@ class StyleGAN2(Method[StyleNoise]):
     Settings = StyleGAN2Settings
     title = "StyleGAN2"
     paper = "Karras et al., Analyzing and Improving the Image Quality of StyleGAN, CVPR 2020, arXiv:1912.04958"
-    sampling = ("truncation", "truncation_layers")
+    sampling: tuple[str, ...] = ("truncation", "truncation_layers")
     _small = {
         "noise_width": 64,
         "style_width": 128,
