@@ -1,4 +1,4 @@
-"""How a model that draws its pictures code by code draws them: what commands that paint have in common."""
+"""Settings of a trained model that matter to painting alone: what commands that paint have in common."""
 
 from __future__ import annotations
 
@@ -28,17 +28,22 @@ class SamplingArguments:
     """Of such a model: only the likeliest codes that together have this probability can be drawn."""
     guidance: Annotated[float | None, arg(metavar="G")] = None
     """Of such a model: how far the text moves the codes, times what it does by itself; 1 is none."""
+    truncation: Annotated[float | None, arg(metavar="T")] = None
+    """Of a model with styles, such as stylegan2: below 1 its pictures are more typical and more alike; 0 paints the mean style."""
+    truncation_layers: Annotated[int | None, arg(metavar="N")] = None
+    """Of such a model: only the N coarsest layers' styles are truncated."""
 
 
 def set_sampling(model: Model, arguments: SamplingArguments) -> str:
     """Give a model the settings that were asked for, and say which. Raises SettingsError where it has none, or for a wrong value."""
-    from limner.core.abilities import WritesCodes
+    from limner.core.abilities import TakesSampling
 
     asked = asked_sampling(arguments)
-    known = model.method.sampling if isinstance(model.method, WritesCodes) else ()
+    known = model.method.sampling if isinstance(model.method, TakesSampling) else ()
     for name in asked:
         if name not in known:
-            raise SettingsError(f"--{name.replace('_', '-')} is for models that draw codes, such as dall-e: leave it out")
+            kind = "with styles, such as stylegan2" if name.startswith("truncation") else "that draw codes, such as dall-e"
+            raise SettingsError(f"--{name.replace('_', '-')} is for models {kind}: leave it out")
     if asked:
         model.method.settings = dataclasses.replace(model.method.settings, **asked)
     return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in asked.items())

@@ -100,6 +100,28 @@ class WritesCodes(Protocol):
     """Told how many codes of how many are written, while it paints."""
 
 
+@runtime_checkable
+class TakesSampling(Protocol):
+    """Has settings that matter to painting alone, which may be changed once it is trained."""
+
+    sampling: tuple[str, ...]
+    """Their names."""
+
+
+@runtime_checkable
+class MixesStyles(Protocol):
+    """Paints from styles, one for each of its places from coarse to fine, which can be exchanged between pictures and moved."""
+
+    def find_styles(self, text: TextFeatures, noise: Noise) -> Tensor:
+        """The styles of pictures: [B, places, W]."""
+
+    def paint_styles(self, styles: Tensor, noise: Noise) -> Painting:
+        """One picture for each row of styles, with what else the noise decides."""
+
+    def style_weights(self) -> Sequence[Tensor]:
+        """For each place the linear layer [C, W] through which a style acts on the maps there."""
+
+
 ABILITIES: dict[str, Any] = {
     "paints": Paints,
     "looks": Looks,
@@ -110,6 +132,8 @@ ABILITIES: dict[str, Any] = {
     "completes": Completes,
     "tells stories": TellsStories,
     "writes codes": WritesCodes,
+    "takes sampling settings": TakesSampling,
+    "mixes styles": MixesStyles,
 }
 """Every ability by the word that lists it."""
 

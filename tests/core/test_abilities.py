@@ -48,6 +48,7 @@ def test_new_abilities_are_had_by_defining_them() -> None:
     assert isinstance(Teller(), TellsStories) and abilities_of(Half) == []  # it cannot paint what it lays out
     assert list(ABILITIES) == [
         "paints", "looks", "describes", "inverts", "edits", "lays out", "completes", "tells stories", "writes codes",
+        "takes sampling settings", "mixes styles",
     ]  # fmt: skip
 
 

@@ -11,8 +11,10 @@ EXPLORATIONS = {
     "attend": "show where a generator with attention to words looked for each word",
     "classify": "say which of some labels fits a picture, or how well a matching model tells a set's classes apart",
     "complete": "keep a part of a picture and let the model paint the rest",
+    "directions": "find in a model with styles what changes its pictures most, and move along it",
     "edit": "change a word of a caption at fixed noise: what changes in the picture, and where?",
     "interpolate": "walk between two captions at fixed noise, or between two noises at a fixed caption",
+    "mix": "coarse styles of some pictures with the fine ones of others",
     "nearest": "put generated pictures beside their nearest training pictures: remembered or made?",
     "redescribe": "paint captions and let a captioner say what the pictures show: do the sentences agree?",
     "restyle": "paint captions in the style of pictures",
@@ -34,8 +36,10 @@ examples:
   limner explore attend runs/attngan "a red flower with five petals" --out attend.png
   limner explore classify runs/clip flower.png --labels "a red flower" "a white flower"
   limner explore complete runs/dalle flower.png "a red flower" --keep top --out rest.png
+  limner explore directions runs/stylegan2 --judge garden --out directions.png
   limner explore edit garden "a red flower with five petals" "a blue flower with five petals" --out edit.png
   limner explore interpolate garden --caption "a white flower" --seeds 1 2 --steps 16 --out walk.gif
+  limner explore mix runs/stylegan2 --at 4 --out mix.png
   limner explore nearest runs/mine --out nearest.png
   limner explore redescribe runs/mirrorgan "a red flower" --out read.png
   limner explore restyle runs/mine bird.jpg --captions "a red flower" "a blue flower" --out restyle.png

@@ -1,0 +1,43 @@
+"""What explorations of a model's styles have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from limner.core.abilities import MixesStyles
+from limner.core.errors import SettingsError
+from limner.core.noise import Noise
+from limner.model.model import to_bytes
+
+if TYPE_CHECKING:
+    from limner.model import Model
+
+
+def styled(model: Model) -> MixesStyles:
+    """The model's method, which paints from styles. Raises SettingsError where it does not."""
+    method = model.method
+    if not isinstance(method, MixesStyles):
+        raise SettingsError(f"{method.title} does not paint from styles: give a model of stylegan2 or stylegan")
+    return method
+
+
+def check_caption_for_styles(model: Model, caption: str) -> None:
+    """Raises SettingsError for a caption that the model cannot paint, and for none where it needs one."""
+    if model.reads_text and not caption.strip():
+        raise SettingsError('there is nothing to paint: give --caption "CAPTION"')
+    model.check(caption)
+
+
+@torch.no_grad()
+def styles_of(model: Model, caption: str, noise: Noise) -> Tensor:
+    """The styles of pictures of one caption: [B, places, W]."""
+    return styled(model).find_styles(model.encode([caption] * len(noise)), noise)
+
+
+@torch.no_grad()
+def painted(model: Model, styles: Tensor, noise: Noise) -> Tensor:
+    """Pictures of styles [B, places, W]: [B, 3, H, W] uint8."""
+    return to_bytes(styled(model).paint_styles(styles, noise).images)

@@ -1,0 +1,1 @@
+"""The networks of StyleGAN and StyleGAN2, and how they are regularised."""
