@@ -1,0 +1,1 @@
+"""Bouquets: pictures of two to four flowers."""
