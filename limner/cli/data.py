@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from limner.data.prepare import PrepareReport, Progress
 
 HELP = """usage: limner data prepare SOURCE ... --out DIR --resolution R
-       limner data show DIR|garden
+       limner data show DIR|garden|garden-bouquets
 
 Captioned pictures: made ready for training, and looked at.
 
@@ -77,8 +77,8 @@ class PrepareArguments:
 
 @dataclass(frozen=True, kw_only=True)
 class ShowArguments:
-    data: Annotated[Positional[str], arg(metavar="DIR|garden")]
-    """The folder of a prepared set, or 'garden'."""
+    data: Annotated[Positional[str], arg(metavar="DIR|garden|garden-bouquets")]
+    """The folder of a prepared set, or 'garden' or 'garden-bouquets'."""
     split: Annotated[str, arg(metavar="NAME")] = "train"
     """Which pictures: train, val, test or all."""
     count: Annotated[int, arg(metavar="N")] = 24
@@ -194,7 +194,7 @@ def show(argv: Sequence[str]) -> int:
     from PIL import Image
 
     from limner.core import random
-    from limner.data.catalog import open_data
+    from limner.data.catalog import BUILT_IN, open_data
     from limner.data.prepared import PreparedPictures
     from limner.data.sheet import contact_sheet
 
@@ -202,7 +202,7 @@ def show(argv: Sequence[str]) -> int:
     if out.suffix.lower() not in Image.registered_extensions():
         raise SettingsError(f"--out {out} is not a picture file: give a name that ends in .png")
     check_file(out)
-    length = arguments.count if arguments.data == "garden" else None
+    length = arguments.count if arguments.data in BUILT_IN else None
     pictures = open_data(arguments.data, arguments.split, 128 if length else 8, length=length)
     indices = random.permutation(len(pictures), arguments.seed, "show")[: arguments.count]
     captions = []

@@ -117,6 +117,7 @@ def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> 
 
 
 def _score_pictures(arguments: EvaluateArguments, share: Share, device: Device) -> list[Score]:
+    from limner.data.catalog import BUILT_IN
     from limner.metrics.scoring.evaluate import Stored
 
     assert arguments.pictures is not None
@@ -128,7 +129,7 @@ def _score_pictures(arguments: EvaluateArguments, share: Share, device: Device) 
     if pictures.left_out and not share.rank:
         print(f"limner: not scored in {arguments.pictures}: {pictures.left_out}", file=sys.stderr)
     resolution = arguments.resolution or pictures.side
-    splits = reference(arguments.data, arguments.split or ("test" if arguments.data == "garden" else None), resolution)
+    splits = reference(arguments.data, arguments.split or ("test" if arguments.data in BUILT_IN else None), resolution)
     metrics = _metrics(arguments.metrics, splits, pictures.captions is not None)
     training = training_pictures(None, arguments.data, resolution) if {"all", "memorisation"} & {*metrics} else None
     matching = matching_model(arguments.matching, device)
@@ -215,13 +216,13 @@ def score_source(source: Painter | Stored | Unprompted, splits: Sequence[Caption
 
 def reference(data: str, split: str | None, resolution: int) -> list[CaptionedPictures]:
     """The splits to hold pictures against, at their resolution."""
-    from limner.data.catalog import open_data
+    from limner.data.catalog import BUILT_IN, open_data
     from limner.data.reduced import at_resolution
 
     def opened(name: str) -> CaptionedPictures:
         return at_resolution(open_data(data, name, resolution), resolution)
 
-    named = split.split(",") if split else ["train", "test"] if data == "garden" else None
+    named = split.split(",") if split else ["train", "test"] if data in BUILT_IN else None
     if named:
         return [opened(name.strip()) for name in named]
     for name in ("test", "val"):

@@ -106,6 +106,18 @@ class Bouquet:
         boxes[self.there] = self.blossoms[self.there.ravel()].boxes()
         return boxes
 
+    def shapes(self, side: int) -> Flags:
+        """[N, 4, side, side] which cells of its box each whole blossom covers, hidden parts included."""
+        found = np.zeros((len(self), MOST, side, side), dtype=bool)
+        blossoms, boxes = self.blossoms[self.there.ravel()], self.boxes[self.there]
+        step = (np.arange(side) + 0.5) / side
+        x = boxes[:, 0, None] + boxes[:, 2, None] * np.tile(step, side)
+        y = boxes[:, 1, None] + boxes[:, 3, None] * np.repeat(step, side)
+        parts = (np.arange(start, min(start + 32, len(blossoms))) for start in range(0, len(blossoms), 32))
+        covers = [blossoms[rows].cover(x[rows], y[rows]) for rows in parts]
+        found[self.there] = np.concatenate(covers).reshape(-1, side, side)
+        return found
+
     @cached_property
     def _hiding(self) -> tuple[Real, Real]:
         near = self._distances() < self.radius[:, :, None] + self.radius[:, None, :]

@@ -94,6 +94,7 @@ class Bouquets(Sequence[BouquetItem]):
         self.length = SPLIT_LENGTHS[split] if length is None else length
         self.resolution = check_resolution(resolution)
         self.captions_per_picture = captions_per_picture
+        self._known: dict[int, tuple[Shown, list[float]]] = {}
         if self.length < 1:
             raise SettingsError(f"a garden of {self.length} bouquets is empty: give a length of at least 1")
         if captions_per_picture < 1:
@@ -185,12 +186,19 @@ class Bouquets(Sequence[BouquetItem]):
 
     def _plans(self, rows: NDArray[np.int64], ks: NDArray[np.int64]) -> Iterator[tuple[Plan, list[float], Shown]]:
         """For each caption its plan, its draws and what the picture shows."""
-        unique, places = np.unique(rows, return_inverse=True)
-        found = self.bouquets(unique)
-        truths, visible = shown_by(found), found.visible.tolist()
+        self._look_at(rows)
         draws = uniform_of(hash64(self.seed, self._stream, "caption", rows, ks)[:, None], 0, DRAWS).tolist()
-        for place, own in zip(places.tolist(), draws, strict=True):
-            yield plan(truths[place], visible[place], own), own, truths[place]
+        for index, own in zip(rows.tolist(), draws, strict=True):
+            truth, visible = self._known[index]
+            yield plan(truth, visible, own), own, truth
+
+    def _look_at(self, rows: NDArray[np.int64]) -> None:
+        """Know what some bouquets show, and how much of each flower can be seen."""
+        missing = np.array([index for index in np.unique(rows).tolist() if index not in self._known], dtype=np.int64)
+        for start in range(0, len(missing), _TOGETHER):
+            part = missing[start : start + _TOGETHER]
+            found = self.bouquets(part)
+            self._known.update(zip(part.tolist(), zip(shown_by(found), found.visible.tolist()), strict=True))
 
     def _may_say(self, said: Said) -> bool:
         """Whether a caption of this split may say this: one for training never speaks of what is held out."""
@@ -217,6 +225,7 @@ class Bouquets(Sequence[BouquetItem]):
         return i
 
 
+_TOGETHER = 1024
 _COMPANY, _RELATIONS = company_table(("val", "test")), relation_table(("val", "test"))
 
 

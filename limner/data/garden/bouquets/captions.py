@@ -7,8 +7,9 @@ and cannot be misunderstood: what is said of a flower fits no other flower of th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from limner.data.garden.attributes import ATTRIBUTES, BACKGROUND, CENTRE, COLOUR, COUNT, NAMES, SHAPE, SIZE
 from limner.data.garden.bouquets.scenes import BETWEEN, FLOWER_COLUMNS, Mention, Relation, Said, Shown
@@ -65,7 +66,7 @@ _FORMS: tuple[tuple[int, str, str], ...] = (
     (3, "all", "{list} {background}"),
     (3, "all", "{n} {flowers} {background}: {list}"),
     (2, "all", "a bouquet of {n} {flowers}: {list}"),
-    (2, "some", "{A} among {n} {flowers} {background}"),
+    (2, "some", "{A}, one of {n} {flowers} {background}"),
     (2, "some", "{n} {flowers} {background}, one of them is {A}"),
 )
 FORMS = tuple((kind, form) for weight, kind, form in _FORMS for _ in range(weight))
@@ -312,65 +313,66 @@ def _noun_phrase(mention: Mention, later: bool, draws: Sequence[float]) -> str:
     return " ".join(parts)
 
 
-def changed_plans(plan: Plan, draws: Sequence[float]) -> list[Plan]:
+def changed_plans(plan: Plan, draws: Sequence[float]) -> Iterator[Plan]:
     """Plans that say something else, in an order that four draws decide: attributes exchanged between two flowers or another relation
     first, then one attribute changed, then another number of flowers."""
-    groups = [_exchanged(plan), _turned(plan), _recoloured(plan), _recounted(plan)]
+    kinds = (_exchanged, _turned, _recoloured, _recounted)
     order = (0, 1, 2, 3) if draws[0] < 0.42 else (1, 0, 2, 3) if draws[0] < 0.8 else (2, 0, 1, 3) if draws[0] < 0.92 else (3, 0, 1, 2)
-    found = []
     for number in order:
-        group = groups[number]
-        first = int(draws[1 + number % 3] * len(group))
-        found += group[first:] + group[:first]
-    return found
+        changes = kinds[number](plan)
+        first = int(draws[1 + number % 3] * len(changes))
+        for change in changes[first:] + changes[:first]:
+            yield change()
 
 
-def _exchanged(plan: Plan) -> list[Plan]:
-    found = []
+Change = Callable[[], Plan]
+
+
+def _exchanged(plan: Plan) -> list[Change]:
+    found: list[Change] = []
     for second, theirs in enumerate(plan.mentions):
         for first, ours in enumerate(plan.mentions[:second]):
-            for column in FLOWER_COLUMNS:
-                if column in ours.named and column in theirs.named and ours.named[column] != theirs.named[column]:
-                    mentions = list(plan.mentions)
-                    mentions[first] = _with(ours, column, theirs.named[column])
-                    mentions[second] = _with(theirs, column, ours.named[column])
-                    found.append(replace(plan, mentions=tuple(mentions)))
+            for column, code in ours.named.items():
+                other = theirs.named.get(column, code)
+                if other != code:
+                    found.append(partial(_with, plan, {first: {column: other}, second: {column: code}}))
     return found
 
 
-def _turned(plan: Plan) -> list[Plan]:
-    found = []
+def _turned(plan: Plan) -> list[Change]:
+    found: list[Change] = []
     for place, word in enumerate(plan.words):
-        found.append(replace(plan, words=(*plan.words[:place], OPPOSITES[word], *plan.words[place + 1 :])))
+        found.append(partial(replace, plan, words=(*plan.words[:place], OPPOSITES[word], *plan.words[place + 1 :])))
     if plan.kind in ("row", "column", "between"):  # who is where
         for place in range(1, len(plan.mentions)):
             mentions = list(plan.mentions)
             mentions[0], mentions[place] = mentions[place], mentions[0]
-            found.append(replace(plan, mentions=tuple(mentions)))
+            found.append(partial(replace, plan, mentions=tuple(mentions)))
     return found
 
 
-def _recoloured(plan: Plan) -> list[Plan]:
-    found = []
+def _recoloured(plan: Plan) -> list[Change]:
+    found: list[Change] = []
     for place, mention in enumerate(plan.mentions):
         for column, code in mention.named.items():
-            for other in range(len(ATTRIBUTES[NAMES[column]])):
-                if other != code:
-                    mentions = list(plan.mentions)
-                    mentions[place] = _with(mention, column, other)
-                    found.append(replace(plan, mentions=tuple(mentions)))
+            others = (other for other in range(len(ATTRIBUTES[NAMES[column]])) if other != code)
+            found += [partial(_with, plan, {place: {column: other}}) for other in others]
     if plan.background is not None:
-        others = [code for code in range(len(ATTRIBUTES["background"])) if code != plan.background]
-        found += [replace(plan, background=code) for code in others]
+        others = (code for code in range(len(ATTRIBUTES["background"])) if code != plan.background)
+        found += [partial(replace, plan, background=code) for code in others]
     return found
 
 
-def _recounted(plan: Plan) -> list[Plan]:
-    named = len(plan.said().flowers())
+def _recounted(plan: Plan) -> list[Change]:
     if plan.total is None:
         return []
-    return [replace(plan, total=total) for total in NUMBERS if total != plan.total and total >= named]
+    named = sum(mention.number for mention in plan.mentions)
+    return [partial(replace, plan, total=total) for total in NUMBERS if total != plan.total and total >= named]
 
 
-def _with(mention: Mention, column: int, code: int) -> Mention:
-    return replace(mention, named={**mention.named, column: code})
+def _with(plan: Plan, changes: Mapping[int, Mapping[int, int]]) -> Plan:
+    """The plan with other codes in some mentions."""
+    mentions = list(plan.mentions)
+    for place, codes in changes.items():
+        mentions[place] = replace(mentions[place], named={**mentions[place].named, **codes})
+    return replace(plan, mentions=tuple(mentions))
