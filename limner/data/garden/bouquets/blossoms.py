@@ -154,7 +154,9 @@ def _tips() -> Real:
     outlines = _outlines()
     kept = [np.unique((points @ directions).argmax(0)) for points in outlines.reshape(-1, *outlines.shape[2:])]
     most = max(map(len, kept))
-    whole = [points[np.pad(rows, (0, most - len(rows)), mode="edge")] for points, rows in zip(outlines.reshape(-1, *outlines.shape[2:]), kept)]
+    whole = [
+        points[np.pad(rows, (0, most - len(rows)), mode="edge")] for points, rows in zip(outlines.reshape(-1, *outlines.shape[2:]), kept)
+    ]
     return np.asarray(whole).reshape(*outlines.shape[:2], most, 2)
 
 

@@ -9,7 +9,18 @@ from limner.data.garden.attributes import ATTRIBUTES, CENTRE, COLOUR, COUNT, SHA
 from limner.data.garden.bouquets.captions import PLACES, PLACES_OF_IT, PLURALS, spoken_relation
 from limner.data.garden.bouquets.scenes import BETWEEN, Mention, Relation, Said
 from limner.data.garden.parsing import any_of, spoken, values_of, without_backgrounds
-from limner.data.garden.phrases import CENTRES, COLOURS, COUNTS, MORE_CENTRES, MORE_COLOURS, MORE_COUNTS, MORE_SHAPES, MORE_SIZES, SHAPES, SIZES
+from limner.data.garden.phrases import (
+    CENTRES,
+    COLOURS,
+    COUNTS,
+    MORE_CENTRES,
+    MORE_COLOURS,
+    MORE_COUNTS,
+    MORE_SHAPES,
+    MORE_SIZES,
+    SHAPES,
+    SIZES,
+)
 
 _COLOURS, _SIZES = values_of(COLOURS, MORE_COLOURS), values_of(SIZES, MORE_SIZES)
 _COUNTS, _SHAPES, _CENTRES = values_of(COUNTS, MORE_COUNTS), values_of(SHAPES, MORE_SHAPES), values_of(CENTRES, MORE_CENTRES)
