@@ -32,6 +32,8 @@ RADII = np.array([0.145, 0.215])
 """Radii of small and of large flowers, in picture widths."""
 MARGIN = 0.12
 """A flower stands beside another, or above it, where their centres are this far apart in that direction."""
+SLANT = 0.75
+"""And where they are apart in that direction by this share of how far they are apart in the other."""
 HIDES = 0.05
 """A flower stands in front of another where it hides this share of it."""
 
@@ -40,7 +42,6 @@ _TOUCHING = 0.74
 _LATTICE = 4096.0
 _TRIES = 16  # arrangements that are looked at together
 _ROUNDS = 400
-_SLANT = 0.75
 _DRAWS = 40
 _TILT = 7.5 * 3.141592653589793 / 180.0
 
@@ -148,22 +149,29 @@ class Bouquet:
         return np.sqrt(dx * dx + dy * dy)
 
 
-def beside(x: Real, y: Real) -> tuple[Flags, Flags]:
-    """Whether each flower is clearly to the left of each other one, and whether it is above it: [..., 4, 4] each, from centres [..., 4]."""
+def beside(x: Real, y: Real, margin: float = MARGIN, slant: float = SLANT) -> tuple[Flags, Flags]:
+    """Whether each flower is clearly to the left of each other one, and whether it is above it: [..., n, n] each, from centres [..., n].
+
+    margin: how far apart they are in that direction at least; slant: and as a share of how far apart they are in the other.
+    """
     dx, dy = (values[..., None, :] - values[..., :, None] for values in (x, y))
-    return (dx >= MARGIN) & (dx >= _SLANT * np.abs(dy)), (dy >= MARGIN) & (dy >= _SLANT * np.abs(dx))
+    return (dx >= margin) & (dx >= slant * np.abs(dy)), (dy >= margin) & (dy >= slant * np.abs(dx))
 
 
-def between(x: Real, y: Real) -> Flags:
-    """Whether the first flower is between the second and the third: [..., 4, 4, 4] from centres [..., 4]."""
+def between(x: Real, y: Real, share: float = 0.25, aside: float = 0.3) -> Flags:
+    """Whether the first flower is between the second and the third: [..., n, n, n] from centres [..., n].
+
+    share: how much of the way from one to the other lies behind it at least, on both sides; aside: how far off the straight line it is at
+    most, as a share of that way.
+    """
     ax, ay = x[..., :, None, None], y[..., :, None, None]
     bx, by = x[..., None, :, None], y[..., None, :, None]
     cx, cy = x[..., None, None, :], y[..., None, None, :]
     wx, wy = cx - bx, cy - by
     square = wx * wx + wy * wy
     along = (ax - bx) * wx + (ay - by) * wy
-    aside = np.abs((ax - bx) * wy - (ay - by) * wx)
-    return (along >= 0.25 * square) & (along <= 0.75 * square) & (aside <= 0.3 * square) & (square > MARGIN * MARGIN)
+    off = np.abs((ax - bx) * wy - (ay - by) * wx)
+    return (along >= share * square) & (along <= (1.0 - share) * square) & (off <= aside * square) & (square > MARGIN * MARGIN)
 
 
 def arrange(rows: Integers, seed: int, split: str) -> Bouquet:
