@@ -176,6 +176,6 @@ def load_scene_judge(path: Path | None = None) -> SceneJudge:
         saved = folder.read(found, "scene judge")
     with saved.being_read():
         judge = SceneJudge(saved.config["attributes"], saved.config["background"])
-        judge.load_state_dict(saved.part("judge"))
+        judge.load_state_dict(saved.part("scene judge"))
     judge.freeze()
     return judge

@@ -132,7 +132,7 @@ class SceneFaithfulness(Metric):
                 real=_mean([parts[name].real for name in HEADLINE if name in parts]),
                 parts=parts,
                 higher_is_better=True,
-                implementation="limner: mean of the shares of flowers found as named, of relations that hold, and of right numbers of flowers",
+                implementation="limner: mean of the shares of flowers found as named, relations that hold, right numbers of flowers",
                 network="scenes",
             )
         ]

@@ -15,7 +15,8 @@ from limner.cli.models import Device, chosen_device
 from limner.cli.outputs import check_file
 from limner.core.errors import SettingsError
 
-DESCRIPTION = """Score a judge of bouquets: fresh pictures, painted for it, of which everything is known. A line for each split and resolution.
+DESCRIPTION = """Score a judge of bouquets on fresh pictures, painted for it, of which everything is known. A line for each split and
+resolution.
 
 how many: pictures with the right number of flowers. found: flowers found where they are. Attributes: of the flowers found. in front: which
 of two is. captions: sentences of which everything is read in their own picture.
