@@ -156,7 +156,7 @@ class BouquetJudge(Trainable):
         found, _, ground = self.judge.seen(shown)
         rows, which = truth.there.nonzero(as_tuple=True)
         places, radii = truth.places[rows, which], truth.radii[rows, which]
-        losses = {"where": where_loss(found, rows, places, radii, truth.reach[rows, which])}
+        losses = {"where": where_loss(found, truth)}
         losses["background"] = F.cross_entropy(ground, truth.codes[:, 0, _NAMES.index("background")])
         drawn = self._jitter(len(rows), progress.step).to(device)  # the network finds places and radii nearly, not exactly
         logits = self.judge.attributes_of(shown, rows, places + (drawn[:, :2] - 0.5) * 0.03, radii * (0.9 + 0.2 * drawn[:, 2]))
@@ -215,30 +215,31 @@ class BouquetJudge(Trainable):
         return torch.cat(images)[order], joined
 
 
-def where_loss(found: Tensor, rows: Tensor, places: Tensor, radii: Tensor, reach: Tensor) -> Tensor:
-    """The loss of a map [B, 8, 16, 16] where flowers [n] of pictures `rows` are at places [n, 2]: which cells hold one (the focal loss of
-    Law and Deng, CornerNet, ECCV 2018, equation 1), and in those cells by how much place, radius and reach are wrong.
+def where_loss(found: Tensor, truth: Truth) -> Tensor:
+    """The loss of a map [B, 8, 16, 16]: which cells hold a flower (the focal loss of Law and Deng, CornerNet, ECCV 2018, equation 1), and in
+    those cells by how much place, radius and reach are wrong.
     """
+    rows, which = truth.there.nonzero(as_tuple=True)
+    places = truth.places[rows, which]
     cells = (places * GRID).long().clamp(0, GRID - 1)
-    wanted = _peaks(len(found), rows, places)
     chance = found[:, 0].sigmoid().clamp(1e-4, 1.0 - 1e-4)
     held = torch.zeros_like(chance, dtype=torch.bool)
     held[rows, cells[:, 1], cells[:, 0]] = True
     hits = (1.0 - chance).square() * chance.log()
-    misses = (1.0 - wanted).pow(4) * chance.square() * (1.0 - chance).log()
+    misses = (1.0 - _peaks(truth)).pow(4) * chance.square() * (1.0 - chance).log()
     focal = -torch.where(held, hits, misses).sum() / max(len(rows), 1)
     values = found[rows, 1:, cells[:, 1], cells[:, 0]]  # [n, 7]
     offset = (values[:, :2] - (places * GRID - cells)).abs().mean()
-    return focal + offset + 10.0 * (values[:, 2] - radii).abs().mean() + 10.0 * (values[:, 3:] - reach).abs().mean()
+    radius, reach = (values[:, 2] - truth.radii[rows, which]).abs().mean(), (values[:, 3:] - truth.reach[rows, which]).abs().mean()
+    return focal + offset + 10.0 * (radius + reach)
 
 
-def _peaks(pictures: int, rows: Tensor, places: Tensor) -> Tensor:
+def _peaks(truth: Truth) -> Tensor:
     """How near each cell's centre is to a flower: bells of 1 at the flowers, [B, 16, 16]."""
-    centres = torch.arange(GRID, device=places.device) + 0.5
-    x, y = ((centres - place[:, None] * GRID).square() for place in places.T)  # [n, 16] each
-    bells = torch.exp(-(y[:, :, None] + x[:, None]) / (2.0 * 0.8**2))
-    peaks = torch.zeros(pictures, GRID, GRID, device=places.device)
-    return peaks.index_reduce_(0, rows, bells, "amax")
+    centres = torch.arange(GRID, device=truth.places.device) + 0.5
+    x, y = ((centres - values[..., None] * GRID).square() for values in truth.places.unbind(2))  # [B, 4, 16] each
+    bells = torch.exp(-(y[..., :, None] + x[..., None, :]) / (2.0 * 0.8**2))
+    return (bells * truth.there[..., None, None]).amax(1)
 
 
 def _share_of_rate(progress: Progress) -> float:
