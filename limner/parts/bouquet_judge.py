@@ -216,8 +216,8 @@ class BouquetJudge(Trainable):
 
 
 def where_loss(found: Tensor, truth: Truth) -> Tensor:
-    """The loss of a map [B, 8, 16, 16]: which cells hold a flower (the focal loss of Law and Deng, CornerNet, ECCV 2018, equation 1), and in
-    those cells by how much place, radius and reach are wrong.
+    """The loss of a map [B, 8, 16, 16]: which cells hold a flower (the focal loss of Law and Deng, CornerNet, ECCV 2018, equation 1), and
+    in those cells by how much place, radius and reach are wrong.
     """
     rows, which = truth.there.nonzero(as_tuple=True)
     places = truth.places[rows, which]

@@ -228,8 +228,9 @@ def _choose_classes(codes: Integers, draw, split: str, theme: Integers, wanted: 
         if place == 1:
             allowed[company] = usual & own_pairs[codes[company, 0, COLOUR]][:, colour_of]
         if place == 2:  # so that there are often two of one colour to speak of
-            alike = draw(100, "alike") < 45
-            allowed[alike] &= colour_of == codes[alike, :1, COLOUR]
+            alike = allowed & (colour_of == codes[:, :1, COLOUR])
+            rows = (draw(100, "alike") < 45) & alike.any(1)
+            allowed[rows] = alike[rows]
         if place < 2:
             allowed[relation] = usual & (colour_of == wanted[relation, 1 + place, None])
         chosen = (draw(1 << 20, "class", place) * allowed.sum(1)) >> 20
