@@ -228,8 +228,8 @@ def show(argv: Sequence[str]) -> int:
         placed = pictures.layouts(indices)
         if placed is None:
             raise SettingsError(
-                f"{arguments.data} has no layouts to draw: leave --layout out, or prepare the set from samples with a layout field, or with "
-                "--instances FILE.json"
+                f"{arguments.data} has no layouts to draw: leave --layout out, or prepare the set from samples with a layout field, or "
+                "with --instances FILE.json"
             )
         drawn, notes = outlined(drawn, placed), listed(placed, pictures.label_names)
     out.parent.mkdir(parents=True, exist_ok=True)
