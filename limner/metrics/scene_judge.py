@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from limner.data.garden import ATTRIBUTES
 from limner.data.garden.bouquets import Bouquets, agree
@@ -48,10 +49,10 @@ def check_scene_judge(judge: SceneJudge, *, seed: int, count: int = 2000) -> dic
     return found
 
 
-def tally(read, bouquets: Bouquets, rows: NDArray[np.int64]) -> NDArray[np.float64]:  # type: ignore[no-untyped-def]
+def tally(read: Callable[[Tensor], SceneReading], bouquets: Bouquets, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """How much of each of `COLUMNS` is read right in some bouquets, of how much: [columns, 2]."""
     arranged = bouquets.bouquets(rows)
-    reading: SceneReading = read(to_tensor(bouquets.pictures(rows)))
+    reading = read(to_tensor(bouquets.pictures(rows)))
     counts = np.zeros((len(COLUMNS), 2))
     captions, pictures = bouquets.captions(rows), shown_in(reading)
     truths = shown_by(arranged)

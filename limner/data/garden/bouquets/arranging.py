@@ -6,6 +6,7 @@ keeps the rules: no blossom hides another's centre, and nothing is shown that th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -210,7 +211,7 @@ def arrange(rows: Integers, seed: int, split: str) -> Bouquet:
     return flowers
 
 
-def _choose_classes(codes: Integers, draw, split: str, theme: Integers, wanted: Integers) -> None:  # type: ignore[no-untyped-def]
+def _choose_classes(codes: Integers, draw: Callable[..., Integers], split: str, theme: Integers, wanted: Integers) -> None:
     """Draw each flower's colour and shape as the split allows, into the codes [N, 4, 6]."""
     free = split == "all"
     count = len(codes)
@@ -264,7 +265,7 @@ def _place(flowers: Bouquet, need: Integers, split: str) -> None:
         x, y = _spread(draws, r)
         fits = _fits(x, y, part, touching[open_rows] & (attempt < 4), banned, need[open_rows])
         best = fits.argmax(1)
-        settled = fits.any(1)
+        settled: Flags = np.asarray(fits.any(1))
         lines = np.arange(len(open_rows))
         flowers.x[open_rows], flowers.y[open_rows] = x[lines, best], y[lines, best]
         deep = settled & (need[open_rows, 0] == RELATIONS.index(DEPTH))

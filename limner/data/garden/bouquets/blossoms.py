@@ -48,12 +48,14 @@ class Blossoms:
 
     def _axes(self) -> tuple[Real, Real, NDArray[np.bool_]]:
         """Where each petal points, right [m, 8] and down [m, 8], and which of the eight are there [m, 8]."""
-        right, down, there = (table[self.codes[:, COUNT]] for table in _directions())
+        rights, downs, theres = _directions()
+        number = self.codes[:, COUNT]
+        right, down = rights[number], downs[number]
         t = self.tilt[:, None]
         square = t * t
         sine = t * (1.0 - square / 6.0 * (1.0 - square / 20.0))  # polynomials, because no two libraries round a sine alike
         cosine = 1.0 - square / 2.0 * (1.0 - square / 12.0 * (1.0 - square / 30.0))
-        return right * cosine - down * sine, right * sine + down * cosine, there
+        return right * cosine - down * sine, right * sine + down * cosine, theres[number]
 
     def boxes(self) -> Real:
         """The smallest boxes around the whole blossoms: left, top, width, height [m, 4]."""

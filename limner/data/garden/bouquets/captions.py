@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 from limner.data.garden.attributes import ATTRIBUTES, BACKGROUND, CENTRE, COLOUR, COUNT, NAMES, SHAPE, SIZE
 from limner.data.garden.bouquets.scenes import BETWEEN, FLOWER_COLUMNS, Mention, Relation, Said, Shown
@@ -76,6 +77,7 @@ _ATTEMPTS = 6
 _GLOBAL, _EACH, _MOST_MENTIONS = _ATTEMPTS + 10, 18, 4
 DRAWS = _GLOBAL + _EACH * _MOST_MENTIONS
 """How many uniform draws a caption takes."""
+Item = TypeVar("Item")
 _ARTICLE = re.compile(r"\ba (?=[aeiou])")
 _PHRASES = [[PHRASES[name][value] for value in values] for name, values in ATTRIBUTES.items()]
 _LIKELY = {COLOUR: 0.92, SIZE: 0.4}
@@ -124,7 +126,7 @@ def spoken_relation(word: str, subject: int, other: int) -> Relation:
     return (BACKWARDS[word], (other, subject)) if word in BACKWARDS else (word, (subject, other))
 
 
-def pick(options: Sequence, draw: float):  # type: ignore[no-untyped-def,type-arg]
+def pick(options: Sequence[Item], draw: float) -> Item:
     """The option that a uniform draw in [0, 1) falls on."""
     return options[min(int(draw * len(options)), len(options) - 1)]
 

@@ -53,7 +53,7 @@ def parse_bouquet(text: str) -> Said:
     "three flowers", is how many there are in all.
     """
     rest, grounds = without_backgrounds(spoken(text))
-    background = ATTRIBUTES["background"].index(*grounds) if len(grounds) == 1 else None
+    background = ATTRIBUTES["background"].index(min(grounds)) if len(grounds) == 1 else None
     mentions: list[Mention] = []
     totals: list[int] = []
 

@@ -143,6 +143,6 @@ def shown_by(bouquets: Bouquet) -> list[Shown]:
 def shown(codes: Sequence[Sequence[int]], relations: NDArray[np.bool_], middles: NDArray[np.bool_]) -> Shown:
     """From codes of n flowers, relations [3, 4 or more, 4 or more] and who is between whom [4 or more] * 3."""
     n = len(codes)
-    found = [(RELATIONS[name], (first, second)) for name, first, second in np.argwhere(relations[:, :n, :n]).tolist()]
+    found: list[Relation] = [(RELATIONS[name], (first, second)) for name, first, second in np.argwhere(relations[:, :n, :n]).tolist()]
     found += [(BETWEEN, tuple(places)) for places in np.argwhere(middles[:n, :n, :n]).tolist()]
     return Shown(codes, frozenset(found), codes[0][BACKGROUND] if n else -1)
