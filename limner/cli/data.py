@@ -16,6 +16,9 @@ from limner.cli.outputs import check_file, check_folder
 from limner.core.errors import SettingsError, unknown_name
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from limner.data.prepare import PrepareReport, Progress
 
 HELP = """usage: limner data prepare SOURCE ... --out DIR --resolution R
@@ -221,7 +224,8 @@ def show(argv: Sequence[str]) -> int:
     for index in indices.tolist():
         every = pictures.captions(index)
         captions.append(every[int(random.integers(len(every), arguments.seed, "show caption", index))] if every else "(no caption)")
-    drawn, notes = pictures.read(indices), None
+    drawn: NDArray[np.uint8] | list[Image.Image] = pictures.read(indices)
+    notes = None
     if arguments.layout:
         from limner.data.outlines import listed, outlined
 
@@ -231,7 +235,7 @@ def show(argv: Sequence[str]) -> int:
                 f"{arguments.data} has no layouts to draw: leave --layout out, or prepare the set from samples with a layout field, or "
                 "with --instances FILE.json"
             )
-        drawn, notes = outlined(drawn, placed), listed(placed, pictures.label_names)
+        drawn, notes = outlined(pictures.read(indices), placed), listed(placed, pictures.label_names)
     out.parent.mkdir(parents=True, exist_ok=True)
     contact_sheet(drawn, captions, arguments.columns, notes=notes).save(out)
     of_all = f" of {len(pictures):,}" if isinstance(pictures, PreparedPictures) else ""  # the garden has no end

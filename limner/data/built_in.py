@@ -34,7 +34,7 @@ class PaintedPictures(CaptionedPictures, Generic[World]):
     may_flip = False  # its light falls from one side, and a bouquet's captions speak of left and right
 
     def __init__(self, world: World) -> None:
-        self.world = world
+        self.world: World = world
         self.split = world.split
         self.resolution = self.stored_resolution = world.resolution
         self._counts = np.full(len(world), world.captions_per_picture, dtype=np.int64)

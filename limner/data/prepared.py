@@ -71,7 +71,7 @@ class PreparedPictures(CaptionedPictures):
             self._key_offsets = _mapped(path / "key_offsets.npy", total + 1)
             self.class_ids = None if card.class_names is None else _mapped(path / "class_ids.npy", total)[self._own]
             self.mirrorable: NDArray[np.bool_] = _mapped(path / "mirrorable.npy", total)[self._own]
-            self._boxes, self._labels, self._shapes = _layouts(path, total, self._own) if card.label_names is not None else (None,) * 3
+            self._layouts = None if card.label_names is None else _layouts(path, total, self._own)
             if (path / "pictures.u8").stat().st_size != total * side * side * 3:
                 raise ValueError("pictures.u8 has another size")
             if len(self._captions) != self._caption_offsets[-1] or len(self._keys) != self._key_offsets[-1]:
@@ -128,11 +128,11 @@ class PreparedPictures(CaptionedPictures):
         return self._keys[int(self._key_offsets[place]) : int(self._key_offsets[place + 1])].tobytes().decode()
 
     def layouts(self, indices: NDArray[np.int64]) -> Layout | None:
-        if self._boxes is None or self._labels is None:
+        if self._layouts is None:
             return None
-        boxes, labels = (torch.from_numpy(part[indices]) for part in (self._boxes, self._labels))
-        shapes = None if self._shapes is None else torch.from_numpy(self._shapes[indices]).float() / 255.0
-        return Layout(boxes, labels, shapes)
+        boxes, labels, shapes = self._layouts
+        masks = None if shapes is None else torch.from_numpy(shapes[indices]).float() / 255.0
+        return Layout(torch.from_numpy(boxes[indices]), torch.from_numpy(labels[indices]), masks)
 
     @cached_property
     def vocabulary(self) -> dict[str, int]:
