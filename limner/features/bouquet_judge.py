@@ -25,7 +25,7 @@ GRID = 16
 """Cells across the map of places."""
 MOST = 6
 """Flowers that are read at the most; a bouquet has four, and a generator may paint more."""
-SHIPPED = "bouquet-judge"
+SHIPPED, KIND = "bouquet-judge", "scene judge"
 
 _PATCH, _PAIR_PATCH = 32, 24
 _REACH = 1.15  # half a patch's side, in radii
@@ -170,12 +170,19 @@ def pair_patches(pictures: Tensor, rows: Tensor, first: Tensor, second: Tensor) 
     return F.grid_sample(pictures[rows], grid, padding_mode="border", align_corners=False)
 
 
+def save_scene_judge(judge: SceneJudge, path: Path, card: str | None = None) -> None:
+    """Write a judge's folder, its weights in half precision."""
+    halved = {name: value.half() if value.is_floating_point() else value for name, value in judge.state_dict().items()}
+    config = {"name": SHIPPED, "attributes": judge.attributes, "background": judge.background}
+    folder.write(path, KIND, config, {KIND: halved}, card)
+
+
 def load_scene_judge(path: Path | None = None) -> SceneJudge:
     """The scene judge that ships with Limner, or one of a run or folder; raises CheckpointError where it cannot be read."""
-    with folder.located(SHIPPED if path is None else path, "scene judge") as found:
-        saved = folder.read(found, "scene judge")
+    with folder.located(SHIPPED if path is None else path, KIND) as found:
+        saved = folder.read(found, KIND)
     with saved.being_read():
         judge = SceneJudge(saved.config["attributes"], saved.config["background"])
-        judge.load_state_dict(saved.part("scene judge"))
+        judge.load_state_dict(saved.part(KIND))
     judge.freeze()
     return judge

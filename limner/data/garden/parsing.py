@@ -28,10 +28,12 @@ def spoken(text: str) -> str:
 
 
 def values_of(*tables: Words) -> dict[str, str]:
+    """Which value each phrase of some tables stands for, the phrases as `spoken` gives them."""
     return {spoken(phrase).strip(): value for table in tables for value, phrases in table.items() for phrase in phrases}
 
 
 def any_of(phrases: Iterable[str]) -> str:
+    """A pattern for any of these phrases, the longest first."""
     return "|".join(sorted((re.escape(phrase) for phrase in phrases), key=len, reverse=True))
 
 
