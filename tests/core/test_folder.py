@@ -145,7 +145,7 @@ def test_what_is_damaged_is_refused_in_one_line(kind: str, made: Model, tmp_path
     refused("has version 99 of the format, this Limner reads version 2: use the Limner that wrote it", version=99)
     refused("does not describe .*: give a folder that", format="another")
     refused("does not describe .*: give a folder that", kind="picture")
-    needed = {"judge": "attributes", "text": "text"}.get(kind, "settings")
+    needed = {"judge": "attributes", "scene judge": "attributes", "text": "text"}.get(kind, "settings")
     refused("cannot read .* from .*: copy the folder again, or use the Limner that wrote it", **{needed: 3})
     if "text" in config:
         refused("cannot read a text encoder from .*there is no kind of text encoder 'later'.*: use the Limner", text={"kind": "later"})
