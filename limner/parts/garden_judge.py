@@ -114,7 +114,9 @@ class GardenJudge(Trainable):
         reading = self.judge.read(shown)
         codes = codes.to(device)
         losses = [F.cross_entropy(reading.logits[name], codes[:, column]) for column, name in enumerate(ATTRIBUTES)]
-        right = {f"{name}_right": (read == codes[:, column]).float().mean() for column, (name, read) in enumerate(reading.codes().items())}
+        right = {
+            f"{name}_right": (read == codes[:, column]).float().mean() for column, (name, read) in enumerate(reading.codes().items())
+        }
         yield Update("judge", torch.stack(losses).sum(), right)
 
     def kept(self) -> dict[str, Tensor]:

@@ -147,7 +147,9 @@ class StyleInversion(Trainable):
 
     def phases(self) -> list[Phase]:
         settings = self.settings
-        return [Phase(name="style", resolution=self.resolution, batch_size=settings.batch_size, steps=settings.steps)]
+        return [
+            Phase(name="style", resolution=self.resolution, batch_size=settings.batch_size, steps=settings.steps)
+        ]
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         painter = self._painter[0]
