@@ -16,10 +16,13 @@ from limner.cli.outputs import check_file, check_folder
 from limner.core.errors import SettingsError, unknown_name
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from limner.data.prepare import PrepareReport, Progress
 
 HELP = """usage: limner data prepare SOURCE ... --out DIR --resolution R
-       limner data show DIR|garden
+       limner data show DIR|garden|garden-bouquets
 
 Captioned pictures: made ready for training, and looked at.
 
@@ -71,14 +74,18 @@ class PrepareArguments:
     """Whether training may mirror pictures; `auto` says no where captions speak of left and right."""
     evaluation_only: bool = False
     """Accept a set without training pictures, for scores alone."""
+    instances: Annotated[Path | None, arg(metavar="FILE.json")] = None
+    """A list in the form of COCO's instances: boxes, labels and masks of the things in pictures of these names."""
+    most_things: Annotated[int, arg(metavar="N")] = 10
+    """Things of a picture that are kept where its layout has more: the largest ones."""
     force: bool = False
     """Take the place of a prepared set that is there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShowArguments:
-    data: Annotated[Positional[str], arg(metavar="DIR|garden")]
-    """The folder of a prepared set, or 'garden'."""
+    data: Annotated[Positional[str], arg(metavar="DIR|garden|garden-bouquets")]
+    """The folder of a prepared set, or 'garden' or 'garden-bouquets'."""
     split: Annotated[str, arg(metavar="NAME")] = "train"
     """Which pictures: train, val, test or all."""
     count: Annotated[int, arg(metavar="N")] = 24
@@ -87,6 +94,8 @@ class ShowArguments:
     """How many beside each other."""
     seed: Annotated[int, arg(metavar="S")] = 0
     """Decides which pictures and captions are drawn."""
+    layout: bool = False
+    """Draw what stands where: a numbered box for each thing, and its shape where that is known."""
     out: Annotated[Path | None, arg(metavar="FILE.png")] = None
     """Where to write the sheet; by default NAME-SPLIT.png in the current folder."""
 
@@ -123,6 +132,8 @@ def prepare(argv: Sequence[str]) -> int:
             seed=arguments.seed,
             flip=arguments.flip,
             evaluation_only=arguments.evaluation_only,
+            instances=arguments.instances,
+            most_things=arguments.most_things,
             force=arguments.force,
             progress=progress,
         )
@@ -163,6 +174,10 @@ def summary(report: PrepareReport) -> Iterator[str]:
         yield f"without captions: {card.uncaptioned:,} kept for training, {report.held_out_uncaptioned:,} of val and test left out"
     if card.upscaled:
         yield f"enlarged: {card.upscaled:,} pictures smaller than {card.stored_resolution} px; a lower --resolution would not blur them"
+    if card.label_names is not None:
+        things, pictures = report.crowded
+        rest = f"; left out: {things:,}, the smallest of {pictures:,} pictures with more than are kept" if things else ""
+        yield f"layouts: things of {len(card.label_names):,} kinds{rest}"
     if report.classes_dropped:
         yield f"classes are not used: {report.classes_dropped:,} pictures have none"
     if report.sided:
@@ -194,7 +209,7 @@ def show(argv: Sequence[str]) -> int:
     from PIL import Image
 
     from limner.core import random
-    from limner.data.catalog import open_data
+    from limner.data.catalog import BUILT_IN, open_data
     from limner.data.prepared import PreparedPictures
     from limner.data.sheet import contact_sheet
 
@@ -202,15 +217,27 @@ def show(argv: Sequence[str]) -> int:
     if out.suffix.lower() not in Image.registered_extensions():
         raise SettingsError(f"--out {out} is not a picture file: give a name that ends in .png")
     check_file(out)
-    length = arguments.count if arguments.data == "garden" else None
+    length = arguments.count if arguments.data in BUILT_IN else None
     pictures = open_data(arguments.data, arguments.split, 128 if length else 8, length=length)
     indices = random.permutation(len(pictures), arguments.seed, "show")[: arguments.count]
     captions = []
     for index in indices.tolist():
         every = pictures.captions(index)
         captions.append(every[int(random.integers(len(every), arguments.seed, "show caption", index))] if every else "(no caption)")
+    drawn: NDArray[np.uint8] | list[Image.Image] = pictures.read(indices)
+    notes = None
+    if arguments.layout:
+        from limner.data.outlines import listed, outlined
+
+        placed = pictures.layouts(indices)
+        if placed is None:
+            raise SettingsError(
+                f"{arguments.data} has no layouts to draw: leave --layout out, or prepare the set from samples with a layout field, or "
+                "with --instances FILE.json"
+            )
+        drawn, notes = outlined(pictures.read(indices), placed), listed(placed, pictures.label_names)
     out.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(pictures.read(indices), captions, arguments.columns).save(out)
+    contact_sheet(drawn, captions, arguments.columns, notes=notes).save(out)
     of_all = f" of {len(pictures):,}" if isinstance(pictures, PreparedPictures) else ""  # the garden has no end
     print(f"{out}: {len(indices)}{of_all} pictures of {pictures.name}, {arguments.split} split")
     return 0

@@ -33,6 +33,7 @@ KINDS = {
     "matching": "a matching model",
     "text": "a text encoder alone",
     "judge": "a judge of garden attributes",
+    "scene judge": "a judge of bouquets",
 }
 """What a folder may hold, and how errors speak of it."""
 
@@ -42,6 +43,7 @@ MAKERS = {
     "matching": "`limner train sje` (or clip, damsm, vs-similarity) or `limner import clip` writes one",
     "text": "every trained model holds one, and `limner train text` writes one",
     "judge": "`limner train garden-judge` writes one",
+    "scene judge": "`limner train bouquet-judge` writes one",
 }
 """How to come by each."""
 

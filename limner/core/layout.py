@@ -26,6 +26,11 @@ class Layout:
     def __len__(self) -> int:
         return self.boxes.shape[0]
 
+    @property
+    def counts(self) -> Tensor:
+        """[B] int64: how many things each picture has."""
+        return (self.labels >= 0).sum(1)
+
     def _map(self, function: Callable[[Tensor], Tensor]) -> Layout:
         return Layout(function(self.boxes), function(self.labels), None if self.shapes is None else function(self.shapes))
 

@@ -9,6 +9,8 @@ A cache folder holds the pictures of train, then val, then test:
     first_captions.npy  [N + 1] int64: picture i has captions first[i] to first[i + 1]
     keys.utf8, key_offsets.npy   the pictures' names in their sources, likewise
     class_ids.npy       [N] int64, where there are classes
+    boxes.npy, labels.npy, shapes.npy   what stands where, where that is known: [N, M, 4] float32 shares of the side, [N, M] int64 with -1
+                        for nothing, and, where there are masks, [N, M, 32, 32] uint8
     mirrorable.npy      [N] bool: no caption of the picture speaks of left or right
     vocabulary.json     {word: count in the training captions}, most frequent first
     rejects.jsonl       what was left out, and why
@@ -30,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limner.core.errors import DataError
+from limner.data.layouts import SHAPE_SIDE, Placed
 
 FORMAT = 1
 SPLITS = ("train", "val", "test")
@@ -67,6 +70,8 @@ class CacheCard:
     """Names of the sources, without their folders."""
     seed: int
     """Decides made splits and counterfactual captions."""
+    label_names: list[str] | None = None
+    """A name for each label of what stands in the pictures, or None where that is not known."""
     fingerprint: str
     """SHA-256 of everything stored: pictures, captions, classes, keys and splits."""
 
@@ -96,13 +101,16 @@ class SplitWriter:
         self.streams: dict[str, BinaryIO] = {kind: path.open("wb") for kind, path in self.paths.items()}
         self.caption_lengths, self.caption_counts, self.key_lengths, self.class_ids = array("q"), array("q"), array("q"), array("q")
         self.mirrorable = array("B")
+        self.placed: list[Placed | None] = []
         self.hash = hashlib.sha256(split.encode())
 
     def __len__(self) -> int:
         return len(self.caption_counts)
 
-    def add(self, picture: NDArray[np.uint8], captions: Iterable[str], key: str, class_id: int, mirrorable: bool) -> None:
-        """Write one sample: its picture [H, W, 3], captions, key, class (-1 for none), and whether it may be mirrored."""
+    def add(
+        self, picture: NDArray[np.uint8], captions: Iterable[str], key: str, class_id: int, mirrorable: bool, placed: Placed | None = None
+    ) -> None:
+        """Write one sample: its picture [H, W, 3], captions, key, class (-1 for none), whether it may be mirrored, what stands where."""
         encoded = [caption.encode() for caption in captions]
         name = key.encode("utf-8", "surrogateescape").decode("utf-8", "replace").encode()
         self._write("pictures", np.ascontiguousarray(picture).tobytes())
@@ -114,6 +122,10 @@ class SplitWriter:
         self.class_ids.append(class_id)
         self.mirrorable.append(mirrorable)
         self.hash.update(repr((class_id, len(name), *map(len, encoded))).encode())
+        self.placed.append(placed)
+        if placed is not None:
+            self.hash.update(placed.boxes.tobytes() + repr(placed.labels).encode())
+            self.hash.update(b"" if placed.shapes is None else placed.shapes.tobytes())
 
     def _write(self, kind: str, content: bytes) -> None:
         self.streams[kind].write(content)
@@ -142,6 +154,32 @@ def join(folder: Path, writers: Mapping[str, SplitWriter], has_classes: bool) ->
     if has_classes:
         np.save(folder / "class_ids.npy", np.concatenate([np.array(writer.class_ids, dtype=np.int64) for writer in writers.values()]))
     return hashlib.sha256(b"".join(writer.hash.digest() for writer in writers.values())).hexdigest()
+
+
+def save_layouts(folder: Path, writers: Mapping[str, SplitWriter]) -> list[str] | None:
+    """Write what stands where in all pictures; returns the names of the labels, or None where nothing is known."""
+    every = [placed for writer in writers.values() for placed in writer.placed]
+    known = [placed for placed in every if placed is not None]
+    if not known:
+        return None
+    names = sorted({label for placed in known for label in placed.labels})
+    most = max((len(placed.labels) for placed in known), default=0)
+    boxes = np.zeros((len(every), most, 4), np.float32)
+    labels = np.full((len(every), most), -1, np.int64)
+    masked = any(placed.shapes is not None for placed in known)
+    shapes = np.zeros((len(every) if masked else 0, most, SHAPE_SIDE, SHAPE_SIDE), np.uint8)
+    for row, placed in enumerate(every):
+        if placed is not None and placed.labels:
+            count = len(placed.labels)
+            boxes[row, :count] = placed.boxes
+            labels[row, :count] = [names.index(label) for label in placed.labels]
+            if masked:
+                shapes[row, :count] = 255 if placed.shapes is None else placed.shapes
+    np.save(folder / "boxes.npy", boxes)
+    np.save(folder / "labels.npy", labels)
+    if masked:
+        np.save(folder / "shapes.npy", shapes)
+    return names
 
 
 def _save_offsets(path: Path, lengths: list[array[int]]) -> None:

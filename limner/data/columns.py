@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from limner.data.layouts import things_of_field
 from limner.data.sources import SPLIT_NAMES, Labels, clean_captions
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -24,6 +25,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "class_name": ("class_name",),
     "class": ("class",),
     "split": ("split",),
+    "layout": ("layout",),
 }
 """What is read, and the names under which it is met, the first of those present counting. Capitals, blanks, _ and - do not matter."""
 
@@ -127,7 +129,10 @@ def read_labels(fields: Mapping[str, Any], columns: Columns, split: str | None =
         problems.append(f"class_name is {_shown(columns.value(fields, 'class_name'))}, not a name")
     if bad_number and bad_other:
         problems.append(f"class is {_shown(other)}, neither a name nor a whole number")
-    return Labels(split=split, class_id=class_id, class_name=class_name, problem="; ".join(problems) or None)
+    things, misplaced = things_of_field(columns.value(fields, "layout"))
+    if misplaced:
+        problems.append(misplaced)
+    return Labels(split=split, class_id=class_id, class_name=class_name, things=things, problem="; ".join(problems) or None)
 
 
 def read_object(content: bytes, split: str | None, captioned: bool) -> tuple[tuple[str, ...], Labels, str | None]:

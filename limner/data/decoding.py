@@ -8,20 +8,35 @@ import warnings
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from limner.data.formats import PICTURE_FORMATS
+from limner.data.layouts import Misplaced, Placed, place
 from limner.data.sources import PictureFile, Sample, system_reason
 
 LARGEST_PIXELS = 64_000_000
 LARGEST_BYTES = 128 << 20
+_ORIENTATION = 0x0112  # the Exif tag that says how a picture lies
 
 
 class Rejected(Exception):
     """A picture that cannot be used; its text is the reason."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A picture as it is stored."""
+
+    pixels: NDArray[np.uint8]
+    """[side, side, 3]."""
+    smaller: bool
+    """Whether the picture was smaller and had to be enlarged."""
+    placed: Placed | None = None
+    """What stands where in it, where its source says so."""
 
 
 def decode(picture: PictureFile, side: int) -> tuple[NDArray[np.uint8], bool]:
@@ -29,6 +44,11 @@ def decode(picture: PictureFile, side: int) -> tuple[NDArray[np.uint8], bool]:
 
     Returns [side, side, 3] uint8 and whether the picture was smaller and had to be enlarged. Raises Rejected with the reason.
     """
+    return decode_sized(picture, side)[:2]
+
+
+def decode_sized(picture: PictureFile, side: int) -> tuple[NDArray[np.uint8], bool, tuple[int, int]]:
+    """As `decode`, and the width and height of the upright picture."""
     if picture.size > LARGEST_BYTES:
         raise Rejected(f"huge picture (over {LARGEST_BYTES >> 20} MiB)")
     try:
@@ -40,6 +60,8 @@ def decode(picture: PictureFile, side: int) -> tuple[NDArray[np.uint8], bool]:
             if image.width * image.height > LARGEST_PIXELS:
                 raise Rejected(f"huge picture (over {LARGEST_PIXELS // 1_000_000} million pixels)")
             smaller = min(image.size) < side
+            turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+            size = image.size[::-1] if turned else image.size
             # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; twice the wanted size is kept for the antialiasing filter.
             image.draft("RGB", (2 * side, 2 * side))
             upright = _on_white(ImageOps.exif_transpose(image))
@@ -54,7 +76,18 @@ def decode(picture: PictureFile, side: int) -> tuple[NDArray[np.uint8], bool]:
     square = min(upright.size)
     left, top = (upright.width - square) / 2, (upright.height - square) / 2
     reduced = upright.resize((side, side), Image.Resampling.LANCZOS, box=(left, top, left + square, top + square))
-    return np.asarray(reduced), smaller
+    return np.asarray(reduced), smaller, (size[0], size[1])
+
+
+def _decoded(sample: Sample, side: int) -> Decoded:
+    assert sample.picture is not None
+    pixels, smaller, size = decode_sized(sample.picture, side)
+    if sample.labels.things is None:
+        return Decoded(pixels, smaller)
+    try:
+        return Decoded(pixels, smaller, place(sample.labels.things, size))
+    except Misplaced as error:
+        raise Rejected(str(error)) from None
 
 
 def _on_white(image: Image.Image) -> Image.Image:
@@ -69,18 +102,14 @@ def _on_white(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-Decoded = Future[tuple[NDArray[np.uint8], bool]]
-
-
-def decode_all(samples: Iterator[Sample], side: int) -> Iterator[tuple[Sample, Decoded]]:
+def decode_all(samples: Iterator[Sample], side: int) -> Iterator[tuple[Sample, Future[Decoded]]]:
     """Decode in threads, Pillow releasing the lock, a few pictures ahead; samples, which all have a picture, come in their order."""
     workers = min(8, os.cpu_count() or 1)
-    waiting: deque[tuple[Sample, Decoded]] = deque()
+    waiting: deque[tuple[Sample, Future[Decoded]]] = deque()
     with ThreadPoolExecutor(workers) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on broken metadata; what matters becomes a reject
         for sample in samples:
-            assert sample.picture is not None
-            waiting.append((sample, pool.submit(decode, sample.picture, side)))
+            waiting.append((sample, pool.submit(_decoded, sample, side)))
             if len(waiting) > 4 * workers:
                 yield waiting.popleft()
         yield from waiting

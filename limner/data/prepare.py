@@ -14,9 +14,10 @@ from typing import Literal
 
 from limner.core.errors import DataError
 from limner.core.files import readable, whole_folder
-from limner.data.cache import FORMAT, SPLITS, CacheCard, SplitWriter, join, write_card
+from limner.data.cache import FORMAT, SPLITS, CacheCard, SplitWriter, join, save_layouts, write_card
 from limner.data.caption_checks import CaptionTally, WordlessCaption, with_words
 from limner.data.decoding import Rejected, decode_all
+from limner.data.layouts import MOST_THINGS, Instances, largest
 from limner.data.reading import read_sources
 from limner.data.refusals import Reject, explain, refuse, too_many
 from limner.data.sources import NO_CAPTION, Sample
@@ -51,6 +52,8 @@ class PrepareReport:
     """Captions that speak of left or right."""
     wordless: list[WordlessCaption]
     """Captions without a word that were left out; their pictures have others, and stay."""
+    crowded: tuple[int, int]
+    """Things that were left out, the smallest of pictures with more than `most_things`, and in how many pictures."""
     tally: CaptionTally
     """What is worth knowing of the captions."""
     seconds: float
@@ -91,6 +94,8 @@ def prepare(
     seed: int = 0,
     flip: Literal["auto", "yes", "no"] = "auto",
     evaluation_only: bool = False,
+    instances: Path | str | None = None,
+    most_things: int = MOST_THINGS,
     force: bool = False,
     progress: Progress | None = None,
 ) -> PrepareReport:
@@ -103,16 +108,21 @@ def prepare(
     validation, test: shares of classes or pictures in splits that are made.
     flip: whether pictures may be mirrored; "auto" says no where more than 1 caption in 100 speaks of left or right.
     evaluation_only: accept a set without training pictures.
+    instances: a file in the form of COCO's instances, which says what stands where in pictures of these names.
+    most_things: things of a picture that are kept, the largest ones.
     force: take the place of a prepared folder that is there.
     Raises DataError in one line; nothing is written then.
     """
     started = time.perf_counter()
     paths, out = [Path(source) for source in sources], Path(out)
     _check_settings(resolution, max_rejected, validation, test)
+    if most_things < 1:
+        raise DataError(f"--most-things {most_things} leaves nothing of a layout: give at least 1")
+    read = _reader(paths, Instances(Path(instances)) if instances is not None else None)
     _check_out(out, force)
     tell: Progress = progress or (lambda stage, done, total: None)
     splitter = Splitter(split_by, validation, test, seed)
-    survey = _survey(paths, splitter, uncaptioned, tell)
+    survey = _survey(read, splitter, uncaptioned, tell)
     names = ", ".join(source.name or str(source) for source in paths)
     if not survey.total:
         there = f", but {survey.ignored[0].key}: {survey.ignored[0].reason}" if survey.ignored else ""
@@ -128,7 +138,7 @@ def prepare(
             "pictures alone are kept with --uncaptioned"
         )
     if too_many(survey.rejects, survey.total, max_rejected):
-        rejects = [*survey.rejects, *_damaged(paths, uncaptioned, survey.samples, tell)]
+        rejects = [*survey.rejects, *_damaged(read, uncaptioned, survey.samples, tell)]
         refuse(rejects, survey.total, max_rejected, survey.ignored, paths)
     splitter.decide()
     if not splitter.trains and not evaluation_only:
@@ -146,8 +156,10 @@ def prepare(
                 folder,
                 out,
                 paths,
+                read,
                 splitter,
                 survey,
+                most_things=most_things,
                 resolution=resolution,
                 side=side,
                 uncaptioned=uncaptioned,
@@ -200,9 +212,17 @@ def _check_space(out: Path, needed: int) -> None:
         )
 
 
-def _survey(sources: Sequence[Path], splitter: Splitter, uncaptioned: bool, tell: Progress) -> _Survey:
+Read = Callable[[], Iterator[Sample]]
+
+
+def _reader(sources: Sequence[Path], instances: Instances | None) -> Read:
+    """Reads the samples of the sources anew each time, with what a list of instances says of them."""
+    return lambda: read_sources(sources) if instances is None else map(instances.of, read_sources(sources))
+
+
+def _survey(read: Read, splitter: Splitter, uncaptioned: bool, tell: Progress) -> _Survey:
     survey = _Survey()
-    for sample, _ in map(with_words, read_sources(sources)):
+    for sample, _ in map(with_words, read()):
         if not sample.counts:
             survey.ignored.append(Reject.of(sample, sample.problem or ""))
             continue
@@ -227,9 +247,9 @@ def _refusal(sample: Sample, uncaptioned: bool) -> str | None:
     return sample.problem or (None if sample.captions or uncaptioned else NO_CAPTION)
 
 
-def _damaged(sources: Sequence[Path], uncaptioned: bool, count: int, tell: Progress) -> Iterator[Reject]:
+def _damaged(read: Read, uncaptioned: bool, count: int, tell: Progress) -> Iterator[Reject]:
     """The rejects that only decoding finds, so that a refusal names all there are."""
-    checked = map(with_words, read_sources(sources))
+    checked = map(with_words, read())
     usable = (sample for sample, _ in checked if sample.counts and not _refusal(sample, uncaptioned))
     for done, (sample, decoded) in enumerate(decode_all(usable, 8), 1):
         tell("looking for damaged pictures", done, count)
@@ -247,9 +267,11 @@ def _write(
     folder: Path,
     out: Path,
     sources: Sequence[Path],
+    read: Read,
     splitter: Splitter,
     survey: _Survey,
     *,
+    most_things: int,
     resolution: int,
     side: int,
     uncaptioned: bool,
@@ -264,8 +286,8 @@ def _write(
     rejects: list[Reject] = []
     left_out: list[WordlessCaption] = []
     tally = CaptionTally()
-    held_out = upscaled = bare = 0
-    checked = map(with_words, read_sources(sources))
+    held_out = upscaled = bare = too_small = crowded = 0
+    checked = map(with_words, read())
     usable = (sample for sample, wordless in checked if sample.counts and not _note(sample, uncaptioned, rejects, wordless, left_out))
     name = _Namer(survey.shared_keys)
     for done, (sample, decoded) in enumerate(decode_all(usable, side), 1):
@@ -275,15 +297,20 @@ def _write(
             held_out += 1
             continue
         try:
-            pixels, smaller = decoded.result()
+            picture = decoded.result()
         except Rejected as error:
             rejects.append(Reject.of(sample, str(error)))
             continue
-        upscaled += smaller
+        placed = picture.placed
+        if placed is not None and len(placed.labels) > most_things:
+            too_small, crowded = too_small + len(placed.labels) - most_things, crowded + 1
+            placed = largest(placed, most_things)
+        upscaled += picture.smaller
         bare += not sample.captions
         tally.add(sample.key, sample.captions, split == "train" or not splitter.trains)
         class_id = splitter.class_id(sample) if has_classes else -1
-        writers[split].add(pixels, sample.captions, name(sample), class_id, not any(map(_is_sided, sample.captions)))
+        mirrorable = not any(map(_is_sided, sample.captions))
+        writers[split].add(picture.pixels, sample.captions, name(sample), class_id, mirrorable, placed)
     for writer in writers.values():
         writer.close()
     if too_many(rejects, survey.total, max_rejected):
@@ -306,6 +333,7 @@ def _write(
         rejected=dict(Counter(reject.reason for reject in rejects).most_common()),
         sources=[readable(source.resolve().name) for source in sources],
         seed=seed,
+        label_names=save_layouts(folder, writers),
         fingerprint=join(folder, writers, has_classes),
     )
     write_card(folder, card)
@@ -326,6 +354,7 @@ def _write(
         classes_dropped=survey.classless if splitter.has_classes else 0,
         sided=survey.sided,
         wordless=left_out,
+        crowded=(too_small, crowded),
         tally=tally,
         seconds=time.perf_counter() - started,
     )

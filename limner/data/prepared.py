@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from limner.core import random
 from limner.core.errors import DataError
+from limner.core.layout import Layout
 from limner.core.pictures import CaptionedPictures
 from limner.data.cache import SPLITS, read_card
 from limner.data.caption_checks import wordless_captions
@@ -55,6 +57,7 @@ class PreparedPictures(CaptionedPictures):
         self.name, self.fingerprint, self.may_flip = card.name, card.fingerprint[:16], card.flip
         self.resolution, self.stored_resolution = card.resolution, card.stored_resolution
         self.class_names, self.class_count = card.class_names, len(card.class_names or ())
+        self.label_names = tuple(card.label_names or ())
         total, side = sum(card.splits.values()), card.stored_resolution
         start = sum(card.splits.get(name, 0) for name in SPLITS[: SPLITS.index(parts[0])])
         stop = start + sum(card.splits.get(name, 0) for name in parts)
@@ -68,6 +71,7 @@ class PreparedPictures(CaptionedPictures):
             self._key_offsets = _mapped(path / "key_offsets.npy", total + 1)
             self.class_ids = None if card.class_names is None else _mapped(path / "class_ids.npy", total)[self._own]
             self.mirrorable: NDArray[np.bool_] = _mapped(path / "mirrorable.npy", total)[self._own]
+            self._layouts = None if card.label_names is None else _layouts(path, total, self._own)
             if (path / "pictures.u8").stat().st_size != total * side * side * 3:
                 raise ValueError("pictures.u8 has another size")
             if len(self._captions) != self._caption_offsets[-1] or len(self._keys) != self._key_offsets[-1]:
@@ -123,6 +127,13 @@ class PreparedPictures(CaptionedPictures):
         place = self._start + range(len(self))[index]
         return self._keys[int(self._key_offsets[place]) : int(self._key_offsets[place + 1])].tobytes().decode()
 
+    def layouts(self, indices: NDArray[np.int64]) -> Layout | None:
+        if self._layouts is None:
+            return None
+        boxes, labels, shapes = self._layouts
+        masks = None if shapes is None else torch.from_numpy(shapes[indices]).float() / 255.0
+        return Layout(torch.from_numpy(boxes[indices]), torch.from_numpy(labels[indices]), masks)
+
     @cached_property
     def vocabulary(self) -> dict[str, int]:
         """Words of the training captions with their counts, most frequent first."""
@@ -150,6 +161,15 @@ class PreparedPictures(CaptionedPictures):
                 return candidate
             settled = candidate  # kept in case there is one class alone
         return settled
+
+
+def _layouts(path: Path, total: int, own: slice) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.uint8] | None]:
+    """Boxes, labels and, where there are any, shapes of a split."""
+    boxes, labels = (np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("boxes", "labels"))
+    shapes = np.load(path / "shapes.npy", mmap_mode="r", allow_pickle=False) if (path / "shapes.npy").exists() else None
+    if boxes.shape != (total, labels.shape[1], 4) or len(labels) != total or (shapes is not None and len(shapes) != total):
+        raise ValueError("boxes, labels or shapes have another size")
+    return np.asarray(boxes)[own], np.asarray(labels)[own], None if shapes is None else np.asarray(shapes)[own]
 
 
 def _mapped(path: Path, length: int) -> NDArray[Any]:

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 LONGEST_CAPTION = 2_000
 """Characters; longer texts are articles, not captions."""
@@ -47,12 +48,25 @@ class PictureFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Thing:
+    """One thing in a picture, as its source places it."""
+
+    label: str
+    box: tuple[float, float, float, float]
+    """Left, top, width and height in pixels of the upright picture."""
+    mask: Any = None
+    """Polygons, or runs of pixels column by column, as COCO writes them; None where there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Labels:
     """What is said of a sample beside its captions."""
 
     split: str | None = None
     class_id: int | None = None
     class_name: str | None = None
+    things: tuple[Thing, ...] | None = None
+    """What stands where; None where nothing is said of that."""
     problem: str | None = None
 
     @property

@@ -29,6 +29,11 @@ from limner.training.health import CAPTIONS, NOISES, CollapseWatch, too_short
 COURSE = 5
 """How many earlier grids show the course of training."""
 
+_EXAMPLES = {
+    "garden": ("a red flower with five petals", "a blue flower at night"),
+    "garden-bouquets": ("a red flower to the left of a blue one", "a blue flower to the left of a red one"),
+}
+
 
 def write_report(run: Path | str) -> Path:
     """Write `report.html` from what a run folder holds, and return its path. What is not there yet is left out.
@@ -181,7 +186,7 @@ def _next(run: Path, recipe: Recipe) -> str:
         ]
         return _todo([*steps, longer])
     reads = trainable(recipe.method).reads_text(recipe.method_settings)
-    captions = ("a red flower with five petals", "a blue flower at night") if recipe.data == "garden" else ("A CAPTION", "ANOTHER CAPTION")
+    captions = _EXAMPLES.get(recipe.data, ("A CAPTION", "ANOTHER CAPTION"))
     steps = [("Paint more pictures:", f"limner generate {name} -n 16 --out pictures")]
     if reads:
         steps = [

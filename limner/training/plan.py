@@ -17,7 +17,7 @@ from limner.core.pictures import CaptionedPictures
 from limner.core.recipes import trainable
 from limner.core.settings import Recipe, TrainingSettings
 from limner.core.trainable import Conditions, Phase, Player, Trainable
-from limner.data.catalog import open_data
+from limner.data.catalog import BUILT_IN, open_data
 from limner.data.loader import Loader, pictures_seen
 from limner.parts.style import StyleInversion
 from limner.parts.text import CaptionMatching
@@ -283,7 +283,7 @@ def _budgeted(act: Act, phases: list[Phase], recipe: Recipe, pictures: Captioned
 
 def training_pictures(recipe: Recipe) -> CaptionedPictures:
     """The split that a recipe trains on."""
-    if recipe.data_settings.trainval and recipe.data == "garden":
+    if recipe.data_settings.trainval and recipe.data in BUILT_IN:
         raise SettingsError("data.trainval: the garden's val split has the train split's classes: leave it out")
     split = "train+val" if recipe.data_settings.trainval else "train"
     pictures = open_data(recipe.data, split, recipe.resolution, recipe.data_settings)

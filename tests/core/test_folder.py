@@ -14,6 +14,7 @@ from limner.core import folder
 from limner.core.errors import CheckpointError, LimnerError, SettingsError
 from limner.core.folder import KINDS, MAKERS, Saved
 from limner.core.trainable import Conditions
+from limner.features.bouquet_judge import SceneJudge, load_scene_judge, save_scene_judge
 from limner.features.garden_judge import AttributeJudge, load_judge, save_judge
 from limner.interop.networks import load_networks, save_networks
 from limner.matching.models.damsm import DAMSM, DAMSMSettings
@@ -30,8 +31,16 @@ LOADERS: dict[str, Callable[[Path], object]] = {
     "matching": load_matching,
     "text": load_encoder,
     "judge": load_judge,
+    "scene judge": load_scene_judge,
 }
-OTHER = {"method": "matching", "networks": "method", "matching": "text", "text": "judge", "judge": "networks"}
+OTHER = {
+    "method": "matching",
+    "networks": "method",
+    "matching": "text",
+    "text": "judge",
+    "judge": "scene judge",
+    "scene judge": "networks",
+}
 """For each kind, one that its loader does not take."""
 
 
@@ -64,11 +73,14 @@ def save(kind: str, out: Path, made: Model) -> object:
     if kind == "text":
         save_encoder(made.encoder, out, "# A card")
         return made.encoder
-    judge = AttributeJudge({"colour": ("red", "blue"), "shape": ("round", "pointed")})
+    scenes = kind == "scene judge"
+    attributes = {"colour": ("red", "blue"), "shape": ("round", "pointed")}
+    judge = SceneJudge(attributes, "shape") if scenes else AttributeJudge(attributes)
     for value in judge.state_dict().values():
         if value.is_floating_point():
             value.copy_(value.half())  # as it is kept
-    save_judge(judge.freeze(), out, "# A card")
+    judge.freeze()
+    save_scene_judge(judge, out, "# A card") if isinstance(judge, SceneJudge) else save_judge(judge, out, "# A card")
     return judge
 
 
@@ -133,7 +145,7 @@ def test_what_is_damaged_is_refused_in_one_line(kind: str, made: Model, tmp_path
     refused("has version 99 of the format, this Limner reads version 2: use the Limner that wrote it", version=99)
     refused("does not describe .*: give a folder that", format="another")
     refused("does not describe .*: give a folder that", kind="picture")
-    needed = {"judge": "attributes", "text": "text"}.get(kind, "settings")
+    needed = {"judge": "attributes", "scene judge": "attributes", "text": "text"}.get(kind, "settings")
     refused("cannot read .* from .*: copy the folder again, or use the Limner that wrote it", **{needed: 3})
     if "text" in config:
         refused("cannot read a text encoder from .*there is no kind of text encoder 'later'.*: use the Limner", text={"kind": "later"})

@@ -58,9 +58,10 @@ class EvaluateArguments(SamplingArguments):
     pictures: Annotated[Path | None, arg(metavar="DIR")] = None
     """A folder of square pictures to score in place of a model; captions come from same-name .txt files or metadata.jsonl."""
     data: Annotated[str | None, arg(metavar="NAME|DIR")] = None
-    """The reference: 'garden', or the folder of a prepared data set; by default what the model was trained on."""
+    """The reference: 'garden', 'garden-bouquets', or the folder of a prepared data set; by default what the model was trained on."""
     metrics: Annotated[str | None, arg(metavar="LIST")] = None
-    """Some of the metrics with commas between, or 'all'; by default fid,kid,is and, on the garden, faithfulness."""
+    """Some of the metrics with commas between, or 'all'; by default fid,kid,is and, on the garden, faithfulness, on its bouquets
+    scene-faithfulness."""
     count: Annotated[int | None, arg(metavar="N")] = None
     """Pictures to paint for each split (2000), or to take from the folder (all)."""
     seed: Annotated[int, arg(metavar="S")] = 0
@@ -70,6 +71,8 @@ class EvaluateArguments(SamplingArguments):
     fid-inception-pytorch, tv-inception, vgg16, vgg19, squeezenet or tv-squeezenet."""
     matching: Annotated[str | None, arg(metavar="RUN")] = None
     """A run folder or model folder of a matching model (limner train sje), for r-precision, vs, clip-score and ap."""
+    scene_judge: Annotated[Path | None, arg(metavar="RUN")] = None
+    """A run folder or model folder of a judge of bouquets (limner train bouquet-judge) in place of the one that ships."""
     split: Annotated[str | None, arg(metavar="LIST")] = None
     """Reference splits with commas between; by default train,test on the garden (test has pairs never trained on), else test or val."""
     resolution: Annotated[int | None, arg(metavar="PX")] = None
@@ -114,7 +117,7 @@ def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> 
     sampling = set_sampling(model, arguments)
     data = arguments.data or trained_on(arguments.model, model.about)
     splits = reference(data, arguments.split, model.resolution)
-    metrics = _metrics(arguments.metrics, splits, model.reads_text)
+    metrics = _metrics(arguments, splits, model.reads_text)
     training = training_pictures(arguments.model, data, model.resolution) if {"all", "memorisation"} & {*metrics} else None
     matching = matching_model(arguments.matching, device)
     request = _request(arguments, metrics, arguments.count or MODEL_COUNT, splits, matching, training, share, model.device)
@@ -122,6 +125,7 @@ def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> 
 
 
 def _score_pictures(arguments: EvaluateArguments, share: Share, device: Device) -> list[Score]:
+    from limner.data.catalog import BUILT_IN
     from limner.metrics.scoring.evaluate import Stored
 
     assert arguments.pictures is not None
@@ -133,8 +137,8 @@ def _score_pictures(arguments: EvaluateArguments, share: Share, device: Device) 
     if pictures.left_out and not share.rank:
         print(f"limner: not scored in {arguments.pictures}: {pictures.left_out}", file=sys.stderr)
     resolution = arguments.resolution or pictures.side
-    splits = reference(arguments.data, arguments.split or ("test" if arguments.data == "garden" else None), resolution)
-    metrics = _metrics(arguments.metrics, splits, pictures.captions is not None)
+    splits = reference(arguments.data, arguments.split or ("test" if arguments.data in BUILT_IN else None), resolution)
+    metrics = _metrics(arguments, splits, pictures.captions is not None)
     training = training_pictures(None, arguments.data, resolution) if {"all", "memorisation"} & {*metrics} else None
     matching = matching_model(arguments.matching, device)
     where = "cpu" if device == "auto" else device
@@ -153,6 +157,7 @@ def _request(
     device: torch.device | str,
 ) -> ScoringRequest:
     """What the arguments ask for; what cannot be taken is refused before the feature network is loaded."""
+    from limner.features.bouquet_judge import load_scene_judge
     from limner.features.registry import load_feature_network
     from limner.metrics.scoring.evaluate import ScoringRequest, check_metrics
 
@@ -162,6 +167,7 @@ def _request(
         count=count,
         seed=arguments.seed,
         network=load_feature_network(arguments.features).to(device) if arguments.features else None,
+        scene_judge=load_scene_judge(arguments.scene_judge).to(device) if arguments.scene_judge else None,
         matching=matching,
         training=training,
         device=device,
@@ -220,13 +226,13 @@ def score_source(source: Painter | Stored | Unprompted, splits: Sequence[Caption
 
 def reference(data: str, split: str | None, resolution: int) -> list[CaptionedPictures]:
     """The splits to hold pictures against, at their resolution."""
-    from limner.data.catalog import open_data
+    from limner.data.catalog import BUILT_IN, open_data
     from limner.data.reduced import at_resolution
 
     def opened(name: str) -> CaptionedPictures:
         return at_resolution(open_data(data, name, resolution), resolution)
 
-    named = split.split(",") if split else ["train", "test"] if data == "garden" else None
+    named = split.split(",") if split else ["train", "test"] if data in BUILT_IN else None
     if named:
         return [opened(name.strip()) for name in named]
     for name in ("test", "val"):
@@ -255,12 +261,20 @@ def training_pictures(model: str | None, data: str, resolution: int) -> Captione
         return None
 
 
-def _metrics(asked: str | None, splits: Sequence[CaptionedPictures], captioned: bool = True) -> list[str]:
+def _metrics(arguments: EvaluateArguments, splits: Sequence[CaptionedPictures], captioned: bool = True) -> list[str]:
+    from limner.core import folder
+    from limner.features.bouquet_judge import SHIPPED
     from limner.metrics.scoring.registry import USUAL
 
-    if asked is not None:
-        return [name.strip().lower() for name in asked.split(",") if name.strip()]
-    return [name for name in USUAL if name != "faithfulness" or (captioned and splits[0].name == "garden")]
+    if arguments.metrics is not None:
+        return [name.strip().lower() for name in arguments.metrics.split(",") if name.strip()]
+    wanted = {
+        "faithfulness": captioned and splits[0].name == "garden",
+        "scene-faithfulness": captioned
+        and splits[0].name == "garden-bouquets"
+        and (arguments.scene_judge is not None or SHIPPED in folder.shipped()),
+    }
+    return [name for name in USUAL if wanted.get(name, True)]
 
 
 def _home(name: str) -> Path | None:

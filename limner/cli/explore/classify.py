@@ -42,7 +42,7 @@ class ClassifyArguments:
     templates: Annotated[tuple[str, ...], arg(metavar="TEMPLATE")] = ()
     """Prompts with {} where the label goes; by default "a photo of a {}." for imported weights, and the label alone for others."""
     data: Annotated[str | None, arg(metavar="NAME|DIR")] = None
-    """In place of pictures: 'garden', or the folder of a prepared data set, whose class names are the labels."""
+    """In place of pictures: 'garden', 'garden-bouquets', or the folder of a prepared data set, whose class names are the labels."""
     split: Annotated[str, arg(metavar="NAME")] = "test"
     """The split of that set."""
     probe: bool = False

@@ -15,7 +15,7 @@ from limner.data.garden.canvas import Array, Grid, Window, column, coverage, lay
 from limner.data.garden.petals import COUNTS, U_EXTENT, V_EXTENT, distance_tables
 from limner.data.garden.scenes import Scenes
 
-_PETALS = np.array(
+PETALS = np.array(
     [
         [0.86, 0.11, 0.11],  # red
         [0.99, 0.52, 0.06],  # orange
@@ -112,7 +112,7 @@ class Flowers:
         radius = _RADII[size] * (0.98 + 0.03 * d[:, 0])
         x = 0.5 + (d[:, 1] - 0.5) * (0.03 + 0.11 * small)
         y = 0.475 - 0.045 * small + (d[:, 2] - 0.5) * (0.02 + 0.09 * small)
-        base = _PETALS[scenes.codes[:, COLOUR]]
+        base = PETALS[scenes.codes[:, COLOUR]]
         warmth = (d[:, 3:6] - 0.5) * np.float32(0.09)
         colour = np.clip((base + warmth) * (0.93 + 0.10 * d[:, 6:7]), 0.0, 1.0)
         side = np.where(d[:, 7] < 0.5, -1.0, 1.0).astype(np.float32)
@@ -143,12 +143,21 @@ def paint_flower(canvas: Array, flowers: Flowers, grid: Grid) -> Array:
 
     Returns the coverage of the blossom (petals and centre): [n, H, W] in [0, 1].
     """
-    _paint_stem(canvas, flowers, grid)
+    paint_stalk(canvas, flowers, grid)
+    return paint_blossom(canvas, flowers, grid)
+
+
+def paint_stalk(canvas: Array, flowers: Flowers, grid: Grid, thickness: float = 0.017) -> None:
+    """Paint the stem of each flower, of a thickness in picture widths, and its leaves over its picture, in place."""
+    _paint_stem(canvas, flowers, grid, np.float32(thickness))
     for leaf in range(flowers.leaves.shape[1]):
         rows = np.flatnonzero(flowers.leaves[:, leaf, 0] > 0)
         if len(rows):
             _paint_leaf(canvas, flowers[rows], leaf, rows, grid)
 
+
+def paint_blossom(canvas: Array, flowers: Flowers, grid: Grid) -> Array:
+    """Paint the blossom of each flower over its picture, in place. Returns its coverage [n, H, W] in [0, 1]."""
     blossoms = np.zeros(canvas.shape[1:], dtype=np.float32)
     breadth = flowers.radius * np.float32(2.0 * (1.0 + 1.0 / _SHADOW))
     small = breadth < _WINDOWED
@@ -166,13 +175,12 @@ def _stem_at(flowers: Flowers, height: Array) -> Array:
     return column(flowers.x) + height * column(flowers.foot - flowers.x) + height * (1.0 - height) * column(flowers.bow)
 
 
-def _paint_stem(canvas: Array, flowers: Flowers, grid: Grid) -> None:
-    first_row = int(0.35 * grid.resolution)
+def _paint_stem(canvas: Array, flowers: Flowers, grid: Grid, thickness: np.float32) -> None:
+    first_row = int(min(0.35, float(flowers.y.min())) * grid.resolution)
     height = (grid.y[:, first_row:] - column(flowers.y)) / column(1.0 - flowers.y)
     across = np.abs(grid.x - _stem_at(flowers, height))
     pixels = float(grid.resolution)
     below = coverage(height, pixels)
-    thickness = np.float32(0.017)
     part = canvas[:, :, first_row:]
     alpha = coverage(thickness - across, pixels) * below
     lay(part, alpha, _STEM_EDGE)

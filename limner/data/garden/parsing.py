@@ -21,25 +21,27 @@ from limner.data.garden.phrases import (
 )
 
 
-def _spoken(text: str) -> str:
+def spoken(text: str) -> str:
     """Lower case, hyphens as spaces, and each mark between clauses as a bar that no phrase crosses."""
     text = re.sub(r"[^a-z0-9,.;:\s]+", " ", text.lower())
     return " " + " ".join(re.sub(r"[,.;:]+", " | ", text).split()) + " "
 
 
-def _values(*tables: Words) -> dict[str, str]:
-    return {_spoken(phrase).strip(): value for table in tables for value, phrases in table.items() for phrase in phrases}
+def values_of(*tables: Words) -> dict[str, str]:
+    """Which value each phrase of some tables stands for, the phrases as `spoken` gives them."""
+    return {spoken(phrase).strip(): value for table in tables for value, phrases in table.items() for phrase in phrases}
 
 
-def _any(phrases: Iterable[str]) -> str:
+def any_of(phrases: Iterable[str]) -> str:
+    """A pattern for any of these phrases, the longest first."""
     return "|".join(sorted((re.escape(phrase) for phrase in phrases), key=len, reverse=True))
 
 
-_CENTRES = _values(MORE_CENTRES, CENTRES)
+_CENTRES = values_of(MORE_CENTRES, CENTRES)
 _MIDDLE = r"(?:centred|centered|centres?|centers?|middles?|eyes?|disc|disk)"
 _CENTRE_PATTERNS = (
-    re.compile(rf" (?:round )?(?P<value>{_any(_CENTRES)}) (?:round |coloured |colored )?(?:(?:in|at) (?:the|its) )?{_MIDDLE}(?= )"),
-    re.compile(rf" {_MIDDLE} (?:of the (?:flower|bloom|blossom) )?(?:is|of|in) (?P<value>{_any(_CENTRES)})(?= )"),
+    re.compile(rf" (?:round )?(?P<value>{any_of(_CENTRES)}) (?:round |coloured |colored )?(?:(?:in|at) (?:the|its) )?{_MIDDLE}(?= )"),
+    re.compile(rf" {_MIDDLE} (?:of the (?:flower|bloom|blossom) )?(?:is|of|in) (?P<value>{any_of(_CENTRES)})(?= )"),
 )
 # A background takes its own adjectives with it, so that the blue of a sky is never the blue of a petal. Night comes before sky.
 _BACKGROUND_PATTERNS = (
@@ -50,14 +52,24 @@ _BACKGROUND_PATTERNS = (
 )
 _BACKGROUNDS = tuple((value, re.compile(rf"(?: {adjective})* {noun}(?= )")) for value, adjective, noun in _BACKGROUND_PATTERNS)
 _DIRECT = {
-    name: (values, re.compile(rf" (?P<value>{_any(values)})(?= )"))
+    name: (values, re.compile(rf" (?P<value>{any_of(values)})(?= )"))
     for name, values in {
-        "colour": _values(COLOURS, MORE_COLOURS),
-        "count": _values(COUNTS, MORE_COUNTS),
-        "shape": _values(SHAPES, MORE_SHAPES),
-        "size": _values(SIZES, MORE_SIZES),
+        "colour": values_of(COLOURS, MORE_COLOURS),
+        "count": values_of(COUNTS, MORE_COUNTS),
+        "shape": values_of(SHAPES, MORE_SHAPES),
+        "size": values_of(SIZES, MORE_SIZES),
     }.items()
 }
+
+
+def without_backgrounds(text: str) -> tuple[str, set[str]]:
+    """A text as `spoken` gives it without its backgrounds, and which these are."""
+    found = set()
+    for background, pattern in _BACKGROUNDS:
+        text, hits = pattern.subn(" |", text)
+        if hits:
+            found.add(background)
+    return text, found
 
 
 def parse(text: str) -> dict[str, str]:
@@ -66,12 +78,8 @@ def parse(text: str) -> dict[str, str]:
     It inverts every caption of the garden exactly, and reads free sentences in the garden's words. An attribute that a sentence gives two
     values ("a red and white flower") is left out, for nobody could judge it.
     """
-    rest = _spoken(text)
     found: dict[str, set[str]] = {name: set() for name in NAMES}
-    for background, pattern in _BACKGROUNDS:
-        rest, hits = pattern.subn(" |", rest)
-        if hits:
-            found["background"].add(background)
+    rest, found["background"] = without_backgrounds(spoken(text))
     for pattern in _CENTRE_PATTERNS:
         found["centre"].update(_CENTRES[match["value"]] for match in pattern.finditer(rest))
         rest = pattern.sub(" |", rest)

@@ -19,10 +19,10 @@ COUNTS = tuple(int(value) for value in ATTRIBUTES["count"])
 _U_CELLS, _V_CELLS = 88, 60
 U_EXTENT, V_EXTENT = 1.25, 0.85
 _STEPS_PER_CURVE = 16
-_GAP = 0.024  # half the slit between neighbours, in petal lengths
+GAP = 0.024  # half the slit between neighbours, in petal lengths
 
 # Widest half-width for 3, 4, 5, 6 and 8 petals.
-_HALF_WIDTHS = {
+HALF_WIDTHS = {
     "round": (0.40, 0.38, 0.345, 0.31, 0.255),
     "pointed": (0.30, 0.29, 0.265, 0.24, 0.205),
     "heart-shaped": (0.47, 0.44, 0.40, 0.355, 0.29),
@@ -95,11 +95,11 @@ def distance_tables() -> NDArray[np.float32]:
     u = np.linspace(0.0, U_EXTENT, _U_CELLS)
     v = np.linspace(0.0, V_EXTENT, _V_CELLS)
     points = np.stack(np.meshgrid(u, v, indexing="ij"), axis=-1).reshape(-1, 2)
-    tables = np.empty((len(_HALF_WIDTHS), len(COUNTS), _U_CELLS, _V_CELLS), dtype=np.float32)
+    tables = np.empty((len(HALF_WIDTHS), len(COUNTS), _U_CELLS, _V_CELLS), dtype=np.float32)
     for i, shape in enumerate(ATTRIBUTES["shape"]):
-        for j, (count, half_width) in enumerate(zip(COUNTS, _HALF_WIDTHS[shape], strict=True)):
+        for j, (count, half_width) in enumerate(zip(COUNTS, HALF_WIDTHS[shape], strict=True)):
             half_sector = np.pi / count
-            to_slit = points[:, 0] * np.sin(half_sector) - points[:, 1] * np.cos(half_sector) - _GAP
+            to_slit = points[:, 0] * np.sin(half_sector) - points[:, 1] * np.cos(half_sector) - GAP
             distance = np.minimum(_distance(points, outline(shape, half_width)), to_slit)
             tables[i, j] = distance.reshape(_U_CELLS, _V_CELLS)
     return tables

@@ -11,6 +11,7 @@ import torch
 import limner
 from limner.core.errors import LimnerError, SettingsError
 from limner.core.pictures import CaptionedPictures
+from limner.features.bouquet_judge import SceneJudge
 from limner.features.network import FeatureNetwork
 from limner.features.registry import load_feature_network
 from limner.metrics.scoring.eyes import Eyes
@@ -37,13 +38,13 @@ def check_metrics(metrics: Sequence[str], splits: Sequence[CaptionedPictures]) -
 
     Raises SettingsError for a name that does not exist, or that cannot serve the data.
     """
-    from limner.metrics.faithfulness import refusal
+    from limner.metrics import faithfulness, scenes
 
     named = chosen([name for name in metrics if name != "all"])
     for pictures in splits:
-        reason = refusal("faithfulness", pictures) if "faithfulness" in named else None
-        if reason:
-            raise SettingsError(reason)
+        for name, refusal in (("faithfulness", faithfulness.refusal), ("scene-faithfulness", scenes.refusal)):
+            if name in named and (reason := refusal(name, pictures)):
+                raise SettingsError(reason)
     return chosen(metrics)
 
 
@@ -59,6 +60,8 @@ class ScoringRequest:
     """Decides captions, reference pictures and noise."""
     network: FeatureNetwork | None = None
     """Looks at the pictures; by default the garden's."""
+    scene_judge: SceneJudge | None = None
+    """Reads the scenes of bouquets; by default the one that ships."""
     matching: MatchingJudge | None = None
     """Says how well pictures and captions fit, for r-precision, vs, clip-score and ap."""
     training: CaptionedPictures | None = None
@@ -121,6 +124,7 @@ def evaluate(
             painted=isinstance(source, Painted),
             network=network,
             judge=Eyes.judge_for(pictures, network, request.device),
+            scene_judge=Eyes.scene_judge_for(pictures, request.scene_judge, request.device),
             matching=request.matching,
             training=request.training,
         )
@@ -200,7 +204,13 @@ def _refusal(name: str, task: ScoringTask, source: Source) -> str | None:
 
 def _score(figure: Figure, task: ScoringTask, source: Source) -> Score:
     """A figure with its protocol."""
-    network = {"features": task.network, "judge": task.judge, "matching": task.matching, None: None}[figure.network]
+    network = {
+        "features": task.network,
+        "judge": task.judge,
+        "scenes": task.scene_judge,
+        "matching": task.matching,
+        None: None,
+    }[figure.network]
     return Score(
         name=figure.name,
         value=figure.value,

@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from limner.core import folder
 from limner.core.pictures import CaptionedPictures
+from limner.features.bouquet_judge import SHIPPED, SceneJudge, SceneReading, load_scene_judge
 from limner.features.garden_judge import AttributeJudge, Reading, load_judge
 from limner.features.network import FeatureNetwork, to_float
 from limner.metrics.scoring.metric import Metric, ScoringTask, SeenBatch
@@ -30,6 +32,13 @@ class Eyes:
             return None
         return network if isinstance(network, AttributeJudge) else load_judge().to(device)
 
+    @staticmethod
+    def scene_judge_for(pictures: CaptionedPictures, given: SceneJudge | None, device: torch.device | str) -> SceneJudge | None:
+        """What reads the scenes of these pictures: on the bouquets the judge that is given, or the one that ships; else nothing."""
+        if pictures.name != "garden-bouquets" or given is not None:
+            return given
+        return load_scene_judge().to(device) if SHIPPED in folder.shipped() else None
+
     @torch.no_grad()
     def look(self, numbers: NDArray[np.int64], images: Tensor, captions: Sequence[str], truth: Tensor | None = None) -> SeenBatch:
         """What is seen in pictures [B, 3, R, R] uint8."""
@@ -44,6 +53,7 @@ class Eyes:
             features=features,
             logits=logits,
             reading=reading,
+            scenes=self.read_scenes(images) if "scenes" in self.needs else None,
             embeddings=matching.embed_pictures(to_float(images)) if matching is not None else None,
         )
 
@@ -64,6 +74,13 @@ class Eyes:
         return judge.read(images.to(_device_of(judge)))
 
     @torch.no_grad()
+    def read_scenes(self, images: Tensor) -> SceneReading:
+        """What the judge of bouquets reads."""
+        judge = self.task.scene_judge
+        assert judge is not None
+        return judge.read(images.to(_device_of(judge)))
+
+    @torch.no_grad()
     def embed_captions(self, captions: Sequence[str]) -> Tensor:
         """The matching model's embeddings [B, D] of captions."""
         assert self.task.matching is not None
@@ -72,7 +89,13 @@ class Eyes:
     def facts(self) -> dict[str, Any]:
         """The networks that look, as far as what they see depends on them."""
         found: dict[str, Any] = {}
-        for need, network in (("features", self.task.network), ("judge", self.task.judge), ("matching", self.task.matching)):
+        networks = (
+            ("features", self.task.network),
+            ("judge", self.task.judge),
+            ("scenes", self.task.scene_judge),
+            ("matching", self.task.matching),
+        )
+        for need, network in networks:
             if network is not None and (need in self.needs or "classifier" in self.needs):
                 found[need] = [network.name, network.content_hash, getattr(network, "resize", "")]
         return found

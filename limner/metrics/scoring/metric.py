@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limner.core.pictures import CaptionedPictures
+from limner.features.bouquet_judge import SceneJudge, SceneReading
 from limner.features.garden_judge import AttributeJudge, Reading
 from limner.features.network import FeatureNetwork
 from limner.metrics.scoring.matching import MatchingJudge
@@ -23,8 +24,9 @@ COMPARED = 1000
 NOISES = 16
 """Pictures of one caption that measures of diversity look at."""
 
-Need = Literal["features", "classes", "judge", "matching", "classifier", "captions", "truth", "varied", "training"]
-"""features: of the feature network. classes: its class logits. judge: what the garden's judge reads. matching: a matching model's
+Need = Literal["features", "classes", "judge", "scenes", "matching", "classifier", "captions", "truth", "varied", "training"]
+"""features: of the feature network. classes: its class logits. judge: what the garden's judge reads. scenes: what the judge of bouquets
+reads. matching: a matching model's
 embeddings. classifier: the judge on the garden, elsewhere a matching model. captions: a caption for each picture. truth: the real picture
 of each caption beside the generated one. varied: pictures of one caption under many noises. training: features of the training pictures."""
 
@@ -49,6 +51,7 @@ class ScoringTask:
     has the caption and class of the generated one."""
     network: FeatureNetwork | None = None
     judge: AttributeJudge | None = None
+    scene_judge: SceneJudge | None = None
     matching: MatchingJudge | None = None
     training: CaptionedPictures | None = None
     """The pictures that the generator was trained on."""
@@ -70,6 +73,7 @@ class SeenBatch:
     logits: Tensor | None = None
     """[B, classes]."""
     reading: Reading | None = None
+    scenes: SceneReading | None = None
     embeddings: Tensor | None = None
     """[B, D] of the matching model."""
 
@@ -114,7 +118,7 @@ class Figure:
     higher_is_better: bool
     implementation: str
     """Whose formula and accumulation."""
-    network: Literal["features", "judge", "matching"] | None = None
+    network: Literal["features", "judge", "scenes", "matching"] | None = None
     """Which network looked."""
     resize: str | None = None
     """How pictures became the network's input, where it is not the network's own way."""

@@ -20,8 +20,9 @@ class MetricEntry:
     home: str
     """Module and class, as `module:Class` within `limner.metrics`."""
     sentence: str
-    looks: Literal["features", "matching", "judge"] | None = None
-    """The network that decides its scores: the feature network, the matching model or the garden's judge; None for none, or for several."""
+    looks: Literal["features", "matching", "judge", "scenes"] | None = None
+    """The network that decides its scores: the feature network, the matching model, the garden's judge or that of bouquets; None for none,
+    or for several."""
     gives: tuple[str, ...] = ()
     """The names of its scores, where they are not its own name alone; the first is always there."""
     brings: tuple[str, ...] = ()
@@ -70,9 +71,12 @@ METRICS: Mapping[str, MetricEntry] = {
     "diversity": MetricEntry("faithfulness:Diversity", "do pictures of one caption differ as real ones do? (the garden only)", "judge"),
     "openness": MetricEntry("openness:Openness", "does what captions leave open vary as in the world? (the garden only)", "judge"),
     "coherence": MetricEntry("openness:Coherence", "does each picture decide what its caption leaves open? (the garden only)", "judge"),
+    "scene-faithfulness": MetricEntry(
+        "scenes:SceneFaithfulness", "are a caption's flowers there, and where it says? (the garden's bouquets only)", "scenes"
+    ),
 }
 
-USUAL = ("fid", "kid", "is", "faithfulness")
+USUAL = ("fid", "kid", "is", "faithfulness", "scene-faithfulness")
 """What is taken where nobody says otherwise, as far as the data can serve it."""
 
 

@@ -1,0 +1,149 @@
+"""The built-in worlds as captioned pictures: the garden's flowers, and its bouquets."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from limner.core.layout import Layout
+from limner.core.pictures import CaptionedPictures
+from limner.data.garden import CLASS_NAMES, Garden
+from limner.data.garden.bouquets import Bouquets
+from limner.data.garden.bouquets.arranging import Bouquet, class_ids
+from limner.data.garden.bouquets.painting import paint_bouquets
+from limner.data.garden.bouquets.worlds import MOST
+
+BUILT_IN = ("garden", "garden-bouquets")
+"""Sets that need no files."""
+
+World = TypeVar("World", Garden, Bouquets)
+
+
+class PaintedPictures(CaptionedPictures, Generic[World]):
+    """A split of a built-in world, painted whole when a picture is first read, and kept."""
+
+    class_names = CLASS_NAMES
+    class_count = len(CLASS_NAMES)
+    may_flip = False  # its light falls from one side, and a bouquet's captions speak of left and right
+
+    def __init__(self, world: World) -> None:
+        self.world: World = world
+        self.split = world.split
+        self.resolution = self.stored_resolution = world.resolution
+        self._counts = np.full(len(world), world.captions_per_picture, dtype=np.int64)
+        self._pictures: NDArray[np.uint8] | None = None
+
+    def __len__(self) -> int:
+        return len(self.world)
+
+    def read(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
+        if self._pictures is None:
+            self._pictures = self._paint_all()
+        return self._pictures[np.asarray(indices)]
+
+    @abstractmethod
+    def _paint(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]: ...
+
+    def _paint_all(self, chunk: int = 256) -> NDArray[np.uint8]:
+        pictures = np.empty((len(self), self.resolution, self.resolution, 3), np.uint8)
+
+        def paint(start: int) -> None:
+            rows = np.arange(start, min(start + chunk, len(self)))
+            pictures[rows] = self._paint(rows)
+
+        with ThreadPoolExecutor(2) as pool:  # NumPy's loops let a second thread work
+            list(pool.map(paint, range(0, len(self), chunk)))
+        return pictures
+
+    @property
+    def caption_counts(self) -> NDArray[np.int64]:
+        return self._counts
+
+    def key(self, index: int) -> str:
+        return self.world.key(index)
+
+    def counterfactual(self, index: int, caption: int, draw: int) -> str:
+        return self.world.counterfactual(index, caption, draw).text
+
+    def counterfactuals(self, indices: NDArray[np.int64], captions: NDArray[np.int64], draws: NDArray[np.int64]) -> list[str]:
+        return [caption.text for caption in self.world.counterfactuals(indices, captions, draws)]
+
+
+class GardenPictures(PaintedPictures[Garden]):
+    """A split of the garden."""
+
+    name = "garden"
+
+    def __init__(self, garden: Garden) -> None:
+        super().__init__(garden)
+        self.garden = garden
+        indices = np.arange(len(garden))
+        self.class_ids = garden.class_ids(indices)
+        rows, numbers = (values.ravel() for values in np.meshgrid(indices, np.arange(garden.captions_per_picture), indexing="ij"))
+        self._captions = [caption.text for caption in garden.captions(rows, numbers)]
+        text = "\n".join(self._captions) + repr(garden)
+        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _paint(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return self.garden.pictures(rows)
+
+    def captions(self, index: int) -> list[str]:
+        count = self.garden.captions_per_picture
+        return self._captions[index * count : (index + 1) * count]
+
+
+class BouquetPictures(PaintedPictures[Bouquets]):
+    """A split of the garden's bouquets. A picture's class is that of the flower in front; its layout has every flower's whole blossom,
+    hidden parts included, from the rearmost to the one in front.
+    """
+
+    name = "garden-bouquets"
+    label_names = CLASS_NAMES
+
+    def __init__(self, bouquets: Bouquets) -> None:
+        super().__init__(bouquets)
+        self.bouquets = bouquets
+        self._arranged: Bouquet = bouquets.bouquets(np.arange(len(bouquets)))
+        self._labels = class_ids(self._arranged)
+        self.class_ids = self._labels[np.arange(len(bouquets)), self._arranged.number - 1]
+        self._captions: list[list[str] | None] = [None] * len(bouquets)
+        self._shapes: dict[int, NDArray[np.bool_]] = {}
+        text = "\n".join(caption for index in range(min(64, len(self))) for caption in self.captions(index)) + repr(bouquets)
+        places = np.concatenate([self._arranged.x, self._arranged.y], 1).tobytes() + self._labels.tobytes()
+        self.fingerprint = hashlib.sha256(text.encode() + places).hexdigest()[:16]
+
+    def _paint(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return paint_bouquets(self._arranged[rows], self.resolution)
+
+    def captions(self, index: int) -> list[str]:
+        index = range(len(self))[index]
+        if (found := self._captions[index]) is None:
+            count, start = self.bouquets.captions_per_picture, index - index % _TOGETHER
+            rows = np.arange(start, min(start + _TOGETHER, len(self)))
+            texts = [caption.text for caption in self.bouquets.captions(rows.repeat(count), np.tile(np.arange(count), len(rows)))]
+            for place, row in enumerate(rows.tolist()):
+                self._captions[row] = texts[place * count : (place + 1) * count]
+            found = self._captions[index]
+        assert found is not None
+        return found
+
+    def layouts(self, indices: NDArray[np.int64]) -> Layout:
+        rows = np.asarray(indices, dtype=np.int64)
+        missing = np.array([row for row in np.unique(rows).tolist() if row not in self._shapes], dtype=np.int64)
+        if len(missing):
+            self._shapes.update(zip(missing.tolist(), self._arranged[missing].shapes(SHAPE_SIDE), strict=True))
+        boxes = self._arranged[rows].boxes
+        shapes = np.stack([self._shapes[row] for row in rows.tolist()]) if len(rows) else np.zeros((0, MOST, SHAPE_SIDE, SHAPE_SIDE))
+        return Layout(torch.from_numpy(boxes).float(), torch.from_numpy(self._labels[rows]), torch.from_numpy(shapes).float())
+
+
+SHAPE_SIDE = 32
+"""Cells across a shape of a bouquet's layout."""
+_TOGETHER = 64

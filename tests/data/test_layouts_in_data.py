@@ -1,0 +1,192 @@
+"""Layouts from samples and from COCO's instances, through `prepare`, to batches that crop and mirror them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from limner.cli.data import main
+from limner.core.errors import DataError, SettingsError
+from limner.core.trainable import Phase
+from limner.data.columns import read_object
+from limner.data.layouts import Misplaced, largest, place, things_of_field
+from limner.data.loader import Loader
+from limner.data.prepare import prepare
+from limner.data.prepared import open_prepared
+from limner.data.sources import Thing
+
+SIZE = (60, 40)  # width and height of the pictures
+THINGS = [
+    {"label": "sun", "box": [20, 4, 10, 8]},
+    {"label": "hill", "box": [10, 20, 40, 20], "mask": [[10, 20, 50, 20, 50, 40]]},
+]
+
+
+def picture(path: Path) -> None:
+    """A picture that shows what `THINGS` says: the sun in red, the hill's box in green."""
+    pixels = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    pixels[4:12, 20:30, 0] = 255
+    pixels[20:40, 10:50, 1] = 255
+    Image.fromarray(pixels).save(path)
+
+
+def folder(root: Path, layouts: list[object], captions: str = "a sun over a hill") -> Path:
+    root.mkdir()
+    for number, layout in enumerate(layouts):
+        picture(root / f"{number}.png")
+        fields = {"text": captions, "split": "train"} | ({} if layout is None else {"layout": layout})
+        (root / f"{number}.json").write_text(json.dumps(fields))
+    return root
+
+
+def test_layouts_reach_the_batch_as_the_picture_is_seen(tmp_path: Path) -> None:
+    source = folder(tmp_path / "source", [THINGS, None, THINGS])
+    prepare([source], tmp_path / "set", resolution=32)
+    pictures = open_prepared(tmp_path / "set", "train")
+    assert pictures.label_names == ("hill", "sun")
+    layout = pictures.layouts(np.array([0, 1]))
+    assert layout is not None and layout.shapes is not None and layout.counts.tolist() == [2, 0]
+    # The square in the middle begins at 10 of 60 and is 40 wide.
+    assert torch.allclose(layout.boxes[0], torch.tensor([[0.25, 0.1, 0.25, 0.2], [0.0, 0.5, 1.0, 0.5]]))
+    assert layout.labels[0].tolist() == [1, 0] and not layout.boxes[1].any()
+    assert layout.shapes[0, 0].min() == 1  # without a mask the whole box is the thing
+    triangle = torch.ones(32, 32).triu()
+    assert (layout.shapes[0, 1] - triangle).abs().mean() < 0.05
+    seen = 0
+    loader = Loader(pictures, Phase(name="x", resolution=32, batch_size=2, steps=1, encoded=False), seed=1)
+    for step in range(30):
+        batch = loader.batch(step)
+        for row in range(2):
+            if batch.indices[row] == 1:
+                continue
+            assert batch.layout is not None
+            for channel, label in ((0, 1), (1, 0)):
+                (place_of,) = (batch.layout.labels[row] == label).nonzero()[:, 0].tolist()
+                left, top, width, height = (batch.layout.boxes[row, place_of] * 32).tolist()
+                ys, xs = (batch.pictures[row, channel] > 0).nonzero(as_tuple=True)
+                edges = [int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1]
+                assert np.abs(np.array(edges) - [left, top, left + width, top + height]).max() < 1.3
+            seen += 1
+    assert seen > 20
+
+
+def test_pictures_of_which_left_and_right_is_said_are_not_mirrored(tmp_path: Path) -> None:
+    source = folder(tmp_path / "source", [THINGS] * 4, "a sun to the left of a hill")
+    prepare([source], tmp_path / "set", resolution=40, flip="yes")
+    pictures = open_prepared(tmp_path / "set", "train")
+    loader = Loader(pictures, Phase(name="x", resolution=40, batch_size=4, steps=1, encoded=False), seed=1)
+    for step in range(6):
+        batch = loader.batch(step)
+        assert batch.layout is not None
+        suns = batch.layout.boxes[batch.layout.labels == 1]
+        assert (suns[:, 0] + suns[:, 2] / 2 < 0.5).all()
+
+
+def test_instances_in_the_form_of_coco(tmp_path: Path) -> None:
+    source = folder(tmp_path / "source", [None, None, [THINGS[0]]])
+    runs = [0] * (SIZE[0] * SIZE[1])
+    columns = np.array(runs).reshape(SIZE[0], SIZE[1])  # column by column
+    columns[30:40, 20:40] = 1
+    flat = columns.ravel()
+    changes = np.flatnonzero(np.diff(np.concatenate([[0], flat, [0]])))
+    counts = np.diff(np.concatenate([[0], changes, [len(flat)]])).tolist()
+    content = {
+        "images": [{"id": number, "file_name": f"{number}.png", "width": 60, "height": 40} for number in range(3)],
+        "categories": [{"id": 7, "name": "hill"}, {"id": 9, "name": "sun"}],
+        "annotations": [
+            {"id": 1, "image_id": 0, "category_id": 9, "bbox": [20, 4, 10, 8], "iscrowd": 0},
+            {"id": 2, "image_id": 0, "category_id": 7, "bbox": [10, 20, 40, 20], "segmentation": {"size": [40, 60], "counts": counts}},
+            {
+                "id": 3,
+                "image_id": 1,
+                "category_id": 7,
+                "bbox": [0, 0, 60, 40],
+                "iscrowd": 1,
+                "segmentation": {"counts": [], "size": [40, 60]},
+            },
+            {"id": 4, "image_id": 2, "category_id": 7, "bbox": [10, 20, 40, 20]},
+        ],
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    prepare([source], tmp_path / "set", resolution=32, instances=tmp_path / "instances.json")
+    layout = open_prepared(tmp_path / "set", "train").layouts(np.arange(3))
+    assert layout is not None and layout.shapes is not None and layout.counts.tolist() == [2, 0, 1]  # what a sample says itself comes first
+    assert torch.allclose(layout.boxes[0, 1], torch.tensor([0.0, 0.5, 1.0, 0.5]))
+    expected = torch.zeros(32, 32)
+    expected[:, 16:24] = 1  # columns 30 to 40 of 10 to 50
+    assert torch.equal(layout.shapes[0, 1], expected)
+    for wrong, message in (
+        ("[]", "COCO's instances"),
+        ('{"images": []}', "has no 'categories'"),
+        (json.dumps({**content, "annotations": [{"id": 5, "image_id": 0, "category_id": 9, "bbox": [1, 2, 3]}]}), "annotation 5"),
+    ):
+        (tmp_path / "wrong.json").write_text(wrong)
+        with pytest.raises(DataError, match=message):
+            prepare([source], tmp_path / "other", resolution=32, instances=tmp_path / "wrong.json")
+    with pytest.raises(DataError, match="cannot be opened"):
+        prepare([source], tmp_path / "other", resolution=32, instances=tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("layout", "reason"),
+    [
+        ([{"label": "sun", "box": [50, 4, 20, 8]}], "layout box outside the picture"),
+        ([{"label": "sun", "box": [20, 4, 0, 8]}], "layout box of no area"),
+        ([{"label": "sun", "bux": [20, 4, 9, 8]}], "did you mean 'box'"),
+        ([{"label": "sun"}], "four numbers"),
+        ([{"box": [20, 4, 9, 8]}], "without a label"),
+        ({"sun": [20, 4, 9, 8]}, "no list of things"),
+        ([{"label": "sun", "box": [20, 4, 9, 8], "mask": {"size": [4, 4], "counts": [16]}}], "mask of another size"),
+        ([{"label": "sun", "box": [20, 4, 9, 8], "mask": "a.png"}], "neither polygons nor runs"),
+    ],
+)
+def test_bad_layouts_are_refused_in_one_line(layout: object, reason: str, tmp_path: Path) -> None:
+    source = folder(tmp_path / "source", [layout])
+    with pytest.raises(DataError) as caught:
+        prepare([source], tmp_path / "set", resolution=32)
+    assert reason in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "set").exists()
+
+
+def test_more_than_the_maximum_keeps_the_largest_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = folder(tmp_path / "source", [[*THINGS, {"label": "bird", "box": [30, 10, 2, 2]}], THINGS])
+    assert main(["prepare", str(source), "--out", str(tmp_path / "set"), "--resolution", "32", "--most-things", "2"]) == 0
+    assert "left out: 1, the smallest of 1 pictures" in capsys.readouterr().out
+    layout = open_prepared(tmp_path / "set", "train").layouts(np.arange(2))
+    assert layout is not None and layout.labels.shape == (2, 2) and sorted(layout.labels[0].tolist()) == [0, 1]
+    with pytest.raises(DataError, match="--most-things 0"):
+        prepare([source], tmp_path / "other", resolution=32, most_things=0)
+
+
+def test_sets_are_shown_with_their_layouts(tmp_path: Path) -> None:
+    source = folder(tmp_path / "source", [THINGS, THINGS])
+    prepare([source], tmp_path / "set", resolution=32)
+    plain, drawn = tmp_path / "plain.png", tmp_path / "drawn.png"
+    assert main(["show", str(tmp_path / "set"), "--out", str(plain)]) == 0
+    assert main(["show", str(tmp_path / "set"), "--layout", "--out", str(drawn)]) == 0
+    assert main(["show", "garden-bouquets", "--layout", "--count", "2", "--out", str(tmp_path / "bouquets.png")]) == 0
+    with Image.open(plain) as before, Image.open(drawn) as after:
+        assert after.height > before.height  # the things are listed under their pictures
+    bare = folder(tmp_path / "bare", [None])
+    prepare([bare], tmp_path / "bare-set", resolution=32)
+    assert open_prepared(tmp_path / "bare-set", "train").layouts(np.array([0])) is None
+    with pytest.raises(SettingsError, match="has no layouts"):
+        main(["show", str(tmp_path / "bare-set"), "--layout", "--out", str(tmp_path / "x.png")])
+
+
+def test_things_by_hand() -> None:
+    things, problem = things_of_field('[{"category": "cat", "bbox": [0, 0, 60, 40]}]')
+    assert problem is None and things == (Thing(label="cat", box=(0, 0, 60, 40)),)
+    assert things_of_field(None) == things_of_field("") == (None, None)
+    placed = place([*things, Thing(label="far", box=(0, 0, 5, 5))], SIZE)
+    assert placed.labels == ("cat",) and placed.boxes.tolist() == [[0.0, 0.0, 1.0, 1.0]] and placed.shapes is None
+    assert largest(placed, 1) is placed
+    with pytest.raises(Misplaced):
+        place([Thing(label="far", box=(0, 0, 70, 5))], SIZE)
+    captions, labels, problem = read_object(json.dumps({"text": "a", "layuot": []}).encode(), None, False)
+    assert problem is not None and "layout" in problem
