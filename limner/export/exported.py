@@ -66,7 +66,9 @@ def load(path: str | Path) -> Model:
 def _description(path: Path, made: Any) -> Description:
     stored = {item.key: item.value for item in made.metadata_props}
     if KEY not in stored:
-        raise CheckpointError(f"{path} is an ONNX file, but not one that `limner export` wrote: it does not say how captions become numbers")
+        raise CheckpointError(
+            f"{path} is an ONNX file, but not one that `limner export` wrote: it does not say how captions become numbers"
+        )
     try:
         version = msgspec.json.decode(stored[KEY])["version"]
         if version == VERSION:
@@ -156,7 +158,8 @@ class ExportedMethod(Method):
         self.about, self.functions = about, functions
         self.place = nn.Parameter(torch.empty(0), requires_grad=False)  # says where the model is
         fields = [
-            (name, Tensor, dataclasses.field(metadata={"between": WAYS.get(way, WAYS["great circle"])})) for name, way in about.noise.items()
+            (name, Tensor, dataclasses.field(metadata={"between": WAYS.get(way, WAYS["great circle"])}))
+            for name, way in about.noise.items()
         ]
         self.noise_type: type[Noise] = dataclasses.make_dataclass("ExportedNoise", fields, bases=(Noise,), frozen=True)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -160,8 +161,17 @@ def long_caption(model: Model) -> str:
 
 
 def on_cpu(model: Model) -> Model:
-    """A copy of a model to be exported: on the CPU, in evaluation mode, whose recurrent readers may be exchanged."""
-    return Model(copy.deepcopy(model.method), copy.deepcopy(model.encoder), model.about).to("cpu")
+    """A copy of a model to be exported: on the CPU, in evaluation mode, whose recurrent readers may be exchanged.
+
+    Networks that do not paint, such as discriminators, are left out: saved models do not have their weights.
+    """
+    method = copy.deepcopy(model.method)
+    others = {id(player.module) for player in method.players().values() if not player.averaged}
+    for parent in list(method.modules()):
+        for name, child in list(parent.named_children()):
+            if id(child) in others:
+                parent._modules[name] = nn.Module()
+    return Model(method, copy.deepcopy(model.encoder), model.about).to("cpu")
 
 
 def traced(function: nn.Module, arguments: Sequence[Tensor], dynamic: Sequence[dict[int, Any]], title: str) -> Any:
@@ -171,10 +181,13 @@ def traced(function: nn.Module, arguments: Sequence[Tensor], dynamic: Sequence[d
     """
     shapes = (tuple(dynamic),) if isinstance(function, Paint) else tuple(dynamic)  # Paint takes *given
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             return torch.export.export(function, tuple(arguments), dynamic_shapes=shapes, strict=False)
     except LimnerError:
         raise
     except Exception as error:  # torch raises many kinds
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise SettingsError(f"{title} cannot be exported: its {type(function).__name__.lower()} is not a function of tensors ({reason})") from error
+        raise SettingsError(
+            f"{title} cannot be exported: its {type(function).__name__.lower()} is not a function of tensors ({reason})"
+        ) from error

@@ -49,7 +49,7 @@ def named(graph: Any, part: str, inputs: Sequence[str], outputs: Sequence[str]) 
     return graph
 
 
-def joined(graphs: Sequence[Any], outputs: Sequence[str], opset: int, metadata: dict[str, str]) -> Any:
+def joined(graphs: Sequence[Any], outputs: Sequence[str], opset: int) -> Any:
     """One model of several graphs, each of which takes what those before it give. outputs: names of those of the last one."""
     made: dict[str, Any] = {}
     inputs = []
@@ -66,7 +66,6 @@ def joined(graphs: Sequence[Any], outputs: Sequence[str], opset: int, metadata: 
     )
     model = helper.make_model(whole, opset_imports=[helper.make_opsetid("", opset)], producer_name="limner")
     model.ir_version = 10
-    helper.set_model_props(model, metadata)
     return model
 
 

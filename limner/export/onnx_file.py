@@ -28,14 +28,14 @@ LARGEST = 2_000_000_000
 """Bytes that an ONNX file can hold."""
 
 
-def onnx_model(model: Model, half: bool = False) -> tuple[Any, Description]:
-    """The ONNX model of a trained model, on the CPU, and its description, which is not yet in it (`sealed`).
+def onnx_model(model: Model) -> tuple[Any, Description]:
+    """The ONNX model of a trained model and its description, which is not yet in it (`sealed`).
 
-    half: whether weights are stored in float16. Raises SettingsError for a model that cannot be exported.
+    Raises SettingsError for a model that cannot be exported.
     """
     model = on_cpu(model)
     functions = functions_of(model)
-    about = described(model, functions, "float16" if half else "float32", OPSET)
+    about = described(model, functions, "float32", OPSET)
     samples = torch.arange(3)  # seeds are another tensor: one that is given twice would be one input
     features, parts = (), []
     open_rows = {0: torch.export.Dim.DYNAMIC}
@@ -58,10 +58,7 @@ def onnx_model(model: Model, half: bool = False) -> tuple[Any, Description]:
     parts.append(graphs.named(graph_of(program), "paint", (*text_names, *noise_names), functions.outputs))
     for part in parts:
         _name_dimensions(part, functions)
-    made = graphs.joined(parts, functions.outputs, OPSET, {})
-    if half:
-        graphs.halved(made)
-    return made, about
+    return graphs.joined(parts, functions.outputs, OPSET), about
 
 
 def sealed(made: Any, about: Description) -> bytes:
@@ -70,7 +67,9 @@ def sealed(made: Any, about: Description) -> bytes:
 
     helper.set_model_props(made, {KEY: dataclasses.replace(about, digest=graphs.digest(made)).json()})
     if made.ByteSize() > LARGEST:
-        raise SettingsError(f"{about.method} cannot be exported: it has {made.ByteSize():,} bytes, and an ONNX file holds {LARGEST:,} at most")
+        raise SettingsError(
+            f"{about.method} cannot be exported: it has {made.ByteSize():,} bytes, and an ONNX file holds {LARGEST:,} at most"
+        )
     content: bytes = made.SerializeToString()
     return content
 

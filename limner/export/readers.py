@@ -26,9 +26,7 @@ def exchange(module: nn.Module, kind: type[OnnxReader] | type[PaddedReader]) -> 
 
 
 @torch.library.custom_op("limner::read_rows", mutates_args=())
-def _read_rows(
-    embedded: Tensor, lengths: Tensor, inputs: Tensor, states: Tensor, biases: Tensor, gated: bool
-) -> tuple[Tensor, Tensor]:
+def _read_rows(embedded: Tensor, lengths: Tensor, inputs: Tensor, states: Tensor, biases: Tensor, gated: bool) -> tuple[Tensor, Tensor]:
     """One layer of a GRU (gated) or an LSTM over rows [B, T, D]: ([B, T, H], [B, H]), all directions. It stands for an ONNX operator."""
     raise RuntimeError("only for export")
 

@@ -50,23 +50,21 @@ def export(model: Model, target: Target, out: str | Path, weights: Weights = "fl
     level of 255.
     """
     path = Path(out)
-    if os.path.lexists(path):
-        raise SettingsError(f"--out {path} exists already: give another name, or remove that file")
+    check(target, path, weights)
     if target == "pt2":
-        if weights != "float32":
-            raise SettingsError(f"--weights {weights} is for onnx and page: leave it out with --to pt2")
         from limner.export.program import program_file
 
         return _checked(model, path, *program_file(model))
-    needed()
     import onnxruntime
 
     from limner.export import graphs
     from limner.export.onnx_file import feeds, onnx_model, sealed
 
-    half = weights == "float16"
-    made, about = onnx_model(model, half)
-    rounded = rounded_model(model) if half else None
+    made, about = onnx_model(model)
+    rounded = None
+    if weights == "float16":
+        graphs.halved(made)
+        about, rounded = dataclasses.replace(about, weights=weights), rounded_model(model)
 
     def paint(content: bytes) -> Callable[..., Tensor]:
         options = onnxruntime.SessionOptions()
@@ -88,6 +86,17 @@ def export(model: Model, target: Target, out: str | Path, weights: Weights = "fl
 
         content = page(graphs.parsed(content), model)
     return _written(path, content, difference, loss, about.opset)
+
+
+def check(target: Target, path: Path, weights: Weights) -> None:
+    """Raise SettingsError for what can be refused before a model is loaded."""
+    if os.path.lexists(path):
+        raise SettingsError(f"--out {path} exists already: give another name, or remove that file")
+    if target == "pt2":
+        if weights != "float32":
+            raise SettingsError(f"--weights {weights} is for onnx and page: leave it out with --to pt2")
+    else:
+        needed()
 
 
 def _checked(model: Model, path: Path, content: bytes, painter: Callable[..., Tensor]) -> Exported:
