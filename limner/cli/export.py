@@ -14,8 +14,9 @@ from limner.cli.models import open_model
 from limner.cli.outputs import check_file
 from limner.core.errors import SettingsError
 
-DESCRIPTION = """Write a trained model as one file that paints without Limner: captions and seed in, pictures out. Its pictures are compared with
-PyTorch's first, and a file whose pictures differ is not written.
+DESCRIPTION = """Write a trained model as one file that paints without Limner: captions and seed in, pictures out.
+
+Its pictures are compared with PyTorch's first, and a file whose pictures differ is not written.
 
 examples:
   limner export garden --to onnx --out garden.onnx
