@@ -127,7 +127,7 @@ def page(made: Any, model: Model) -> bytes:
         "runtime": base64.b64encode(_bytes("ort.wasm.bundle.min.mjs.gz")).decode(),
         "wasm": base64.b64encode(_bytes("ort-wasm-simd-threaded.wasm.gz")).decode(),
         "parts": "\n".join(
-            f'<script type="text/plain" id="{name}">{base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()}</script>'
+            f'<script type="text/plain" id="part-{name}">{base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()}</script>'
             for name, content in parts.items()
         ),
         "licence": _text("LICENSE.onnxruntime"),

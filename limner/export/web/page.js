@@ -111,7 +111,7 @@ async function load() {
   ort.env.wasm.wasmBinary = (await unpacked("wasm")).buffer;
   ort.env.logLevel = "error";
   sessions = {};
-  for (const part of about.parts) sessions[part] = await ort.InferenceSession.create(await unpacked(part), { executionProviders: ["wasm"] });
+  for (const part of about.parts) sessions[part] = await ort.InferenceSession.create(await unpacked(`part-${part}`), { executionProviders: ["wasm"] });
 }
 
 const int64 = (values, shape) => new ort.Tensor("int64", BigInt64Array.from(values, BigInt), shape);
