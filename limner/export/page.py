@@ -114,15 +114,15 @@ def page(made: Any, model: Model) -> bytes:
         "words": list(model.encoder.known_words())[:SUGGESTED],
         "example": _example(model),
     }
-    data = model.about.get("data")
-    title = f"A {described.method} of the garden" if data == "garden" else f"{described.method}" + (f", trained on {data}" if data else "")
+    data, method = model.about.get("data"), html.escape(described.method)
+    made_of = f"{method}, trained on {html.escape(str(data))}" if data else method
     values = {
-        "title": html.escape(title),
-        "summary": f"A {html.escape(described.method)} paints {described.resolution} x {described.resolution} pictures"
-        + (" of what the caption says." if reader else "."),
+        "title": made_of,
+        "heading": "Say what to paint" if reader else "Painted from noise",
+        "summary": f"{made_of}: pictures of {described.resolution} x {described.resolution} pixels.",
         "style": _text("page.css"),
-        "footer": f"Made by Limner {described.limner}. Painted by ONNX Runtime Web {runtime_version()}, copyright Microsoft Corporation, MIT licence: its text is in "
-        "this page's source. Pictures and model fall under the terms of what the model was trained on.",
+        "footer": f"Made by Limner {described.limner}. Painted by ONNX Runtime Web {runtime_version()}, copyright Microsoft Corporation, "
+        "MIT licence: its text is in this page's source. Pictures and model fall under the terms of what the model was trained on.",
         "about": json.dumps(about, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c"),
         "runtime": base64.b64encode(_bytes("ort.wasm.bundle.min.mjs.gz")).decode(),
         "wasm": base64.b64encode(_bytes("ort-wasm-simd-threaded.wasm.gz")).decode(),

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from limner.core.errors import SettingsError
 from limner.core.files import sync
+from limner.export.exported import ExportedMethod
 from limner.export.extra import needed
 from limner.export.functions import captions_for, long_caption, on_cpu
 from limner.model import Model
@@ -51,6 +52,8 @@ def export(model: Model, target: Target, out: str | Path, weights: Weights = "fl
     """
     path = Path(out)
     check(target, path, weights)
+    if isinstance(model.method, ExportedMethod):
+        raise SettingsError("the model is an exported file already: give the run or model folder that it was made of")
     if target == "pt2":
         from limner.export.program import program_file
 
@@ -60,6 +63,10 @@ def export(model: Model, target: Target, out: str | Path, weights: Weights = "fl
     from limner.export import graphs
     from limner.export.onnx_file import feeds, onnx_model, sealed
 
+    if target == "page":
+        from limner.export.page import page, reader_of
+
+        reader_of(model.encoder)  # which may refuse, before the work
     made, about = onnx_model(model)
     rounded = None
     if weights == "float16":
@@ -82,8 +89,6 @@ def export(model: Model, target: Target, out: str | Path, weights: Weights = "fl
     loss = losses(model, rounded) if rounded is not None else (None, None)
     content = sealed(made, dataclasses.replace(about, largest_difference=difference))
     if target == "page":
-        from limner.export.page import page
-
         content = page(graphs.parsed(content), model)
     return _written(path, content, difference, loss, about.opset)
 

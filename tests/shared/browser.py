@@ -106,9 +106,15 @@ class Browser:
     def wait(self, expression: str, seconds: float = 300.0) -> Any:
         """The value of an expression once it is true. The browser looks, so that waiting takes none of the processor's time."""
         return self.run(
-            f"new Promise((found, lost) => {{ const stop = setTimeout(() => lost(new Error('not within {seconds:g} s')), {seconds * 1000:g});"
-            f" const look = () => {{ let value; try {{ value = {expression}; }} catch {{}} if (value) {{ clearTimeout(stop); found(value); }}"
-            " else setTimeout(look, 100); }; look(); })"
+            f"""new Promise((found, lost) => {{
+              const stop = setTimeout(() => lost(new Error('not within {seconds:g} s')), {seconds * 1000:g});
+              const look = () => {{
+                let value;
+                try {{ value = {expression}; }} catch {{}}
+                if (value) {{ clearTimeout(stop); found(value); }} else setTimeout(look, 100);
+              }};
+              look();
+            }})"""
         )
 
     def picture(self, whole: bool = False) -> bytes:

@@ -256,11 +256,16 @@ function replaceWord(input, word, other) {
 
 // Words that go on with what is being typed, or, after a space, those that are met most often.
 function suggest() {
-  const input = $("caption"), typed = /\s$/.test(input.value) ? "" : (input.value.toLowerCase().split(/[\s,.;]+/).at(-1) ?? "");
-  const said = new Set(wordsOf(input.value));
-  const fitting = about.words.filter((word) => word !== typed && word.startsWith(typed) && (typed || !said.has(word))).slice(0, 14);
-  $("suggestions").replaceChildren(...fitting.map((word) => chip(word, () => {
-    input.value = `${input.value.slice(0, input.value.length - typed.length)}${word} `;
+  const input = $("caption"), said = new Set(wordsOf(input.value)), most = 14;
+  let typed = /\s$/.test(input.value) ? "" : (input.value.toLowerCase().split(/[\s,.;]+/).at(-1) ?? ""), gap = "";
+  let fitting = typed ? about.words.filter((word) => word !== typed && word.startsWith(typed)) : [];
+  if (!fitting.length) {
+    gap = typed ? " " : "";
+    typed = "";
+    fitting = about.words.filter((word) => !said.has(word));
+  }
+  $("suggestions").replaceChildren(...fitting.slice(0, most).map((word) => chip(word, () => {
+    input.value = `${input.value.slice(0, input.value.length - typed.length)}${gap}${word} `;
     changed(input);
     input.focus();
   })));
@@ -342,7 +347,7 @@ try {
   $("paint").disabled = Boolean(problem(reader ? $("caption").value : ""));
   $("state").textContent = "Ready.";
   await go();
-  window.limner = { paint, readParts, unknownWords, nearest }; // for a console, and for tests
+  window.limner = { paint, readParts, unknownWords, nearest, reader }; // for a console, and for tests
 } catch (error) {
   $("state").textContent = `The model cannot be loaded: ${error.message ?? error}. A browser of 2023 or later is needed.`;
   throw error;
