@@ -55,5 +55,5 @@ def main(argv: Sequence[str]) -> int:
     print(f"{made.path}  {made.bytes / 1e6:.1f} MB" + (f", opset {made.opset}" if made.opset else ""))
     print(f"largest difference from PyTorch's pictures over {write.CHECKED} captions: {made.difference:.4f} of {write.LEVELS} levels")
     if made.loss is not None:
-        print(f"what float16 weights change: {made.mean_loss:.3f} levels in the mean, {made.loss:.1f} at most")
+        print(f"what float16 weights change: {made.loss[1]:.3f} levels in the mean, {made.loss[0]:.1f} at most")
     return 0

@@ -36,7 +36,7 @@ def load(path: str | Path) -> Model:
     Raises CheckpointError where the file is not there, damaged, or not Limner's, SettingsError without onnxruntime.
     """
     path = Path(path)
-    needed()
+    needed("onnx", "onnxruntime")
     from limner.export import graphs
 
     try:
@@ -78,16 +78,21 @@ def _description(path: Path, made: Any) -> Description:
     raise CheckpointError(f"{path} has version {version} of the format, this Limner reads version {VERSION}: use the Limner that wrote it")
 
 
+def session_of(content: bytes) -> Any:
+    """An ONNX model in onnxruntime, with as many threads as PyTorch has."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors alone
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
 class _Function:
     """One function of the file."""
 
     def __init__(self, content: bytes) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3
-        self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        self.session = session_of(content)
         self.inputs = [value.name for value in self.session.get_inputs()]
         self.outputs = [value.name for value in self.session.get_outputs()]
 

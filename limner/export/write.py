@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from limner.core.errors import SettingsError
 from limner.core.files import sync
-from limner.export.exported import ExportedMethod
+from limner.export.exported import ExportedMethod, session_of
 from limner.export.extra import needed
-from limner.export.functions import captions_for, long_caption, on_cpu
+from limner.export.functions import captions_for, long_caption
 from limner.model import Model
 
 Target = Literal["onnx", "pt2", "page"]
@@ -36,11 +37,9 @@ class Exported:
     path: Path
     bytes: int
     difference: float
-    """The largest difference from PyTorch's pictures with the same weights, in levels of 255."""
-    loss: float | None
-    """The largest difference that weights in float16 make, and """
-    mean_loss: float | None
-    """the mean one, in levels of 255; None for weights in float32."""
+    """The largest difference from PyTorch's pictures before weights are rounded, in levels of 255."""
+    loss: tuple[float, float] | None
+    """The largest and the mean difference that weights in float16 make, in levels of 255; None for weights in float32."""
     opset: int | None
 
 
@@ -57,36 +56,23 @@ def export(model: Model, target: Target, out: str | Path, weights: Weights = "fl
     if target == "pt2":
         from limner.export.program import program_file
 
-        return _checked(model, path, *program_file(model))
-    import onnxruntime
-
+        content, painter = program_file(model)
+        return _written(path, content, _held(*compared(model, painter)), None, None)
     from limner.export import graphs
-    from limner.export.onnx_file import feeds, onnx_model, sealed
+    from limner.export.onnx_file import onnx_model, sealed
 
     if target == "page":
         from limner.export.page import page, reader_of
 
         reader_of(model.encoder)  # which may refuse, before the work
     made, about = onnx_model(model)
-    rounded = None
+    difference, loss = _held(*compared(model, painter_of(model, sealed(made, about)))), None
     if weights == "float16":
         graphs.halved(made)
-        about, rounded = dataclasses.replace(about, weights=weights), rounded_model(model)
-
-    def paint(content: bytes) -> Callable[..., Tensor]:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-
-        def run(captions: list[str], seed: int, samples: Tensor) -> Tensor:
-            return torch.from_numpy(session.run(["images"], feeds(model, captions, seed, samples))[0])
-
-        return run
-
-    painter = paint(sealed(made, about))
-    difference = compared(rounded or model, painter)
-    loss = losses(model, rounded) if rounded is not None else (None, None)
+        about = dataclasses.replace(about, weights=weights)
+        loss = compared(model, painter_of(model, sealed(made, about)))
+        if not math.isfinite(loss[0]):
+            raise SettingsError("--weights float16: the pictures are no numbers any more: leave it out")
     content = sealed(made, dataclasses.replace(about, largest_difference=difference))
     if target == "page":
         content = page(graphs.parsed(content), model)
@@ -104,42 +90,22 @@ def check(target: Target, path: Path, weights: Weights) -> None:
         needed()
 
 
-def _checked(model: Model, path: Path, content: bytes, painter: Callable[..., Tensor]) -> Exported:
-    return _written(path, content, compared(model, painter), (None, None), None)
+def painter_of(model: Model, content: bytes) -> Callable[[list[str], int, Tensor], Tensor]:
+    """What paints (captions, seed, sample numbers) by the ONNX file of a model, in one piece as others use it: [B, 3, R, R] in [-1, 1]."""
+    from limner.export.onnx_file import feeds
+
+    session = session_of(content)
+    return lambda captions, seed, samples: torch.from_numpy(session.run(["images"], feeds(model, captions, seed, samples))[0])
 
 
-def _written(path: Path, content: bytes, difference: float, loss: tuple[Any, Any], opset: int | None) -> Exported:
-    if not difference <= ALLOWED:  # which a difference that is not a number is not
-        raise SettingsError(
-            f"the model was not exported: pictures painted by the file differ from PyTorch's by up to {difference:.2f} of {LEVELS} levels, "
-            f"and {ALLOWED:g} is allowed: please report it with the model's config.json"
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        fresh.write_bytes(content)
-        sync(fresh)
-        os.replace(fresh, path)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise
-    return Exported(path, len(content), difference, *loss, opset)
-
-
-def compared(model: Model, painter: Callable[..., Tensor]) -> float:
-    """The largest difference between the pictures of a model and of a file, in levels of 255: 16 captions of all lengths, the last longer
-    than the model reads, under two seeds."""
+def compared(model: Model, painter: Callable[[list[str], int, Tensor], Tensor]) -> tuple[float, float]:
+    """The largest and the mean difference between the pictures of a model and of a file, in levels of 255: 16 captions of all lengths, the
+    last one longer than the model reads, under two seeds."""
     captions, samples = asked(model)
-    found = [_levels(painter(captions, seed, samples), _painted(model, captions, seed, samples)).max().item() for seed in SEEDS]
-    return max(found, key=lambda value: (value != value, value))  # one that is not a number comes first
-
-
-def losses(model: Model, rounded: Model) -> tuple[float, float]:
-    """The largest and the mean difference between the pictures of two models, in levels of 255."""
-    captions, samples = asked(model)
-    found = torch.cat(
-        [_levels(_painted(rounded, captions, seed, samples), _painted(model, captions, seed, samples)).flatten() for seed in SEEDS]
-    )
+    pairs = [
+        (painter(captions, seed, samples), model.painting(captions, samples.numpy(), seed, check=False).images.cpu()) for seed in SEEDS
+    ]
+    found = torch.cat([(one - other).abs().flatten() for one, other in pairs]) * (LEVELS / 2)
     return found.max().item(), found.mean().item()
 
 
@@ -151,21 +117,24 @@ def asked(model: Model) -> tuple[list[str], Tensor]:
     return captions, torch.arange(CHECKED) * 3
 
 
-def _painted(model: Model, captions: list[str], seed: int, samples: Tensor) -> Tensor:
-    return model.painting(captions, samples.numpy(), seed, check=False).images.cpu()
+def _held(largest: float, mean: float) -> float:
+    """The largest difference. Raises SettingsError where it is more than is allowed, or not a number."""
+    if not largest <= ALLOWED:
+        raise SettingsError(
+            f"the model was not exported: pictures painted by the file differ from PyTorch's by up to {largest:.2f} of {LEVELS} levels "
+            f"({mean:.3f} in the mean), and {ALLOWED:g} is allowed: please report it with the model's config.json"
+        )
+    return largest
 
 
-def _levels(one: Tensor, other: Tensor) -> Tensor:
-    return (one - other).abs() * (LEVELS / 2)
-
-
-def rounded_model(model: Model) -> Model:
-    """A copy whose weights went through float16 as `graphs.halved` has it: those that it can hold, in tensors that are not tiny."""
-    from limner.export.graphs import SMALLEST
-
-    made = on_cpu(model)
-    for part in (made.method, made.encoder):
-        for value in (*part.parameters(), *part.buffers()):
-            if value.dtype == torch.float32 and value.numel() >= SMALLEST and value.abs().max() < torch.finfo(torch.float16).max:
-                value.data.copy_(value.half().float())
-    return made
+def _written(path: Path, content: bytes, difference: float, loss: tuple[float, float] | None, opset: int | None) -> Exported:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        fresh.write_bytes(content)
+        sync(fresh)
+        os.replace(fresh, path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    return Exported(path, len(content), difference, loss, opset)

@@ -37,11 +37,12 @@ from limner.text.word_vectors import WordVectors
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
-onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxruntime")
 
 from limner.export import graphs, write  # noqa: E402
+from limner.export.exported import session_of  # noqa: E402
 from limner.export.functions import Encode, captions_for, traced  # noqa: E402
-from limner.export.onnx_file import feeds, graph_of, onnx_model, sealed  # noqa: E402
+from limner.export.onnx_file import OPSET, feeds, graph_of, onnx_model, sealed  # noqa: E402
 from limner.export.readers import OnnxReader, exchange  # noqa: E402
 
 WIDTH, STEPS = 8, 2
@@ -82,12 +83,8 @@ def test_a_method_paints_the_same_from_its_file(name: str) -> None:
             onnx_model(model)
         return
     made, about = onnx_model(model)
-    session = onnxruntime.InferenceSession(sealed(made, about), providers=["CPUExecutionProvider"])
-
-    def paint(captions: list[str], seed: int, samples: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(session.run(["images"], feeds(model, captions, seed, samples))[0])
-
-    difference = write.compared(model, paint)
+    session = session_of(sealed(made, about))
+    difference, _ = write.compared(model, write.painter_of(model, sealed(made, about)))
     print(f"{name}: largest difference {difference:.5f} of 255 levels")
     assert difference <= 0.05
     captions = captions_for(model, 2)
@@ -146,7 +143,7 @@ def test_a_text_encoder_reads_the_same_from_its_graph(name: str) -> None:
     exchange(function, OnnxReader)
     program = traced(function, (ids, mask.sum(1)), (rows if fixed else {**rows, 1: torch.export.Dim.DYNAMIC}, rows), name)
     graph = graphs.named(graph_of(program), "encode", ("ids", "lengths")[: len(program.user_inputs)], names)
-    session = onnxruntime.InferenceSession(graphs.joined([graph], names, 20).SerializeToString(), providers=["CPUExecutionProvider"])
+    session = session_of(graphs.joined([graph], names, OPSET).SerializeToString())
     taken = [value.name for value in session.get_inputs()]
     for captions, text in expected.items():
         ids, mask = encoder.tokenize(captions)
@@ -160,7 +157,7 @@ def test_a_model_that_reads_no_text_takes_a_seed_alone() -> None:
     method: Method = limner.create("stackgan-v2", preset="cpu", resolution=64, unconditional=True, generator_channels=4, sentence_width=0)
     model = Model(method, NoText())
     made, about = onnx_model(model)
-    session = onnxruntime.InferenceSession(sealed(made, about), providers=["CPUExecutionProvider"])
+    session = session_of(sealed(made, about))
     assert [value.name for value in session.get_inputs()] == ["seed", "sample"]
     found = session.run(["images"], feeds(model, [""] * 2, 5, torch.tensor([0, 9])))[0]
     np.testing.assert_allclose(found, model.painting([""] * 2, [0, 9], 5).images, atol=4e-4)
