@@ -166,7 +166,7 @@ def on_cpu(model: Model) -> Model:
     Networks that do not paint, such as discriminators, are left out: saved models do not have their weights.
     """
     method = copy.deepcopy(model.method)
-    others = {id(player.module) for player in method.players().values() if not player.averaged}
+    others = {id(player.module) for player in method.players().values() if not (player.averaged or player.kept)}
     for parent in list(method.modules()):
         for name, child in list(parent.named_children()):
             if id(child) in others:
