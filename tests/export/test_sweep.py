@@ -117,11 +117,11 @@ ENCODERS: dict[str, Callable[[], TextEncoder]] = {
     "bag-of-words": lambda: BagOfWords(WordTokenizer(WORDS), BagOfWordsSettings(word_embedding=4, sentence_width=6)),
     "standardized": _standardized,
     "char-cnn-rnn": lambda: CharCnnRnn(
-        CharCnnRnnSettings(convolutions=(4, 4, 4), sentence_width=6), CharacterTokenizer("abcdefghijklmnopqrstuvwxyz ", 60)
+        CharCnnRnnSettings(convolutions=(4, 4, 4), sentence_width=6), CharacterTokenizer("abcdefghijklmnopqrstuvwxyz ", 100)
     ),
     "char-cnn-gru": lambda: CharCnnRnn(
         CharCnnRnnSettings(convolutions=(4, 4, 4), recurrent="gru", third_pool=False, sentence_width=6),
-        CharacterTokenizer("abcdefghijklmnopqrstuvwxyz ", 60),
+        CharacterTokenizer("abcdefghijklmnopqrstuvwxyz ", 100),
     ),
     "clip": _clip,
     "summary-lstm": lambda: SummaryLSTM(WordTokenizer(WORDS, 8), SummarySettings(word_embedding=4, width=5, layers=2)),
