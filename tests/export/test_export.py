@@ -92,7 +92,7 @@ def test_weights_in_float16_take_half_the_bytes(tiny_model: Model, made: tuple[A
     one, other = (write.painter_of(tiny_model, content)(captions, 3, samples) for content in (half, same))
     assert (one - other).abs().max() < 1e-5
     largest, mean = write.compared(tiny_model, write.painter_of(tiny_model, half))
-    assert write.compared(tiny_model, write.painter_of(tiny_model, whole))[0] < 0.01 < largest < 10
+    assert write.compared(tiny_model, write.painter_of(tiny_model, whole))[0] < largest < 1
     assert 0 < mean < largest
 
 
@@ -125,7 +125,7 @@ def test_files_that_are_not_whole_or_not_limners_are_refused(path: Path, made: t
     cases = {
         "is not an ONNX file, or is cut short": content[:-100],
         "not an ONNX file": b"PK\x03\x04 a picture of something else",
-        "did not write": foreign.SerializeToString(),
+        "not one that `limner export` wrote": foreign.SerializeToString(),
         "is damaged: its weights": changed.SerializeToString(),
         "has version 2 of the format": later.SerializeToString(),
     }
@@ -172,7 +172,7 @@ def test_a_program_paints_without_limner(tiny_model: Model, tmp_path: Path) -> N
     assert found.difference < 0.01 and found.opset is None
     stored = {"limner.json": ""}
     module = torch.export.load(tmp_path / "tiny.pt2", extra_files=stored).module()
-    assert '"method":"GAN-CLS"' in str(stored["limner.json"])
+    assert '"method":"GAN-CLS' in str(stored["limner.json"])
     ids, mask = tiny_model.encoder.tokenize([CAPTIONS[0]])
     ids = torch.nn.functional.pad(ids, (0, tiny_model.encoder.limit.number - ids.shape[1]))  # type: ignore[union-attr]
     images = module(ids, mask.sum(1), torch.tensor([3]), torch.tensor([9]))
