@@ -24,7 +24,7 @@ from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.export.description import KEY, VERSION, WAYS, Description
 from limner.export.extra import needed
-from limner.export.functions import painting_of
+from limner.export.functions import features_of, painting_of
 from limner.model import Model
 from limner.text.encoder import TextEncoder
 from limner.text.registry import encoder_from_config
@@ -105,6 +105,7 @@ class ExportedEncoder(TextEncoder):
     """The text encoder of an exported file: the tokenizer of the one it was made of, and the file's graph."""
 
     kind: ClassVar[str] = "exported"
+    tokenizer: TextEncoder
 
     def __init__(self, about: Description, tokenizer: TextEncoder, function: _Function | None) -> None:
         super().__init__()
@@ -120,7 +121,7 @@ class ExportedEncoder(TextEncoder):
         if self.function is None:
             return TextFeatures(torch.zeros(len(ids), 0))
         found = self.function({"ids": ids, "lengths": mask.sum(1)})
-        return TextFeatures(**{name: found[f"text.{name}"] for name in self.about.features})
+        return features_of({name: found[f"text.{name}"] for name in self.about.features})
 
     def words(self, caption: str) -> list[str]:
         return list(self.tokenizer.words(caption))

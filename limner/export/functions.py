@@ -69,7 +69,7 @@ class Paint(nn.Module):
     def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
         text, noise = dict(zip(self.features, given)), self.noise(*given[len(self.features) :])
         # A model that reads no text is given none: sentences of no numbers.
-        features = TextFeatures(**text) if text else TextFeatures(torch.zeros(len(noise), 0))
+        features = features_of(text) if text else TextFeatures(torch.zeros(len(noise), 0))
         return parts_of(self.method.paint(features, noise))
 
 
@@ -122,6 +122,11 @@ def refuse(model: Model) -> None:
             f"{model.method.title} cannot be exported with method.truncation: exported files have no inverse of the normal distribution: "
             "set it to 0 in the folder's config.json"
         )
+
+
+def features_of(values: dict[str, Tensor]) -> TextFeatures:
+    """The features whose fields have these names; "sentence" is one of them."""
+    return TextFeatures(values["sentence"], values.get("words"), values.get("mask"), values.get("tokens"))
 
 
 def parts_of(painting: Painting) -> tuple[Tensor, ...]:

@@ -156,8 +156,8 @@ def runtime_version() -> str:
 
 
 def _bytes(name: str) -> bytes:
-    return resources.files("limner.export").joinpath("web", name).read_bytes()
+    return resources.files("limner.export").joinpath("web").joinpath(name).read_bytes()
 
 
 def _text(name: str) -> str:
-    return resources.files("limner.export").joinpath("web", name).read_text(encoding="utf-8")
+    return resources.files("limner.export").joinpath("web").joinpath(name).read_text(encoding="utf-8")
