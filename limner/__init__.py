@@ -11,6 +11,7 @@ Importing the package imports no torch; the first call does.
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from limner.core.noise import Noise
     from limner.core.text import TextFeatures
     from limner.core.trainable import Conditions, Phase, Player, Update
-    from limner.model import load
+    from limner.model import Model
 
 __version__ = "0.1.0"
 
@@ -39,7 +40,7 @@ _HOMES = {
     "SettingsError": "limner.core.errors",
     "TextFeatures": "limner.core.text",
     "Update": "limner.core.trainable",
-    "load": "limner.model",
+    "Model": "limner.model",
 }
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "DataError",
     "LimnerError",
     "Method",
+    "Model",
     "Noise",
     "Painting",
     "Phase",
@@ -72,6 +74,32 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+EXPORTED = (".onnx", ".pt2")
+"""How the names of exported files end."""
+
+
+def load(name_or_path: str | Path, device: str = "cpu") -> Model:
+    """Load a trained model: a shipped one by name, one from a run folder or model folder, or an ONNX file that `limner export` wrote.
+
+    device: where it paints; ONNX files paint on the CPU. Raises CheckpointError where there is none or it cannot be read, SettingsError for
+    a name that does not exist.
+    """
+    ending = Path(name_or_path).suffix.lower()
+    if ending not in EXPORTED or Path(name_or_path).is_dir():
+        from limner.model import load as load_model
+
+        return load_model(name_or_path, device)
+    from limner.core.errors import SettingsError
+
+    if ending == ".pt2":
+        raise SettingsError(f"{name_or_path} is a torch.export program: open it by torch.export.load; of exported files Limner reads .onnx")
+    if device != "cpu":
+        raise SettingsError(f"{name_or_path} is painted by onnxruntime on the CPU: leave the device out")
+    from limner.export import load as load_exported
+
+    return load_exported(name_or_path)
 
 
 def create(

@@ -22,7 +22,7 @@ FLOORS = [
     {"model"},
     {"metrics"},
     {"training"},
-    {"explore", "report", "interop"},
+    {"explore", "report", "interop", "export"},
     {"studio", "study"},
     {"cli"},
 ]

@@ -24,7 +24,13 @@ example:
   limner doctor"""
 
 NEEDED = ("torch", "numpy", "pillow", "safetensors", "tyro", "msgspec", "pyyaml", "rich", "torchmetrics", "lightning-fabric")
-EXTRAS = {"log": ("tensorboard",), "keras": ("h5py",), "tokens": ("tokenizers",), "dev": ("pytest", "ruff", "mypy")}
+EXTRAS = {
+    "log": ("tensorboard",),
+    "keras": ("h5py",),
+    "tokens": ("tokenizers",),
+    "export": ("onnx", "onnxscript", "onnxruntime"),
+    "dev": ("pytest", "ruff", "mypy"),
+}
 GIGABYTE = 1 << 30
 PUBLISHED = "fid-inception"
 

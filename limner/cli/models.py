@@ -14,10 +14,13 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 def open_model(name: str, device: Device) -> Model:
-    """Load a shipped model, run folder or model folder onto the device asked for."""
-    from limner.model import load
+    """Load a shipped model, run folder or model folder onto the device asked for, or an exported file, which paints on the CPU."""
+    import limner
 
-    return load(name, device=chosen_device(device))
+    exported = name.lower().endswith(limner.EXPORTED)
+    if exported and device == "cuda":
+        raise SettingsError(f"--device cuda: {name} is painted by onnxruntime on the CPU: leave --device out")
+    return limner.load(name, device="cpu" if exported else chosen_device(device))
 
 
 def chosen_device(device: Device) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import zlib
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from limner.core import random
+from limner.core.random import GOLDEN, MIX_1, MIX_2
 
 NoiseType = TypeVar("NoiseType", bound="Noise")
 
@@ -72,13 +74,14 @@ class ConditionedNoise(Noise):
     epsilon: Tensor
 
 
-def gaussian(shape: tuple[int, ...], seed: int, samples: ArrayLike, stream: str) -> Tensor:
+def gaussian(shape: tuple[int, ...], seed: int | Tensor, samples: ArrayLike | Tensor, stream: str) -> Tensor:
     """Standard normal noise [B, *shape] that depends on (seed, stream, sample number) alone: `random.normal`, made on the default device.
 
-    Within `with torch.device("cuda"):` it is made there, without passing through the CPU. All devices agree to float32 rounding.
+    Within `with torch.device("cuda"):` it is made there, without passing through the CPU. All devices agree to float32 rounding. Seed and
+    samples may both be tensors of int64 [B]: then every operation is one on tensors, so that drawing can be exported.
     """
     count = math.prod(shape)
-    if count * np.size(samples) <= FEW and torch.empty(0).device.type == "cpu":
+    if not isinstance(seed, Tensor) and count * np.size(samples) <= FEW and torch.empty(0).device.type == "cpu":
         return torch.from_numpy(random.normal(shape, seed, stream, np.atleast_1d(samples)))
     rows = _hashed(seed, stream, samples)
     radius = torch.log1p(-_uniform(rows, 0, count)).mul_(-2.0).sqrt_()
@@ -86,13 +89,19 @@ def gaussian(shape: tuple[int, ...], seed: int, samples: ArrayLike, stream: str)
     return values.float().view(-1, *shape)
 
 
-def uniform(shape: tuple[int, ...], seed: int, samples: ArrayLike, stream: str) -> Tensor:
+def uniform(shape: tuple[int, ...], seed: int | Tensor, samples: ArrayLike | Tensor, stream: str) -> Tensor:
     """Noise [B, *shape] in float64, uniform in [0, 1), made as `gaussian` is."""
     return _uniform(_hashed(seed, stream, samples), 0, math.prod(shape)).view(-1, *shape)
 
 
-def _hashed(seed: int, stream: str, samples: ArrayLike) -> Tensor:
+def _hashed(seed: int | Tensor, stream: str, samples: ArrayLike | Tensor) -> Tensor:
     """[B, 1] int64 on the default device, with the bits of `random.hash64`."""
+    if isinstance(seed, Tensor):
+        assert isinstance(samples, Tensor)
+        state = torch.zeros((), dtype=torch.int64)
+        for part in (seed, torch.tensor(zlib.crc32(stream.encode())), samples):
+            state = _mixed(state * _signed(MIX_1) + part + _signed(GOLDEN))
+        return state.view(-1, 1)
     found = np.atleast_1d(random.hash64(seed, stream, np.asarray(samples)))
     return torch.from_numpy(found.view(np.int64)).to(torch.empty(0).device, non_blocking=True)[:, None]
 
@@ -100,10 +109,14 @@ def _hashed(seed: int, stream: str, samples: ArrayLike) -> Tensor:
 def _uniform(rows: Tensor, stream: int, count: int) -> Tensor:
     """`random.uniform_of`: [B, 1] -> [B, count] float64. int64 holds the bits of unsigned numbers: products are the same modulo 2^64."""
     counters = torch.arange(count, dtype=torch.int64).mul_(2).add_(stream + 1)
-    value = rows + counters.mul_(_signed(0x9E3779B97F4A7C15))
-    value = (value ^ _shifted(value, 30)).mul_(_signed(0xBF58476D1CE4E5B9))
-    value = (value ^ _shifted(value, 27)).mul_(_signed(0x94D049BB133111EB))
-    return _shifted(value ^ _shifted(value, 31), 11).double().mul_(2.0**-53)
+    return _shifted(_mixed(rows + counters.mul_(_signed(GOLDEN))), 11).double().mul_(2.0**-53)
+
+
+def _mixed(value: Tensor) -> Tensor:
+    """SplitMix64's finaliser."""
+    value = (value ^ _shifted(value, 30)).mul_(_signed(MIX_1))
+    value = (value ^ _shifted(value, 27)).mul_(_signed(MIX_2))
+    return value ^ _shifted(value, 31)
 
 
 def _shifted(value: Tensor, bits: int) -> Tensor:

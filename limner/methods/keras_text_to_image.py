@@ -152,7 +152,7 @@ class KerasTextToImage(Method[UniformNoise]):
 
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> UniformNoise:
         if self.settings.version == "v2":
-            return UniformNoise(torch.zeros(np.size(samples), 0))
+            return UniformNoise(torch.zeros(samples.numel() if isinstance(samples, Tensor) else np.size(samples), 0))
         return UniformNoise(uniform((self.settings.noise_width,), seed, samples, stream).mul_(2.0).sub_(1.0).float())
 
     def paint(self, text: TextFeatures, noise: UniformNoise) -> Painting:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from limner.core.settings import at_least
 from limner.core.text import TextFeatures
 from limner.text.encoder import Limit, TextEncoder
-from limner.text.tokenizers import WordTokenizer
+from limner.text.tokenizers import Tokens, WordTokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +39,14 @@ class BagOfWords(TextEncoder):
         self.embedding = nn.Embedding(len(tokenizer), settings.word_embedding, padding_idx=0)
         self.to_sentence = nn.Linear(settings.word_embedding, settings.sentence_width)
 
-    def forward(self, captions: Sequence[str]) -> TextFeatures:
-        tokens = self.tokenizer(captions)
-        device = self.to_sentence.weight.device
-        mask = tokens.mask.to(device)[..., None].to(self.to_sentence.weight.dtype)  # [B, T, 1]
-        words = self.embedding(tokens.ids.to(device)) * mask
-        return TextFeatures(self.to_sentence(words.sum(1) / mask.sum(1).clamp_min(1.0)))
+    def tokenize(self, captions: Sequence[str]) -> Tokens:
+        return self.tokenizer(captions)
+
+    def read(self, ids: Tensor, mask: Tensor) -> TextFeatures:
+        weight = self.to_sentence.weight
+        shown = mask.to(weight.device)[..., None].to(weight.dtype)  # [B, T, 1]
+        words = self.embedding(ids.to(weight.device)) * shown
+        return TextFeatures(self.to_sentence(words.sum(1) / shown.sum(1).clamp_min(1.0)))
 
     def words(self, caption: str) -> list[str]:
         return self.tokenizer.split(caption)

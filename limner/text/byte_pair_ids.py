@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from limner.core.errors import CheckpointError, DataError, SettingsError
 from limner.core.text import TextFeatures
 from limner.text.byte_pairs import WORD_END, BytePairTokenizer
 from limner.text.encoder import Limit, TextEncoder
+from limner.text.tokenizers import Tokens
 
 PADDING = "<|padding|>"
 """The token with the id 0, which stands for nothing."""
@@ -85,12 +87,15 @@ class BytePairIds(TextEncoder):
         """How many ids there are."""
         return len(self._clip) if self._clip else int(self._learned.get_vocab_size())
 
-    def forward(self, captions: Sequence[str]) -> TextFeatures:
+    def tokenize(self, captions: Sequence[str]) -> Tokens:
         rows = [self.encode(caption)[: self.context_length] for caption in captions]
         longest = max(map(len, rows), default=0)
         tokens = torch.tensor([row + [0] * (longest - len(row)) for row in rows], dtype=torch.int64).view(len(rows), longest)
         mask = torch.arange(longest) < torch.tensor([len(row) for row in rows])[:, None]
-        return TextFeatures(torch.zeros(len(rows), 0), torch.zeros(len(rows), longest, 0), mask, tokens)
+        return Tokens(tokens, mask)
+
+    def read(self, ids: Tensor, mask: Tensor) -> TextFeatures:
+        return TextFeatures(torch.zeros(len(ids), 0), torch.zeros(*ids.shape, 0), mask, ids)
 
     def encode(self, caption: str) -> list[int]:
         """The ids of a whole caption."""

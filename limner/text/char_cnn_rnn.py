@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from limner.core.errors import SettingsError, unknown_name
 from limner.core.text import TextFeatures
 from limner.text.encoder import Limit, TextEncoder
-from limner.text.tokenizers import CharacterTokenizer
+from limner.text.tokenizers import CharacterTokenizer, Tokens
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+-=<>()[]{} "
 """The 70 published characters. The hyphen stands there twice: its later place is the one that text uses."""
@@ -147,15 +147,14 @@ class CharCnnRnn(TextEncoder):
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -0.08, 0.08)  # as published, biases too
 
-    def forward(self, captions: Sequence[str]) -> TextFeatures:
-        ids = self.tokenizer(captions).ids
-        return TextFeatures(self.read(ids.to(self.to_sentence.weight.device)))
+    def tokenize(self, captions: Sequence[str]) -> Tokens:
+        return self.tokenizer(captions)
 
-    def read(self, ids: Tensor) -> Tensor:
-        """Sentence embeddings [B, sentence_width] of character ids [B, T]."""
+    def read(self, ids: Tensor, mask: Tensor | None = None) -> TextFeatures:
+        """Features of character ids [B, T]; the mask changes nothing, since padding is read like text."""
+        ids = ids.to(self.to_sentence.weight.device)
         states: Tensor = self.reader(self.stretches(ids).transpose(1, 2))
-        sentence: Tensor = self.to_sentence(states.mean(1))
-        return sentence
+        return TextFeatures(self.to_sentence(states.mean(1)))
 
     def stretches(self, ids: Tensor) -> Tensor:
         """What the convolutions make of character ids [B, T]: [B, last width, steps]."""

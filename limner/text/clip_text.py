@@ -19,6 +19,7 @@ from limner.core.settings import at_least
 from limner.core.text import TextFeatures
 from limner.text.byte_pairs import WORD_END, BytePairTokenizer
 from limner.text.encoder import Limit, TextEncoder
+from limner.text.tokenizers import Tokens
 from limner.text.transformer import Activation, Transformer
 
 
@@ -74,16 +75,14 @@ class ClipText(TextEncoder):
         nn.init.normal_(self.positions, std=0.01)
         nn.init.normal_(self.to_sentence, std=settings.width**-0.5)
 
-    def forward(self, captions: Sequence[str]) -> TextFeatures:
-        ids, mask = self._tokenizer(captions)
-        device = self.positions.device
-        return self.read(ids.to(device), mask.to(device))
+    def tokenize(self, captions: Sequence[str]) -> Tokens:
+        return self._tokenizer(captions)
 
     def read(self, ids: Tensor, mask: Tensor | None = None) -> TextFeatures:
         """Features of ids [B, T], T being at most the context length; without a mask, a row ends at its largest id."""
+        ids = ids.to(self.positions.device)
         last = ids.argmax(1)
-        if mask is None:
-            mask = torch.arange(ids.shape[1], device=ids.device) <= last[:, None]
+        mask = torch.arange(ids.shape[1], device=ids.device) <= last[:, None] if mask is None else mask.to(ids.device)
         # What pads the end changes nothing before it: a position sees only what came earlier.
         words = self.norm(self.transformer(self.embedding(ids) + self.positions[: ids.shape[1]]))  # [B, T, width]
         sentence = words[torch.arange(len(ids), device=ids.device), last] @ self.to_sentence

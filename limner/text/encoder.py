@@ -6,10 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from limner.core.errors import SettingsError
 from limner.core.text import TextFeatures
+from limner.text.tokenizers import Tokens
 from limner.text.words import split_words
 
 
@@ -36,9 +37,18 @@ class TextEncoder(nn.Module, ABC):
     sentence_width: int
     word_width: int | None
 
-    @abstractmethod
     def forward(self, captions: Sequence[str]) -> TextFeatures:
         """Encode captions, with gradients; on the encoder's device. A caption's features do not depend on its neighbours' lengths."""
+        return self.read(*self.tokenize(captions))
+
+    @abstractmethod
+    def tokenize(self, captions: Sequence[str]) -> Tokens:
+        """Ids and mask [B, T] on the CPU. Raises DataError for a caption without any word."""
+
+    @abstractmethod
+    def read(self, ids: Tensor, mask: Tensor) -> TextFeatures:
+        """Features, on the encoder's device, of ids [B, T] and their mask [B, T] on the CPU, whose rows begin with True. Tensors alone go
+        in and come out, so that it can be exported."""
 
     def words(self, caption: str) -> list[str]:
         """The parts into which this encoder cuts a caption."""

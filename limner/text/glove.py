@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from torch import Tensor
+
 from limner.core.errors import SettingsError
 from limner.core.settings import at_least
 from limner.core.text import TextFeatures
+from limner.text.tokenizers import Tokens
 from limner.text.word_vectors import Cutting, WordVectorEncoder, WordVectors, cut_caption, empty_caption
 from limner.text.words import UNKNOWN_WORD
 
@@ -50,12 +53,16 @@ class Glove(WordVectorEncoder):
         self.sentence_width = vectors.width
         self.word_width: int = vectors.width
 
-    def forward(self, captions: Sequence[str]) -> TextFeatures:
+    def tokenize(self, captions: Sequence[str]) -> Tokens:
         spoken = [self._cut(caption)[: self._maximum] for caption in captions]
         for place, caption in enumerate(captions):
             if not any(spoken[place]):
                 raise empty_caption(caption, place)
-        words, mask, ids = self.table([[one for one in self.table.ids(row) if one] or [0] for row in spoken])
+        return self.table.padded([[one for one in self.table.ids(row) if one] or [0] for row in spoken])
+
+    def read(self, ids: Tensor, mask: Tensor) -> TextFeatures:
+        ids, mask = (value.to(self.table.vectors.device) for value in (ids, mask))
+        words = self.table(ids)
         sentence = words.sum(1)
         if self.settings.pooling == "mean":
             sentence = sentence / (ids > 0).sum(1, keepdim=True).clamp_min(1).to(sentence.dtype)

@@ -19,11 +19,12 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from limner.core.errors import SettingsError
 from limner.core.settings import at_least
 from limner.core.text import TextFeatures
+from limner.nn.packed import read_rows
+from limner.text.tokenizers import Tokens
 from limner.text.word_vectors import Cutting, WordVectorEncoder, WordVectors, cut_caption, empty_caption
 
 MARKS = {1: ("<s>", "</s>"), 2: ("<p>", "</p>")}
@@ -72,15 +73,18 @@ class InferSent(WordVectorEncoder):
         self.word_width: int = 2 * settings.hidden
         self.reader = nn.LSTM(vectors.width, settings.hidden, batch_first=True, bidirectional=True)
 
-    def forward(self, captions: Sequence[str]) -> TextFeatures:
+    def tokenize(self, captions: Sequence[str]) -> Tokens:
         begin, end = MARKS[self.settings.version]
         spoken = [self.read_words(caption) for caption in captions]
         for place, caption in enumerate(captions):
             if not spoken[place]:
                 raise empty_caption(caption, place)
-        vectors, mask, ids = self.table([self.table.ids([begin, *words, end]) for words in spoken])  # [B, T + 2, D]
-        packed = pack_padded_sequence(vectors, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
-        states = pad_packed_sequence(self.reader(packed)[0], batch_first=True)[0]  # [B, T + 2, 2 H], zero in the padding
+        return self.table.padded([self.table.ids([begin, *words, end]) for words in spoken])  # [B, T + 2]
+
+    def read(self, ids: Tensor, mask: Tensor) -> TextFeatures:
+        lengths = mask.sum(1).cpu()
+        ids, mask = (value.to(self.table.vectors.device) for value in (ids, mask))
+        states, _ = read_rows(self.reader, self.table(ids), lengths)  # [B, T + 2, 2 H], zero in the padding
         inner = mask[:, 2:]  # one place fewer at either end: where the words themselves stand
         return TextFeatures(self._pooled(states, mask), states[:, 1:-1] * inner[..., None], inner, ids[:, 1:-1] * inner)
 

@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from limner.core.errors import DataError, SettingsError
 from limner.core.text import TextFeatures
+from limner.nn.packed import read_rows
 from limner.text.encoder import Limit, TextEncoder
 from limner.text.tokenizers import Tokens
 from limner.text.words import UNKNOWN_WORD, Splitting, split_words
@@ -112,18 +112,16 @@ class LSTMEncoder(TextEncoder):
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         self.reader = nn.LSTM(settings.word_embedding, settings.width // 2, batch_first=True, bidirectional=True)
 
-    def forward(self, captions: Sequence[str]) -> TextFeatures:
-        return self.read(*self.vocabulary(captions))
+    def tokenize(self, captions: Sequence[str]) -> Tokens:
+        return self.vocabulary(captions)
 
     def read(self, ids: Tensor, mask: Tensor) -> TextFeatures:
         """Features of ids [B, T], of any order of lengths; mask [B, T] bool on the CPU, True where there is a word, one at least."""
         device = self.embedding.weight.device
         ids, lengths = ids.to(device), mask.sum(1)
         embedded = F.dropout(self.embedding(ids), self.settings.dropout, self.training)
-        packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
-        states, (last, _) = self.reader(packed)  # last: [2 directions, B, width / 2]
-        words = pad_packed_sequence(states, batch_first=True, total_length=ids.shape[1])[0]
-        return TextFeatures(last.transpose(0, 1).flatten(1), words, mask.to(device), ids)
+        words, last = read_rows(self.reader, embedded, lengths)
+        return TextFeatures(last, words, mask.to(device), ids)
 
     def words(self, caption: str) -> list[str]:
         return self.vocabulary.split(caption)

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from limner.core.text import TextFeatures
 from limner.text.encoder import TextEncoder
+from limner.text.tokenizers import Tokens
 
 
 class NoText(TextEncoder):
@@ -19,8 +21,12 @@ class NoText(TextEncoder):
     sentence_width = 0
     word_width = None
 
-    def forward(self, captions: Sequence[str]) -> TextFeatures:
-        return TextFeatures(torch.zeros(len(captions), 0))
+    def tokenize(self, captions: Sequence[str]) -> Tokens:
+        """No ids, [B, 0], whatever captions say."""
+        return Tokens(torch.zeros(len(captions), 0, dtype=torch.int64), torch.zeros(len(captions), 0, dtype=torch.bool))
+
+    def read(self, ids: Tensor, mask: Tensor) -> TextFeatures:
+        return TextFeatures(torch.zeros(len(ids), 0))
 
     def unknown_words(self, caption: str) -> list[str]:
         return self.words(caption)

@@ -15,11 +15,11 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from limner.core.text import TextFeatures
+from limner.nn.packed import read_rows
 from limner.text.encoder import Limit, TextEncoder
-from limner.text.tokenizers import WordTokenizer
+from limner.text.tokenizers import Tokens, WordTokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,21 +49,17 @@ class RecurrentEncoder(TextEncoder):
         self.reader = nn.GRU(settings.word_embedding, settings.hidden, batch_first=True, bidirectional=True)
         self.to_sentence = nn.Linear(2 * self.word_width, settings.sentence_width)
 
-    def forward(self, captions: Sequence[str]) -> TextFeatures:
-        ids, mask = self.tokenizer(captions)
+    def tokenize(self, captions: Sequence[str]) -> Tokens:
+        return self.tokenizer(captions)
+
+    def read(self, ids: Tensor, mask: Tensor) -> TextFeatures:
         lengths = mask.sum(1)  # stays on the CPU, where packing wants it
         ids, mask = (value.to(self.embedding.weight.device) for value in (ids, mask))
-        words = self._read(self.embedding(ids), lengths)  # [B, T, 2H], zero where there is no word
+        words, _ = read_rows(self.reader, self.embedding(ids), lengths)  # [B, T, 2H], zero where there is no word
         mean = words.sum(1) / mask.sum(1, keepdim=True)
         highest = words.masked_fill(~mask[..., None], -torch.inf).amax(1)
         sentence = F.normalize(self.to_sentence(torch.cat((mean, highest), dim=1)), dim=1) * math.sqrt(self.sentence_width)
         return TextFeatures(sentence=sentence, words=words, mask=mask, tokens=ids)
-
-    def _read(self, embedded: Tensor, lengths: Tensor) -> Tensor:
-        # Packing lets the backward reader start at each caption's own last word, whatever padding follows it.
-        packed: PackedSequence = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
-        states, _ = self.reader(packed)
-        return pad_packed_sequence(states, batch_first=True, total_length=embedded.shape[1])[0]
 
     def words(self, caption: str) -> list[str]:
         return self.tokenizer.split(caption)

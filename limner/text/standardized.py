@@ -11,6 +11,7 @@ from torch import Tensor
 from limner.core.text import TextFeatures
 from limner.text.encoder import Limit, TextEncoder
 from limner.text.encoding import encode_all
+from limner.text.tokenizers import Tokens
 
 SMALLEST = 1e-6
 """A place of the embedding that varies less is not made to vary more."""
@@ -41,8 +42,11 @@ class Standardized(TextEncoder):
         self.deviation.copy_(sentences.std(0, unbiased=False).clamp_min(SMALLEST))
         return self
 
-    def forward(self, captions: Sequence[str]) -> TextFeatures:
-        features = self.encoder(captions)
+    def tokenize(self, captions: Sequence[str]) -> Tokens:
+        return self.encoder.tokenize(captions)
+
+    def read(self, ids: Tensor, mask: Tensor) -> TextFeatures:
+        features = self.encoder.read(ids, mask)
         return TextFeatures((features.sentence - self.mean) / self.deviation, features.words, features.mask, features.tokens)
 
     def words(self, caption: str) -> list[str]:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from limner.core.errors import DataError, SettingsError
 from limner.core.text import TextFeatures
 from limner.text.encoder import Limit, TextEncoder
-from limner.text.tokenizers import WordTokenizer
+from limner.text.tokenizers import Tokens, WordTokenizer
 from limner.text.words import MAXIMUM_WORDS, Splitting
 
 _NOT_A_LETTER = re.compile(r"([^a-z])")
@@ -81,8 +81,8 @@ class SummaryLSTM(TextEncoder):
         self.embedding = nn.Embedding(len(tokenizer), settings.word_embedding, padding_idx=0)
         self.reader = nn.LSTM(settings.word_embedding, settings.width, settings.layers, batch_first=True)
 
-    def forward(self, captions: Sequence[str]) -> TextFeatures:
-        return self.read(*self.tokenizer(captions))
+    def tokenize(self, captions: Sequence[str]) -> Tokens:
+        return self.tokenizer(captions)
 
     def read(self, ids: Tensor, mask: Tensor) -> TextFeatures:
         """Features of ids [B, T], 0 where there is no word; mask: [B, T] bool, True where there is one."""

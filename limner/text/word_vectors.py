@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from limner.core.errors import DataError, SettingsError
 from limner.text.encoder import Limit, TextEncoder
+from limner.text.tokenizers import Tokens
 from limner.text.words import split_words
 
 Cutting = Literal["words", "spaces"]
@@ -58,13 +59,16 @@ class WordVectors(nn.Module):
         """The row of each word, and 0, which is a row of zeros, for words without a vector."""
         return [self._ids.get(word, 0) for word in words]
 
-    def forward(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
-        """Vectors [B, T, D], mask [B, T] and ids [B, T] of ragged rows of ids, on the table's device; zeros beyond a row's end."""
-        device = self.vectors.device
+    def padded(self, rows: Sequence[Sequence[int]]) -> Tokens:
+        """Ids and mask [B, T] of ragged rows of ids, on the CPU; 0, which is a row of zeros, beyond a row's end."""
         longest = max(map(len, rows), default=0)
-        ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], dtype=torch.int64, device=device).view(len(rows), longest)
-        lengths = torch.tensor([len(row) for row in rows], device=device)
-        return self.vectors[ids], torch.arange(longest, device=device) < lengths[:, None], ids
+        ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], dtype=torch.int64).view(len(rows), longest)
+        lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
+        return Tokens(ids, torch.arange(longest) < lengths[:, None])
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """The vectors [B, T, D] of ids [B, T]."""
+        return self.vectors[ids]
 
 
 class WordVectorEncoder(TextEncoder):

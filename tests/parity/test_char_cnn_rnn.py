@@ -94,7 +94,7 @@ def computation(golden: GoldenSet) -> Callable[..., Found]:
         for name, encoder in encoders.items():
             count = len(golden.arrays[f"{name}_emb"]) if f"{name}_emb" in golden.arrays else None
             ids = ids_of(encoder, golden.facts["captions"][:count])
-            arrays |= {f"{name}_conv_features": encoder.stretches(ids), f"{name}_emb": encoder.read(ids)}
+            arrays |= {f"{name}_conv_features": encoder.stretches(ids), f"{name}_emb": encoder.read(ids).sentence}
         if given.keys() == INPUTS:
             text, pictures = (given[name].requires_grad_() for name in ("sje_txt", "sje_img"))
             losses = {

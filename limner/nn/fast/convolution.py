@@ -23,7 +23,7 @@ class Convolution(nn.Conv2d):
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002  # the base class's name
         (stride, _), padding = self.stride, self.padding
         assert not isinstance(padding, str)
-        if weight.numel() >= HEAVY and is_small(input, weight, stride, padding[0]):
+        if weight.numel() >= HEAVY and not torch.compiler.is_exporting() and is_small(input, weight, stride, padding[0]):
             return as_product(input, weight, bias, stride, padding[0])
         return super()._conv_forward(input, weight, bias)
 
@@ -39,7 +39,7 @@ class PictureConvolution(nn.Conv2d):
         super().__init__(wide, 3, 3, padding=1, bias=False)
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002  # the base class's name
-        if input.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        if input.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.compiler.is_exporting():
             return super()._conv_forward(input, weight, bias)
         height, width = input.shape[2:]
         kernel = weight.permute(2, 3, 0, 1).flatten(0, 2)  # [9 x 3, wide]

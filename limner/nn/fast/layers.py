@@ -26,7 +26,7 @@ class Layers(nn.Sequential):
         if len(batches) > 1:
             return self._side_by_side(batches)
         (x,) = batches
-        if self.training or torch.is_grad_enabled():
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_exporting():  # who runs what is exported folds by itself
             return super().forward(x)
         before: nn.Conv2d | None = None  # a convolution whose normalisation comes next
         for layer, after in pairwise([*self, None]):
