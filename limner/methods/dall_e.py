@@ -81,6 +81,7 @@ SMALL: dict[str, Any] = {
     "attention": ("axial-row", "axial-column", "axial-row", "full"),
     "token_shift": True,
     "unconditional": 0.1,
+    "guidance": 2.0,
     "learning_rate": 1e-3,
     "warm_up_steps": 200,
     "cooled": True,

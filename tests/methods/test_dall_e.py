@@ -29,7 +29,7 @@ from limner.methods.dall_e import DALLE, SMALL, DALLESettings
 from limner.training.run import train
 
 NARROW = {"dvae_width": 8, "code_width": 8, "dvae_blocks": 1, "codes": 16, "width": 16, "depth": 4, "heads": 2, "head_width": 12}
-NARROW |= {"dvae": "openai", "halvings": 3, "estimator": "straight-through", "positions": "rotary"}
+NARROW |= {"dvae": "openai", "halvings": 3, "estimator": "straight-through", "positions": "rotary", "guidance": 1.0}
 NARROW |= {"attention": ("full", "axial-row", "axial-column", "convolution")}
 CONDITIONS = Conditions(resolution=32, sentence_width=0, word_width=0)
 
