@@ -6,19 +6,20 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from limner.core.layout import Layout
 from limner.core.pictures import CaptionedPictures
 from limner.data.garden import CLASS_NAMES, Garden
 from limner.data.garden.bouquets import Bouquets
 from limner.data.garden.bouquets.arranging import Bouquet, class_ids
 from limner.data.garden.bouquets.painting import paint_bouquets
 from limner.data.garden.bouquets.worlds import MOST
+
+if TYPE_CHECKING:
+    from limner.core.layout import Layout
 
 BUILT_IN = ("garden", "garden-bouquets")
 """Sets that need no files."""
@@ -135,6 +136,10 @@ class BouquetPictures(PaintedPictures[Bouquets]):
         return found
 
     def layouts(self, indices: NDArray[np.int64]) -> Layout:
+        import torch
+
+        from limner.core.layout import Layout
+
         rows = np.asarray(indices, dtype=np.int64)
         missing = np.array([row for row in np.unique(rows).tolist() if row not in self._shapes], dtype=np.int64)
         if len(missing):

@@ -68,8 +68,8 @@ class Paint(nn.Module):
 
     def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
         text, noise = dict(zip(self.features, given)), self.noise(*given[len(self.features) :])
-        # A model that reads no text is given none: sentences of no numbers.
-        features = features_of(text) if text else TextFeatures(torch.zeros(len(noise), 0))
+        # A model that reads no text is given none: sentences of no numbers. (`len` would fix the number of rows.)
+        features = features_of(text) if text else TextFeatures(given[0].new_zeros(given[0].shape[0], 0))
         return parts_of(self.method.paint(features, noise))
 
 

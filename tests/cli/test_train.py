@@ -118,7 +118,7 @@ def test_a_resumed_run_keeps_the_settings_that_it_has(tmp_path: Path) -> None:
             "gan-clss --data garden --out run",
             "there is no method 'gan-clss': did you mean 'gan-cls'? known: " + ", ".join(trainable_names()),
         ),
-        ("gan-cls --data gardn --out run", "there is no data set or folder 'gardn': did you mean 'garden'? known: garden"),
+        ("gan-cls --data gardn --out run", "there is no data set or folder 'gardn': did you mean 'garden'? known: garden, garden-bouquets"),
         ("gan-cls --data garden", "missing: --out; see limner train gan-cls --help"),
         (
             "--data garden gan-cls --out run --preset cup",

@@ -60,6 +60,8 @@ OWN_WAY = {
     "msg-gan": "equalised learning rates",
     "t2f": "equalised learning rates",
     "dall-e": "no adversary",
+    "stylegan": "equalised learning rates",
+    "stylegan2": "equalised learning rates",
 }
 """Methods whose small presets begin otherwise, and why."""
 
@@ -75,7 +77,7 @@ def test_every_check_runs_in_every_method(name: str) -> None:
         with pytest.raises(SettingsError, match=f"^method.{setting.replace('_', '-')} is {value}, but must .*{message}"):
             get(name).Settings(**{setting: value})
     own = [each.name for part in SHARED if issubclass(get(name).Settings, part) for each in dataclasses.fields(part)]
-    assert set(own) <= fields and bool(own) == (name not in ("dall-e", "t2f"))  # whose families have settings of their own
+    assert set(own) <= fields and bool(own) == (name not in ("dall-e", "stylegan", "t2f"))  # whose families have settings of their own
     numbers = {each.name for part in SHARED for each in dataclasses.fields(part) if each.type in ("int", "float", "float | None")}
     assert numbers == WRONG.keys()
 
