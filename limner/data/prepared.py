@@ -6,19 +6,20 @@ import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from limner.core import random
 from limner.core.errors import DataError
-from limner.core.layout import Layout
 from limner.core.pictures import CaptionedPictures
 from limner.data.cache import SPLITS, read_card
 from limner.data.caption_checks import wordless_captions
 from limner.data.counterfactual import substitute
+
+if TYPE_CHECKING:
+    from limner.core.layout import Layout
 
 
 def open_prepared(path: Path | str, split: str, resolution: int | None = None) -> PreparedPictures:
@@ -130,6 +131,10 @@ class PreparedPictures(CaptionedPictures):
     def layouts(self, indices: NDArray[np.int64]) -> Layout | None:
         if self._layouts is None:
             return None
+        import torch
+
+        from limner.core.layout import Layout
+
         boxes, labels, shapes = self._layouts
         masks = None if shapes is None else torch.from_numpy(shapes[indices]).float() / 255.0
         return Layout(torch.from_numpy(boxes[indices]), torch.from_numpy(labels[indices]), masks)

@@ -19,6 +19,7 @@ def tiny(name: str, steps: int, resolution: int = 32, **training: Any) -> Recipe
     fields = [field.name for field in dataclasses.fields(recipe.method_settings)]
     small: dict[str, Any] = {field: 4 for field in fields if field.endswith("batch_size")}
     small |= {field: (4,) for field in fields if field.endswith("batch_sizes")}  # of each phase
+    small |= {field: 3 for field in fields if field == "halvings"}  # few codes to write
     values = {"steps": steps, "log_every": 1, "checkpoint_every": 1, "sample_every": 1000, "device": "cpu"} | training
     return dataclasses.replace(
         recipe,
