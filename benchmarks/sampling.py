@@ -34,7 +34,7 @@ def main() -> None:
     asked = tyro.cli(Arguments, description=__doc__)
     torch.set_num_threads(asked.threads)
     torch.manual_seed(0)
-    method = DALLE(DALLESettings(**SMALL), Conditions(resolution=8 * asked.side, sentence_width=0, word_width=0)).eval()
+    method = DALLE(DALLESettings(**SMALL), Conditions(resolution=asked.side << SMALL["halvings"], sentence_width=0, word_width=0)).eval()
     network = method.transformer
     ids, rows = network.ids(torch.arange(1, 21)[None]), torch.zeros(asked.pictures, dtype=torch.int64)
     numbers = torch.rand(asked.pictures, network.line.codes, dtype=torch.float64, generator=torch.Generator().manual_seed(1))

@@ -105,7 +105,17 @@ def test_a_matching_model_scores_each_picture_with_its_own_caption(tiny_model: M
 def test_dall_e_reads_the_text_of_all_candidates_once(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     encoder = BytePairIds.learn(CAPTIONS * 2, 270, 6)
-    values = {**SMALL, "dvae_width": 8, "code_width": 8, "width": 16, "depth": 2, "vocabulary": 270, "context_length": 6}
+    values = {
+        **SMALL,
+        "halvings": 3,
+        "guidance": 1.0,
+        "dvae_width": 8,
+        "code_width": 8,
+        "width": 16,
+        "depth": 2,
+        "vocabulary": 270,
+        "context_length": 6,
+    }
     method = DALLE(DALLESettings(**values), Conditions(resolution=32, sentence_width=0, word_width=0))
     read, texts = method.transformer.read, []
     monkeypatch.setattr(method.transformer, "read", lambda ids: texts.append(len(ids)) or read(ids))
