@@ -117,7 +117,9 @@ def refuse(model: Model) -> None:
         )
     if model.method.rows > 1:
         raise SettingsError(f"{model.method.title} cannot be exported: it paints {model.method.rows} pictures that belong together")
-    if getattr(model.method.settings, "truncation", 0):
+    truncation = float(getattr(model.method.settings, "truncation", 0.0))
+    of_noise = "truncation" not in getattr(model.method, "sampling", ())  # and not of styles, which are moved by plain arithmetic
+    if of_noise and truncation:
         raise SettingsError(
             f"{model.method.title} cannot be exported with method.truncation: exported files have no inverse of the normal distribution: "
             "set it to 0 in the folder's config.json"

@@ -85,7 +85,7 @@ class ClipText(TextEncoder):
         mask = torch.arange(ids.shape[1], device=ids.device) <= last[:, None] if mask is None else mask.to(ids.device)
         # What pads the end changes nothing before it: a position sees only what came earlier.
         words = self.norm(self.transformer(self.embedding(ids) + self.positions[: ids.shape[1]]))  # [B, T, width]
-        sentence = words[torch.arange(len(ids), device=ids.device), last] @ self.to_sentence
+        sentence = words[torch.arange(ids.shape[0], device=ids.device), last] @ self.to_sentence
         return TextFeatures(sentence, words * mask[..., None], mask, ids * mask)
 
     @property

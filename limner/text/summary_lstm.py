@@ -92,7 +92,7 @@ class SummaryLSTM(TextEncoder):
             ids = F.pad(ids, (0, self.tokenizer.maximum_words - ids.shape[1]))  # whatever the other captions' lengths are
             last = torch.full_like(last, ids.shape[1] - 1)
         states, _ = self.reader(self.embedding(ids))  # [B, T, width]: in one direction, padding after a word changes nothing at it
-        return TextFeatures(states[torch.arange(len(ids), device=device), last])
+        return TextFeatures(states[torch.arange(ids.shape[0], device=device), last])
 
     def words(self, caption: str) -> list[str]:
         return self.tokenizer.split(caption)

@@ -81,7 +81,7 @@ class StyleBlock(nn.Module):
 
     def forward(self, x: Tensor | None, style: Tensor, noise: Tensor) -> Tensor:
         if self.constant is not None:
-            x = self.constant.expand(len(style), -1, -1, -1)
+            x = self.constant.expand(style.shape[0], -1, -1, -1)
         else:
             assert self.doubling is not None and self.blur is not None and x is not None
             x = self.blur(self.doubling(x))

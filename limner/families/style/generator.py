@@ -95,7 +95,7 @@ class Synthesis(nn.Module):
 
     def forward(self, styles: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """styles: [B, places, W]; maps: for each convolution [B or 1, 1, r, r]."""
-        x = self.convolutions[0](self.constant.expand(len(styles), -1, -1, -1), styles[:, 0], maps[0])
+        x = self.convolutions[0](self.constant.expand(styles.shape[0], -1, -1, -1), styles[:, 0], maps[0])
         picture: Tensor = self.pictures[0](x, styles[:, 1])
         for level in range(1, len(self.pictures)):
             for number in (2 * level - 1, 2 * level):

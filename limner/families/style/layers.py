@@ -103,7 +103,8 @@ class StyledConvolution(Convolution):
         scale = self.modulation(style)  # [B, C]
         weight = self.weight / math.sqrt(self.weight[0].numel())
         norms = torch.rsqrt(scale.square() @ weight.square().sum((2, 3)).T + EPSILON)  # [B, wide]
-        if len(x) == 1 and x.numel() > weight.numel() and not torch.is_grad_enabled():
+        single = not torch.is_grad_enabled() and not torch.compiler.is_exporting() and len(x) == 1
+        if single and x.numel() > weight.numel():
             return self._convolved(x, weight * scale[:, :, None, None] * (norms * gain).T[:, :, None, None])
         x = self._convolved(x * scale[:, :, None, None], weight)
         return x * (norms * gain)[:, :, None, None]
