@@ -52,7 +52,7 @@ def things_of_field(value: Any) -> tuple[tuple[Thing, ...] | None, str | None]:
         except ValueError:
             return None, f"layout that is not JSON (write {FORM})"
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        return None, f"layout that is no list of things (write {FORM})"
+        return None, f"layout that is not a list of things (write {FORM})"
     things = []
     for entry in value:
         fields: dict[str, Any] = {}
@@ -159,7 +159,7 @@ class Instances:
             files = {image["id"]: PurePath(image["file_name"]).name for image in content["images"]}
             self._things: dict[str, list[Thing]] = {name: [] for name in files.values()}
             for entry in content["annotations"]:
-                if not entry.get("iscrowd") and entry["image_id"] in files:  # a crowd is no thing of its own
+                if not entry.get("iscrowd") and entry["image_id"] in files:  # a crowd is not a single object
                     things, problem = things_of_field(
                         [{"label": names[entry["category_id"]], "box": entry["bbox"], "mask": entry.get("segmentation") or None}]
                     )

@@ -99,7 +99,7 @@ def rerank(
     """
     check_counts(count, candidates)
     if not model.reads_text:
-        raise SettingsError("the model reads no text: there is no caption that a judge could hold its pictures against")
+        raise SettingsError("the model reads no text, so its pictures have no captions to be ranked by")
     if model.method.rows > 1:
         raise SettingsError(f"the model paints {model.method.rows} pictures that belong together, and a judge would rank single ones")
     for caption in dict.fromkeys(captions):

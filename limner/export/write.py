@@ -72,7 +72,7 @@ def export(model: Model, target: Target, out: str | Path, weights: Weights = "fl
         about = dataclasses.replace(about, weights=weights)
         loss = compared(model, painter_of(model, sealed(made, about)))
         if not math.isfinite(loss[0]):
-            raise SettingsError("--weights float16: the pictures are no numbers any more: leave it out")
+            raise SettingsError("--weights float16: the pictures overflow to values that are not finite: leave it out")
     content = sealed(made, dataclasses.replace(about, largest_difference=difference))
     if target == "page":
         content = page(graphs.parsed(content), model)

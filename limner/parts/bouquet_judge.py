@@ -111,7 +111,7 @@ class BouquetJudge(Trainable):
     paper: ClassVar[str] = "nobody's publication: a part of Limner, after Zhou et al., Objects as Points, 2019 (arXiv:1904.07850)"
     presets: ClassVar[Mapping[str, Preset]] = {
         "as-published": Preset(sentence="The judge that ships with Limner.", resolution=SIDE, training={"ema_half_life": 0.0}),
-        "cpu": Preset(sentence="The same: about twenty minutes of one core.", resolution=SIDE, training={"ema_half_life": 0.0}),
+        "cpu": Preset(sentence="The same: 15 to 20 minutes of one core, by estimate.", resolution=SIDE, training={"ema_half_life": 0.0}),
     }
     settings: BouquetJudgeSettings
 

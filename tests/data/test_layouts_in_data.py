@@ -140,7 +140,7 @@ def test_instances_in_the_form_of_coco(tmp_path: Path) -> None:
         ([{"label": "sun", "bux": [20, 4, 9, 8]}], "did you mean 'box'"),
         ([{"label": "sun"}], "four numbers"),
         ([{"box": [20, 4, 9, 8]}], "without a label"),
-        ({"sun": [20, 4, 9, 8]}, "no list of things"),
+        ({"sun": [20, 4, 9, 8]}, "not a list of things"),
         ([{"label": "sun", "box": [20, 4, 9, 8], "mask": {"size": [4, 4], "counts": [16]}}], "mask of another size"),
         ([{"label": "sun", "box": [20, 4, 9, 8], "mask": "a.png"}], "neither polygons nor runs"),
     ],

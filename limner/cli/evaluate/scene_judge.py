@@ -21,8 +21,7 @@ resolution.
 how many: pictures with the right number of flowers. found: flowers found where they are. Attributes: of the flowers found. in front: which
 of two is. captions: sentences of which everything is read in their own picture.
 
-examples:
-  limner evaluate bouquet-judge
+example:
   limner evaluate runs/bouquet-judge --count 500"""
 
 

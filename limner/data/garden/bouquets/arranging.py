@@ -32,7 +32,7 @@ from limner.data.garden.bouquets.worlds import (
 RADII = np.array([0.145, 0.215])
 """Radii of small and of large flowers, in picture widths."""
 MARGIN = 0.12
-"""A flower stands beside another, or above it, where their centres are this far apart in that direction."""
+"""A flower is to the left of another, or above it, if their centres are this far apart in that direction."""
 SLANT = 0.75
 """And where they are apart in that direction by this share of how far they are apart in the other."""
 HIDES = 0.05
