@@ -89,6 +89,8 @@ class LimnerGANSettings(
     """Weight of the hinge that keeps pictures of one caption apart; it needs repeated captions."""
     spread: float = 0.6
     """How far apart pictures of one caption should be, as a share of the distance between two real pictures."""
+    decision_weight: float = 0.0
+    """Weight of the hinge that makes painted pictures as decided as real ones about what their caption leaves open; 0 leaves it out."""
     cool_from: float = 0.5
     """Share of the budget, in steps or in minutes, after which learning rates fall; 1 keeps them."""
     cool_to: float = 0.1
@@ -107,7 +109,7 @@ class LimnerGANSettings(
     def check(self) -> None:
         at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels", "choices")
         at_least(self, "method", 0, "mapping_layers", "divergence_weight", "recognition_weight", "margin_weight", "margin")
-        at_least(self, "method", 0, "spread_weight", "spread")
+        at_least(self, "method", 0, "spread_weight", "spread", "decision_weight")
         shared.share(self, "counterfactual", "cool_from", "cool_to")
         if not 0.0 <= self.repeated <= 0.5:
             raise SettingsError(f"method.repeated is {self.repeated}: give 0 to 0.5, for a caption is repeated once")
@@ -163,11 +165,8 @@ class LimnerGAN(AdversarialMethod[ConditionedNoise]):
         sentence = batch.text.sentence[rows]  # [B, D]
         fake, divergence = self.generator(noise.z, noise.epsilon, sentence)  # [B, 3, R, R]
         features = self.discriminator.look(batch.pictures)  # [B, C, 4, 4]
-        with torch.no_grad():
-            apart = distance(features, features.roll(1, 0)).mean()  # of two real pictures
         yield self._discriminator_update(batch, features, sentence, fake.detach(), self.penalty(progress))
-        wrong = torch.stack([text.sentence[rows] for text in batch.counterfactuals], dim=1)  # [B, K, D]
-        yield self._generator_update(fake, sentence, wrong, divergence, apart, painted)
+        yield self._generator_update(batch, features.detach(), sentence, fake, divergence, painted)
 
     def _discriminator_update(self, batch: Batch, features: Tensor, sentence: Tensor, fake: Tensor, penalty: float) -> Update:
         """BCE of real pairs against mismatched and painted ones, and the cross-entropy of recognising each real picture's caption."""
@@ -188,23 +187,35 @@ class LimnerGAN(AdversarialMethod[ConditionedNoise]):
         update = Update("discriminator", loss, metrics)
         return smoothed(update, penalty, (lambda pictures: discriminator.verdict(pictures, own.float()), batch.pictures))
 
-    def _generator_update(self, fake: Tensor, sentence: Tensor, wrong: Tensor, divergence: Tensor, apart: Tensor, painted: int) -> Update:
-        """BCE(fake, 1), the divergence, the margin by which a picture's caption is recognised, and the spread of a caption's pictures.
+    def _generator_update(self, batch: Batch, real: Tensor, sentence: Tensor, fake: Tensor, divergence: Tensor, painted: int) -> Update:
+        """BCE(fake, 1), the divergence, and three hinges: the margin of the own caption, the spread of a caption's pictures, decisions.
 
-        sentence: [B, D], wrong: [B, K, D]; apart: the mean distance of two real pictures; the first `painted` rows are repeated.
+        real: the features [B, C, 4, 4] of real pictures, for the two hinges that stop where these are; sentence: [B, D], painted as
+        fake: [B, 3, R, R], whose first `painted` captions fill the rows that are left.
         """
         settings, discriminator = self.settings, self.discriminator
         features = discriminator.look(fake)
         fooling = bce(discriminator.match(features, sentence), 1.0)
         loss = fooling + settings.divergence_weight * divergence
         metrics = {"fooling": fooling.detach(), "divergence": divergence.detach()}
-        if discriminator.recognition is not None and settings.margin_weight:
-            logits = discriminator.recognition.each(features, torch.cat([sentence[:, None], wrong], dim=1))  # [B, 1 + K]
+        recognition = discriminator.recognition
+        if recognition is not None and (settings.margin_weight or settings.decision_weight):
+            wrong = torch.stack([text.sentence for text in batch.counterfactuals], dim=1)  # [B, K, D]
+            rows = torch.arange(len(fake), device=fake.device) % painted
+            logits = recognition.each(features, torch.cat([sentence[:, None], wrong[rows]], dim=1))  # [B, 1 + K]
             margin = logits[:, 0] - logits[:, 1:].logsumexp(1)
             hinge = F.relu(settings.margin - margin).mean()
             loss = loss + settings.margin_weight * hinge
             metrics |= {"margin_hinge": hinge.detach(), "recognised": (margin > 0).float().mean()}
+            if settings.decision_weight:
+                with torch.no_grad():
+                    goal = recognition.decided(real, batch.text.sentence, wrong).mean()
+                decided = recognition.decided(features, batch.text.sentence, wrong)
+                loss = loss + settings.decision_weight * F.relu(goal - decided).mean()
+                metrics |= {"decided": decided.detach().mean() / goal.clamp_min(1e-6)}
         if settings.spread_weight and painted < len(features):
+            with torch.no_grad():
+                apart = distance(real, real.roll(1, 0)).mean()  # of two real pictures
             spread = distance(features[:-painted], features[painted:]) / apart.clamp_min(1e-6)
             hinge = F.relu(settings.spread - spread).mean()
             loss = loss + settings.spread_weight * hinge
@@ -350,6 +361,16 @@ class Recognition(nn.Module):
         seen = self.of_picture(features.flatten(1))  # [B, W]
         others = torch.einsum("bw,bkw->bk", seen, self.of_sentence(wrong))
         return torch.cat([seen @ self.of_sentence(sentences).T, others], dim=1)
+
+    def decided(self, features: Tensor, sentences: Tensor, wrong: Tensor) -> Tensor:
+        """How sure each picture makes this head whether a sentence or one that differs in one attribute or word fits it: [B] of 0 to 1.
+
+        features: [B, C, 4, 4]. The mean, over the sentences [N, D] of all the batch and the counterfactual ones [N, K, D] of each, of
+        |2 p - 1|, where p is the share that the sentence has of the two. Most of them name what a picture's own caption leaves open.
+        """
+        differences = F.linear(sentences[:, None] - wrong, self.of_sentence.weight).flatten(0, 1)  # [N K, W]
+        logits = self.of_picture(features.flatten(1)) @ differences.T  # [B, N K]
+        return torch.tanh(0.5 * logits.abs()).mean(1)
 
 
 def distance(first: Tensor, second: Tensor) -> Tensor:
