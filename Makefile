@@ -34,5 +34,5 @@ clean:
 	@touch $@
 
 .venv/.installed-docs: $(SOURCES) | .venv/.installed
-	$(PIP) -e '.[docs]'
+	$(PIP) -e '.[docs,export]'
 	@touch $@

@@ -5,6 +5,7 @@ The pages are the Markdown files of docs/, which read as well in a checkout. On 
 - the navigation, from the headings and tables of docs/index.md: a page that a table there links to is in it, under the link's own words;
 - `<!-- README: A, B -->`: those sections of the README, in place of the line before it, which is for readers of the file;
 - `<!-- cards -->`: the cards of the shipped models;
+- `<!-- paint -->`: a link to `paint.html`, the shipped model as a page that paints in the reader's browser, which the build exports;
 - `<!-- modules of limner.core -->`: the reference of every module of a package, from its docstrings.
 """
 
@@ -54,6 +55,9 @@ html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#a3195b", "color-brand-content": "#a3195b"},
     "dark_css_variables": {"color-brand-primary": "#ff8ab8", "color-brand-content": "#ff8ab8"},
 }
+
+PAINT = "paint.html"
+"""The page of the site on which the shipped model paints."""
 
 Section = tuple[str, list[tuple[str, str]]]
 
@@ -126,6 +130,9 @@ def on_source_read(app: Any, page: str, content: list[str]) -> None:
     text = re.sub(r"<!-- modules of ([\w.]+) -->", lambda match: reference(match[1]), text)
     text = text.replace("<!-- cards -->", cards())
     up = "../" * page.count("/")
+    text = text.replace(
+        "<!-- paint -->", f'<p><a href="{up}{PAINT}">Paint in your browser</a>: the shipped model as one page, without a server.</p>'
+    )
     text = re.sub(r"\]\((?:\.\./)+limner/shipped/([\w-]+)/README\.md\)", rf"]({up}shipped.md#card-\1)", text)
     text = re.sub(r"\]\((?:\.\./)+README\.md(#[\w-]+)?\)", rf"]({up}start.md\1)", text)
     content[0] = with_navigation(text) if page == "index" else text
@@ -181,7 +188,19 @@ def without_bound_methods(app: Any, what: str, name: str, value: Any, skip: bool
     return True if what == "module" and inspect.ismethod(value) else None
 
 
+def on_build_finished(app: Any, exception: Exception | None) -> None:
+    """Export the shipped model as a page of the site."""
+    if exception is None and app.builder.format == "html":
+        from limner.cli.export import main as export
+
+        page = Path(app.outdir) / PAINT
+        page.unlink(missing_ok=True)
+        if export(["garden", "--to", "page", "--out", str(page)]):
+            raise RuntimeError(f"{page} was not made")
+
+
 def setup(app: Any) -> None:
+    app.connect("build-finished", on_build_finished)
     app.connect("source-read", on_source_read)
     app.connect("autodoc-process-docstring", on_docstring)
     app.connect("autodoc-skip-member", without_bound_methods)
