@@ -254,7 +254,9 @@ function replaceWord(input, word, other) {
   changed(input);
 }
 
-// Words that go on with what is being typed, or, after a space, those that are met most often.
+const LINKING = new Set("a an and are as at been by for from has have in is it its of on or so that the their them there these this to was with".split(" "));
+
+// Words that go on with what is being typed, or, after a space, those that are met most often and say what to paint.
 function suggest() {
   const input = $("caption"), said = new Set(wordsOf(input.value)), most = 14;
   let typed = /\s$/.test(input.value) ? "" : (input.value.toLowerCase().split(/[\s,.;]+/).at(-1) ?? ""), gap = "";
@@ -262,7 +264,7 @@ function suggest() {
   if (!fitting.length) {
     gap = typed ? " " : "";
     typed = "";
-    fitting = about.words.filter((word) => !said.has(word));
+    fitting = about.words.filter((word) => !said.has(word) && !LINKING.has(word));
   }
   $("suggestions").replaceChildren(...fitting.slice(0, most).map((word) => chip(word, () => {
     input.value = `${input.value.slice(0, input.value.length - typed.length)}${gap}${word} `;
