@@ -1,4 +1,4 @@
-"""Painting by PyTorch and by onnxruntime, turn by turn: `python benchmarks/engines.py garden`. Milliseconds of one thread's processor time."""
+"""Painting by PyTorch and by onnxruntime, turn by turn: `python benchmarks/engines.py garden`. Milliseconds of processor time."""
 
 from __future__ import annotations
 
