@@ -27,7 +27,7 @@ from limner.training.players import PlayerTraining, Statistics, mean_over_proces
 from limner.training.text import choose_encoder, every_caption, no_encoder, own_settings, standardized, text_settings
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+    from limner.training.processes import Processes
 
 FEWEST_STEPS = 50
 """The fewest steps between two evaluations, unless the recipe says otherwise."""
@@ -93,7 +93,7 @@ class PlannedPhase:
         return {name: players[name] for name in self.trained.phase_players(self.phase)}
 
     def trainings(
-        self, settings: TrainingSettings, fabric: Fabric, before: Mapping[str, PlayerTraining] | None = None
+        self, settings: TrainingSettings, fabric: Processes, before: Mapping[str, PlayerTraining] | None = None
     ) -> dict[str, PlayerTraining]:
         """Their trainings, ready on this device; those of `before` go on as they are."""
         statistics = Statistics(self.trained)

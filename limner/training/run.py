@@ -37,7 +37,7 @@ from limner.training.text import caption_remarks, read_as_before
 from limner.training.trainer import Position, Trainer
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+    from limner.training.processes import Processes
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Run:
     """One process's part of a run. moved: what a run that goes on reads from another place now, by the names of the settings."""
 
     def __init__(
-        self, recipe: Recipe, out: Path, fabric: Fabric, log: RunLog, stop: StopRequest, moved: Mapping[str, str] | None = None
+        self, recipe: Recipe, out: Path, fabric: Processes, log: RunLog, stop: StopRequest, moved: Mapping[str, str] | None = None
     ) -> None:
         self.recipe, self.out, self.fabric, self.log, self.stop = recipe, out, fabric, log, stop
         self.training = recipe.training
@@ -372,7 +372,7 @@ class Run:
         self.remarks.append(f"text.steps is {now:,} in place of {before:,}; the phase's learning rate follows it from here on")
 
 
-def make_loader(planned: PlannedPhase, recipe: Recipe, pictures: CaptionedPictures, fabric: Fabric) -> Loader:
+def make_loader(planned: PlannedPhase, recipe: Recipe, pictures: CaptionedPictures, fabric: Processes) -> Loader:
     """The batches of a phase, for this process."""
     features, encoder = None, planned.act.encoder
     if planned.phase.encoded:
