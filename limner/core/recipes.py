@@ -18,6 +18,7 @@ from limner.core.settings import (
     Preset,
     Recipe,
     Role,
+    StartSettings,
     StyleSettings,
     TextSettings,
     TrainingSettings,
@@ -36,6 +37,7 @@ GROUPS = {
     "text": "text",
     "style": "style",
     "evaluation": "evaluation",
+    "start": "start",
 }
 """The groups of settings in a recipe, and what they are called on the command line and in presets."""
 
@@ -72,6 +74,7 @@ def from_preset(method: str, preset: str, data: str, resolution: int | None = No
         text=laid_over(TextSettings(), chosen.text, "text"),
         style=laid_over(StyleSettings(), chosen.style, "style"),
         evaluation=laid_over(EvaluationSettings(), chosen.evaluation, "evaluation"),
+        start=laid_over(StartSettings(), chosen.start, "start"),
     )
 
 

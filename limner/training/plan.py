@@ -24,6 +24,7 @@ from limner.parts.text import CaptionMatching
 from limner.text.encoder import TextEncoder
 from limner.training.estimate import Budget
 from limner.training.players import PlayerTraining, Statistics, mean_over_processes
+from limner.training.starting import freeze, learns_words, starting_encoder
 from limner.training.text import choose_encoder, every_caption, no_encoder, own_settings, standardized, text_settings
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class PlannedPhase:
     minutes: float | None = None
     evaluate_every: int = 0
     """Steps between two evaluations; 0 for none."""
+    frozen: int = 0
+    """Convolutions of each network that does not paint that stand still."""
 
     @property
     def trained(self) -> Trainable:
@@ -96,6 +99,7 @@ class PlannedPhase:
         self, settings: TrainingSettings, fabric: Processes, before: Mapping[str, PlayerTraining] | None = None
     ) -> dict[str, PlayerTraining]:
         """Their trainings, ready on this device; those of `before` go on as they are."""
+        freeze(self.trained, self.frozen)
         statistics = Statistics(self.trained)
         all_reduce = mean_over_processes(fabric)
         trainings = dict(before or {})
@@ -144,19 +148,26 @@ def make_plan(recipe: Recipe, pictures: CaptionedPictures, device: torch.device 
     if own is not None:
         if recipe.text.encoder is not None:
             raise SettingsError(f"{recipe.method} has a text encoder of its own: leave text.encoder out")
+        if recipe.start.model is not None:
+            raise SettingsError(f"{recipe.method} has a text encoder of its own, made for its captions: it cannot start --from a model")
         if recipe.text.maximum_words is not None:
             own.read_at_most(recipe.text.maximum_words)
         encoder: TextEncoder = own
     elif not made.reads_text(settings):
         encoder = no_encoder(recipe)
     else:
-        encoder, is_new = choose_encoder(recipe, pictures)
-        if recipe.text.standardize:
+        strange: list[str] = []
+        if recipe.start.model is not None and recipe.text.encoder is None:
+            encoder, strange = starting_encoder(recipe, pictures)
+            is_new = learns_words(recipe, strange)
+        else:
+            encoder, is_new = choose_encoder(recipe, pictures)
+        if recipe.text.standardize or encoder.standardize:
             if is_new:
                 raise SettingsError("text.standardize is for a trained encoder, and this run trains its own: give text.encoder")
             encoder = standardized(encoder, pictures)
         if is_new:
-            acts.append(_text_act(recipe, pictures, encoder))
+            acts.append(_text_act(recipe, pictures, encoder, strange))
     conditions = Conditions(
         resolution=recipe.resolution,
         sentence_width=encoder.sentence_width,
@@ -182,8 +193,12 @@ def make_plan(recipe: Recipe, pictures: CaptionedPictures, device: torch.device 
     return plan
 
 
-def _text_act(recipe: Recipe, pictures: CaptionedPictures, encoder: TextEncoder) -> Act:
-    settings = text_settings(recipe)
+def _text_act(recipe: Recipe, pictures: CaptionedPictures, encoder: TextEncoder, strange: list[str]) -> Act:
+    settings = dataclasses.replace(text_settings(recipe), sentence_width=encoder.sentence_width)
+    if recipe.start.model is not None:
+        learner = f"the text encoder of {recipe.start.model} learns {len(strange):,} new words"
+    else:
+        learner = f"no text encoder for '{pictures.name}': training one"
     conditions = Conditions(
         resolution=recipe.resolution, sentence_width=encoder.sentence_width, word_width=encoder.word_width, class_count=pictures.class_count
     )
@@ -192,9 +207,7 @@ def _text_act(recipe: Recipe, pictures: CaptionedPictures, encoder: TextEncoder)
         registered="text",
         trained=CaptionMatching(settings, conditions, encoder),
         encoder=encoder,
-        introduction=(
-            f"no text encoder for '{pictures.name}': training one first, by matching captions and pictures ({{steps:,}} steps)"
-        ),
+        introduction=f"{learner} first, by matching captions and pictures ({{steps:,}} steps)",
         is_asked_for=False,
         writes=False,
         lasts=False,
@@ -224,6 +237,8 @@ def _prepared(act: Act, recipe: Recipe, pictures: CaptionedPictures, processes: 
     first = next((phase for phase in phases if phase.name not in adopted), phases[0])
     with torch.random.fork_rng(devices=[]):  # what it looks through has weights of its own
         act.trained.begin(first)  # finds that, or says what is missing
+    if act.is_asked_for:
+        freeze(act.trained, recipe.start.freeze)
     for phase in phases:
         if not phase.distinct_classes:  # whose batches depend on what `prepare` finds
             sized = _sized(act, phase, recipe)
@@ -278,7 +293,14 @@ def _budgeted(act: Act, phases: list[Phase], recipe: Recipe, pictures: Captioned
         between = max(1, round(every * steps_per_epoch)) if every else 0
         if every is None and phase.evaluations:
             between = max(FEWEST_STEPS, steps // phase.evaluations)
-        yield PlannedPhase(act=act, phase=phase, steps=steps, minutes=minutes, evaluate_every=between)
+        yield PlannedPhase(
+            act=act,
+            phase=phase,
+            steps=steps,
+            minutes=minutes,
+            evaluate_every=between,
+            frozen=recipe.start.freeze if act.is_asked_for else 0,
+        )
 
 
 def training_pictures(recipe: Recipe) -> CaptionedPictures:

@@ -306,6 +306,7 @@ class Run:
             "images": self.position.step * planned.phase.batch_size,
             "seconds": round(self.position.seconds),
             "seed": self.training.seed,
+            **({"started_from": self.recipe.start.model} if self.recipe.start.model and planned.act.is_asked_for else {}),
         }
 
     def _state(self) -> dict[str, Any]:
@@ -339,6 +340,8 @@ class Run:
         self._check_text_steps()
         if "splitting" not in state and self.plan.trains_encoder:
             read_as_before(self.plan.encoder, self.pictures)
+        if self.plan.asked_for.name not in state["modules"]:  # the text encoder was in training
+            adopt(self.plan.asked_for, self.recipe)
         for name, module in self.plan.modules().items():
             if name in state["modules"]:
                 module.load_state_dict(state["modules"][name])
