@@ -137,6 +137,10 @@ class TrainingSettings:
     """How many of the newest checkpoints stay on disk."""
     tensorboard: bool = role("shown", False)
     """Also write TensorBoard event files (needs the `log` extra)."""
+    wandb: str | None = role("shown", None)
+    """Also send the log to this project of Weights & Biases (needs the `wandb` extra)."""
+    trackio: str | None = role("shown", None)
+    """Also write the log to this project of trackio, which keeps it on this machine (needs the `trackio` extra)."""
 
     def __post_init__(self) -> None:
         at_least(self, "training", 1, "steps", "images", "micro_batch", "devices", "nodes", "log_every", "sample_every", "checkpoint_every")

@@ -6,12 +6,13 @@ import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from limner.core.abilities import Paints
-from limner.core.errors import DataError, SettingsError, unknown_name
+from limner.core.errors import CheckpointError, DataError, SettingsError, unknown_name
 from limner.core.method import Method
 from limner.core.pictures import CaptionedPictures
 from limner.core.recipes import trainable
@@ -19,6 +20,8 @@ from limner.core.settings import Recipe, TrainingSettings
 from limner.core.trainable import Conditions, Phase, Player, Trainable
 from limner.data.catalog import BUILT_IN, open_data
 from limner.data.loader import Loader, pictures_seen
+from limner.matching.model import MatchingModel
+from limner.matching.saving import save_matcher
 from limner.parts.style import StyleInversion
 from limner.parts.text import CaptionMatching
 from limner.text.encoder import TextEncoder
@@ -30,6 +33,8 @@ from limner.training.text import choose_encoder, every_caption, no_encoder, own_
 if TYPE_CHECKING:
     from limner.training.processes import Processes
 
+MATCHER = "matcher"
+"""The folder in a run of the matching model with which it has trained its text encoder."""
 FEWEST_STEPS = 50
 """The fewest steps between two evaluations, unless the recipe says otherwise."""
 
@@ -55,6 +60,18 @@ class Act:
     """Whether its state is worth a folder by itself."""
     lasts: bool = True
     """Whether checkpoints of the acts after it hold it too."""
+    judge: str = ""
+    """The folder in the run in which it is kept once it is over, as a judge of what the run paints; empty for none."""
+
+    def keep_judge(self, run: Path, about: dict[str, Any]) -> str | None:
+        """Write that folder, if there is to be one; returns a warning where it could not be."""
+        if not self.judge or not isinstance(self.trained, MatchingModel):
+            return None
+        try:
+            save_matcher(run / self.judge, self.registered, self.trained, about)
+        except CheckpointError as error:
+            return f"warning: {error}; the run goes on without it"
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +228,7 @@ def _text_act(recipe: Recipe, pictures: CaptionedPictures, encoder: TextEncoder,
         is_asked_for=False,
         writes=False,
         lasts=False,
+        judge=MATCHER,
     )
 
 
