@@ -2,8 +2,10 @@
 
     import limner
     model = limner.load("garden")                 # a shipped model, a run folder or a model folder
-    pictures = model.generate("a pink flower with five round petals", n=4, seed=7)      # list of PIL images
-    limner.methods.names()                        # what `limner.create` and `limner train` can make
+    pictures = model("a pink flower with five round petals", n=4, seed=7)               # list of PIL images
+    run = limner.train("gan-cls", "prepared/mine", "runs/mine")                         # as on the command line
+    scores = limner.evaluate("runs/mine", metrics="kid,memorisation")
+    limner.methods.names()                        # what `limner.create` and `limner.train` can make
 
 Importing the package imports no torch; the first call does.
 """
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from limner.core.noise import Noise
     from limner.core.text import TextFeatures
     from limner.core.trainable import Conditions, Phase, Player, Update
+    from limner.front import evaluate, fid, open_data, push, train
     from limner.model import Model
 
 __version__ = "0.1.0"
@@ -41,6 +44,11 @@ _HOMES = {
     "TextFeatures": "limner.core.text",
     "Update": "limner.core.trainable",
     "Model": "limner.model",
+    "evaluate": "limner.front",
+    "fid": "limner.front",
+    "open_data": "limner.front",
+    "push": "limner.front",
+    "train": "limner.front",
 }
 
 __all__ = [
@@ -59,8 +67,13 @@ __all__ = [
     "TextFeatures",
     "Update",
     "create",
+    "evaluate",
+    "fid",
     "load",
     "methods",
+    "open_data",
+    "push",
+    "train",
 ]
 
 
@@ -76,16 +89,23 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
+HUB = "hf://"
+"""How the names of models on the Hugging Face Hub begin."""
 EXPORTED = (".onnx", ".pt2")
 """How the names of exported files end."""
 
 
 def load(name_or_path: str | Path, device: str = "cpu") -> Model:
-    """Load a trained model: a shipped one by name, one from a run folder or model folder, or an ONNX file that `limner export` wrote.
+    """Load a trained model: a shipped one by name, one from a run folder or model folder, or an ONNX file that `limner export` wrote; or
+    one that `push` has put on the Hugging Face Hub, as "hf://OWNER/NAME".
 
     device: where it paints; ONNX files paint on the CPU. Raises CheckpointError where there is none or it cannot be read, SettingsError for
     a name that does not exist.
     """
+    if str(name_or_path).startswith(HUB):
+        from limner.interop.hub import fetched
+
+        name_or_path = fetched(str(name_or_path).removeprefix(HUB))
     ending = Path(name_or_path).suffix.lower()
     if ending not in EXPORTED or Path(name_or_path).is_dir():
         from limner.model import load as load_model

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import limner
 from limner import SettingsError
@@ -58,3 +60,62 @@ def test_create_takes_the_presets_values_and_lays_settings_over_them() -> None:
 def test_create_says_what_is_wrong(arguments: tuple[str, dict[str, object]], hint: str) -> None:
     with pytest.raises(SettingsError, match=hint):
         limner.create(arguments[0], **arguments[1])  # type: ignore[arg-type]
+
+
+def test_data_are_opened_indexed_and_iterated() -> None:
+    from torch.utils.data import DataLoader
+
+    flowers = limner.open_data("garden", "test", resolution=16, length=5)
+    assert repr(flowers) == "<garden, test split: 5 pictures of 16 px, 25 captions, 32 classes>"
+    first, last = flowers[0], flowers[-1]
+    assert first["picture"].shape == (3, 16, 16) and -1 <= first["picture"].min() < first["picture"].max() <= 1
+    assert first["caption"] == flowers.captions(0)[0] and last["key"] == flowers.key(4) != first["key"]
+    assert [one["key"] for one in flowers] == [flowers.key(index) for index in range(5)]
+    (batch,) = DataLoader(flowers, batch_size=5)
+    assert batch["picture"].shape == (5, 3, 16, 16) and len(batch["caption"]) == 5 and batch["class"].dtype == torch.int64
+    with pytest.raises(IndexError):
+        flowers[5]
+    with pytest.raises(SettingsError, match="did you mean 'garden'"):
+        limner.open_data("gardn")
+
+
+def test_a_run_is_trained_and_scored(tmp_path: Path) -> None:
+    settings = {"training.steps": 2, "training.batch-size": 4, "data.garden-pictures": 12, "training.device": "cpu"}
+    run = limner.train("gan-cls", "garden", tmp_path / "run", preset="cpu", resolution=16, settings=settings)
+    assert run.steps == 2 and not run.interrupted
+    model = run.load()
+    assert model.about["steps"] == 2 and model.resolution == 16
+    (score,) = limner.evaluate(tmp_path / "run", metrics="kid", count=6)
+    assert score.protocol.data == "garden" and repr(score).startswith("<kid ") and "6 pictures against garden/test, garden" in repr(score)
+    same = limner.evaluate(model, "garden", ["kid"], count=6)
+    assert same[0].value == score.value
+    for given, message in (({"training.step": 3}, "did you mean 'steps'"), ({"steps": 3}, "group of settings")):
+        with pytest.raises(SettingsError, match=message):
+            limner.train("gan-cls", "garden", tmp_path / "other", settings=given)
+    assert not (tmp_path / "other").exists()
+
+
+def test_two_folders_of_pictures_are_compared_in_one_call(tmp_path: Path) -> None:
+    from limner.features.registry import load_feature_network
+    from limner.metrics.frechet import fid
+    from limner.metrics.scoring.rows import Moments
+
+    sides = []
+    for number, split in enumerate(("train", "test")):
+        garden = limner.open_data("garden", split, resolution=16, length=8)
+        (tmp_path / split).mkdir()
+        pixels = garden.read(range(8))
+        for index, picture in enumerate(pixels):
+            Image.fromarray(picture).save(tmp_path / split / f"{index}.png")
+        moments = Moments()
+        moments.add(load_feature_network("garden").look(torch.from_numpy(pixels).permute(0, 3, 1, 2))[0])
+        sides.append(moments)
+        assert number == len(sides) - 1
+    score = limner.fid(tmp_path / "train", tmp_path / "test", features="garden")
+    assert score.value == pytest.approx(fid(sides[1], sides[0]), rel=1e-5)
+    assert score.protocol.data == "test" and score.protocol.reference_count == 8
+    assert limner.fid(tmp_path / "test", tmp_path / "test", features="garden").value == pytest.approx(
+        0, abs=1e-6 * float(sides[1].outer.trace())
+    )
+    with pytest.raises(SettingsError, match="give data"):
+        limner.evaluate(tmp_path / "train")

@@ -36,6 +36,8 @@ VERBS = {
     "explore": "look into a trained model: walks, nearest training pictures, worst captions, style",
     "export": "write a trained model as one file that paints anywhere: ONNX, torch.export, a page for browsers",
     "import": "turn the authors' own checkpoints into Limner models",
+    "words": "list the words that a trained model knows, or look some up",
+    "completion": "print a script that completes commands in bash, zsh or fish",
     "doctor": "check that everything Limner needs is installed and intact",
 }
 
@@ -46,7 +48,7 @@ HELP = f"""usage: limner VERB [ARGUMENTS]
 
 Text-to-image synthesis with models that you train yourself.
 
-{chr(10).join(f"  {verb:<10} {sentence}" for verb, sentence in VERBS.items())}
+{chr(10).join(f"  {verb:<11} {sentence}" for verb, sentence in VERBS.items())}
 
   limner VERB --help shows a verb's options with an example; limner --version shows the version.
   limner --with my_method.py VERB ... also knows the method in that file, which is executed: docs/add-a-method.md.

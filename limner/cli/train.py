@@ -20,7 +20,7 @@ from limner.cli.outputs import check_folder
 from limner.core import registry
 from limner.core.errors import SettingsError, in_words, unknown_name
 from limner.core.recipes import GROUPS, chosen_preset, from_preset, load_recipe, read_mapping, trainable, trainable_names
-from limner.core.settings import DataSettings, EvaluationSettings, Recipe, StyleSettings, TextSettings, TrainingSettings
+from limner.core.settings import DataSettings, EvaluationSettings, Recipe, StartSettings, StyleSettings, TextSettings, TrainingSettings
 from limner.data.catalog import check_name
 from limner.training.folder import check_place, is_first, owner
 
@@ -57,6 +57,7 @@ Its options differ: `limner train METHOD --help` lists them all, with their sent
   --seed S                the same seed gives the same run
   --device cpu|cuda|auto  where to train
   --resume                go on with the run in RUN
+  --from MODEL            start from a trained model of this method: fine-tune it on --data (docs/fine-tuning.md)
   --from PHASE=FOLDER     take a phase from another run or an import in place of training it
   --dry-run               show recipe, players, phases, time and memory, and write nothing
 
@@ -85,8 +86,9 @@ class TrainArguments(Generic[Settings]):
     """Where to train: short for --training.device."""
     resume: Annotated[bool, FlagCreatePairsOff] = False
     """Go on with the run in RUN, under the settings that it has, where this command gives no others."""
-    adopted: Annotated[UseAppendAction[tuple[str, ...]], arg(name="from", metavar="PHASE=FOLDER")] = ()
-    """Do not train this phase, but take what it trains from another run, a model folder or an import. May be given several times."""
+    adopted: Annotated[UseAppendAction[tuple[str, ...]], arg(name="from", metavar="MODEL|PHASE=FOLDER")] = ()
+    """Start from a trained model of this method, whose settings become the defaults: short for --start.model. Or PHASE=FOLDER: do not train
+    this phase, but take what it trains from another run, a model folder or an import. May be given several times."""
     dry_run: Annotated[bool, FlagCreatePairsOff] = False
     """Show the whole recipe, who is trained, and what two real steps of each phase say of time and memory. Writes nothing."""
     method_settings: Annotated[Settings, arg(name="method")]
@@ -95,6 +97,7 @@ class TrainArguments(Generic[Settings]):
     text: TextSettings
     style: StyleSettings
     evaluation: EvaluationSettings
+    start: StartSettings
 
 
 def main(argv: Sequence[str]) -> int:
@@ -173,9 +176,16 @@ def starting_point(name: str, argv: Sequence[str]) -> tuple[Recipe, str]:
             raise SettingsError(f"{name} starts from preset '{given.preset}': leave --preset out, or change it in the file")
         return given, f"settings of {name}"
     if preset:
-        return from_preset(method, preset, ""), f"preset '{preset}'"
-    preset, why = default_preset(_value_of("--device", argv) or _value_of("--training.device", argv))
-    return from_preset(method, preset, ""), f"preset '{preset}', because {why}"
+        why = f"preset '{preset}'"
+    else:
+        preset, why = default_preset(_value_of("--device", argv) or _value_of("--training.device", argv))
+        why = f"preset '{preset}', because {why}"
+    base = from_preset(method, preset, "")
+    if model := next((text for text in _values_of("--from", argv) if not _is_phase(text)), _value_of("--start.model", argv)):
+        from limner.training.starting import starting_recipe
+
+        return starting_recipe(base, model), f"settings of {model}, else {why}"
+    return base, why
 
 
 def default_preset(device: str | None) -> tuple[str, str]:
@@ -206,6 +216,10 @@ def read_arguments(name: str, default: Recipe, argv: Sequence[str]) -> tuple[Rec
             **groups,
         ),
     )
+    models = [text for text in arguments.adopted if not _is_phase(text)]
+    if len({*models}) > 1:
+        raise SettingsError(f"--from {models[0]} and --from {models[1]}: a run starts from one model")
+    start = dataclasses.replace(arguments.start, model=models[0]) if models else arguments.start
     short = {key: getattr(arguments, key) for key in ("steps", "seed", "device") if getattr(arguments, key) is not None}
     recipe = Recipe(
         method=default.method,
@@ -218,9 +232,15 @@ def read_arguments(name: str, default: Recipe, argv: Sequence[str]) -> tuple[Rec
         text=arguments.text,
         style=arguments.style,
         evaluation=arguments.evaluation,
-        adopted=dict(map(read_adopted, arguments.adopted)),
+        start=start,
+        adopted=dict(read_adopted(text) for text in arguments.adopted if _is_phase(text)),
     )
     return recipe, arguments.out, arguments.resume
+
+
+def _is_phase(text: str) -> bool:
+    """Whether --from names a phase, and not a model to start from."""
+    return "=" in text and not Path(text).exists()
 
 
 def read_adopted(text: str) -> tuple[str, str]:
@@ -293,12 +313,15 @@ def _is_file(word: str) -> bool:
 
 def _value_of(flag: str, argv: Sequence[str]) -> str | None:
     """An option's value, looked up before the whole command line can be read: it decides the defaults of the others."""
+    return next(_values_of(flag, argv), None)
+
+
+def _values_of(flag: str, argv: Sequence[str]) -> Iterator[str]:
     for position, word in enumerate(argv):
         if word == flag and position + 1 < len(argv):
-            return argv[position + 1]
-        if word.startswith(f"{flag}="):
-            return word.partition("=")[2]
-    return None
+            yield argv[position + 1]
+        elif word.startswith(f"{flag}="):
+            yield word.partition("=")[2]
 
 
 def _introduction(recipe: Recipe) -> str:

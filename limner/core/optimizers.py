@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+Made = TypeVar("Made", bound=torch.optim.Optimizer)
+
+
+def _light(made: type[Made]) -> type[Made]:
+    """One of PyTorch's optimisers without the wrappers that load torch._dynamo at the first call, which takes as long as to load PyTorch.
+
+    They are for steps that `torch.compile` sees; here it sees networks alone. The steps are the same to the bit.
+    """
+    plain = {name: inspect.unwrap(getattr(made, name)) for name in ("add_param_group", "state_dict", "load_state_dict", "zero_grad")}
+    return type(made.__name__, (made,), {**plain, "step": torch.no_grad()(inspect.unwrap(made.step))})
+
+
+_Adam, _AdamW = _light(torch.optim.Adam), _light(torch.optim.AdamW)
+_RMSprop, _SGD = _light(torch.optim.RMSprop), _light(torch.optim.SGD)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +56,14 @@ class Adam(Optimizer):
     def build(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
         common: dict[str, Any] = {"lr": self.learning_rate, "betas": self.betas, "eps": self.epsilon, "fused": True}
         if not self.decoupled:
-            return torch.optim.Adam(parameters, weight_decay=self.weight_decay, **common)
+            return _Adam(parameters, weight_decay=self.weight_decay, **common)
         if self.decays_vectors:
-            return torch.optim.AdamW(parameters, weight_decay=self.weight_decay, **common)
+            return _AdamW(parameters, weight_decay=self.weight_decay, **common)
         groups = [
             {"params": [value for value in parameters if (value.ndim > 1) == decays], "weight_decay": self.weight_decay * decays}
             for decays in (True, False)
         ]
-        return torch.optim.AdamW([group for group in groups if group["params"]], **common)
+        return _AdamW([group for group in groups if group["params"]], **common)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +91,7 @@ class SGD(Optimizer):
         return optimizer
 
 
-class _CountingSGD(torch.optim.SGD):
+class _CountingSGD(_SGD):  # type: ignore[misc, valid-type]
     """Keeps the number of its steps in the first parameter's state, as the other optimisers do in every one's."""
 
     def step(self, closure: Any = None) -> Any:
@@ -99,7 +115,7 @@ class RMSprop(Optimizer):
     centered: bool = False
 
     def build(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
-        return torch.optim.RMSprop(
+        return _RMSprop(
             parameters,
             lr=self.learning_rate,
             alpha=self.decay,

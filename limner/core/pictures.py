@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,33 @@ class CaptionedPictures(ABC):
 
     @abstractmethod
     def __len__(self) -> int: ...
+
+    def __repr__(self) -> str:
+        captions = f"{int(self.caption_counts.sum()):,} captions"
+        classes = f", {self.class_count:,} classes" if self.class_count else ""
+        return f"<{self.name}, {self.split} split: {len(self):,} pictures of {self.resolution} px, {captions}{classes}>"
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One picture with its words, as `torch.utils.data.DataLoader` takes them: "picture", its middle without the margin, [3, R, R]
+        float in [-1, 1]; "caption", the first of its `captions`, or empty; "class", -1 where there is none; "key".
+
+        Raises IndexError beyond the last picture, TypeError for a slice: `read` and `captions` read several.
+        """
+        import torch
+
+        place = range(len(self))[operator.index(index)]
+        start = (self.stored_resolution - self.resolution) // 2
+        middle = self.read([place])[0, start : start + self.resolution, start : start + self.resolution]
+        return {
+            "picture": torch.from_numpy(np.ascontiguousarray(middle)).permute(2, 0, 1).float().div_(127.5).sub_(1.0),
+            "caption": next(iter(self.captions(place)), ""),
+            "class": -1 if self.class_ids is None else int(self.class_ids[place]),
+            "key": self.key(place),
+        }
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Every picture with its words, in order."""
+        return (self[index] for index in range(len(self)))
 
     @abstractmethod
     def read(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from limner.core.settings import (
     Preset,
     Recipe,
     Role,
+    StartSettings,
     StyleSettings,
     TextSettings,
     TrainingSettings,
@@ -36,6 +38,7 @@ GROUPS = {
     "text": "text",
     "style": "style",
     "evaluation": "evaluation",
+    "start": "start",
 }
 """The groups of settings in a recipe, and what they are called on the command line and in presets."""
 
@@ -72,6 +75,7 @@ def from_preset(method: str, preset: str, data: str, resolution: int | None = No
         text=laid_over(TextSettings(), chosen.text, "text"),
         style=laid_over(StyleSettings(), chosen.style, "style"),
         evaluation=laid_over(EvaluationSettings(), chosen.evaluation, "evaluation"),
+        start=laid_over(StartSettings(), chosen.start, "start"),
     )
 
 
@@ -93,6 +97,21 @@ def laid_over(settings: Any, values: Any, where: str) -> Any:
         return msgspec.convert(merged, type(settings))
     except msgspec.ValidationError as error:
         raise SettingsError(f"{where}: {readable(str(error))}") from None
+
+
+def with_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
+    """The recipe with some settings replaced, by their names on the command line: "training.minutes", "method.noise-width".
+
+    Raises SettingsError, with the nearest, for a name that does not exist, and for a value of the wrong type.
+    """
+    groups: dict[str, dict[str, Any]] = {}
+    for name, value in settings.items():
+        group, _, setting = name.replace("-", "_").partition(".")
+        if group not in GROUPS.values() or not setting:
+            raise unknown_name(f"group of settings (in '{name}') called", group, GROUPS.values())
+        groups.setdefault(group, {})[setting] = value
+    laid = {field: laid_over(getattr(recipe, field), groups[group], group) for field, group in GROUPS.items() if group in groups}
+    return dataclasses.replace(recipe, **laid)
 
 
 def flat_settings(recipe: Recipe) -> dict[str, Any]:

@@ -105,6 +105,21 @@ def name_of(path: Path) -> str:
     return path.stem.replace("_", "-")
 
 
+def name_of_class(made: type) -> str:
+    """The name by which a class of something that can be trained is found again. Raises SettingsError where it is not known by one."""
+    for name, point in installed().items():
+        if point.value == f"{made.__module__}:{made.__qualname__}":
+            return name
+    try:
+        path = Path(inspect.getfile(made))
+    except (OSError, TypeError):  # made in a notebook
+        path = Path("a notebook")
+    if (name := name_of(path)) in names():
+        return name
+    fix = "put it into a file and call limner.methods.register_file(FILE)"
+    raise SettingsError(f"{made.__qualname__} is defined in {path}, and models are found again by the name of a method: {fix}")
+
+
 def installed() -> dict[str, EntryPoint]:
     """The methods of installed packages, by name; none is imported."""
     return {point.name: point for point in entry_points(group=GROUP)}

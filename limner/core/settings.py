@@ -76,10 +76,11 @@ class TextSettings:
     """The text encoder of a run."""
 
     encoder: str | None = None
-    """A shipped name, run folder or model folder whose text encoder is used; else the garden has its own, and other sets train one."""
+    """A shipped name, run folder or model folder whose text encoder is used, or the folder of a pretrained sentence encoder in BERT's
+    layout (safetensors, tokenizer.json); else the garden has its own, and other sets train one."""
     standardize: bool = False
     """Shift and scale the sentences of a trained `encoder` to mean 0 and deviation 1 over the training captions, which networks without
-    normalisation want; the saved model does the same."""
+    normalisation want; the saved model does the same. Pretrained sentence encoders always are."""
     width: int = 128
     """Width of the sentence embedding of an encoder that is trained first."""
     maximum_words: int | None = None
@@ -136,6 +137,10 @@ class TrainingSettings:
     """How many of the newest checkpoints stay on disk."""
     tensorboard: bool = role("shown", False)
     """Also write TensorBoard event files (needs the `log` extra)."""
+    wandb: str | None = role("shown", None)
+    """Also send the log to this project of Weights & Biases (needs the `wandb` extra)."""
+    trackio: str | None = role("shown", None)
+    """Also write the log to this project of trackio, which keeps it on this machine (needs the `trackio` extra)."""
 
     def __post_init__(self) -> None:
         at_least(self, "training", 1, "steps", "images", "micro_batch", "devices", "nodes", "log_every", "sample_every", "checkpoint_every")
@@ -187,6 +192,28 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StartSettings:
+    """The trained model that a run starts from, in place of fresh weights: `--from MODEL`."""
+
+    model: str | None = None
+    """A shipped name, run folder or model folder, of the same method: its networks, its text encoder and, where it is a run, its
+    discriminators. What has another size here begins fresh."""
+    words: Literal["new", "all", "none"] = "new"
+    """Which words the text encoder learns first, by matching the new captions with their pictures: those that it does not know yet, so that
+    all others keep their meaning; all of them, with the whole encoder; or none."""
+    neighbours: str | None = None
+    """The folder of a pretrained sentence encoder, which says what known words a new word begins as; else words spelled alike say so."""
+    freeze: int = 0
+    """Convolutions of each discriminator, those nearest to the picture first, that stand still (FreezeD: Mo et al., 2020)."""
+
+    def __post_init__(self) -> None:
+        at_least(self, "start", 0, "freeze")
+        if self.model is None and (self.freeze or self.neighbours is not None):
+            name = "freeze" if self.freeze else "neighbours"
+            raise SettingsError(f"start.{name} is for a run that starts from a trained model: give --from MODEL, or leave it out")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preset:
     """A named set of values laid over the defaults: what `--preset` chooses."""
 
@@ -200,6 +227,7 @@ class Preset:
     text: dict[str, Any] = field(default_factory=dict)
     style: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
+    start: dict[str, Any] = field(default_factory=dict)
 
 
 FAST = {"precision": "auto", "compile": "auto"}
@@ -225,5 +253,6 @@ class Recipe:
     text: TextSettings = TextSettings()
     style: StyleSettings = StyleSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    start: StartSettings = StartSettings()
     adopted: dict[str, str] = field(default_factory=dict)
     """Phases that are not trained but come from elsewhere, each with a run, model or import folder: `--from PHASE=FOLDER`."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from limner.core import folder
-from limner.core.errors import CheckpointError, LimnerError
+from limner.core import folder, registry
+from limner.core.errors import CheckpointError, LimnerError, SettingsError
 from limner.core.method import Method
 from limner.model.model import Model
 from limner.parts.style import StyleEncoder, StyleInversion
@@ -60,4 +60,31 @@ def load_folder(path: Path) -> Model:
         raise
     except LimnerError as error:
         raise CheckpointError(str(error)) from error
-    return Model(method, encoder, saved.config["about"], style)
+    card = path / folder.CARD
+    return Model(method, encoder, saved.config["about"], style, card.read_text(encoding="utf-8") if card.is_file() else "")
+
+
+def save(model: Model, path: Path) -> Path:
+    """Write a model to a folder: see `Model.save`."""
+    if path.exists() and (not path.is_dir() or (any(path.iterdir()) and folder.kind_of(path) is None)):
+        raise SettingsError(f"{path} holds something that is not a saved model: choose another folder")
+    if (path / "recipe.yaml").exists():
+        raise SettingsError(f"{path} is a run, which writes its own model: choose another folder")
+    name = registry.name_of_class(type(model.method))
+    save_model(path, name, model.method, model.encoder, model.about, model.card or plain_card(model), style=model.style)
+    return path
+
+
+def plain_card(model: Model) -> str:
+    """A card for a model that no run has written one for: what it is, and what is known of its making."""
+    method = model.method
+    known = "".join(f"- {name.replace('_', ' ').capitalize()}: {value}\n" for name, value in model.about.items())
+    return f"""# {method.title}, {method.resolution} px
+
+{method.summary()} Made with Limner.
+
+- Method: {method.title} ({method.paper})
+{known}
+{method.usage().replace("PATH", "PATH_OF_THIS_FOLDER")}
+Terms: those of the pictures and captions it was trained on.
+"""

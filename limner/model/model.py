@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -40,16 +42,33 @@ class Model:
 
     about: what is known of its making (data set, steps, seed, ...), as `config.json` holds it.
     style: the style encoder, or None where none was trained.
+    card: the text of its README.md, empty where it has none.
     """
 
     def __init__(
-        self, method: Method, encoder: TextEncoder, about: dict[str, Any] | None = None, style: StyleEncoder | None = None
+        self,
+        method: Method,
+        encoder: TextEncoder,
+        about: dict[str, Any] | None = None,
+        style: StyleEncoder | None = None,
+        card: str = "",
     ) -> None:
-        self.method, self.encoder, self.about, self.style = method, encoder, about or {}, style
+        self.method, self.encoder, self.about, self.style, self.card = method, encoder, about or {}, style, card
         if style is not None:
             style.eval().requires_grad_(False)
         self.method.eval().requires_grad_(False)
         self.encoder.eval().requires_grad_(False)
+
+    def __repr__(self) -> str:
+        reads = f"{len(self.words):,} words" if self.words else f"reads {self.encoder.limit}" if self.reads_text else "reads no text"
+        made = f", trained on {self.about['data']}" if "data" in self.about else ""
+        made += f" for {self.about['steps']:,} steps" if "steps" in self.about else ""
+        return f"<{self.method.title.partition(',')[0]}, {self.resolution} px, {reads}{made}, on {self.device}>"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words that it knows, the most frequent ones of its captions first; none where it reads no text, or less than words."""
+        return tuple(self.encoder.known_words())
 
     @property
     def resolution(self) -> int:
@@ -82,25 +101,112 @@ class Model:
             return False
         return True
 
-    def generate(self, caption: str | Sequence[str] = "", n: int = 1, seed: int = 0) -> list[Image.Image]:
-        """Paint `n` pictures of each caption: caption by caption, a list of RGB images. A model that reads no text gets no caption.
+    def save(self, folder: str | Path) -> Path:
+        """Write the model to a folder, whole or not at all, for `limner.load`; returns the folder. One that holds a model is replaced.
 
-        The same caption, seed and place in the call give the same picture, however many are asked for. Raises SettingsError for an empty
-        caption, one too long, or one without a word that the model knows; warns of other words that it does not know.
+        Raises SettingsError where the folder holds something else, or the method is not known by a name (`limner.methods.register_file`).
+        """
+        from limner.model.folder import save
+
+        return save(self, Path(folder))
+
+    @overload
+    def generate(
+        self,
+        caption: str | Sequence[str] = ...,
+        n: int = ...,
+        seed: int | Sequence[int] = ...,
+        *,
+        output: Literal["pil"] = ...,
+        generator: torch.Generator | None = ...,
+        batch_size: int = ...,
+        progress: Callable[[int, int], None] | None = ...,
+    ) -> list[Image.Image]: ...
+    @overload
+    def generate(
+        self,
+        caption: str | Sequence[str] = ...,
+        n: int = ...,
+        seed: int | Sequence[int] = ...,
+        *,
+        output: Literal["numpy"],
+        generator: torch.Generator | None = ...,
+        batch_size: int = ...,
+        progress: Callable[[int, int], None] | None = ...,
+    ) -> NDArray[np.uint8]: ...
+    @overload
+    def generate(
+        self,
+        caption: str | Sequence[str] = ...,
+        n: int = ...,
+        seed: int | Sequence[int] = ...,
+        *,
+        output: Literal["torch"],
+        generator: torch.Generator | None = ...,
+        batch_size: int = ...,
+        progress: Callable[[int, int], None] | None = ...,
+    ) -> Tensor: ...
+    def generate(
+        self,
+        caption: str | Sequence[str] = "",
+        n: int = 1,
+        seed: int | Sequence[int] = 0,
+        *,
+        output: Literal["pil", "numpy", "torch"] = "pil",
+        generator: torch.Generator | None = None,
+        batch_size: int = 64,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Image.Image] | NDArray[np.uint8] | Tensor:
+        """Paint `n` pictures of each caption, caption by caption: what calling the model does. One that reads no text gets no caption.
+
+        The same caption, seed and place in the call give the same picture, however many are asked for.
+
+        Args:
+            caption: One caption, or several.
+            n: Pictures of each.
+            seed: A whole number from 0 on. Or several, for one picture of each caption by each seed, as the seed gives it by itself.
+            output: "pil" for a list of RGB images, "numpy" for an array [N, H, W, 3] uint8, "torch" for a tensor [N, 3, H, W] uint8 on
+                the model's device.
+            generator: Draws the seed in place of `seed`, and moves on, so that the next call paints other pictures.
+            batch_size: The most pictures that are painted at a time.
+            progress: Called with the number of pictures that are painted and of all, after each batch.
+
+        Raises SettingsError for an empty caption, one too long, or one without a word that the model knows, and for a seed or number that
+        cannot be; warns of other words that it does not know.
         """
         captions = [caption] if isinstance(caption, str) else list(caption)
-        if n < 1:
-            raise SettingsError(f"n is {n}: ask for at least one picture of each caption")
+        seeds = seeds_of(seed, generator)
+        for name, value in (("n", n), ("batch_size", batch_size)):
+            if value < 1:
+                raise SettingsError(f"{name} is {value}: give at least 1")
+        if len(seeds) > 1 and n > 1:
+            raise SettingsError(f"{len(seeds)} seeds paint {len(seeds)} pictures of each caption: leave n={n} out")
+        if output not in ("pil", "numpy", "torch"):
+            raise SettingsError(f"output is '{output}': choose pil, numpy or torch")
         for text in dict.fromkeys(captions):
             self.check(text)
             if self.reads_text and (strange := self.strange_words(text)):
                 warnings.warn(f"the model never met {strange} in '{shortened(text)}'", LimnerWarning, stacklevel=2)
-        pictures = self.pictures([text for text in captions for _ in range(n)], np.tile(np.arange(n), len(captions)), seed)
-        return [Image.fromarray(picture) for picture in pictures]
+        repeated, samples = [text for text in captions for _ in range(n)], np.tile(np.arange(n), len(captions))
+        parts, done, total = [], 0, len(repeated) * len(seeds)
+        for one in seeds:
+            for painting in self._paintings(repeated, samples, one, batch_size, check=False):
+                parts.append(to_bytes(painting.images))
+                done += len(parts[-1])
+                if progress is not None:
+                    progress(done, total)
+        side = self.resolution
+        images = torch.cat(parts) if parts else torch.zeros((0, 3, side, side), dtype=torch.uint8, device=self.device)
+        if len(seeds) > 1:  # caption by caption, as without several seeds
+            images = images.unflatten(0, (len(seeds), len(captions))).transpose(0, 1).flatten(0, 1)
+        if output == "torch":
+            return images
+        arrays: NDArray[np.uint8] = images.permute(0, 2, 3, 1).cpu().numpy()
+        return arrays if output == "numpy" else [Image.fromarray(picture) for picture in arrays]
 
-    def painting(
-        self, captions: Sequence[str], samples: ArrayLike, seed: int = 0, batch_size: int = 64, *, check: bool = True
-    ) -> Painting:
+    __call__ = generate
+
+    def painting(self, captions: Sequence[str], samples: ArrayLike, seed: int = 0, batch_size: int = 64, *, check: bool = True) -> Painting:
         """Paint one picture for each caption and sample number, which decides its noise: all that the method has to show, on its device.
 
         batch_size: the most rows that are painted at a time; rows that belong together (`Method.rows`) are never cut apart. check: whether
@@ -128,9 +234,7 @@ class Model:
         ]
         return [np.concatenate(stage) for stage in zip(*parts, strict=True)]
 
-    def _paintings(
-        self, captions: Sequence[str], samples: ArrayLike, seed: int, batch_size: int, check: bool = True
-    ) -> Iterator[Painting]:
+    def _paintings(self, captions: Sequence[str], samples: ArrayLike, seed: int, batch_size: int, check: bool = True) -> Iterator[Painting]:
         """`painting`, a batch at a time."""
         for caption in dict.fromkeys(captions) if check else ():
             self.check(caption)
@@ -194,6 +298,24 @@ class Model:
     def check(self, caption: str) -> None:
         """Raise SettingsError for a caption that cannot be painted: empty, too long, or without a word that the model knows."""
         check_caption(self.encoder, caption, suggest=True)
+
+
+def seeds_of(seed: int | Sequence[int], generator: torch.Generator | None = None) -> list[int]:
+    """The seeds that are asked for, each a whole number from 0 to 2^63 - 1. Raises SettingsError for anything else."""
+    if generator is not None:
+        return [int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))]
+    found = []
+    for value in seed if isinstance(seed, Sequence | np.ndarray) else [seed]:
+        try:
+            number = -1 if isinstance(value, bool) else operator.index(value)
+        except TypeError:
+            number = -1
+        if not 0 <= number < 2**63:
+            raise SettingsError(f"a seed is {value!r}: give a whole number from 0 to 2^63 - 1")
+        found.append(number)
+    if not found:
+        raise SettingsError("the list of seeds is empty: give one at least")
+    return found
 
 
 def check_caption(encoder: TextEncoder, caption: str, suggest: bool = False, reader: str = "the model") -> None:

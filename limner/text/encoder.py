@@ -34,6 +34,8 @@ class TextEncoder(nn.Module, ABC):
     """The name under which saved encoders are found again."""
     reads: ClassVar[bool] = True
     """Whether captions mean anything to it: `limner.text.no_text` stands where there is no text."""
+    standardize: ClassVar[bool] = False
+    """Whether runs shift and scale its sentences as `text.standardize` does: they are far from what networks want."""
     sentence_width: int
     word_width: int | None
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from limner.core.errors import CheckpointError, unknown_name
 from limner.text.bag_of_words import BagOfWords
+from limner.text.bert import Bert
 from limner.text.byte_pair_ids import BytePairIds
 from limner.text.char_cnn_rnn import CharCnnRnn
 from limner.text.clip_text import ClipText
@@ -32,6 +33,7 @@ ENCODER_KINDS: dict[str, type[TextEncoder]] = {
         InferSent,
         NoText,
         BytePairIds,
+        Bert,
     )
 }
 """Every kind of encoder that can be saved and found again."""

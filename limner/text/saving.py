@@ -7,6 +7,7 @@ from pathlib import Path
 from limner.core import folder
 from limner.core.errors import CheckpointError, SettingsError, unknown_name
 from limner.core.folder import Saved
+from limner.text.bert import is_pretrained, load_bert
 from limner.text.encoder import TextEncoder
 from limner.text.registry import encoder_config, encoder_from_config
 
@@ -22,9 +23,11 @@ def save_encoder(encoder: TextEncoder, path: str | Path, card: str | None = None
 def load_encoder(path: str | Path) -> TextEncoder:
     """The text encoder of any folder that holds one, or of a run: on the CPU, in evaluation mode.
 
-    It may be an encoder by itself, or that of a model that paints or of a matching model, of which nothing else is built. Raises
-    CheckpointError where there is none or it cannot be read.
+    It may be an encoder by itself, or that of a model that paints or of a matching model, of which nothing else is built; or a pretrained
+    sentence encoder (`limner.text.bert`). Raises CheckpointError where there is none or it cannot be read.
     """
+    if is_pretrained(Path(path)):
+        return load_bert(Path(path))
     with folder.located(path, "text") as found:
         return encoder_of(folder.read(found, "text", "method", "matching"))
 

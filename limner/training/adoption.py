@@ -1,4 +1,5 @@
-"""Phases that come from elsewhere: `--from PHASE=FOLDER` takes over what another run, or an import, has trained."""
+"""Weights that come from elsewhere: `--from PHASE=FOLDER` takes over what another run, or an import, has trained, and is not trained here;
+`--from MODEL` is where training begins."""
 
 from __future__ import annotations
 
@@ -11,11 +12,12 @@ from limner.core.errors import CheckpointError, LimnerError, SettingsError
 from limner.core.settings import Recipe
 from limner.training.checkpoints import Checkpoints
 from limner.training.plan import Act
+from limner.training.starting import start
 
 
 def adopt(act: Act, recipe: Recipe) -> list[str]:
-    """Give an act the phases that its recipe takes from elsewhere; returns a line about each. Raises SettingsError where that cannot be."""
-    said = []
+    """Give an act the weights that its recipe takes from elsewhere; returns lines about them. Raises SettingsError where that cannot be."""
+    said = [start(act.trained, recipe)] if recipe.start.model is not None else []
     for phase in act.trained.phases():
         place = recipe.adopted.get(phase.name)
         if place is None:

@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -17,9 +17,8 @@ from limner.training.choices import on_gpu
 from limner.training.folder import is_first
 from limner.training.inputs import Found, find_inputs
 from limner.training.memory import keep_memory
+from limner.training.processes import Alone, Processes
 
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 def is_first_process(recipe: Recipe) -> bool:
     """Whether this is the process that writes and speaks; known before the others are launched."""
@@ -58,7 +57,7 @@ def _comparable(recipe: Recipe) -> dict[str, Any]:
     return {name: value for name, value in flat_settings(recipe).items() if name not in left_out}
 
 
-def launch(recipe: Recipe) -> Fabric:
+def launch(recipe: Recipe) -> Processes:
     """Start the processes of the run and say which device each has."""
     settings = recipe.training
     if settings.device == "cuda" and not torch.cuda.is_available():
@@ -68,7 +67,9 @@ def launch(recipe: Recipe) -> Fabric:
         raise SettingsError(f"training.devices is {settings.devices}, but PyTorch sees {torch.cuda.device_count()} GPUs: lower it")
     if accelerator == "cpu":
         keep_memory()
-    from lightning_fabric import Fabric  # takes seconds to load, which nobody shall wait for who is to be refused
+    if settings.devices * settings.nodes == 1:
+        return Alone(accelerator, settings.precision)
+    from lightning_fabric import Fabric  # takes seconds to load
 
     for name in ("lightning.fabric", "lightning_fabric"):  # their notices of what they start are for developers
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -79,9 +80,10 @@ def launch(recipe: Recipe) -> Fabric:
             devices=settings.devices,
             precision=settings.precision,
             num_nodes=settings.nodes,
-            strategy="ddp" if settings.devices * settings.nodes > 1 else "auto",
+            strategy="ddp",
         )
         if settings.devices > 1 and accelerator == "cpu":
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // settings.devices))
         fabric.launch()
-    return fabric
+    processes: Processes = fabric
+    return processes

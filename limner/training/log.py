@@ -1,25 +1,25 @@
-"""What a run tells: `log.jsonl`, a progress bar or plain lines, and TensorBoard where it is asked for."""
+"""What a run tells: `log.jsonl`, a progress bar or plain lines, and the trackers that are asked for."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from rich.console import Console
 from rich.live import Live
 from torch import Tensor
 
-from limner.core.errors import SettingsError
 from limner.training.estimate import TimeLeft
 from limner.training.grids import grids_of
 from limner.training.players import AllReduce
 from limner.training.progress import Health, Standing
+from limner.training.trackers import Tracker
 
 BETWEEN_LINES = 10.0
 """Seconds between two lines where there is no terminal."""
@@ -56,15 +56,14 @@ class Means:
 class RunLog:
     """The log of one process; a quiet one (any but the first) writes and shows nothing."""
 
-    def __init__(self, run: Path, *, quiet: bool = False, tensorboard: bool = False) -> None:
+    def __init__(self, run: Path, *, quiet: bool = False, trackers: Sequence[Callable[[], Tracker]] = ()) -> None:
         self.path, self.quiet = run / "log.jsonl", quiet
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
         self._standing: Standing | None = None
         self._live: Live | None = None
         self._last_line = 0.0
         self._shown: Path | None = next(reversed(grids_of(run)), None)
-        self._make_events = _event_writer() if tensorboard and not quiet else None
-        self._events: Any = None
+        self._to_make, self._trackers = [] if quiet else list(trackers), list[Tracker]()
 
     def say(self, text: str) -> None:
         """A line for the user, on stderr; where nobody can read it any more, that ends no run."""
@@ -154,12 +153,11 @@ class RunLog:
     def _write_down(self, line: dict[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
-        if self._make_events and not self._events:  # not before there is a run: it makes files at once
-            self._events = self._make_events(str(self.path.with_name("tensorboard")))
-        if self._events:
-            for name, value in line.items():
-                if isinstance(value, (int, float)):
-                    self._events.add_scalar(f"{line['phase']}/{name}", value, line["total_step"])
+        while self._to_make:  # not before there is a run: they make files at once
+            self._trackers.append(self._to_make.pop(0)())
+        figures = {f"{line['phase']}/{name}": value for name, value in line.items() if isinstance(value, (int, float))}
+        for tracker in self._trackers:
+            tracker.write(figures, line["total_step"])
 
     def end(self, how: str | None = None) -> None:
         """Take the bar away: the phase is over, and `how` says what ended it."""
@@ -173,15 +171,7 @@ class RunLog:
     def close(self) -> None:
         """End the phase, and close the event files."""
         self.end()
-        if self._events:
-            self._events.close()
+        for tracker in self._trackers:
+            with suppress(Exception):  # what a service says at its end ends no run
+                tracker.close()
         sys.stderr.flush()
-
-
-def _event_writer() -> Callable[[str], Any]:
-    """TensorBoard's writer, which takes a folder. Raises SettingsError where TensorBoard is not installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise SettingsError("training.tensorboard needs TensorBoard: pip install 'limner[log]', or leave the setting out") from error
-    return cast("Callable[[str], Any]", SummaryWriter)

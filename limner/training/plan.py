@@ -6,12 +6,13 @@ import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from limner.core.abilities import Paints
-from limner.core.errors import DataError, SettingsError, unknown_name
+from limner.core.errors import CheckpointError, DataError, SettingsError, unknown_name
 from limner.core.method import Method
 from limner.core.pictures import CaptionedPictures
 from limner.core.recipes import trainable
@@ -19,16 +20,21 @@ from limner.core.settings import Recipe, TrainingSettings
 from limner.core.trainable import Conditions, Phase, Player, Trainable
 from limner.data.catalog import BUILT_IN, open_data
 from limner.data.loader import Loader, pictures_seen
+from limner.matching.model import MatchingModel
+from limner.matching.saving import save_matcher
 from limner.parts.style import StyleInversion
 from limner.parts.text import CaptionMatching
 from limner.text.encoder import TextEncoder
 from limner.training.estimate import Budget
 from limner.training.players import PlayerTraining, Statistics, mean_over_processes
+from limner.training.starting import freeze, learns_words, starting_encoder
 from limner.training.text import choose_encoder, every_caption, no_encoder, own_settings, standardized, text_settings
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+    from limner.training.processes import Processes
 
+MATCHER = "matcher"
+"""The folder in a run of the matching model with which it has trained its text encoder."""
 FEWEST_STEPS = 50
 """The fewest steps between two evaluations, unless the recipe says otherwise."""
 
@@ -54,6 +60,18 @@ class Act:
     """Whether its state is worth a folder by itself."""
     lasts: bool = True
     """Whether checkpoints of the acts after it hold it too."""
+    judge: str = ""
+    """The folder in the run in which it is kept once it is over, as a judge of what the run paints; empty for none."""
+
+    def keep_judge(self, run: Path, about: dict[str, Any]) -> str | None:
+        """Write that folder, if there is to be one; returns a warning where it could not be."""
+        if not self.judge or not isinstance(self.trained, MatchingModel):
+            return None
+        try:
+            save_matcher(run / self.judge, self.registered, self.trained, about)
+        except CheckpointError as error:
+            return f"warning: {error}; the run goes on without it"
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +84,8 @@ class PlannedPhase:
     minutes: float | None = None
     evaluate_every: int = 0
     """Steps between two evaluations; 0 for none."""
+    frozen: int = 0
+    """Convolutions of each network that does not paint that stand still."""
 
     @property
     def trained(self) -> Trainable:
@@ -93,9 +113,10 @@ class PlannedPhase:
         return {name: players[name] for name in self.trained.phase_players(self.phase)}
 
     def trainings(
-        self, settings: TrainingSettings, fabric: Fabric, before: Mapping[str, PlayerTraining] | None = None
+        self, settings: TrainingSettings, fabric: Processes, before: Mapping[str, PlayerTraining] | None = None
     ) -> dict[str, PlayerTraining]:
         """Their trainings, ready on this device; those of `before` go on as they are."""
+        freeze(self.trained, self.frozen)
         statistics = Statistics(self.trained)
         all_reduce = mean_over_processes(fabric)
         trainings = dict(before or {})
@@ -144,19 +165,26 @@ def make_plan(recipe: Recipe, pictures: CaptionedPictures, device: torch.device 
     if own is not None:
         if recipe.text.encoder is not None:
             raise SettingsError(f"{recipe.method} has a text encoder of its own: leave text.encoder out")
+        if recipe.start.model is not None:
+            raise SettingsError(f"{recipe.method} has a text encoder of its own, made for its captions: it cannot start --from a model")
         if recipe.text.maximum_words is not None:
             own.read_at_most(recipe.text.maximum_words)
         encoder: TextEncoder = own
     elif not made.reads_text(settings):
         encoder = no_encoder(recipe)
     else:
-        encoder, is_new = choose_encoder(recipe, pictures)
-        if recipe.text.standardize:
+        strange: list[str] = []
+        if recipe.start.model is not None and recipe.text.encoder is None:
+            encoder, strange = starting_encoder(recipe, pictures)
+            is_new = learns_words(recipe, strange)
+        else:
+            encoder, is_new = choose_encoder(recipe, pictures)
+        if recipe.text.standardize or encoder.standardize:
             if is_new:
                 raise SettingsError("text.standardize is for a trained encoder, and this run trains its own: give text.encoder")
             encoder = standardized(encoder, pictures)
         if is_new:
-            acts.append(_text_act(recipe, pictures, encoder))
+            acts.append(_text_act(recipe, pictures, encoder, strange))
     conditions = Conditions(
         resolution=recipe.resolution,
         sentence_width=encoder.sentence_width,
@@ -182,8 +210,12 @@ def make_plan(recipe: Recipe, pictures: CaptionedPictures, device: torch.device 
     return plan
 
 
-def _text_act(recipe: Recipe, pictures: CaptionedPictures, encoder: TextEncoder) -> Act:
-    settings = text_settings(recipe)
+def _text_act(recipe: Recipe, pictures: CaptionedPictures, encoder: TextEncoder, strange: list[str]) -> Act:
+    settings = dataclasses.replace(text_settings(recipe), sentence_width=encoder.sentence_width)
+    if recipe.start.model is not None:
+        learner = f"the text encoder of {recipe.start.model} learns {len(strange):,} new words"
+    else:
+        learner = f"no text encoder for '{pictures.name}': training one"
     conditions = Conditions(
         resolution=recipe.resolution, sentence_width=encoder.sentence_width, word_width=encoder.word_width, class_count=pictures.class_count
     )
@@ -192,12 +224,11 @@ def _text_act(recipe: Recipe, pictures: CaptionedPictures, encoder: TextEncoder)
         registered="text",
         trained=CaptionMatching(settings, conditions, encoder),
         encoder=encoder,
-        introduction=(
-            f"no text encoder for '{pictures.name}': training one first, by matching captions and pictures ({{steps:,}} steps)"
-        ),
+        introduction=f"{learner} first, by matching captions and pictures ({{steps:,}} steps)",
         is_asked_for=False,
         writes=False,
         lasts=False,
+        judge=MATCHER,
     )
 
 
@@ -224,6 +255,8 @@ def _prepared(act: Act, recipe: Recipe, pictures: CaptionedPictures, processes: 
     first = next((phase for phase in phases if phase.name not in adopted), phases[0])
     with torch.random.fork_rng(devices=[]):  # what it looks through has weights of its own
         act.trained.begin(first)  # finds that, or says what is missing
+    if act.is_asked_for:
+        freeze(act.trained, recipe.start.freeze)
     for phase in phases:
         if not phase.distinct_classes:  # whose batches depend on what `prepare` finds
             sized = _sized(act, phase, recipe)
@@ -278,7 +311,14 @@ def _budgeted(act: Act, phases: list[Phase], recipe: Recipe, pictures: Captioned
         between = max(1, round(every * steps_per_epoch)) if every else 0
         if every is None and phase.evaluations:
             between = max(FEWEST_STEPS, steps // phase.evaluations)
-        yield PlannedPhase(act=act, phase=phase, steps=steps, minutes=minutes, evaluate_every=between)
+        yield PlannedPhase(
+            act=act,
+            phase=phase,
+            steps=steps,
+            minutes=minutes,
+            evaluate_every=between,
+            frozen=recipe.start.freeze if act.is_asked_for else 0,
+        )
 
 
 def training_pictures(recipe: Recipe) -> CaptionedPictures:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from limner.core.trainable import Player, Progress
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+    from limner.training.processes import Processes
 
 AllReduce = Callable[[Tensor], Tensor]
 
@@ -177,7 +177,7 @@ class PlayerTraining:
             average.copy_(value)
 
 
-def mean_over_processes(fabric: Fabric) -> AllReduce | None:
+def mean_over_processes(fabric: Processes) -> AllReduce | None:
     """Averages a tensor over all processes; None where there is one alone."""
 
     def mean(value: Tensor) -> Tensor:

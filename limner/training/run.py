@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ import torch
 from limner.core import folder
 from limner.core.errors import CheckpointError, LimnerError, SettingsError, in_words
 from limner.core.pictures import CaptionedPictures
-from limner.core.recipes import load_recipe, save_recipe
+from limner.core.recipes import flat_settings, load_recipe, save_recipe
 from limner.core.registry import keep_copy
 from limner.core.settings import Recipe
 from limner.data.captions import CaptionFeatures
@@ -31,27 +30,15 @@ from limner.training.launch import going_on, is_first_process, launch
 from limner.training.log import RunLog
 from limner.training.plan import PlannedPhase, make_plan, training_pictures
 from limner.training.players import PlayerTraining, painting
+from limner.training.result import RunResult
 from limner.training.side_work import SideWork
 from limner.training.signals import Stopped, StopRequest
 from limner.training.text import caption_remarks, read_as_before
+from limner.training.trackers import trackers
 from limner.training.trainer import Position, Trainer
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What became of a run. signal: the signal that stopped it before its end, or None."""
-
-    folder: Path
-    steps: int
-    signal: int | None = None
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether a signal stopped the run before its end."""
-        return self.signal is not None
+    from limner.training.processes import Processes
 
 
 def train(recipe: Recipe, out: Path | str, *, resume: bool = False) -> RunResult:
@@ -72,7 +59,7 @@ def train(recipe: Recipe, out: Path | str, *, resume: bool = False) -> RunResult
         if recipe.data not in BUILT_IN:
             training_pictures(recipe)  # whether they are there: before what takes long to load
         fabric = launch(recipe)
-        log = RunLog(out, quiet=fabric.global_rank > 0, tensorboard=recipe.training.tensorboard)
+        log = RunLog(out, quiet=fabric.global_rank > 0, trackers=trackers(recipe.training, out, flat_settings(recipe)))
         with StopRequest(alone=fabric.world_size == 1) as stop:
             try:
                 with stop.at_once():
@@ -88,7 +75,7 @@ class Run:
     """One process's part of a run. moved: what a run that goes on reads from another place now, by the names of the settings."""
 
     def __init__(
-        self, recipe: Recipe, out: Path, fabric: Fabric, log: RunLog, stop: StopRequest, moved: Mapping[str, str] | None = None
+        self, recipe: Recipe, out: Path, fabric: Processes, log: RunLog, stop: StopRequest, moved: Mapping[str, str] | None = None
     ) -> None:
         self.recipe, self.out, self.fabric, self.log, self.stop = recipe, out, fabric, log, stop
         self.training = recipe.training
@@ -177,6 +164,8 @@ class Run:
             if name not in going_on:
                 player.exchange()
         self.players = {name: player for name, player in self.players.items() if name in going_on}
+        if self.now.act is not ended.act and self.fabric.global_rank == 0 and (problem := ended.act.keep_judge(self.out, about)):
+            self.log.say(problem)
 
     def _keep_settings(self) -> None:
         """What a resumed run is trained with from now on becomes its recipe, so that this says what was trained."""
@@ -306,6 +295,7 @@ class Run:
             "images": self.position.step * planned.phase.batch_size,
             "seconds": round(self.position.seconds),
             "seed": self.training.seed,
+            **({"started_from": self.recipe.start.model} if self.recipe.start.model and planned.act.is_asked_for else {}),
         }
 
     def _state(self) -> dict[str, Any]:
@@ -339,6 +329,8 @@ class Run:
         self._check_text_steps()
         if "splitting" not in state and self.plan.trains_encoder:
             read_as_before(self.plan.encoder, self.pictures)
+        if self.plan.asked_for.name not in state["modules"]:  # the text encoder was in training
+            adopt(self.plan.asked_for, self.recipe)
         for name, module in self.plan.modules().items():
             if name in state["modules"]:
                 module.load_state_dict(state["modules"][name])
@@ -372,7 +364,7 @@ class Run:
         self.remarks.append(f"text.steps is {now:,} in place of {before:,}; the phase's learning rate follows it from here on")
 
 
-def make_loader(planned: PlannedPhase, recipe: Recipe, pictures: CaptionedPictures, fabric: Fabric) -> Loader:
+def make_loader(planned: PlannedPhase, recipe: Recipe, pictures: CaptionedPictures, fabric: Processes) -> Loader:
     """The batches of a phase, for this process."""
     features, encoder = None, planned.act.encoder
     if planned.phase.encoded:

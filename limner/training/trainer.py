@@ -32,7 +32,7 @@ from limner.training.progress import spoken
 from limner.training.signals import StopRequest
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+    from limner.training.processes import Processes
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Trainer:
     """
 
     settings: TrainingSettings
-    fabric: Fabric
+    fabric: Processes
     log: RunLog
     stop: StopRequest
     save: Callable[[], None]

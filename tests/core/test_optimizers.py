@@ -107,3 +107,30 @@ def test_state_survives_a_checkpoint(optimizer: Optimizer) -> None:
     for one in (straight, resumed):
         one.step()
     assert all(map(torch.equal, straight.state(), resumed.state()))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (Adam(learning_rate=0.1, weight_decay=0.1), lambda weights: torch.optim.Adam(weights, 0.1, (0.5, 0.999), 1e-8, 0.1, fused=True)),
+        (SGD(learning_rate=0.1, momentum=0.9), lambda weights: torch.optim.SGD(weights, 0.1, 0.9, fused=True)),
+        (RMSprop(learning_rate=0.1), lambda weights: torch.optim.RMSprop(weights, 0.1, 0.99, 1e-8, foreach=True)),
+    ],
+    ids=["adam", "sgd", "rmsprop"],
+)
+def test_steps_are_those_of_pytorch_s_own_optimisers(ours: Optimizer, theirs: Any) -> None:
+    """The light ones leave out wrappers alone, also after their state has gone through a checkpoint."""
+    torch.manual_seed(0)
+    weights = [torch.randn(5, 3).requires_grad_()]
+    other = [weights[0].detach().clone().requires_grad_()]
+    light, plain = ours.build(weights), theirs(other)
+    for step in range(4):
+        for values in (weights, other):
+            values[0].grad = torch.sin(torch.arange(15.0).view(5, 3) * (step + 1))
+        light.step()
+        plain.step()
+        assert torch.equal(weights[0], other[0])
+        if step == 1:
+            state, light = light.state_dict(), ours.build(weights)
+            light.load_state_dict(state)
+    assert weights[0].requires_grad and torch.is_grad_enabled()

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from limner.metrics.scoring.share import Share
     from limner.model import Model
 
+FEWEST = 500
+"""Real pictures of a set of one's own below which the usual scores are others: FID, a bias of so few pictures, is left out."""
+NEEDS_MATCHING = {"all", "r-precision", "r-precision-as-published", "vs", "clip-score", "ap"}
 MODEL_COUNT = 2000
 """Pictures of each split that a model paints where nobody says how many."""
 
@@ -61,7 +64,7 @@ class EvaluateArguments(SamplingArguments):
     """The reference: 'garden', 'garden-bouquets', or the folder of a prepared data set; by default what the model was trained on."""
     metrics: Annotated[str | None, arg(metavar="LIST")] = None
     """Some of the metrics with commas between, or 'all'; by default fid,kid,is and, on the garden, faithfulness, on its bouquets
-    scene-faithfulness."""
+    scene-faithfulness; of a set of your own with few held-out pictures kid,memorisation and r-precision or clip-score."""
     count: Annotated[int | None, arg(metavar="N")] = None
     """Pictures to paint for each split (2000), or to take from the folder (all)."""
     seed: Annotated[int, arg(metavar="S")] = 0
@@ -70,7 +73,8 @@ class EvaluateArguments(SamplingArguments):
     """The network that looks at pictures for fid, kid, is, prdc and memorisation, NAME or NAME=FILE: garden (the default), fid-inception,
     fid-inception-pytorch, tv-inception, vgg16, vgg19, squeezenet or tv-squeezenet."""
     matching: Annotated[str | None, arg(metavar="RUN")] = None
-    """A run folder or model folder of a matching model (limner train sje), for r-precision, vs, clip-score and ap."""
+    """A run folder or model folder of a matching model (limner train sje), for r-precision, vs, clip-score and ap; by default the one that
+    the run has trained for its text encoder, where it has."""
     scene_judge: Annotated[Path | None, arg(metavar="RUN")] = None
     """A run folder or model folder of a judge of bouquets (limner train bouquet-judge) in place of the one that ships."""
     split: Annotated[str | None, arg(metavar="LIST")] = None
@@ -117,9 +121,11 @@ def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> 
     sampling = set_sampling(model, arguments)
     data = arguments.data or trained_on(arguments.model, model.about)
     splits = reference(data, arguments.split, model.resolution)
-    metrics = _metrics(arguments, splits, model.reads_text)
+    matching = matching_model(arguments.matching or (own_matcher(arguments.model) if model.reads_text else None), device)
+    metrics = _metrics(arguments, splits, model.reads_text, matching)
+    if {*metrics} & NEEDS_MATCHING and matching is not None and arguments.matching is None and not share.rank:
+        print(f"limner: the judge of captions is what the run trained first: {own_matcher(arguments.model)}", file=sys.stderr)
     training = training_pictures(arguments.model, data, model.resolution) if {"all", "memorisation"} & {*metrics} else None
-    matching = matching_model(arguments.matching, device)
     request = _request(arguments, metrics, arguments.count or MODEL_COUNT, splits, matching, training, share, model.device)
     return score(model, splits, dataclasses.replace(request, sampling=sampling))
 
@@ -261,13 +267,37 @@ def training_pictures(model: str | None, data: str, resolution: int) -> Captione
         return None
 
 
-def _metrics(arguments: EvaluateArguments, splits: Sequence[CaptionedPictures], captioned: bool = True) -> list[str]:
+def own_matcher(model: str) -> str | None:
+    """The matching model with which a run has trained its text encoder, where it has."""
+    from limner.training.plan import MATCHER
+
+    place = Path(model) / MATCHER
+    return str(place) if place.is_dir() else None
+
+
+def _metrics(
+    arguments: EvaluateArguments,
+    splits: Sequence[CaptionedPictures],
+    captioned: bool = True,
+    matching: MatchingJudge | None = None,
+) -> list[str]:
     from limner.core import folder
+    from limner.data.catalog import BUILT_IN
     from limner.features.bouquet_judge import SHIPPED
     from limner.metrics.scoring.registry import USUAL
 
     if arguments.metrics is not None:
         return [name.strip().lower() for name in arguments.metrics.split(",") if name.strip()]
+    held_out = min(map(len, splits))
+    if splits[0].name not in BUILT_IN and held_out < FEWEST and splits[0].split in ("val", "test"):
+        captions = {text for index in range(held_out) for text in splits[0].captions(index)[:1]}
+        told = ["r-precision"] if len(captions) > 100 else ["clip-score"]
+        metrics = ["kid", "memorisation", *(told if matching is not None else [])]
+        print(
+            f"limner: {held_out:,} real pictures are too few for fid and is, so {', '.join(metrics)} are taken; --metrics asks for others",
+            file=sys.stderr,
+        )
+        return metrics
     wanted = {
         "faithfulness": captioned and splits[0].name == "garden",
         "scene-faithfulness": captioned

@@ -112,6 +112,11 @@ class Score:
     notes: tuple[str, ...] = ()
     """What a reader must know before trusting the number."""
 
+    def __repr__(self) -> str:
+        error = "" if self.error is None else f" +- {self.error:.2g}"
+        about, eyes = self.protocol, f", {self.protocol.features}" if self.protocol.features else ""
+        return f"<{self.name} {self.value:.4g}{error}: {about.count:,} pictures against {about.data}/{about.split}{eyes}>"
+
 
 def differences(first: Protocol, second: Protocol) -> list[str]:
     """The fields in which two protocols differ, each as `field: this or that`."""

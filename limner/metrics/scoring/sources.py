@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -90,6 +91,44 @@ class Painted(Source):
 
     def _paint(self, captions: list[str], samples: NDArray[np.int64]) -> Tensor:
         return _checked(self.painter(captions, samples, self.seed), len(captions), self.reference.resolution)
+
+
+class FolderPictures(CaptionedPictures):
+    """The pictures of a folder as a reference to hold others against: without captions, classes or splits."""
+
+    split = "all"
+    class_ids, class_count, may_flip = None, 0, False
+
+    def __init__(self, folder: Path) -> None:
+        """Raises DataError for a folder without two pictures, and for unlike ones."""
+        self._stored = Stored(folder)
+        self._stored._side = self._stored.side
+        self.name = folder.resolve().name
+        self.resolution = self.stored_resolution = self._stored.side
+        digest = hashlib.sha256()
+        for sample in self._stored._samples:
+            assert sample.picture is not None
+            digest.update(sample.picture.read())
+        self.fingerprint = digest.hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return self._stored.count
+
+    def read(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
+        return self._stored.pictures(np.asarray(indices, dtype=np.int64)).permute(0, 2, 3, 1).numpy()
+
+    def captions(self, index: int) -> list[str]:
+        return []
+
+    @property
+    def caption_counts(self) -> NDArray[np.int64]:
+        return np.zeros(len(self), dtype=np.int64)
+
+    def key(self, index: int) -> str:
+        return self._stored._samples[index].key
+
+    def counterfactual(self, index: int, caption: int, draw: int) -> str:
+        raise IndexError(f"'{self.name}' has no captions")
 
 
 def _checked(images: Tensor, count: int, wanted: int) -> Tensor:

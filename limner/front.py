@@ -1,0 +1,210 @@
+"""What `import limner` offers next to models and methods: data, training, scores, sharing. Each is loaded when it is first asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limner.core.errors import DataError, SettingsError
+from limner.core.pictures import CaptionedPictures
+from limner.core.settings import Recipe
+
+if TYPE_CHECKING:
+    from limner.metrics.scoring.protocol import Score
+    from limner.metrics.scoring.sources import Stored
+    from limner.model import Model
+    from limner.training.result import RunResult
+
+SIDE = 64
+"""Pixels at which a built-in set is painted where nobody says otherwise."""
+
+
+def open_data(name: str | Path, split: str = "train", resolution: int | None = None, length: int | None = None) -> CaptionedPictures:
+    """Open one split of a data set: a built-in one by name, or the folder of a prepared one.
+
+    It has a length, can be indexed and iterated, and a `torch.utils.data.DataLoader` takes it: see `CaptionedPictures.__getitem__`.
+    resolution: of a built-in set 64 by default, of a prepared one its own. length: how many pictures a built-in set paints.
+    Raises DataError, saying what to do, for a folder that is not prepared, and SettingsError for a name that does not exist.
+    """
+    from limner.data import catalog
+    from limner.data.prepared import open_prepared
+    from limner.data.reduced import at_resolution
+
+    if str(name) in catalog.BUILT_IN:
+        return catalog.open_data(str(name), split, resolution or SIDE, length=length)
+    catalog.check_name(str(name))
+    pictures = open_prepared(Path(name), split, resolution)
+    return pictures if resolution is None else at_resolution(pictures, resolution)
+
+
+def train(
+    method: str | Recipe,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    *,
+    preset: str | None = None,
+    resolution: int | None = None,
+    start: str | Path | None = None,
+    resume: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> RunResult:
+    """Train as `limner train METHOD --data DATA --out OUT` does; returns the run, whose `load()` is the model.
+
+    Args:
+        method: A method's or matching model's name, the path of a recipe.yaml, or a whole recipe.
+        data: A built-in name or the folder of a prepared set; a recipe says it by itself.
+        out: The run's folder, which must not exist yet unless with `resume`.
+        preset: By default "cpu" where there is no GPU, else "as-published".
+        resolution: Side of the pictures in pixels, by default the preset's.
+        start: A trained model of this method to start from: its settings are the defaults then.
+        resume: Go on with the run in `out`.
+        settings: Further settings by their names on the command line, such as {"training.minutes": 5, "method.noise-width": 50}.
+
+    Raises LimnerError for what cannot work, before anything is written.
+    """
+    import torch
+
+    from limner.core.recipes import from_preset, load_recipe, with_settings
+    from limner.training.run import train as run
+
+    if out is None:
+        raise SettingsError("a run needs a folder: give out")
+    if isinstance(method, Recipe):
+        recipe = method
+    elif method.endswith((".yaml", ".yml")):
+        recipe = load_recipe(method)
+    elif resume and (Path(out) / "recipe.yaml").is_file():
+        recipe = load_recipe(Path(out) / "recipe.yaml")
+    else:
+        if data is None:
+            raise SettingsError("a run needs pictures: give data, a built-in name or the folder of a prepared set")
+        recipe = from_preset(method, preset or ("as-published" if torch.cuda.is_available() else "cpu"), str(data), resolution)
+    if start is not None:
+        from limner.training.starting import starting_recipe
+
+        recipe = starting_recipe(recipe, str(start))
+    recipe = dataclasses.replace(recipe, data=str(data or recipe.data), resolution=resolution or recipe.resolution)
+    return run(with_settings(recipe, settings or {}), out, resume=resume)
+
+
+def evaluate(
+    model: Model | str | Path,
+    data: CaptionedPictures | str | Path | None = None,
+    metrics: str | Iterable[str] = ("fid", "kid"),
+    *,
+    split: str = "test",
+    count: int | None = None,
+    seed: int = 0,
+    features: str | None = None,
+    matching: str | Path | None = None,
+    device: str = "cpu",
+) -> list[Score]:
+    """Score a model, or a folder of pictures, against the real pictures of a split, as `limner evaluate` does.
+
+    Args:
+        model: A model, its name or folder; or a folder of pictures, whoever made them.
+        data: The reference: a built-in name, a prepared set, or a folder of plain pictures; by default what the model was trained on.
+        metrics: Names as `limner evaluate --help` lists them, or one text with commas between.
+        split: Of a built-in or prepared set.
+        count: Pictures to paint, 2,000 by default; of a folder all.
+        features: The network that looks at pictures, as `--features` takes it; by default the garden's judge.
+        matching: The folder of a matching model, for r-precision, vs, clip-score and ap.
+
+    Raises SettingsError for metrics that cannot be taken, DataError for pictures that cannot be read or compared.
+    """
+    from limner.core.files import cache_folder
+    from limner.data.reduced import at_resolution
+    from limner.features.registry import load_feature_network
+    from limner.metrics.scoring.evaluate import ScoringRequest, Unprompted
+    from limner.metrics.scoring.evaluate import evaluate as score
+    from limner.metrics.scoring.matching import Placed
+    from limner.model import Model
+    from limner.training.trained import trained_on
+
+    names = [name.strip() for name in (metrics.split(",") if isinstance(metrics, str) else metrics) if name.strip()]
+    pictures = _stored(model, count) if isinstance(model, str | Path) else None
+    painter: Any = pictures
+    if pictures is None:
+        opened = model if isinstance(model, Model) else _load(model, device)
+        data = data if data is not None else trained_on(str(model) if isinstance(model, str | Path) else "the model", opened.about)
+        paint = opened.painter()
+        painter = paint if opened.reads_text else Unprompted(paint, count or 2000, seed)
+    elif data is None:
+        raise SettingsError(f"{model} holds pictures, and a score needs others to hold them against: give data")
+    assert data is not None
+    side = pictures.side if pictures is not None else opened.resolution
+    reference = data if isinstance(data, CaptionedPictures) else _reference(data, split, side)
+    request = ScoringRequest(
+        metrics=names,
+        count=pictures.count if pictures is not None else count or 2000,
+        seed=seed,
+        network=load_feature_network(features, device) if features else None,
+        matching=None if matching is None else Placed.load(matching, device),
+        training=_training(data, side) if "memorisation" in names else None,
+        device=device,
+        cache=cache_folder(),
+    )
+    return score(painter, [at_resolution(reference, side)], request)
+
+
+def fid(first: str | Path, second: str | Path, features: str = "fid-inception", device: str = "cpu") -> Score:
+    """FID between the pictures of two folders, square ones of one size; whichever is `second` is the reference.
+
+    features: the network that looks, as `limner evaluate --features` takes it. Raises as `evaluate` does.
+    """
+    (found,) = evaluate(Path(first), _pictures_of(Path(second)), ["fid"], features=features, device=device)
+    return found
+
+
+def push(model: Model | str | Path, repository: str, *, licence: str, private: bool = False, token: str | None = None) -> str:
+    """Put a model on the Hugging Face Hub as OWNER/NAME, with a card that names data, licence and memorisation; returns its address.
+
+    licence: of the model, as the Hub names them, such as "cc-by-4.0": what the pictures that it has learned from allow. Needs the extra
+    `limner[hub]`. Raises SettingsError without it, or where the Hub refuses.
+    """
+    from limner.interop.hub import push as upload
+
+    return upload(model, repository, licence=licence, private=private, token=token)
+
+
+def _load(name: str | Path, device: str) -> Model:
+    import limner
+
+    return limner.load(name, device)
+
+
+def _stored(place: str | Path, count: int | None) -> Stored | None:
+    """The pictures of a folder; None for what is a model."""
+    from limner.core import folder
+    from limner.metrics.scoring.sources import Stored
+
+    path = Path(place)
+    if not path.is_dir() or (path / "recipe.yaml").exists() or folder.kind_of(path) is not None:
+        return None
+    return Stored(path, count)
+
+
+def _reference(data: str | Path, split: str, side: int) -> CaptionedPictures:
+    """A split of a set, or the pictures of a folder that is not prepared."""
+    path = Path(data)
+    if path.is_dir() and not (path / "dataset.json").is_file():
+        return _pictures_of(path)
+    return open_data(data, split, side)
+
+
+def _pictures_of(path: Path) -> CaptionedPictures:
+    from limner.metrics.scoring.sources import FolderPictures
+
+    return FolderPictures(path)
+
+
+def _training(data: CaptionedPictures | str | Path, side: int) -> CaptionedPictures | None:
+    """The train split of what is scored against; None where there is none."""
+    if isinstance(data, CaptionedPictures):
+        return None
+    try:
+        return open_data(data, "train", side)
+    except DataError:
+        return None

@@ -1,0 +1,95 @@
+"""A model as people use one from Python: what it shows, how it is called, and how it is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import limner
+from limner.core.errors import SettingsError
+from limner.core.method import Method
+from limner.model import Model, load
+
+CAPTIONS = ["a red flower", "the blue bird"]
+
+
+def test_it_says_what_it_is(tiny_model: Model) -> None:
+    assert repr(tiny_model) == "<GAN-CLS, 16 px, 14 words, trained on garden, on cpu>".replace("14", str(len(tiny_model.words)))
+    assert tiny_model.words == tuple(tiny_model.encoder.known_words()) and "flower" in tiny_model.words
+    assert repr(limner.load("garden")).startswith("<AttnGAN, 64 px, ")
+
+
+def test_pictures_come_as_they_are_asked_for(tiny_model: Model) -> None:
+    pictures = tiny_model(CAPTIONS, 3, 5)
+    arrays = tiny_model(CAPTIONS, n=3, seed=5, output="numpy", batch_size=2)
+    tensors = tiny_model.generate(CAPTIONS, n=3, seed=5, output="torch")
+    assert all(isinstance(picture, Image.Image) for picture in pictures)
+    assert arrays.shape == (6, 16, 16, 3) and arrays.dtype == np.uint8
+    assert tensors.shape == (6, 3, 16, 16) and tensors.dtype == torch.uint8
+    assert all(np.array_equal(np.asarray(picture), array) for picture, array in zip(pictures, arrays, strict=True))
+    assert np.array_equal(tensors.permute(0, 2, 3, 1).numpy(), tiny_model(CAPTIONS, n=3, seed=5, output="numpy"))
+
+
+def test_several_seeds_paint_what_each_paints_by_itself(tiny_model: Model) -> None:
+    together = tiny_model(CAPTIONS, seed=[3, 9, 2**40], output="numpy")
+    assert together.shape[0] == 6
+    for row, caption in enumerate(CAPTIONS):
+        for column, seed in enumerate((3, 9, 2**40)):
+            assert np.array_equal(together[3 * row + column], tiny_model(caption, seed=seed, output="numpy")[0])
+
+
+def test_a_generator_draws_the_seeds(tiny_model: Model) -> None:
+    first = torch.Generator().manual_seed(1)
+    one, two = (tiny_model("a red flower", generator=first, output="numpy") for _ in range(2))
+    assert not np.array_equal(one, two)
+    assert np.array_equal(one, tiny_model("a red flower", generator=torch.Generator().manual_seed(1), output="numpy"))
+
+
+def test_progress_is_told_after_each_batch(tiny_model: Model) -> None:
+    told: list[tuple[int, int]] = []
+    tiny_model(CAPTIONS, n=3, batch_size=4, progress=lambda done, total: told.append((done, total)))
+    assert told == [(4, 6), (6, 6)]
+
+
+@pytest.mark.parametrize("seed", [1.7, -1, 2**70, True, "3", [1, -2], []])
+def test_seeds_that_cannot_be_are_refused(seed: object, tiny_model: Model) -> None:
+    with pytest.raises(SettingsError, match="seed"):
+        tiny_model("a red flower", seed=seed)  # type: ignore[arg-type]
+    assert len(tiny_model("a red flower", seed=np.int64(3))) == 1  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"output": "jpeg"}, "choose pil, numpy or torch"),
+        ({"n": 0}, "n is 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"n": 2, "seed": [1, 2]}, "leave n=2 out"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(asked: dict[str, object], message: str, tiny_model: Model) -> None:
+    with pytest.raises(SettingsError, match=message):
+        tiny_model("a red flower", **asked)  # type: ignore[call-overload]
+
+
+def test_a_model_is_kept_and_found_again(tiny_model: Model, tmp_path: Path) -> None:
+    kept = tiny_model.save(tmp_path / "kept")
+    again = load(kept)
+    assert np.array_equal(again("a red flower", output="numpy"), tiny_model("a red flower", output="numpy"))
+    assert "Data: garden" in again.card and repr(again) == repr(tiny_model)
+    assert again.save(kept) == kept and load(kept).card == again.card, "it can be saved over"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letter.txt").write_text("dear")
+    with pytest.raises(SettingsError, match="holds something that is not a saved model"):
+        tiny_model.save(tmp_path / "other")
+
+
+def test_a_method_of_no_file_says_what_to_do(tiny_model: Model, tmp_path: Path) -> None:
+    made = type("Mine", (type(tiny_model.method),), {"__module__": "__main__"})
+    method: Method = made(tiny_model.method.settings, tiny_model.method.conditions)
+    with pytest.raises(SettingsError, match="put it into a file and call limner.methods.register_file"):
+        Model(method, tiny_model.encoder).save(tmp_path / "kept")
