@@ -32,6 +32,20 @@ BARE_TABLE = "table without captions,"
 NOT_TEXT = "caption is not UTF-8 text"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How sources are to be read, where their user says so."""
+
+    columns: tuple[str, str] | None = None
+    """What tables call a picture's file and its captions; None for the usual names."""
+    tags: bool = False
+    """Whether captions are lists of tags."""
+
+
+class Unreadable(Exception):
+    """A picture whose bytes cannot be had; its text is the reason."""
+
+
 @dataclass(frozen=True)
 class PictureFile:
     """Where a picture's bytes lie: a whole file, or a stretch of a tar."""
