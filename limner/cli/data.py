@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from limner.cli import data_describe, data_get
 from limner.cli.arguments import parse
 from limner.cli.outputs import check_file, check_folder
 from limner.core.errors import SettingsError, unknown_name
@@ -23,17 +24,21 @@ if TYPE_CHECKING:
 
 HELP = """usage: limner data prepare SOURCE ... --out DIR --resolution R
        limner data show DIR|garden|garden-bouquets
+       limner data describe DIR|garden|garden-bouquets
+       limner data get NAME --out DIR
 
-Captioned pictures: made ready for training, and looked at.
+Captioned pictures: fetched, made ready for training, looked at and counted.
 
-  prepare  decode every picture of folders and tar shards once, and write a set that training reads at full speed
-  show     paint a contact sheet with captions
+  get       fetch a known data set from its authors, checked and unpacked
+  prepare   decode every picture of folders, archives and shards once, and write a set that training reads at full speed
+  show      paint a contact sheet with captions
+  describe  count words, colours, things, classes and duplicates, and what text encoders would cut
 
 examples:
   limner data prepare my-folder --out prepared/mine --resolution 64
   limner data show prepared/mine --split test --out sheet.png"""
 
-PREPARE = """Decode every picture of folders and tar shards once, and write a set that training reads at full speed.
+PREPARE = """Decode every picture of folders, archives and shards once, and write a set that training reads at full speed.
 
 A folder holds pictures with same-name .txt files, one caption a line, or a metadata.jsonl or metadata.csv with
 file_name,text[,class,split]. CUB-200-2011, Oxford-102, COCO, Flickr8k and 30k, CelebA, Multi-Modal-CelebA-HQ and pictures
@@ -116,7 +121,7 @@ class ShowArguments:
 
 def main(argv: Sequence[str]) -> int:
     """Run `limner data ...` and return its exit code."""
-    verbs = {"prepare": prepare, "show": show}
+    verbs = {"prepare": prepare, "show": show, "describe": data_describe.main, "get": data_get.main}
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(HELP)
         return 0

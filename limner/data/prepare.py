@@ -22,6 +22,7 @@ from limner.data.prechecks import check_out, check_settings, check_space
 from limner.data.readers.known import nearest
 from limner.data.reading import read_sources
 from limner.data.refusals import Reject, explain, refuse, too_many
+from limner.data.sides import is_sided
 from limner.data.sources import NO_CAPTION, Reading, Sample
 from limner.data.splits import SplitBy, Splitter
 from limner.text.words import WITHOUT_WORD, split_words
@@ -29,7 +30,6 @@ from limner.text.words import WITHOUT_WORD, split_words
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how many samples are done, and of how many (0 while that is not known)."""
 
-SPEAKS_OF_SIDES = frozenset(("left", "right", "leftmost", "rightmost", "lefthand", "righthand", "leftward", "rightward"))
 MOST_SIDED = 0.01
 """Above this share of captions that speak of left or right, none of the set is mirrored; below, only those pictures are not."""
 
@@ -242,7 +242,7 @@ def _damaged(read: Read, uncaptioned: bool, count: int, tell: Progress) -> Itera
 
 
 def _is_sided(caption: str) -> bool:
-    return not SPEAKS_OF_SIDES.isdisjoint(split_words(caption))
+    return is_sided(split_words(caption))
 
 
 def _write(
