@@ -187,6 +187,8 @@ def summary(report: PrepareReport) -> Iterator[str]:
         f"{report.folder}: {report.pictures:,} pictures ({splits}; splits {origin}), {card.captions:,} captions, "
         f"{report.words:,} words{classes}, in {report.seconds:.1f} s ({speed:,.0f} pictures/s)"
     )
+    if report.recognised:
+        yield f"read as: {', '.join(report.recognised)}"
     if card.rejected:
         first = report.rejects[0]
         where = f" ({first.where})" if first.where else ""

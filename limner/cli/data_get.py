@@ -46,7 +46,9 @@ def main(argv: Sequence[str]) -> int:
 
     if arguments.name is None:
         for name, known in KNOWN.items():
-            print(f"{name:<10} {known.title} ({_size(known.size)})")
+            by_hand = sum(file.by_hand for file in known.files)
+            more = f", {by_hand} of its {len(known.files)} files by hand" if by_hand else ""
+            print(f"{name:<10} {known.title} ({_size(known.size)}{more})")
         print("limner data get NAME --out DIR shows the terms of a set")
         return 0
     if arguments.name not in KNOWN:
@@ -61,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"  file   {file.name}, {size}, {'by hand from ' if file.by_hand else ''}{file.url}")
     if not arguments.agree:
         raise SettingsError(
-            f"nothing has been fetched: read the terms above, then pass --agree to accept them and fetch {_size(known.size)}"
+            f"nothing has been fetched: read the terms above, and pass --agree to accept them and fetch {_size(known.size)}"
         )
     with progress_bar() as progress:
         folder = get(arguments.name, arguments.out, mirror=arguments.mirror, unchecked=arguments.unchecked, progress=progress, tell=print)
@@ -70,4 +72,5 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _size(size: int) -> str:
+    """The files whose size is known, in words."""
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"

@@ -40,6 +40,8 @@ class PrepareReport:
 
     folder: Path
     card: CacheCard
+    recognised: tuple[str, ...]
+    """Known layouts that sources were read as."""
     words: int
     rejects: list[Reject]
     ignored: list[Reject]
@@ -127,7 +129,8 @@ def prepare(
     paths, out = [Path(source) for source in sources], Path(out)
     check_settings(resolution, max_rejected, validation, test, most_things)
     framing = Framing(fit=fit, background=background, pixel_art=pixel_art)
-    read = _reader(paths, Reading(columns=columns, tags=tags), Instances(Path(instances)) if instances is not None else None)
+    reading = Reading(columns=columns, tags=tags)
+    read = _reader(paths, reading, Instances(Path(instances)) if instances is not None else None)
     check_out(out, force)
     tell: Progress = progress or (lambda stage, done, total: None)
     splitter = Splitter(split_by, validation, test, seed)
@@ -169,6 +172,7 @@ def prepare(
                 read,
                 splitter,
                 survey,
+                recognised=tuple(reading.recognised),
                 most_things=most_things,
                 framing=framing,
                 resolution=resolution,
@@ -253,6 +257,7 @@ def _write(
     splitter: Splitter,
     survey: _Survey,
     *,
+    recognised: tuple[str, ...],
     most_things: int,
     framing: Framing,
     resolution: int,
@@ -332,6 +337,7 @@ def _write(
     return PrepareReport(
         folder=out,
         card=card,
+        recognised=recognised,
         words=len(tally.words),
         rejects=rejects,
         ignored=survey.ignored,

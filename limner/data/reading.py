@@ -56,6 +56,8 @@ def read_any_folder(root: Path, reading: Reading) -> Iterator[Sample]:
     """The samples of a folder, by the reader that recognises it, or else as a folder of pictures with captions of their names."""
     tree = Tree(root, reading)
     reader = None if reading.columns else reader_for(tree)
+    if reader is not None:
+        reading.recognised[reader.name] = None
     yield from reader.read(tree) if reader else read_folder(tree)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class Reading:
     """What tables call a picture's file and its captions; None for the usual names."""
     tags: bool = False
     """Whether captions are lists of tags."""
+    recognised: dict[str, None] = field(default_factory=dict, compare=False)
+    """The known layouts that were met, noted while sources are read."""
 
 
 class Unreadable(Exception):

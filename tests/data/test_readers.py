@@ -171,6 +171,7 @@ def test_each_official_form_is_recognised_and_read_whole(tmp_path, build, reader
     assert (found is None) if reader is None else (found is not None and reader in found.name)
     report = prepared(tmp_path / "set", tmp_path / "out", validation=0.17, test=0.17)
     assert report.card.splits == splits and report.card.captions == 12 and not report.rejects
+    assert report.recognised == (() if found is None else (found.name,))
     assert report.card.class_names is None if classes is None else len(report.card.class_names or ()) == classes
     every = open_prepared(tmp_path / "out", "all")
     assert len({every.key(index) for index in range(6)}) == 6 and every.caption_counts.tolist() == [2] * 6
