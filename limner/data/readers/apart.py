@@ -8,7 +8,7 @@ from pathlib import Path
 
 from limner.data.formats import CAPTION_SUFFIXES, PICTURE_SUFFIXES, is_note, suffix_of
 from limner.data.names import plain, without_suffix
-from limner.data.readers.reader import Account, Marks, Said, below, missing, samples_of
+from limner.data.readers.reader import Account, Marks, Reader, Said, below, missing, samples_of
 from limner.data.sources import SPLIT_NAMES, Labels, Sample, decode_captions, left_alone, system_reason
 from limner.data.tree import Tree
 
@@ -19,7 +19,7 @@ _CAPTIONS = frozenset(
 )
 
 
-class Apart:
+class Apart(Reader):
     """Reads pictures and captions that have the same path but for one folder each, such as `images/a.jpg` and `captions/a.txt`."""
 
     name = "images/ and captions/"

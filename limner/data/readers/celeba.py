@@ -12,7 +12,7 @@ from pathlib import Path
 
 from limner.core.errors import DataError
 from limner.data.readers.face_captions import ATTRIBUTES, captions
-from limner.data.readers.reader import Account, Marks, Said, files_called, missing, pictures_by_stem, samples_of
+from limner.data.readers.reader import Account, Marks, Reader, Said, files_called, missing, pictures_by_stem, samples_of
 from limner.data.sources import Labels, Sample, decode_captions, left_alone, system_reason
 from limner.data.tree import Folder, Tree
 
@@ -23,7 +23,7 @@ _ALIGNED = ("img_align_celeba", "img_align_celeba_png", "celeba-hq-img")
 """Folders of the pictures that the lists speak of, where others hold pictures of the same names."""
 
 
-class CelebA:
+class CelebA(Reader):
     """Reads lists of attributes, and makes captions of them."""
 
     name = "CelebA"
@@ -93,7 +93,7 @@ def _table(path: Path, header: int) -> Iterator[tuple[int, list[str]]]:
             yield number, cells
 
 
-class MultiModalCelebA:
+class MultiModalCelebA(Reader):
     """Reads the captions of Multi-Modal-CelebA-HQ."""
 
     name = "Multi-Modal-CelebA-HQ"

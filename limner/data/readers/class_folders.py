@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from limner.data.readers.reader import Account, Marks, Said, files_called, missing, samples_of
+from limner.data.readers.reader import Account, Marks, Reader, Said, files_called, missing, samples_of
 from limner.data.sources import SPLIT_NAMES, Labels, Sample, decode_captions, system_reason
 from limner.data.tree import Folder, Tree
 
@@ -20,7 +20,7 @@ _LISTS = {"trainvalclasses.txt": "train", "trainclasses.txt": "train", "valclass
 """Reed's lists of classes, those that say less first."""
 
 
-class ClassFolders:
+class ClassFolders(Reader):
     """Reads captions that stand in a folder for each class."""
 
     name = "captions in class folders (CUB-200-2011, Oxford-102)"

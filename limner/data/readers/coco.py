@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.core.errors import DataError
-from limner.data.readers.reader import Account, Marks, missing, said_lines, samples_of
+from limner.data.readers.reader import Account, Marks, Reader, missing, said_lines, samples_of
 from limner.data.sources import SPLIT_NAMES, Labels, Sample, left_alone
 from limner.data.tree import Tree
 
@@ -18,7 +18,7 @@ _OTHERS = ("image_info", "instances", "panoptic", "person_keypoints", "stuff")
 _FORM = "download it again, or take it out of the folder"
 
 
-class Karpathy:
+class Karpathy(Reader):
     """Reads `{"images": [{"filename": ..., "split": ..., "sentences": [{"raw": ...}]}]}`."""
 
     name = "Karpathy's lists"
@@ -47,7 +47,7 @@ class Karpathy:
         yield from samples_of(tree, account, self.name)
 
 
-class CocoCaptions:
+class CocoCaptions(Reader):
     """Reads `{"images": [{"id": ..., "file_name": ...}], "annotations": [{"image_id": ..., "caption": ...}]}`."""
 
     name = "COCO's captions"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from limner.core.errors import DataError
-from limner.data.readers.reader import Account, Marks, missing, said_lines, samples_of
+from limner.data.readers.reader import Account, Marks, Reader, missing, said_lines, samples_of
 from limner.data.sources import SPLIT_NAMES, Labels, Sample, left_alone
 from limner.data.tree import Tree
 
@@ -17,7 +17,7 @@ _PIPES = re.compile(r"(?P<name>[^|]+?\.\w+)\s*\|\s*\d+\s*\|?\s*(?P<text>.*)")
 _LIST = re.compile(r"flickr_?\d+k?\.(\w+?)images\.txt")
 
 
-class Flickr:
+class Flickr(Reader):
     """Reads lists of captions of which each line names its picture."""
 
     name = "Flickr8k or Flickr30k"

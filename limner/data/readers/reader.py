@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from limner.data.formats import CAPTION_SUFFIXES, OTHER_PICTURES, PICTURE_SUFFIXES, TABLE_SUFFIXES, suffix_of, unread_picture
-from limner.data.sources import NO_CAPTION, NO_PICTURE, Labels, Sample, clean_captions, left_alone
+from limner.data.sources import NO_PICTURE, Labels, Sample, clean_captions, left_alone
 from limner.data.tree import Folder, Tree
 
 Marks = Mapping[str, bool]
 """What a layout is known by, in words, and whether it is there."""
 
 
-class Reader(Protocol):
+class Reader(ABC):
     """Reads one known layout."""
 
     name: str
     """Of the data set, or of the form."""
 
+    @abstractmethod
     def marks(self, tree: Tree) -> Marks:
         """What the layout is known by, and whether the folder has it."""
 
+    @abstractmethod
     def read(self, tree: Tree) -> Iterator[Sample]:
         """Every sample of a folder that has all marks."""
 
@@ -74,7 +76,7 @@ def samples_of(tree: Tree, account: Account, name: str) -> Iterator[Sample]:
                 if path in account.said:
                     yield _sample(tree, path, account.said[path])
                 elif folder.path in account.homes:
-                    yield _sample(tree, path, Said(problem=None))
+                    yield _sample(tree, path, Said())  # without a caption
                 else:
                     yield left_alone(tree.name(path), source, f"picture outside the pictures of {name}")
             elif suffix_of(file) in OTHER_PICTURES and folder.path in account.homes:
@@ -138,19 +140,3 @@ def below(path: Path, root: Path) -> tuple[str, ...]:
 def missing(picture: str, where: str) -> tuple[str, str, str]:
     """What `Account.lost` holds of captions without a picture."""
     return picture, NO_PICTURE, where
-
-
-__all__ = [
-    "NO_CAPTION",
-    "Account",
-    "Marks",
-    "Reader",
-    "Said",
-    "below",
-    "files_called",
-    "missing",
-    "pictures_by_stem",
-    "recognises",
-    "said_lines",
-    "samples_of",
-]
