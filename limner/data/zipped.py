@@ -58,12 +58,20 @@ def read_zip(path: Path, read_folder: Callable[[Path], Iterator[Sample]]) -> Ite
                 raise DataError(f"{path} has a file and a folder of one name, {name}: unpack it, and give the folder") from None
             except OSError as error:
                 raise DataError(f"{name} of {path} {system_reason(error)}: unpack the archive, and give the folder") from None
-        for sample in read_folder(root):
+        for sample in _named_as_in(path, root, read_folder(root)):
             inside = sample.picture.path.relative_to(root).as_posix() if sample.picture is not None else ""
             if sample.picture is not None and inside in pictures:
                 member = pictures[inside]
                 sample = replace(sample, picture=ZippedPicture(path, member.file_size, archive=archive, member=member))
             yield sample
+
+
+def _named_as_in(path: Path, root: Path, samples: Iterator[Sample]) -> Iterator[Sample]:
+    """The samples; what is wrong with the words speaks of the archive, and not of the folder that they were unpacked to."""
+    try:
+        yield from samples
+    except DataError as error:
+        raise DataError(str(error).replace(str(root), str(path))) from None
 
 
 def _opened(path: Path) -> zipfile.ZipFile:

@@ -111,6 +111,9 @@ def test_other_zips_that_cannot_be_read_are_one_line(tmp_path):
     (tmp_path / "locked.zip").write_bytes(locked)
     with pytest.raises(DataError, match="is encrypted: unpack it"):
         list(read_sources([tmp_path / "locked.zip"]))
+    told = archive(tmp_path / "told.zip", {"set/p.png": picture(0), "set/metadata.csv": b"file_name,txet\np.png,x"})
+    with pytest.raises(DataError, match=f"^{told}/metadata.csv, line 1 has a column 'txet', which is nearly 'text'"):
+        prepare([told], tmp_path / "out", resolution=8)
     with pytest.raises(DataError, match="found no pictures in empty.zip"):
         prepare([archive(tmp_path / "empty.zip", {"x.bin": zlib.compress(b"x")})], tmp_path / "out", resolution=8)
 

@@ -241,10 +241,21 @@ def test_a_source_that_no_reader_recognises_hears_what_is_nearest(tmp_path):
         prepared(tmp_path / "lists", tmp_path / "out")
 
 
-def test_a_metadata_table_of_ones_own_goes_before_what_is_recognised(tmp_path):
-    coco(tmp_path / "set")
-    write(tmp_path / "set/metadata.csv", "file_name,text", *(f"train2014/COCO_{number}.jpg,mine" for number in range(4)))
-    assert reader_for(Tree(tmp_path / "set")) is None
+def test_what_the_owner_has_said_goes_before_what_is_recognised(tmp_path):
+    for name, build in (("table", coco), ("texts", celeba)):
+        build(tmp_path / name)
+    write(tmp_path / "table/metadata.csv", "file_name,text", *(f"train2014/COCO_{number}.jpg,mine" for number in range(4)))
+    for path in (tmp_path / "texts").rglob("*.jpg"):
+        path.with_suffix(".txt").write_text("mine")
+    for number in range(3):
+        paint(tmp_path / f"classes/captions/cats/{number}.jpg")
+        write(tmp_path / f"classes/captions/cats/{number}.txt", "a cat")
+    for name in ("table", "texts", "classes"):
+        assert reader_for(Tree(tmp_path / name)) is None
+    cub(tmp_path / "stray")
+    (tmp_path / "stray/CUB_200_2011/segmentations/README.png").write_bytes(b"x")
+    (tmp_path / "stray/CUB_200_2011/segmentations/README.txt").write_text("about these")
+    assert reader_for(Tree(tmp_path / "stray")) is not None, "one pair by chance says nothing"
 
 
 def test_attributes_become_captions_by_the_stated_grammar():

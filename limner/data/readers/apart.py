@@ -25,13 +25,12 @@ class Apart(Reader):
     name = "images/ and captions/"
 
     def marks(self, tree: Tree) -> Marks:
-        captions, pictures = _captions(tree), _pictures(tree)
+        captions = _captions(tree)
+        pictures = _pictures(tree) if captions else {}
         paired = sum(len(pictures.get(key, ())) == 1 for key in captions)
-        beside = any(folder.pairing.texts for folder in tree.folders.values())
         return {
             "a folder captions, texts, prompts or the like with .txt files": bool(captions),
             "pictures of the same names in a folder images, or above the captions": bool(captions) and 2 * paired >= len(captions),
-            "no captions next to the pictures": not beside,
         }
 
     def read(self, tree: Tree) -> Iterator[Sample]:

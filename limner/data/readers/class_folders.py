@@ -37,7 +37,7 @@ class ClassFolders(Reader):
         splits = _splits(tree, account)
         pictures = _pictures(tree, texts)
         for folder in texts:
-            labels = _labels(folder.path.name, splits)
+            labels = _labels(folder.path.name, splits, tree.split(folder.path / "any"))
             for file in _captions(folder):
                 path = folder.path / file
                 account.read.add(path)
@@ -111,10 +111,10 @@ def _splits(tree: Tree, account: Account) -> dict[str, str]:
     return found
 
 
-def _labels(name: str, splits: dict[str, str]) -> Labels:
-    """The class of a folder: `001.Black_footed_Albatross` is number 1, Black footed Albatross."""
+def _labels(name: str, splits: dict[str, str], split: str | None) -> Labels:
+    """The class of a folder: `001.Black_footed_Albatross` is number 1, Black footed Albatross. split: of a folder above it."""
     numbered = re.fullmatch(r"(\d+)\.(.+)", name)
     oxford = re.fullmatch(r"class_(\d+)", name)
     number = numbered or oxford
     called = numbered[2].replace("_", " ") if numbered else name
-    return Labels(split=splits.get(name), class_id=int(number[1]) if number else None, class_name=called)
+    return Labels(split=splits.get(name, split), class_id=int(number[1]) if number else None, class_name=called)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from limner.data.formats import stem_of
 from limner.data.readers.apart import Apart
 from limner.data.readers.celeba import CelebA, MultiModalCelebA
 from limner.data.readers.class_folders import ClassFolders
@@ -19,8 +18,13 @@ READERS: Sequence[Reader] = (MultiModalCelebA(), CelebA(), ClassFolders(), Karpa
 
 
 def reader_for(tree: Tree) -> Reader | None:
-    """The reader that recognises a folder; None where none does, or where its owner has listed the pictures in a metadata table."""
-    if any(stem_of(table).lower() == "metadata" for folder in tree.folders.values() for table in folder.tables):
+    """The reader that recognises a folder.
+
+    None where none does, and where the owner has said more himself: by a table that is read as it is, or by captions next to most pictures.
+    """
+    folders = tree.folders.values()
+    captioned = sum(len(folder.pairing.texts) for folder in folders)
+    if any(folder.tables for folder in folders) or (captioned and 2 * captioned >= sum(len(folder.pictures) for folder in folders)):
         return None
     return next((reader for reader in READERS if recognises(reader, tree)), None)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from limner.data.formats import CAPTION_SUFFIXES, OTHER_PICTURES, PICTURE_SUFFIXES, TABLE_SUFFIXES, suffix_of, unread_picture
+from limner.data.formats import CAPTION_SUFFIXES, OTHER_PICTURES, PICTURE_SUFFIXES, TABLE_SUFFIXES, suffix_of, unread_file, unread_picture
 from limner.data.sources import NO_PICTURE, Labels, Sample, clean_captions, left_alone
 from limner.data.tree import Folder, Tree
 
@@ -83,6 +83,8 @@ def samples_of(tree: Tree, account: Account, name: str) -> Iterator[Sample]:
                 yield tree.reject(path, str(unread_picture(file)))
             elif suffix_of(file) in {*CAPTION_SUFFIXES, *TABLE_SUFFIXES, *OTHER_PICTURES} and path not in account.read:
                 yield left_alone(tree.name(path), source, f"file of {name} that no captions are taken from")
+            elif suffix_of(file) == ".tar" or unread_file(file):
+                yield left_alone(tree.name(path), source, f"archive or file that is not read with {name}: give it as a source of its own")
     for picture, problem, where in account.lost:
         yield Sample(
             key=os.path.splitext(picture)[0],
