@@ -246,7 +246,7 @@ def sentences(about: Description, most: int = 12) -> Iterator[str]:
         yield "classes      none"
     else:
         first, last = next(iter(about.classes.items())), list(about.classes.items())[-1]
-        yield f"classes      {len(about.classes):,}, from '{last[0]}' with {last[1]:,} pictures to '{first[0]}' with {first[1]:,}"
+        yield f"classes      {len(about.classes):,}: the smallest '{last[0]}' ({last[1]:,}), the largest '{first[0]}' ({first[1]:,})"
     twins = about.twins
     example = f", such as '{twins.pairs[0][1]}' of '{twins.pairs[0][0]}'" if twins.pairs else ""
     across = f"; {twins.across_splits:,} of them are in another split than the first" if twins.across_splits else ""

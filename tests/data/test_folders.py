@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from limner.core.errors import DataError
 from limner.data.prepare import prepare
@@ -55,7 +55,10 @@ def bytes_of(suffix: str = "PNG") -> bytes:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("suffix", ["tif", "tiff", "jfif", "jpe", "ppm", "tga", "jp2", "ico", "apng", "TIF"])
+AVIF = pytest.param("avif", marks=pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF"))
+
+
+@pytest.mark.parametrize("suffix", ["tif", "tiff", "jfif", "jpe", "ppm", "tga", "jp2", "ico", "apng", "TIF", AVIF])
 def test_all_formats_that_pillow_reads_are_read(tmp_path, suffix):
     report = prepare([captioned(tmp_path / "set", 3, suffix)], tmp_path / "out", resolution=8)
     assert report.pictures == 3 and not report.rejects and not report.ignored
