@@ -20,7 +20,8 @@ duplicates and near-duplicates of pictures and captions, and what text encoders 
 
 examples:
   limner data describe prepared/mine
-  limner data describe prepared/mine --split train --out words.json"""
+  limner data describe prepared/mine --split train --out words.json
+  limner data describe prepared/mine --model garden"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,8 @@ class DescribeArguments:
     """How many words of each list are shown."""
     pictures: Annotated[int, arg(metavar="N")] = 1000
     """How many pictures of a built-in world are looked at, since it has no end."""
+    model: Annotated[str | None, arg(metavar="MODEL")] = None
+    """A trained model, or garden, whose text encoder is asked which captions it would cut, and which words it does not know."""
     out: Annotated[Path | None, arg(metavar="FILE.json")] = None
     """Where to write all numbers."""
 
@@ -55,8 +58,13 @@ def main(argv: Sequence[str]) -> int:
     if isinstance(pictures, PreparedPictures):
         names = pictures.class_names
         splits = list(pictures.card.splits.items()) if split == "all" else []
+    encoder = None
+    if arguments.model is not None:
+        from limner.cli.models import open_model
+
+        encoder = open_model(arguments.model, "cpu").encoder
     with progress_bar() as progress:
-        about = describe(pictures, class_names=names, splits=splits, progress=progress)
+        about = describe(pictures, class_names=names, splits=splits, encoder=encoder, progress=progress)
     print("\n".join(sentences(about, arguments.count)))
     if arguments.out is not None:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)

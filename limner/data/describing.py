@@ -6,7 +6,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from limner.text.words import MAXIMUM_WORDS, split_words
 
 CHARACTERS = 201
 """What char-CNN-RNN reads of a caption, as `limner.text.char_cnn_rnn.LENGTH` has it, which would bring PyTorch with it."""
+DAMSM_WORDS = 18
+"""What DAMSM reads of a caption as published."""
 THUMBNAIL = 12
 """Side, in pixels, at which pictures are compared."""
 ALIKE = 4.0
@@ -34,6 +36,28 @@ _FUNCTION = frozenset(
     "their them him i you we s t".split()
 )
 """Words that say nothing of a picture."""
+
+
+class Encoder(Protocol):
+    """What is asked of a model's text encoder."""
+
+    def was_cut(self, caption: str) -> bool:
+        """Whether a caption is longer than it reads."""
+
+    def unknown_words(self, caption: str) -> list[str]:
+        """The words of a caption that it never met."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """What a model's text encoder makes of the captions."""
+
+    cut: int
+    """Captions that it cuts."""
+    deaf: int
+    """Captions with words that it does not know."""
+    unknown: dict[str, int]
+    """Those words, with how many captions hold them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +99,12 @@ class Description:
     left: int
     """Captions with words such as left."""
     right: int
-    over_words: int
-    """Captions over 48 words, which word encoders cut unless told otherwise."""
+    over_words: dict[str, int]
+    """Captions over so many words: 18, where DAMSM cuts them as published, and 48, where other word encoders do."""
     over_characters: int
     """Captions over 201 characters, which char-CNN-RNN cuts."""
+    heard: Heard | None
+    """What the encoder of a model makes of the captions; None where none is asked."""
     equal_captions: int
     """Captions that an earlier one of another picture says word for word."""
     near_captions: int
@@ -97,11 +123,16 @@ def describe(
     *,
     class_names: Sequence[str] | None = None,
     splits: Sequence[tuple[str, int]] = (),
+    encoder: Encoder | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Description:
-    """Count what a set holds. splits: names and sizes of the splits that it is made of, in their order."""
+    """Count what a set holds.
+
+    splits: names and sizes of the splits that it is made of, in their order. encoder: that of a model, which is asked what it would cut.
+    """
     tell = progress or (lambda done, total, text: None)
-    words, in_captions = Counter[str](), Counter[str]()
+    words, in_captions, unknown = Counter[str](), Counter[str](), Counter[str]()
+    cut = deaf = 0
     lengths: list[int] = []
     longest, equal, near, left, right, over_characters = "", 0, 0, 0, 0, 0
     said: dict[tuple[str, ...], int] = {}
@@ -118,6 +149,10 @@ def describe(
             left += is_sided(spoken, "left")
             right += is_sided(spoken, "right")
             over_characters += len(caption) > CHARACTERS
+            if encoder is not None:
+                strange = set(encoder.unknown_words(caption))
+                cut, deaf = cut + encoder.was_cut(caption), deaf + bool(strange)
+                unknown.update(strange)
             text, bag = tuple(spoken), tuple(sorted(spoken))
             if said.setdefault(text, index) != index:
                 equal += 1
@@ -140,8 +175,9 @@ def describe(
         longest=longest,
         left=left,
         right=right,
-        over_words=int((lines > MAXIMUM_WORDS).sum()),
+        over_words={str(most): int((lines > most).sum()) for most in (DAMSM_WORDS, MAXIMUM_WORDS)},
         over_characters=over_characters,
+        heard=None if encoder is None else Heard(cut=cut, deaf=deaf, unknown=_among(unknown, set(unknown))),
         equal_captions=equal,
         near_captions=near,
         classes=_classes(pictures, class_names),
@@ -234,10 +270,16 @@ def sentences(about: Description, most: int = 12) -> Iterator[str]:
         yield f"things       {listed(about.things) or 'none that is known here (parts of flowers and birds, people, animals, vehicles)'}"
         yield f"other words  {listed(about.others) or 'none'}"
         yield f"sides        left in {about.left:,} captions, right in {about.right:,}"
+        over = about.over_words
         yield (
-            f"cut          {about.over_words:,} captions over {MAXIMUM_WORDS} words, which word encoders cut (--text.maximum-words); "
-            f"{about.over_characters:,} over {CHARACTERS} characters, which char-CNN-RNN cuts"
+            f"cut          {over[str(DAMSM_WORDS)]:,} captions have over {DAMSM_WORDS} words, where DAMSM cuts as published, "
+            f"{over[str(MAXIMUM_WORDS)]:,} over {MAXIMUM_WORDS}, where the encoders that a run trains do (--text.maximum-words), and "
+            f"{about.over_characters:,} over {CHARACTERS} characters, where char-CNN-RNN does"
         )
+        if about.heard is not None:
+            heard = about.heard
+            strange = f": {listed(heard.unknown)}" if heard.unknown else ""
+            yield f"the model    cuts {heard.cut:,} captions; {heard.deaf:,} hold words that it does not know{strange}"
         yield (
             f"captions     {about.equal_captions:,} say what a caption of another picture says, word for word; "
             f"{about.near_captions:,} in another order"

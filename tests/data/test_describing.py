@@ -47,7 +47,7 @@ def test_all_that_is_counted(source, tmp_path):
     assert about.colours == {"red": 10, "blue": 9} and about.words["word"] == 50 and about.others["number"] == 20
     assert about.things == {"bird": 19}  # twice of nine odd ones, and once of the first
     assert (about.left, about.right) == (9, 0) and about.lengths[0] == 1 and about.lengths[3] == 50 and about.longest == "p01"
-    assert (about.over_words, about.over_characters) == (1, 2)  # 50 times "word " is long in both
+    assert (about.over_words, about.over_characters) == ({"18": 1, "48": 1}, 2)  # 50 times "word " is long in both
     assert (about.equal_captions, about.near_captions) == (8, 1)  # "a bird on the left ..." 9 times; "number 3: a red bird" for another
     assert about.classes == {"even": 10, "odd": 10}
     assert (about.twins.equal, about.twins.near, about.twins.across_splits) == (1, 1, 1)
@@ -77,6 +77,9 @@ def test_the_command_line(source, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "out, all: 20 pictures" in told and "classes      2: the smallest 'odd' (10), the largest 'even' (10)" in told
     assert json.loads((tmp_path / "words.json").read_text())["colours"] == {"red": 10, "blue": 9}
+    assert main(["data", "describe", str(tmp_path / "out"), "--model", "garden"]) == 0
+    heard = capsys.readouterr().out.split("the model    ")[1].splitlines()[0]
+    assert heard.startswith("cuts 1 captions; 31 hold words that it does not know: ") and "bird 19" in heard and "red" not in heard
     assert main(["data", "describe", "garden", "--pictures", "40"]) == 0
     told = capsys.readouterr().out
     assert "garden, train: 40 pictures" in told and "duplicates   0 pictures" in told
