@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from limner.cli import data_describe, data_get
 from limner.cli.arguments import parse
 from limner.cli.outputs import check_file, check_folder
 from limner.core.errors import SettingsError, unknown_name
@@ -23,25 +24,33 @@ if TYPE_CHECKING:
 
 HELP = """usage: limner data prepare SOURCE ... --out DIR --resolution R
        limner data show DIR|garden|garden-bouquets
+       limner data describe DIR|garden|garden-bouquets
+       limner data get NAME --out DIR
 
-Captioned pictures: made ready for training, and looked at.
+Captioned pictures: fetched, made ready for training, looked at and counted.
 
-  prepare  decode every picture of folders and tar shards once, and write a set that training reads at full speed
-  show     paint a contact sheet with captions
+  get       fetch a known data set from its authors, checked and unpacked
+  prepare   decode every picture of folders, archives and shards once, and write a set that training reads at full speed
+  show      paint a contact sheet with captions
+  describe  count words, colours, things, classes and duplicates, and what text encoders would cut
 
 examples:
   limner data prepare my-folder --out prepared/mine --resolution 64
   limner data show prepared/mine --split test --out sheet.png"""
 
-PREPARE = """Decode every picture of folders and tar shards once, and write a set that training reads at full speed.
+PREPARE = """Decode every picture of folders, archives and shards once, and write a set that training reads at full speed.
 
 A folder holds pictures with same-name .txt files, one caption a line, or a metadata.jsonl or metadata.csv with
-file_name,text[,class,split]. Links to folders are followed, and all formats that Pillow reads are read.
-A tar shard holds KEY.jpg, KEY.txt and KEY.json (split, class_id, class_name). Several sources become one set.
+file_name,text[,class,split]. CUB-200-2011, Oxford-102, COCO, Flickr8k and 30k, CelebA, Multi-Modal-CelebA-HQ and pictures
+and captions in two folders are recognised as they come. Links to folders are followed, and all formats that Pillow reads
+are read. A zip archive is read as a folder; a parquet file as Hugging Face writes it. A tar shard holds KEY.jpg, KEY.txt
+and KEY.json (split, class_id, class_name). Several sources become one set.
 
 examples:
   limner data prepare my-folder --out prepared/mine --resolution 64
-  limner data prepare shard-000.tar shard-001.tar --out prepared/flowers --resolution 64 --max-rejected 0.05"""
+  limner data prepare shard-000.tar shard-001.tar --out prepared/flowers --resolution 64 --max-rejected 0.05
+  limner data prepare archive.zip --out prepared/icons --resolution 32 --tags --pixel-art --background black
+  limner data prepare kaggle --columns image,caption --out prepared/kaggle --resolution 64 --fit pad"""
 
 SHOW = """Paint a contact sheet of a prepared set, or of the garden, with captions.
 
@@ -53,7 +62,7 @@ examples:
 @dataclass(frozen=True, kw_only=True)
 class PrepareArguments:
     sources: Annotated[Positional[tuple[Path, ...]], arg(metavar="SOURCE")] = ()
-    """Folders of captioned pictures and tar shards."""
+    """Folders of captioned pictures, zip archives, parquet files and tar shards."""
     out: Annotated[Path, arg(metavar="DIR")]
     """The folder to write, whole or not at all."""
     resolution: Annotated[int, arg(metavar="R")]
@@ -78,6 +87,16 @@ class PrepareArguments:
     """A list in the form of COCO's instances: boxes, labels and masks of the things in pictures of these names."""
     most_things: Annotated[int, arg(metavar="N")] = 10
     """Things of a picture that are kept where its layout has more: the largest ones."""
+    columns: Annotated[str | None, arg(metavar="FILE,TEXT")] = None
+    """What tables call a picture's file and its captions, such as `image,caption`: then tables of any name are read."""
+    tags: bool = False
+    """Captions are lists of tags, such as `red, sword`: each picture gets up to five captions, with its tags in other orders."""
+    fit: Literal["crop", "pad", "squash"] = "crop"
+    """Of pictures that are not square: cut the central square, pad with the background, or stretch."""
+    background: Annotated[str, arg(metavar="COLOUR")] = "white"
+    """What shows through transparent pixels and around padded pictures: a name, such as black, or #rrggbb."""
+    pixel_art: bool = False
+    """Take the nearest pixel in place of an average, and enlarge by whole factors alone."""
     force: bool = False
     """Take the place of a prepared set that is there."""
 
@@ -102,7 +121,7 @@ class ShowArguments:
 
 def main(argv: Sequence[str]) -> int:
     """Run `limner data ...` and return its exit code."""
-    verbs = {"prepare": prepare, "show": show}
+    verbs = {"prepare": prepare, "show": show, "describe": data_describe.main, "get": data_get.main}
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(HELP)
         return 0
@@ -115,7 +134,7 @@ def prepare(argv: Sequence[str]) -> int:
     """`limner data prepare`: sources to a prepared folder."""
     arguments = parse(PrepareArguments, argv, prog="limner data prepare", description=PREPARE)
     if not arguments.sources:
-        raise SettingsError("limner data prepare: missing SOURCE: give folders or tar shards; see limner data prepare --help")
+        raise SettingsError("limner data prepare: missing SOURCE: give folders, archives or shards; see limner data prepare --help")
     check_folder(arguments.out)
     from limner.data.prepare import prepare
 
@@ -134,11 +153,25 @@ def prepare(argv: Sequence[str]) -> int:
             evaluation_only=arguments.evaluation_only,
             instances=arguments.instances,
             most_things=arguments.most_things,
+            columns=_columns(arguments.columns),
+            tags=arguments.tags,
+            fit=arguments.fit,
+            background=arguments.background,
+            pixel_art=arguments.pixel_art,
             force=arguments.force,
             progress=progress,
         )
     print("\n".join(summary(report)))
     return 0
+
+
+def _columns(given: str | None) -> tuple[str, str] | None:
+    if given is None:
+        return None
+    names = [name.strip() for name in given.split(",")]
+    if len(names) != 2 or not all(names) or names[0] == names[1]:
+        raise SettingsError(f"--columns {given} is not two names with a comma between: give those of file and text, such as image,caption")
+    return names[0], names[1]
 
 
 def summary(report: PrepareReport) -> Iterator[str]:
@@ -154,6 +187,8 @@ def summary(report: PrepareReport) -> Iterator[str]:
         f"{report.folder}: {report.pictures:,} pictures ({splits}; splits {origin}), {card.captions:,} captions, "
         f"{report.words:,} words{classes}, in {report.seconds:.1f} s ({speed:,.0f} pictures/s)"
     )
+    if report.recognised:
+        yield f"read as: {', '.join(report.recognised)}"
     if card.rejected:
         first = report.rejects[0]
         where = f" ({first.where})" if first.where else ""

@@ -28,6 +28,7 @@ EXTRAS = {
     "log": ("tensorboard",),
     "keras": ("h5py",),
     "tokens": ("tokenizers",),
+    "parquet": ("pyarrow",),
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "dev": ("pytest", "ruff", "mypy"),
 }

@@ -64,6 +64,12 @@ class CacheCard:
     """Whether pictures may be mirrored."""
     upscaled: int
     """Pictures that were smaller than S and had to be enlarged."""
+    fit: str = "crop"
+    """How pictures that are not square were fitted: "crop", "pad" or "squash"."""
+    background: str = "white"
+    """The colour behind transparent and padded pictures."""
+    pixel_art: bool = False
+    """Whether pixels were kept as squares."""
     rejected: dict[str, int]
     """Samples left out, by reason."""
     sources: list[str]

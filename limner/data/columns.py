@@ -62,8 +62,10 @@ class Columns:
 
 
 @lru_cache(1024)
-def columns_of(names: tuple[str, ...]) -> Columns:
-    """Sort the names of a table's columns, or of a JSON object's fields."""
+def columns_of(names: tuple[str, ...], chosen: tuple[str, str] | None = None) -> Columns:
+    """Sort the names of a table's columns, or of a JSON object's fields. chosen: the user's own for the file and the captions."""
+    if chosen is not None:
+        return _as_chosen(names, chosen)
     found: dict[str, list[tuple[int, str]]] = {}
     plain_names: dict[str, str] = {}
     unread, problem = [], None
@@ -83,6 +85,16 @@ def columns_of(names: tuple[str, ...]) -> Columns:
             problem = problem or f"has a column '{name}', which is nearly '{COLUMNS[_ROLE[near]][_ORDER[near]]}': rename or remove it"
     ordered = {role: tuple(name for _, name in sorted(places)) for role, places in found.items()}
     return Columns(ordered, tuple(name for name in unread if name.strip()), problem)
+
+
+def _as_chosen(names: tuple[str, ...], chosen: tuple[str, str]) -> Columns:
+    """The columns of a table whose user has named those of the file and the captions: other names for these mean nothing."""
+    own = {"file_name": chosen[0], "text": chosen[1]}
+    others = columns_of(tuple(name for name in names if name not in chosen))
+    found = {role: (name,) for role, name in own.items() if name in names}
+    labels = {role: given for role, given in others.names.items() if role not in own}
+    unread = tuple(name for name in names if name not in chosen and not any(name in given for given in labels.values()))
+    return Columns({**found, **labels}, unread, None)
 
 
 _CLASS = columns_of(("class",))

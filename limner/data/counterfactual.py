@@ -46,6 +46,11 @@ _GROUPS: Mapping[str, str] = {
 }
 
 
+def words_of_groups(*names: str) -> frozenset[str]:
+    """All words of some of the groups."""
+    return frozenset(word for name in names for word in _GROUPS[name].replace("|", " ").split())
+
+
 def _sets() -> dict[str, list[tuple[frozenset[str], ...]]]:
     """For each word the groups it stands in, each as its sets of near synonyms."""
     found: dict[str, list[tuple[frozenset[str], ...]]] = {}

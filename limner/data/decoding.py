@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from limner.data.formats import PICTURE_FORMATS
+from limner.data.framing import Framing
 from limner.data.layouts import Misplaced, Placed, place
-from limner.data.sources import PictureFile, Sample, system_reason
+from limner.data.sources import PictureFile, Sample, Unreadable, system_reason
 
 LARGEST_PIXELS = 64_000_000
 LARGEST_BYTES = 128 << 20
+_AS_EVER = Framing()
 _ORIENTATION = 0x0112  # the Exif tag that says how a picture lies
 
 
@@ -47,24 +49,29 @@ def decode(picture: PictureFile, side: int) -> tuple[NDArray[np.uint8], bool]:
     return decode_sized(picture, side)[:2]
 
 
-def decode_sized(picture: PictureFile, side: int) -> tuple[NDArray[np.uint8], bool, tuple[int, int]]:
-    """As `decode`, and the width and height of the upright picture."""
+def decode_sized(
+    picture: PictureFile, side: int, framing: Framing = _AS_EVER, resolution: int | None = None
+) -> tuple[NDArray[np.uint8], bool, tuple[int, int]]:
+    """As `decode`, framed as asked, and the width and height of the upright picture. resolution: of the crops; by default the side."""
     if picture.size > LARGEST_BYTES:
         raise Rejected(f"huge picture (over {LARGEST_BYTES >> 20} MiB)")
     try:
         content = picture.read()
     except OSError as error:
         raise Rejected(f"picture that {system_reason(error)}") from None
+    except Unreadable as error:
+        raise Rejected(str(error)) from None
     try:
         with Image.open(io.BytesIO(content), formats=PICTURE_FORMATS) as image:
             if image.width * image.height > LARGEST_PIXELS:
                 raise Rejected(f"huge picture (over {LARGEST_PIXELS // 1_000_000} million pixels)")
-            smaller = min(image.size) < side
             turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
             size = image.size[::-1] if turned else image.size
-            # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; twice the wanted size is kept for the antialiasing filter.
-            image.draft("RGB", (2 * side, 2 * side))
-            upright = _on_white(ImageOps.exif_transpose(image))
+            view = framing.view((size[0], size[1]), side, resolution or side)
+            if not framing.pixel_art:
+                # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; twice the wanted size is kept for the antialiasing filter.
+                image.draft("RGB", (2 * side, 2 * side))
+            upright = _laid_on(ImageOps.exif_transpose(image), framing.colour)
     except Rejected:
         raise
     except Image.DecompressionBombError:
@@ -73,43 +80,43 @@ def decode_sized(picture: PictureFile, side: int) -> tuple[NDArray[np.uint8], bo
         raise Rejected("not a picture") from None
     except Exception as error:  # Pillow's readers raise all kinds of errors on broken bytes
         raise Rejected("truncated picture" if "truncated" in str(error).lower() else "damaged picture") from error
-    square = min(upright.size)
-    left, top = (upright.width - square) / 2, (upright.height - square) / 2
-    reduced = upright.resize((side, side), Image.Resampling.LANCZOS, box=(left, top, left + square, top + square))
-    return np.asarray(reduced), smaller, (size[0], size[1])
+    square = framing.framed(upright, framing.view(upright.size, side, resolution or side))
+    return np.asarray(square), view.enlarges and not framing.pixel_art, (size[0], size[1])
 
 
-def _decoded(sample: Sample, side: int) -> Decoded:
+def _decoded(sample: Sample, side: int, framing: Framing, resolution: int) -> Decoded:
     assert sample.picture is not None
-    pixels, smaller, size = decode_sized(sample.picture, side)
+    pixels, smaller, size = decode_sized(sample.picture, side, framing, resolution)
     if sample.labels.things is None:
         return Decoded(pixels, smaller)
     try:
-        return Decoded(pixels, smaller, place(sample.labels.things, size))
+        return Decoded(pixels, smaller, place(sample.labels.things, size, framing.view(size, side, resolution)))
     except Misplaced as error:
         raise Rejected(str(error)) from None
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    """RGB: transparency over white, 16-bit grey scaled rather than cut off."""
+def _laid_on(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    """RGB: transparency over the background, 16-bit grey scaled rather than cut off."""
     if image.mode in ("F", "LAB", "HSV"):
         raise Rejected(f"picture in the colour mode {image.mode} (save it as RGB with 8 bits)")
     if image.mode.startswith("I"):
         return Image.fromarray((np.asarray(image, dtype=np.uint32) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image).convert("RGB")
     return image.convert("RGB")
 
 
-def decode_all(samples: Iterator[Sample], side: int) -> Iterator[tuple[Sample, Future[Decoded]]]:
+def decode_all(
+    samples: Iterator[Sample], side: int, framing: Framing = _AS_EVER, resolution: int | None = None
+) -> Iterator[tuple[Sample, Future[Decoded]]]:
     """Decode in threads, Pillow releasing the lock, a few pictures ahead; samples, which all have a picture, come in their order."""
     workers = min(8, os.cpu_count() or 1)
     waiting: deque[tuple[Sample, Future[Decoded]]] = deque()
     with ThreadPoolExecutor(workers) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on broken metadata; what matters becomes a reject
         for sample in samples:
-            waiting.append((sample, pool.submit(_decoded, sample, side)))
+            waiting.append((sample, pool.submit(_decoded, sample, side, framing, resolution or side)))
             if len(waiting) > 4 * workers:
                 yield waiting.popleft()
         yield from waiting

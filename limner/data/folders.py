@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from limner.core.errors import DataError
 from limner.data.formats import (
     CAPTION_SUFFIXES,
     OTHER_PICTURES,
@@ -20,21 +21,25 @@ from limner.data.formats import (
     unread_picture,
 )
 from limner.data.listed import listed_samples
+from limner.data.parquet import read_parquet, unread_parquet
 from limner.data.shards import read_shard
 from limner.data.sources import NO_PICTURE, SHARED, SPLIT_NAMES, Sample, left_alone
-from limner.data.tables import HEADER, other_layout
+from limner.data.tables import HEADER, header_of, other_layout
 from limner.data.tree import Folder, Tree
 
+_TEXT_TABLES = tuple(suffix for suffix in TABLE_SUFFIXES if suffix != ".parquet")
 _READ = PICTURE_SUFFIXES.union(CAPTION_SUFFIXES, TABLE_SUFFIXES, OTHER_PICTURES, (".tar", ".cls"))
 
 
-def read_folder(root: Path) -> Iterator[Sample]:
-    """Every sample of a folder, by name; tar shards found in it are read too. A first sub-folder called train, val or test is a split.
+def read_folder(tree: Tree) -> Iterator[Sample]:
+    """Every sample of a folder, by name; tar shards and parquet files found in it are read too.
+
+    A first sub-folder called train, val or test is a split.
 
     A metadata file speaks for its own folder and those below; pictures that it does not list may still have a caption file.
     Files that look like pictures or captions and cannot be used come as samples with a problem, or as `left_alone`.
     """
-    tree = Tree(root)
+    _check_columns(tree)
     for folder in tree.folders.values():
         for name in folder.tables:
             yield from listed_samples(tree, folder.path / name)
@@ -42,7 +47,36 @@ def read_folder(root: Path) -> Iterator[Sample]:
         for name in folder.files:
             if name.lower().endswith(".tar"):
                 yield from read_shard(folder.path / name)
+            elif name.lower().endswith(".parquet") and name not in folder.tables:
+                yield from _parquet(tree, folder.path / name)
     yield from tree.unread
+
+
+def _parquet(tree: Tree, path: Path) -> Iterator[Sample]:
+    if reason := unread_parquet(path, tree.reading):
+        yield left_alone(tree.name(path), tree.root.name, reason)
+        return
+    name = os.path.splitext(tree.name(path))[0]
+    yield from read_parquet(path, name, tree.root.name, tree.reading, tree.split(path))
+
+
+def _check_columns(tree: Tree) -> None:
+    """Raise DataError where the user has named columns, and no table has them."""
+    chosen = tree.reading.columns
+    if chosen is None or any(folder.tables or _parquets(folder) for folder in tree.folders.values()):
+        return
+    found = (
+        f"{tree.name(folder.path / name)} has {', '.join(header)[:120]}"
+        for folder in tree.folders.values()
+        for name in folder.files
+        if suffix_of(name) in (".csv", ".tsv", ".txt") and len(header := header_of(folder.path / name)) > 1
+    )
+    there = next(found, "no table was found")
+    raise DataError(f"no table in {tree.root} has the columns '{chosen[0]}' and '{chosen[1]}' ({there}): correct --columns")
+
+
+def _parquets(folder: Folder) -> bool:
+    return any(name.lower().endswith(".parquet") for name in folder.files)
 
 
 def _plain_samples(tree: Tree, folder: Folder) -> Iterator[Sample]:
@@ -66,8 +100,8 @@ def _plain_samples(tree: Tree, folder: Folder) -> Iterator[Sample]:
                 yield left_alone(tree.name(path), tree.root.name, reason)  # its JPEG lies next to it
             else:
                 yield replace(tree.reject(path, reason), key=tree.name(path))
-        elif suffix_of(name) in TABLE_SUFFIXES and name not in folder.tables and name not in folder.sidecars:
-            reason = f"table of another name (to be read, call it metadata{suffix_of(name)})"
+        elif suffix_of(name) in _TEXT_TABLES and name not in folder.tables and name not in folder.sidecars:
+            reason = f"table of another name (to be read, call it metadata{suffix_of(name)}, or pass --columns FILE,TEXT)"
             if stem_of(name).lower() in ("captions", *SPLIT_NAMES):
                 reason = f"table without columns file_name and text (a CSV begins with {HEADER})"
             reason = (suffix_of(name) == ".json" and other_layout(path)) or reason

@@ -25,12 +25,13 @@ OTHER_PICTURES = frozenset(
 """Suffixes of pictures that are not read."""
 CAPTION_SUFFIXES = (".txt", ".caption", ".captions", ".text")
 """Suffixes of a picture's own captions, one a line; where a picture has several such files, the first of these counts."""
-TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 """Suffixes of tables of captions that are read. A `.json` of a picture's name is about that picture alone."""
 _UNREAD = {
-    **dict.fromkeys((".zip", ".gz", ".tgz", ".bz2", ".tbz", ".xz", ".txz", ".zst", ".7z", ".rar"), "packed archive: unpack it"),
+    ".zip": "packed archive: unpack it, or give it as a source of its own",
+    **dict.fromkeys((".gz", ".tgz", ".bz2", ".tbz", ".xz", ".txz", ".zst", ".7z", ".rar"), "packed archive: unpack it"),
     **dict.fromkeys((".xls", ".xlsx", ".ods", ".numbers"), "spreadsheet: save it as CSV in UTF-8"),
-    **dict.fromkeys((".parquet", ".arrow", ".feather"), "table that is not read: write it as JSON lines"),
+    **dict.fromkeys((".arrow", ".feather"), "table that is not read: write it as parquet or JSON lines"),
     **dict.fromkeys((".xml", ".yaml", ".yml"), "file that is not read: write its captions as metadata.jsonl"),
 }
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from limner.core.errors import DataError
+from limner.data.framing import Framing, View
 from limner.data.sources import Sample, Thing
 
 SHAPE_SIDE = 32
@@ -79,14 +80,15 @@ def _numbers(value: Any, count: int | None = None) -> bool:
     return all(isinstance(each, (int, float)) and not isinstance(each, bool) and math.isfinite(each) for each in value)
 
 
-def place(things: Sequence[Thing], size: tuple[int, int]) -> Placed:
-    """Where things of a picture of this width and height stand in the square that is cut out of its middle.
+def place(things: Sequence[Thing], size: tuple[int, int], view: View | None = None) -> Placed:
+    """Where things of a picture of this width and height stand in the square that is stored of it, by default the one in its middle.
 
-    What lies outside the square is cut off; a thing of which nothing is left is none any more. Raises Misplaced where a box lies outside
+    What lies outside the view is cut off; a thing of which nothing is left is none any more. Raises Misplaced where a box lies outside
     the picture or has no area, and where a mask is not of the picture's size.
     """
-    square = min(size)
-    corner = np.array([(size[0] - square) / 2.0, (size[1] - square) / 2.0])
+    view = view or Framing().view(size, 1, 1)
+    corner, extent = np.array([view.left, view.top]), np.array([view.width, view.height])
+    offset, span = np.array([view.across, view.down]) / view.side, np.array([view.wide, view.high]) / view.side
     boxes, labels, shapes = [], [], []
     masked = any(thing.mask is not None for thing in things)
     for thing in things:
@@ -96,14 +98,14 @@ def place(things: Sequence[Thing], size: tuple[int, int]) -> Placed:
         if left < -1 or top < -1 or left + width > size[0] + 1 or top + height > size[1] + 1:  # whole pixels are often rounded up
             raise Misplaced("layout box outside the picture")
         mask = _mask(thing.mask, size)
-        near = np.clip((np.array([left, top]) - corner) / square, 0.0, 1.0)
-        far = np.clip((np.array([left + width, top + height]) - corner) / square, 0.0, 1.0)
+        near = np.clip((np.array([left, top]) - corner) / extent, 0.0, 1.0)
+        far = np.clip((np.array([left + width, top + height]) - corner) / extent, 0.0, 1.0)
         if (far - near).min() <= 0:
             continue
-        boxes.append([*near, *(far - near)])
+        boxes.append([*(near * span + offset), *((far - near) * span)])
         labels.append(thing.label)
         if masked:
-            shapes.append(_shape(mask, (*(near * square + corner), *(far * square + corner))))
+            shapes.append(_shape(mask, (*(near * extent + corner), *(far * extent + corner))))
     stacked = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
     return Placed(stacked, tuple(labels), np.stack(shapes) if shapes else None)
 

@@ -61,7 +61,7 @@ def listed_samples(tree: Tree, table: Path) -> Iterator[Sample]:
     """
     listed: dict[str, _Listed] = {}
     unread: dict[str, None] = {}
-    for row in read_table(table):
+    for row in read_table(table, tree.reading.columns):
         listed.setdefault(row.file_name, _Listed(row.where)).add(row)
         unread.update(dict.fromkeys(row.columns.surplus(row.fields)))
     for name in set().union(*(entry.given for entry in listed.values())):
@@ -72,7 +72,7 @@ def listed_samples(tree: Tree, table: Path) -> Iterator[Sample]:
     for entry, (path, problem) in zip(listed.values(), _paths(tree, table.parent, list(listed))):
         folder = tree.folders.get(os.path.normpath(path.parent))
         text = folder.pairing.texts.get(path.name) if folder and not problem else None
-        if text and table.stem.lower() != "metadata":
+        if text and table.stem.lower() != "metadata" and not tree.reading.columns:
             own += 1
             continue
         sample = _sample(tree, table, entry, path, problem)

@@ -192,9 +192,7 @@ class Loader:
             layout=None if layout is None else views.of_layout(layout).to(self.device),
         )
         if self.features is not None:
-            batch.texts = tuple(
-                self.features.of(indices, numbers[:, k]).with_captions([own[k] for own in captions]) for k in range(drawn)
-            )
+            batch.texts = tuple(self.features.of(indices, numbers[:, k]).with_captions([own[k] for own in captions]) for k in range(drawn))
         if self.phase.counterfactuals and role == "matched":
             self._add_counterfactuals(batch, indices, numbers, epochs)
         return batch

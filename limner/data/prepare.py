@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
@@ -17,17 +16,20 @@ from limner.core.files import readable, whole_folder
 from limner.data.cache import FORMAT, SPLITS, CacheCard, SplitWriter, join, save_layouts, write_card
 from limner.data.caption_checks import CaptionTally, WordlessCaption, with_words
 from limner.data.decoding import Rejected, decode_all
+from limner.data.framing import Fit, Framing
 from limner.data.layouts import MOST_THINGS, Instances, largest
+from limner.data.prechecks import check_out, check_settings, check_space
+from limner.data.readers.known import nearest
 from limner.data.reading import read_sources
 from limner.data.refusals import Reject, explain, refuse, too_many
-from limner.data.sources import NO_CAPTION, Sample
+from limner.data.sides import is_sided
+from limner.data.sources import NO_CAPTION, Reading, Sample
 from limner.data.splits import SplitBy, Splitter
 from limner.text.words import WITHOUT_WORD, split_words
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how many samples are done, and of how many (0 while that is not known)."""
 
-SPEAKS_OF_SIDES = frozenset(("left", "right", "leftmost", "rightmost", "lefthand", "righthand", "leftward", "rightward"))
 MOST_SIDED = 0.01
 """Above this share of captions that speak of left or right, none of the set is mirrored; below, only those pictures are not."""
 
@@ -38,6 +40,8 @@ class PrepareReport:
 
     folder: Path
     card: CacheCard
+    recognised: tuple[str, ...]
+    """Known layouts that sources were read as."""
     words: int
     rejects: list[Reject]
     ignored: list[Reject]
@@ -96,12 +100,17 @@ def prepare(
     evaluation_only: bool = False,
     instances: Path | str | None = None,
     most_things: int = MOST_THINGS,
+    columns: tuple[str, str] | None = None,
+    tags: bool = False,
+    fit: Fit = "crop",
+    background: str = "white",
+    pixel_art: bool = False,
     force: bool = False,
     progress: Progress | None = None,
 ) -> PrepareReport:
     """Read captioned pictures from folders and tar shards, and write the cache folder `out`, whole or not at all.
 
-    resolution: R; pictures are stored as squares of round(R * 76 / 64) pixels, cut from the centre.
+    resolution: R; pictures are stored as squares of round(R * 76 / 64) pixels.
     uncaptioned: keep training pictures without captions too, and in a set without a single caption all pictures.
     max_rejected: the largest share of samples that may be left out.
     split_by: "auto" keeps the splits that the samples name, else makes them by class where there are ten or more, else by picture.
@@ -110,24 +119,28 @@ def prepare(
     evaluation_only: accept a set without training pictures.
     instances: a file in the form of COCO's instances, which says what stands where in pictures of these names.
     most_things: things of a picture that are kept, the largest ones.
+    columns: what tables call a picture's file and its captions; tables of any name that have both are read then.
+    tags: captions are lists of tags, such as "red, sword".
+    fit, background, pixel_art: see `limner.data.framing.Framing`.
     force: take the place of a prepared folder that is there.
     Raises DataError in one line; nothing is written then.
     """
     started = time.perf_counter()
     paths, out = [Path(source) for source in sources], Path(out)
-    _check_settings(resolution, max_rejected, validation, test)
-    if most_things < 1:
-        raise DataError(f"--most-things {most_things} leaves nothing of a layout: give at least 1")
-    read = _reader(paths, Instances(Path(instances)) if instances is not None else None)
-    _check_out(out, force)
+    check_settings(resolution, max_rejected, validation, test, most_things)
+    framing = Framing(fit=fit, background=background, pixel_art=pixel_art)
+    reading = Reading(columns=columns, tags=tags)
+    read = _reader(paths, reading, Instances(Path(instances)) if instances is not None else None)
+    check_out(out, force)
     tell: Progress = progress or (lambda stage, done, total: None)
     splitter = Splitter(split_by, validation, test, seed)
     survey = _survey(read, splitter, uncaptioned, tell)
     names = ", ".join(source.name or str(source) for source in paths)
     if not survey.total:
         there = f", but {survey.ignored[0].key}: {survey.ignored[0].reason}" if survey.ignored else ""
-        fix = "give a folder with pictures and .txt captions or metadata.jsonl, or tar shards"
-        raise DataError(f"found no pictures in {names}{there}: {fix}")
+        near = nearest(paths)
+        fix = "give a folder with pictures and .txt captions or metadata.jsonl, a zip archive of one, a parquet file or tar shards"
+        raise DataError(f"found no pictures in {names}{there}: {f'{near}; or ' if near else ''}{fix}")
     if not survey.samples:
         if any(reject.reason != NO_CAPTION for reject in survey.rejects):
             refuse(survey.rejects, survey.total, max_rejected, survey.ignored, paths)
@@ -149,9 +162,9 @@ def prepare(
     side = round(resolution * 76 / 64)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        _check_space(out, survey.samples * side * side * 3)
+        check_space(out, survey.samples * side * side * 3)
         with whole_folder(out) as folder:
-            _check_out(out, force)  # again, now that nobody else writes there
+            check_out(out, force)  # again, now that nobody else writes there
             return _write(
                 folder,
                 out,
@@ -159,7 +172,9 @@ def prepare(
                 read,
                 splitter,
                 survey,
+                recognised=tuple(reading.recognised),
                 most_things=most_things,
+                framing=framing,
                 resolution=resolution,
                 side=side,
                 uncaptioned=uncaptioned,
@@ -183,41 +198,12 @@ def prepare(
         ) from None
 
 
-def _check_settings(resolution: int, max_rejected: float, validation: float, test: float) -> None:
-    if not 8 <= resolution <= 1024:
-        raise DataError(f"--resolution {resolution} cannot be prepared: choose 8 to 1024, for example 64")
-    if not 0 <= max_rejected <= 1:
-        raise DataError(f"--max-rejected {max_rejected} is not a share: choose 0 to 1, for example 0.05 for 5 %")
-    if min(validation, test) < 0 or validation + test >= 1:
-        raise DataError(f"--validation {validation} and --test {test} leave nothing to train on: choose shares that sum to less than 1")
-
-
-def _check_out(out: Path, force: bool) -> None:
-    if out.is_file():
-        raise DataError(f"--out {out} is a file: choose a folder")
-    if not out.exists() or not any(out.iterdir()):
-        return
-    if not (out / "dataset.json").exists():
-        raise DataError(f"--out {out} exists and is not a prepared data set: choose another folder")
-    if not force:
-        raise DataError(f"--out {out} exists: choose another folder, or pass --force to take its place")
-
-
-def _check_space(out: Path, needed: int) -> None:
-    free = shutil.disk_usage(out.parent).free
-    if free < needed:
-        raise DataError(
-            f"no space left for {out}: it needs about {needed >> 20:,} MiB, {free >> 20:,} MiB are free: free some, "
-            "choose --out on another disk, or a lower --resolution"
-        )
-
-
 Read = Callable[[], Iterator[Sample]]
 
 
-def _reader(sources: Sequence[Path], instances: Instances | None) -> Read:
+def _reader(sources: Sequence[Path], reading: Reading, instances: Instances | None) -> Read:
     """Reads the samples of the sources anew each time, with what a list of instances says of them."""
-    return lambda: read_sources(sources) if instances is None else map(instances.of, read_sources(sources))
+    return lambda: read_sources(sources, reading) if instances is None else map(instances.of, read_sources(sources, reading))
 
 
 def _survey(read: Read, splitter: Splitter, uncaptioned: bool, tell: Progress) -> _Survey:
@@ -260,7 +246,7 @@ def _damaged(read: Read, uncaptioned: bool, count: int, tell: Progress) -> Itera
 
 
 def _is_sided(caption: str) -> bool:
-    return not SPEAKS_OF_SIDES.isdisjoint(split_words(caption))
+    return is_sided(split_words(caption))
 
 
 def _write(
@@ -271,7 +257,9 @@ def _write(
     splitter: Splitter,
     survey: _Survey,
     *,
+    recognised: tuple[str, ...],
     most_things: int,
+    framing: Framing,
     resolution: int,
     side: int,
     uncaptioned: bool,
@@ -290,7 +278,7 @@ def _write(
     checked = map(with_words, read())
     usable = (sample for sample, wordless in checked if sample.counts and not _note(sample, uncaptioned, rejects, wordless, left_out))
     name = _Namer(survey.shared_keys)
-    for done, (sample, decoded) in enumerate(decode_all(usable, side), 1):
+    for done, (sample, decoded) in enumerate(decode_all(usable, side, framing, resolution), 1):
         tell("decoding pictures", done, survey.samples)
         split = splitter.split_of(sample)
         if not sample.captions and split != "train" and survey.captions:
@@ -330,6 +318,9 @@ def _write(
         class_names=splitter.class_names() if has_classes else None,
         flip=flip == "yes" or (flip == "auto" and survey.sided <= MOST_SIDED * survey.captions),
         upscaled=upscaled,
+        fit=framing.fit,
+        background=framing.background,
+        pixel_art=framing.pixel_art,
         rejected=dict(Counter(reject.reason for reject in rejects).most_common()),
         sources=[readable(source.resolve().name) for source in sources],
         seed=seed,
@@ -346,6 +337,7 @@ def _write(
     return PrepareReport(
         folder=out,
         card=card,
+        recognised=recognised,
         words=len(tally.words),
         rejects=rejects,
         ignored=survey.ignored,

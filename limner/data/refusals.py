@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from limner.core.errors import DataError
+from limner.data.readers.known import nearest
 from limner.data.sources import BARE_TABLE, NO_CAPTION, NO_PICTURE, NOT_TEXT, SHARED, Sample
 
 MOST_SUGGESTED = 0.5
@@ -80,6 +81,8 @@ def explain(rejects: Sequence[Reject], ignored: Sequence[Reject], sources: Seque
     bare = not reasons.isdisjoint((NO_CAPTION, NO_PICTURE))
     if parted := _parted(rejects, sources) or _astray(rejects, sources):
         hints.append(parted)
+    elif bare and (near := nearest(sources)):
+        hints.append(near)
     tables = [file for file in ignored if not file.reason.startswith(("note", "link", "second"))]
     if bare and tables:
         kinds = {file.reason: file for file in reversed(tables)}
@@ -116,8 +119,6 @@ def _parted(rejects: Sequence[Reject], sources: Sequence[Path]) -> str | None:
         return None
     root = next((source for source in sources if (source.name or source.resolve().name) == texts[0].source), Path(texts[0].source))
     (images, captions), count = pairs.most_common(1)[0]
-    deep = any(len(PurePosixPath(text.key).parts) > 2 for text in texts)
-    classes = " (the script under 'Other layouts' in docs/data.md keeps the class folders' names as classes)" if deep else ""
     of_images, of_captions = (shlex.quote(str(root / folder)) for folder in (images, captions))
     if 2 * count < len(texts):
         home, common = homes.pop(), PurePosixPath(captions).parts[0]
@@ -126,13 +127,13 @@ def _parted(rejects: Sequence[Reject], sources: Sequence[Path]) -> str | None:
         there, here = shlex.quote(str(root / common)), shlex.quote(str(root / home))
         return (
             f"captions lie in {common} and pictures in {home}: bring them together, "
-            f"`find {there} -name '*.txt' -exec cp {{}} {here} ';'`, and prepare {root / home}{classes}"
+            f"`find {there} -name '*.txt' -exec cp {{}} {here} ';'`, and prepare {root / home}"
         )
     if images and captions:
         together = shlex.quote(f"{root}-together")
         return (
             f"captions lie in {captions} and pictures in {images}: bring them together, "
-            f"`mkdir {together} && cp -r {of_images}/. {of_captions}/. {together}`, and prepare {together}{classes}"
+            f"`mkdir {together} && cp -r {of_images}/. {of_captions}/. {together}`, and prepare {together}"
         )
     apart, of = (of_images, "pictures") if images else (of_captions, "captions")
     return f"{of} lie in {images or captions} and the rest above it: bring them together, `mv {apart}/* {shlex.quote(str(root))}`"

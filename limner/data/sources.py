@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,22 @@ EMPTY_CAPTION = "empty caption"
 LONG_CAPTION = f"caption over {LONGEST_CAPTION:,} characters"
 BARE_TABLE = "table without captions,"
 NOT_TEXT = "caption is not UTF-8 text"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How sources are to be read, where their user says so."""
+
+    columns: tuple[str, str] | None = None
+    """What tables call a picture's file and its captions; None for the usual names."""
+    tags: bool = False
+    """Whether captions are lists of tags."""
+    recognised: dict[str, None] = field(default_factory=dict, compare=False)
+    """The known layouts that were met, noted while sources are read."""
+
+
+class Unreadable(Exception):
+    """A picture whose bytes cannot be had; its text is the reason."""
 
 
 @dataclass(frozen=True)

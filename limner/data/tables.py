@@ -1,4 +1,4 @@
-"""Tables of captions: CSV by comma, semicolon or tab, JSON lines, and JSON that is a list or goes by file name."""
+"""Tables of captions: CSV by comma, semicolon or tab, JSON lines, parquet, and JSON that is a list or goes by file name."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, TextIO
 from limner.core.errors import DataError
 from limner.data.columns import COLUMNS, LABELS, Columns, columns_of
 from limner.data.formats import PICTURE_SUFFIXES, suffix_of
+from limner.data.parquet import table_rows, written_columns
 from limner.data.sources import system_reason
 
 _LINES = (".jsonl", ".ndjson")
@@ -38,34 +39,54 @@ class Row:
         return str(self.value("file_name")).strip()
 
 
-def read_table(path: Path) -> Iterator[Row]:
+Chosen = tuple[str, str] | None
+"""What the user says that tables call a picture's file and its captions."""
+
+
+def read_table(path: Path, chosen: Chosen = None) -> Iterator[Row]:
     """The rows of a table of captions. Raises DataError with file and line for what cannot be read, or would be read in part only."""
     try:
         if suffix_of(path) in _LINES:
-            yield from _json_lines(path)
+            yield from _json_lines(path, chosen)
         elif suffix_of(path) == ".json":
-            yield from _json_entries(path)
+            yield from _json_entries(path, chosen)
+        elif suffix_of(path) == ".parquet":
+            for number, fields in enumerate(table_rows(path), 1):
+                yield _row(path, f"row {number}", fields, chosen)
         else:
-            yield from _cells(path)
+            yield from _cells(path, chosen)
     except OSError as error:
         raise DataError(f"{path} {system_reason(error)}: make it readable, or take it out of the folder") from None
 
 
-def is_table(path: Path) -> bool:
+def is_table(path: Path, chosen: Chosen = None) -> bool:
     """Whether a file begins as a table of pictures and captions does."""
     try:
         if suffix_of(path) in (*_LINES, ".json"):
-            first = next(_json_lines(path) if suffix_of(path) in _LINES else _json_entries(path), None)
+            first = next(_json_lines(path, chosen) if suffix_of(path) in _LINES else _json_entries(path, chosen), None)
             columns = first.columns if first else columns_of(())
-            return columns.has("text") and (suffix_of(path) in _LINES or suffix_of(first.file_name if first else "") in PICTURE_SUFFIXES)
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            columns = columns_of(tuple(_header(stream.readline(1 << 16))[1]))
+            sure = suffix_of(path) in _LINES or chosen is not None
+            return columns.has("text") and (sure or suffix_of(first.file_name if first else "") in PICTURE_SUFFIXES)
+        if suffix_of(path) == ".parquet":
+            columns = columns_of(tuple(written_columns(path)), chosen)
+        else:
+            with path.open(encoding="utf-8-sig", newline="") as stream:
+                columns = columns_of(tuple(_header(stream.readline(1 << 16), chosen)[1]), chosen)
     except (OSError, UnicodeDecodeError, csv.Error, DataError):
         return False
     return columns.has("file_name") and columns.has("text")
 
 
-def _json_lines(path: Path) -> Iterator[Row]:
+def header_of(path: Path) -> list[str]:
+    """The cells of a table's first line; none for what is not text."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            return _header(stream.readline(1 << 16))[1]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+
+
+def _json_lines(path: Path, chosen: Chosen) -> Iterator[Row]:
     with path.open("rb") as stream:
         for number, line in enumerate(stream, 1):
             if line.strip():
@@ -73,10 +94,10 @@ def _json_lines(path: Path) -> Iterator[Row]:
                     fields = parse_object(line)
                 except ValueError as error:
                     raise DataError(f"{path}, line {number} is not JSON in UTF-8 ({error}): correct or remove the line") from None
-                yield _row(path, f"line {number}", fields)
+                yield _row(path, f"line {number}", fields, chosen)
 
 
-def _json_entries(path: Path) -> Iterator[Row]:
+def _json_entries(path: Path, chosen: Chosen) -> Iterator[Row]:
     try:
         content = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_once)
     except ValueError as error:
@@ -92,7 +113,7 @@ def _json_entries(path: Path) -> Iterator[Row]:
     else:
         entries = content if isinstance(content, list) else [content]
     for number, fields in enumerate(entries, 1):
-        yield _row(path, f"entry {number}", fields)
+        yield _row(path, f"entry {number}", fields, chosen)
 
 
 def other_layout(path: Path) -> str | None:
@@ -104,8 +125,9 @@ def other_layout(path: Path) -> str | None:
         return None
     if b'"images"' not in start and b'"annotations"' not in start:
         return None
-    name = "a list of sentences in Karpathy's form" if b'"sentences"' in start else "a list of captions in COCO's form"
-    return f"{name}, which is not read: write it as metadata.jsonl with the script under 'Other layouts' in docs/data.md"
+    if b'"sentences"' in start:
+        return "a list of sentences in Karpathy's form, which is read where no metadata table lies in the source: call it dataset_NAME.json"
+    return "a list in COCO's form, of which captions are read where no metadata table lies in the source: call it captions_NAME.json"
 
 
 def parse_object(line: bytes) -> Any:
@@ -121,21 +143,23 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def _row(path: Path, place: str, fields: Any) -> Row:
+def _row(path: Path, place: str, fields: Any, chosen: Chosen) -> Row:
     if not isinstance(fields, dict):
         raise DataError(f"{path}, {place} is not a JSON object: write {FORM}")
-    columns = columns_of(tuple(fields))
+    columns = columns_of(tuple(fields), chosen)
     if columns.problem:
         raise DataError(f"{path}, {place} {columns.problem}")
     row = Row(fields, columns, f"{path.name}, {place}")
-    if not isinstance(row.value("file_name"), str) or not row.file_name:
-        raise DataError(f"{path}, {place} has no file_name: write {FORM}")
+    named = isinstance(row.value("file_name"), (str, int)) if chosen else isinstance(row.value("file_name"), str)  # ids are often numbers
+    if not named or not row.file_name:
+        fix = f"name the picture under '{chosen[0]}'" if chosen else f"write {FORM}"
+        raise DataError(f"{path}, {place} has no {chosen[0] if chosen else 'file_name'}: {fix}")
     return row
 
 
-def _header(line: str) -> tuple[str, list[str]]:
+def _header(line: str, chosen: Chosen = None) -> tuple[str, list[str]]:
     """The delimiter that parts a table's first line into most columns that are known, and the columns."""
-    best = max(_DELIMITERS, key=lambda delimiter: len(columns_of(tuple(_split(line, delimiter))).names))
+    best = max(_DELIMITERS, key=lambda delimiter: len(columns_of(tuple(_split(line, delimiter)), chosen).names))
     return best, _split(line, best)
 
 
@@ -143,12 +167,12 @@ def _split(line: str, delimiter: str) -> list[str]:
     return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])]
 
 
-def _cells(path: Path) -> Iterator[Row]:
+def _cells(path: Path, chosen: Chosen) -> Iterator[Row]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            delimiter, header = _header(_first_line(stream))
+            delimiter, header = _header(_first_line(stream), chosen)
             stream.seek(0)
-            columns = _checked_header(path, delimiter, header)
+            columns = columns_of(tuple(header), chosen) if chosen else _checked_header(path, delimiter, header)
             spaced = f"{delimiter} " in _first_line(stream)  # whoever writes `file_name, text` writes `a.jpg, "a caption"`
             stream.seek(0)
             yield from _table_rows(path, _Reader(stream, delimiter, spaced), delimiter, columns)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from limner.data.columns import read_class, read_object
 from limner.data.formats import OTHER_PICTURES, PICTURE_SUFFIXES, TABLE_SUFFIXES, stem_of, suffix_of
 from limner.data.names import Index, Pairing, pair
-from limner.data.sources import NO_PICTURE, SPLIT_NAMES, Labels, PictureFile, Sample, decode_captions, left_alone, system_reason
+from limner.data.sources import NO_PICTURE, SPLIT_NAMES, Labels, PictureFile, Reading, Sample, decode_captions, left_alone, system_reason
 from limner.data.tables import is_table
 
 
@@ -32,6 +32,7 @@ class Folder:
 
     path: Path
     files: list[str]
+    reading: Reading = Reading()
     picture_folders: set[str] = field(default_factory=set)
     """Names of its sub-folders that have a picture's suffix."""
 
@@ -47,7 +48,14 @@ class Folder:
 
     @cached_property
     def tables(self) -> list[str]:
-        """Names of the tables that are read: metadata.csv and its kin, or else captions.csv, train.jsonl and the like."""
+        """Names of the tables that are read: metadata.csv and its kin, or else captions.csv, train.jsonl and the like.
+
+        Where the user has named the columns, every table that has them.
+        """
+        if self.reading.columns:
+            lone = [name for name in self.pairing.lone if suffix_of(name) == ".txt"]
+            named = [name for name in self.files if suffix_of(name) in TABLE_SUFFIXES and name not in self.sidecars]
+            return [name for name in [*named, *lone] if is_table(self.path / name, self.reading.columns)]
         tables = [name for name in self.files if suffix_of(name) in TABLE_SUFFIXES and name not in self.sidecars]
         named = [name for name in tables if stem_of(name).lower() == "metadata"]
         if named:
@@ -76,8 +84,8 @@ class Folder:
 class Tree:
     """The folders of a source, and what has been said of its pictures."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, reading: Reading | None = None) -> None:
+        self.root, self.reading = root, reading or Reading()
         self._start = os.path.join(str(root), "")
         self.folders: dict[str, Folder] = {}
         self.unread: list[Sample] = []
@@ -118,7 +126,7 @@ class Tree:
             folders[:] = inner
             files = sorted(name for name in files if not is_hidden(name))
             named_so = {name for name in inner if suffix_of(name) in PICTURE_SUFFIXES}
-            self.folders[os.path.normpath(place)] = Folder(Path(place), files, named_so)
+            self.folders[os.path.normpath(place)] = Folder(Path(place), files, self.reading, named_so)
 
     def has(self, path: Path) -> bool:
         """Whether a path leads to a file, or to what has a picture's name."""

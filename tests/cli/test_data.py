@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,22 @@ def test_prepare_then_show(source, tmp_path, capsys):
     assert "9 of 24 pictures of squares, train split" in capsys.readouterr().out
 
 
+def test_prepare_as_its_flags_say(source, tmp_path, capsys):
+    Image.new("RGBA", (48, 24), (0, 0, 0, 0)).save(source / "clear.png")
+    (source / "clear.txt").write_text("red_sky, sword")
+    (source / "list.csv").write_text("id,caption,name\n" + "".join(f"{number},no,a square\n" for number in range(30)) + "clear,no,x\n")
+    flags = ["--resolution", "16", "--fit", "pad", "--background", "#102030", "--pixel-art", "--force"]
+    for more, captions in ((["--columns", "id,name"], 31), (["--tags"], 30 * 2 + 2)):
+        assert main(["data", "prepare", str(source), "--out", str(tmp_path / "sets/a"), *flags, *more]) == 0
+        card = json.loads((tmp_path / "sets/a/dataset.json").read_text())
+        assert (card["fit"], card["background"], card["pixel_art"], card["captions"]) == ("pad", "#102030", True, captions)
+    (tmp_path / "sets/zip").mkdir()
+    shutil.make_archive(str(tmp_path / "sets/zip/images"), "zip", source)
+    capsys.readouterr()
+    assert main(["data", "prepare", str(tmp_path / "sets/zip/images.zip"), "--out", str(tmp_path / "sets/b"), "--resolution", "16"]) == 0
+    assert "31 pictures" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -37,6 +54,12 @@ def test_prepare_then_show(source, tmp_path, capsys):
         (["prepare", "{source}", "--out", "{out}", "--resolution", "4"], "--resolution 4 cannot be prepared"),
         (["prepare", "{source}", "--out", "{out}", "--resolution", "16", "--max-rejcted", "1"], "did you mean '--max-rejected'"),
         (["prepare", "{source}", "--out", "{source}/0.jpg/out", "--resolution", "16"], "0.jpg is a file: choose another path"),
+        (["prepare", "{source}", "--out", "{out}", "--resolution", "16", "--columns", "image"], "is not two names with a comma"),
+        (["prepare", "{source}", "--out", "{out}", "--resolution", "16", "--columns", "a,b"], "no table in"),
+        (["prepare", "{source}", "--out", "{out}", "--resolution", "16", "--background", "gren"], "--background 'gren' is not a colour"),
+        (["prepare", "{source}", "--out", "{out}", "--resolution", "16", "--fit", "cut"], "--fit"),
+        (["describe", "{source}"], "is not a prepared data set"),
+        (["describe", "garden", "--count", "0"], "must be at least 1"),
         (["show", "{source}"], "is not a prepared data set"),
         (["show", "garden", "--out", "sheet.doc"], "not a picture file"),
         (["shwo"], "did you mean 'show'"),

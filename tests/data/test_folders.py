@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from limner.core.errors import DataError
 from limner.data.prepare import prepare
@@ -55,7 +55,10 @@ def bytes_of(suffix: str = "PNG") -> bytes:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("suffix", ["tif", "tiff", "jfif", "jpe", "ppm", "tga", "jp2", "ico", "apng", "TIF"])
+AVIF = pytest.param("avif", marks=pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF"))
+
+
+@pytest.mark.parametrize("suffix", ["tif", "tiff", "jfif", "jpe", "ppm", "tga", "jp2", "ico", "apng", "TIF", AVIF])
 def test_all_formats_that_pillow_reads_are_read(tmp_path, suffix):
     report = prepare([captioned(tmp_path / "set", 3, suffix)], tmp_path / "out", resolution=8)
     assert report.pictures == 3 and not report.rejects and not report.ignored
@@ -104,7 +107,8 @@ def test_what_is_left_alone_is_reported_and_does_not_count(tmp_path):
     assert {*listed} == {
         *("notes.txt", "README.TXT", "licence.txt", "list.csv", "dataset_info.json", "more.zip", "old.tar.gz", "all.parquet", "p1.caption")
     }
-    assert listed["notes.txt"] == "note on the set" and listed["more.zip"] == "packed archive: unpack it"
+    assert listed["notes.txt"] == "note on the set" and listed["more.zip"] == "packed archive: unpack it, or give it as a source of its own"
+    assert "all.parquet is not a whole parquet file" in listed["all.parquet"]
     assert "call it metadata.csv" in listed["list.csv"] and listed["p1.caption"] == "second caption file of a picture"
 
 
@@ -327,10 +331,9 @@ def test_what_a_shard_holds_beyond_its_samples_is_reported(tmp_path):
 @pytest.mark.parametrize(
     ("pictures", "texts"),
     [
-        ("images/{}", "captions/{}"),
-        ("images/c{c}/{}", "text/c{c}/{}"),
-        ("jpg/{}", "text_c10/class_{c}/{}"),
-        ("{}", "captions/{}"),
+        ("my images/{}", "my captions/{}"),
+        ("a/{}", "b/class_{c}/{}"),
+        ("{}", "mine/{}"),
         ("im ages/{}", "{}"),
     ],
 )
@@ -343,7 +346,7 @@ def test_captions_in_another_folder_are_brought_together_by_the_command_in_the_m
     with pytest.raises(DataError, match="bring them together") as caught:
         prepare([tmp_path / "my set"], tmp_path / "out", resolution=8)
     subprocess.run(str(caught.value).split("`")[1], shell=True, check=True)
-    together = next(path for path in (tmp_path / "my set-together", tmp_path / "my set/jpg", tmp_path / "my set") if path.exists())
+    together = next(path for path in (tmp_path / "my set-together", tmp_path / "my set/a", tmp_path / "my set") if path.exists())
     assert prepare([together], tmp_path / "out", resolution=8).pictures == 8
 
 
@@ -397,7 +400,8 @@ def test_the_advised_share_works_whatever_decoding_finds(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.zip", b"PK\x03\x04" + bytes(600), "it is a zip file: unpack it"),
+        ("a.zip", b"PK\x03\x04" + bytes(600), "is not a whole zip archive"),
+        ("a.parquet", b"PAR1" + bytes(600), "is not a whole parquet file"),
         ("a.tar.gz", b"\x1f\x8b" + bytes(600), "unpack it with gunzip first"),
         ("a.tar.xz", b"\xfd7zXZ\0" + bytes(600), "unpack it with unxz first"),
         ("metadata.csv", b"file_name,text", "holds no pictures: give the folder"),
@@ -414,7 +418,7 @@ def test_a_table_of_another_name_is_named_where_captions_are_missing(tmp_path):
     for number in range(3):
         paint(tmp_path / f"set/p{number}.png")
     (tmp_path / "set/mine.csv").write_text("file_name,text\np0.png,x\n")
-    with pytest.raises(DataError, match=r"none of the 3 samples.*mine.csv is a table of another name \(to be read, call it metadata.csv\)"):
+    with pytest.raises(DataError, match=r"mine.csv is a table of another name \(to be read, call it metadata.csv, or pass --columns"):
         prepare([tmp_path / "set"], tmp_path / "out", resolution=8)
 
 

@@ -224,7 +224,7 @@ def test_no_space_left_leaves_the_old_set_as_it_was(tmp_path, monkeypatch):
         with pytest.raises(DataError, match="no space left"):
             prepare([source], tmp_path / "out", resolution=8, force=True)
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr("limner.data.prepare.shutil.disk_usage", lambda _: usage._replace(free=100))
+    monkeypatch.setattr("limner.data.prechecks.shutil.disk_usage", lambda _: usage._replace(free=100))
     with pytest.raises(DataError, match="no space left"):
         prepare([source], tmp_path / "out", resolution=8, force=True)
     assert open_prepared(tmp_path / "out", "train").fingerprint == before[:16]

@@ -83,8 +83,8 @@ def test_what_would_be_read_in_part_is_refused_with_its_line(tmp_path, content, 
         ("metadata.jsonl", '{"file_name": "a.jpg", "promt": "one"}', "line 1 has a column 'promt', which is nearly 'prompt'"),
         ("metadata.jsonl", '\n["a.jpg"]', "line 2 is not a JSON object"),
         ("metadata.json", '[{"file_name": "a.jpg", "text": "one"}, {"text": "two"}]', "entry 2 has no file_name"),
-        ("metadata.json", '{"images": [], "annotations": []}', "COCO's form, which is not read: .*docs/data.md"),
-        ("metadata.json", '{"images": [{"sentences": []}]}', "Karpathy's form"),
+        ("metadata.json", '{"images": [], "annotations": []}', "COCO's form, .*call it captions_NAME.json"),
+        ("metadata.json", '{"images": [{"sentences": []}]}', "Karpathy's form, .*call it dataset_NAME.json"),
     ],
 )
 def test_json_that_would_be_read_in_part_is_refused_with_its_place(tmp_path, name, content, message):

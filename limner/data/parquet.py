@@ -1,0 +1,187 @@
+"""Parquet files, as Hugging Face's data sets come: pictures and captions in the rows of one file, or a table of captions."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limner.core.errors import DataError
+from limner.data.columns import LABELS, captions_of_field, columns_of, read_labels
+from limner.data.sources import SPLIT_NAMES, PictureFile, Reading, Sample, Unreadable
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
+
+_LARGEST_GROUP = 2 << 30
+_PICTURE_NAMES = ("image", "img", "picture", "image_bytes", "bytes", "jpg", "jpeg", "png", "webp")
+"""Columns of plain bytes that are pictures."""
+
+
+def _opened(path: Path) -> ParquetFile:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise DataError(f"{path} is a parquet file, and pyarrow is not installed: pip install 'limner[parquet]'") from None
+    try:
+        return parquet.ParquetFile(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise DataError(f"{path} is not a whole parquet file ({reason}): download or write it again") from None
+
+
+def table_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a table, without columns of bytes."""
+    file = _opened(path)
+    for group in range(file.num_row_groups):
+        yield from file.read_row_group(group, columns=_written(file)).to_pylist()
+
+
+def written_columns(path: Path) -> list[str]:
+    """The columns of a parquet file that hold text, lists of texts or numbers."""
+    return _written(_opened(path))
+
+
+def _written(file: ParquetFile) -> list[str]:
+    from pyarrow import types
+
+    held = {column.name: column.type for column in file.schema_arrow}
+    plain = (types.is_string, types.is_large_string, types.is_integer, types.is_floating)
+
+    def is_plain(kind: Any) -> bool:
+        return any(test(kind) for test in plain)
+
+    listed = {name for name, kind in held.items() if (types.is_list(kind) or types.is_large_list(kind)) and is_plain(kind.value_type)}
+    return [name for name, kind in held.items() if name in listed or is_plain(kind)]
+
+
+def _picture_column(file: ParquetFile, reading: Reading) -> tuple[str, bool] | None:
+    """The column of the pictures' bytes, and whether these are a part of it, as Hugging Face's `datasets` writes them."""
+    from pyarrow import types
+
+    found = []
+    for column in file.schema_arrow:
+        parts = {part.name: part.type for part in column.type} if types.is_struct(column.type) else {}
+        whole = types.is_binary(column.type) or types.is_large_binary(column.type)
+        if "bytes" in parts and (types.is_binary(parts["bytes"]) or types.is_large_binary(parts["bytes"])):
+            found.append((column.name, True))
+        elif whole and (column.name.lower() in _PICTURE_NAMES or (reading.columns and column.name == reading.columns[0])):
+            found.append((column.name, False))
+    if reading.columns:
+        found = [entry for entry in found if entry[0] == reading.columns[0]] or found
+    return found[0] if found else None
+
+
+def unread_parquet(path: Path, reading: Reading) -> str | None:
+    """Why a parquet file of a folder is left alone, as what it is; None for one that holds pictures, and is read."""
+    try:
+        file = _opened(path)
+    except DataError as error:
+        return f"file that is left out, since {error}"
+    if _picture_column(file, reading) is not None:
+        return None
+    names = ", ".join(column.name for column in file.schema_arrow)[:100]
+    if any(name.lower() in ("url", "image_url") for name in _written(file)):
+        return f"table of addresses, not of pictures ({names}): fetch them first, for example with img2dataset"
+    return f"parquet file without a column of pictures ({names}): as a table of captions, call it metadata.parquet or pass --columns"
+
+
+def read_parquet(path: Path, name: str, source: str, reading: Reading, split: str | None = None) -> Iterator[Sample]:
+    """Every row of a parquet file that holds pictures as a sample, called NAME/ROW.
+
+    name: the file's own in its source, without the suffix. split: of its folder; else the file's name may begin with one. Raises DataError
+    for a file without pictures or captions.
+    """
+    file = _opened(path)
+    pictured = _picture_column(file, reading)
+    if pictured is None:
+        raise DataError(f"{path} is a {unread_parquet(path, reading)}")
+    column, nested = pictured
+    own = tuple(other for other in _written(file) if other != column)
+    columns = columns_of(own, (column, reading.columns[1]) if reading.columns else None)
+    if reading.columns and not columns.has("text"):
+        raise DataError(f"{path} has no column '{reading.columns[1]}', but {', '.join(own)[:120]}: give --columns {column},NAME")
+    if columns.problem:
+        raise DataError(f"{path} {columns.problem}")
+    kept = [each for role in ("text", *LABELS) for each in columns.names.get(role, ())]
+    classes = _class_names(file)
+    labelled = next((each for each in own if each in classes and each not in kept), None)
+    split = split or SPLIT_NAMES.get(re.split(r"[\W_\d]", name.rpartition("/")[2].lower(), maxsplit=1)[0])
+    groups = _Groups(file, f"{column}.bytes" if nested else column)
+    row = 0
+    for group in range(file.num_row_groups):
+        wanted = [*kept, *([labelled] if labelled else [])]
+        count = file.metadata.row_group(group).num_rows
+        values = file.read_row_group(group, columns=wanted).to_pylist() if wanted else [{}] * count
+        for place, fields in enumerate(values):
+            captions, problem = captions_of_field(columns.value(fields, "text"))
+            labels = read_labels({key: value for key, value in fields.items() if key != labelled}, columns, split)
+            number = fields.get(labelled) if labelled else None
+            if labelled and number is not None and 0 <= number < len(classes[labelled]):
+                labels = replace(labels, class_id=number, class_name=classes[labelled][number])
+            problem = problem if columns.value(fields, "text") not in (None, "", []) else None
+            yield Sample(
+                key=f"{name}/{row:06}",
+                source=source,
+                picture=RowPicture(path, 0, groups=groups, group=group, row=place),
+                captions=() if problem or labels.problem else captions,
+                labels=labels,
+                problem=problem or labels.problem,
+                file=f"{name}/{row:06}",
+                where=f"{path.name}, row {row}",
+            )
+            row += 1
+
+
+def _class_names(file: ParquetFile) -> dict[str, list[str]]:
+    """The names of the classes in columns of numbers, as Hugging Face's `datasets` notes them in the file."""
+    try:
+        features = json.loads((file.schema_arrow.metadata or {})[b"huggingface"])["info"]["features"]
+        return {name: list(map(str, about["names"])) for name, about in features.items() if about.get("_type") == "ClassLabel"}
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+@dataclass(eq=False)
+class _Groups:
+    """The pictures of a parquet file, of which two groups of rows at most are in memory."""
+
+    file: ParquetFile
+    column: str
+    held: dict[int, Any] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def content(self, group: int, row: int) -> bytes | None:
+        with self.lock:
+            if group not in self.held:
+                if self.file.metadata.row_group(group).total_byte_size > _LARGEST_GROUP:
+                    raise Unreadable("picture in a group of rows over 2 GiB (write the parquet file with smaller groups)")
+                while len(self.held) > 1:
+                    self.held.pop(min(self.held))
+                try:
+                    column = self.file.read_row_group(group, columns=[self.column]).column(0)
+                except Exception as error:  # pyarrow raises all kinds of errors on broken bytes
+                    raise Unreadable("damaged group of rows in a parquet file") from error
+                self.held[group] = column
+            value = self.held[group][row].as_py()
+        return value["bytes"] if isinstance(value, dict) else value
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RowPicture(PictureFile):
+    """The picture of a row."""
+
+    groups: _Groups
+    group: int
+    row: int
+
+    def read(self) -> bytes:
+        content = self.groups.content(self.group, self.row)
+        if content is None:
+            raise Unreadable("row without a picture")
+        return content
