@@ -1,0 +1,77 @@
+"""Paint captions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from limner.core.abilities import TakesSampling
+from limner.core.errors import SettingsError
+from limner.core.recipes import laid_over
+from limner.model import Model
+from limner.studio.desk import Desk, pictures_asked, seed_asked
+from limner.studio.figures import gallery, said
+from limner.studio.opened import Opened
+from limner.studio.panel import Panel
+
+
+def build(desk: Desk, models: Sequence[Opened]) -> None:
+    names = list(dict.fromkeys(name for one in models for name in _sampling(one.model())))
+    with desk.inputs():
+        model, caption = desk.model(models), desk.caption(models)
+        with gr.Row():
+            count, seed = desk.count(), desk.seed()
+        fields = []
+        if names:
+            with gr.Accordion("How it draws", open=False):
+                gr.HTML('<p class="hint">An empty field leaves the model as it is.</p>')
+                fields = [gr.Number(None, label=name.replace("_", " ").capitalize(), min_width=120) for name in names]
+
+        def work(one: Opened, caption: str, count: Any, seed: Any, *values: Any) -> str:
+            with _sampled(one.model(), dict(zip(names, values, strict=True))):
+                return paint(one, caption, count, seed)
+
+        desk.task("Paint", work, [model, caption, count, seed, *fields], submit=[caption])
+        for one in models:
+            if one.reads_text() and (words := one.model().encoder.known_words()):
+                with gr.Accordion(f"Words that {one.label} knows" if len(models) > 1 else "Words it knows", open=False):
+                    gr.HTML(said(", ".join(words[:1000]) + (f" and {len(words) - 1000:,} more" if len(words) > 1000 else ""), "words"))
+
+
+def paint(one: Opened, caption: str, count: Any, seed: Any) -> str:
+    """`count` pictures of a caption, those of `limner generate` with this seed."""
+    number, start = pictures_asked(count), seed_asked(seed)
+    pictures = one.model().generate(one.caption(caption), n=number, seed=start)
+    return gallery([np.asarray(picture) for picture in pictures], [f"{place} of seed {start}" for place in range(1, number + 1)])
+
+
+def _sampling(model: Model) -> tuple[str, ...]:
+    return model.method.sampling if isinstance(model.method, TakesSampling) else ()
+
+
+@contextmanager
+def _sampled(model: Model, values: dict[str, Any]) -> Iterator[None]:
+    """Within the block, these settings are laid over the model's own."""
+    given = {name: value for name, value in values.items() if value is not None}
+    for name in given:
+        if name not in _sampling(model):
+            raise SettingsError(f"this model has no {name.replace('_', ' ')}: leave it empty")
+    own = model.method.settings
+    whole = {name: int(value) if isinstance(getattr(own, name), int) and value == int(value) else value for name, value in given.items()}
+    try:
+        if whole:
+            laid_over(own, whole, "sampling")
+            model.method.settings = dataclasses.replace(own, **whole)
+        yield
+    finally:
+        model.method.settings = own
+
+
+PANEL = Panel(
+    title="Paint", sentence="A caption, and what the model paints for it.", order=10, build=build, ability="paints", serves=Opened.paints
+)
