@@ -71,7 +71,7 @@ def theme() -> Any:
     values = {name: f"var(--limner-{colour})" for name, colour in names.items()}
     dark = {f"{name}_dark": value for name, value in values.items()}
     more = {"block_shadow": "none", "block_label_shadow": "none", "input_shadow": "none", "button_primary_shadow": "none"}
-    more |= {"block_radius": "6px", "input_radius": "6px"}
+    more |= {"block_radius": "6px", "input_radius": "6px", "input_border_width": "1px", "block_padding": "12px"}
     plain = gr.themes.Base(font=list(_SERIF), font_mono=list(_MONO))
     known = inspect.signature(plain.set).parameters  # some colours have no dark variant
     return plain.set(**{name: value for name, value in (values | dark | more).items() if name in known})

@@ -19,6 +19,9 @@ from limner.studio.figures import gallery, said
 from limner.studio.opened import Opened
 from limner.studio.panel import Panel
 
+MOST_WORDS = 1_000
+"""Words of a model that are listed, the most frequent first."""
+
 
 def build(desk: Desk, models: Sequence[Opened]) -> None:
     names = list(dict.fromkeys(name for one in models for name in _sampling(one.model())))
@@ -37,10 +40,10 @@ def build(desk: Desk, models: Sequence[Opened]) -> None:
                 return paint(one, caption, count, seed)
 
         desk.task("Paint", work, [model, caption, count, seed, *fields], submit=[caption])
-        for one in models:
-            if one.reads_text() and (words := one.model().encoder.known_words()):
-                with gr.Accordion(f"Words that {one.label} knows" if len(models) > 1 else "Words it knows", open=False):
-                    gr.HTML(said(", ".join(words[:1000]) + (f" and {len(words) - 1000:,} more" if len(words) > 1000 else ""), "words"))
+        known = {one.label: words for one in models if one.reads_text() and (words := one.model().encoder.known_words())}
+        if known:
+            with gr.Accordion("Words it knows" if len(models) == 1 else "Words they know", open=False):
+                gr.HTML("".join(_listed(words, label if len(models) > 1 else "") for label, words in known.items()))
 
 
 def paint(one: Opened, caption: str, count: Any, seed: Any) -> str:
@@ -48,6 +51,11 @@ def paint(one: Opened, caption: str, count: Any, seed: Any) -> str:
     number, start = pictures_asked(count), seed_asked(seed)
     pictures = one.model().generate(one.caption(caption), n=number, seed=start)
     return gallery([np.asarray(picture) for picture in pictures], [f"{place} of seed {start}" for place in range(1, number + 1)])
+
+
+def _listed(words: Sequence[str], label: str) -> str:
+    more = f" and {len(words) - MOST_WORDS:,} more" if len(words) > MOST_WORDS else ""
+    return said(f"{label}: " * bool(label) + ", ".join(words[:MOST_WORDS]) + more, "words")
 
 
 def _sampling(model: Model) -> tuple[str, ...]:
