@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import gradio as gr
-
 from limner.core.errors import LimnerError, LimnerWarning, SettingsError
 from limner.model import Model
+from limner.studio.extra import gr
 from limner.studio.figures import said
 from limner.studio.opened import Opened
 from limner.studio.turns import Stopped, Turns

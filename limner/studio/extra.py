@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from limner.core.errors import SettingsError
 
@@ -21,3 +23,15 @@ def needed() -> None:
         return
     if int(found.partition(".")[0]) < OLDEST:
         raise SettingsError(f"the studio needs gradio {OLDEST} or newer, and {found} is installed: pip install -U 'limner[web]'")
+
+
+class _Late:
+    """A library that is imported when something of it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        needed()
+        return getattr(importlib.import_module("gradio"), name)
+
+
+gr: Any = _Late()
+"""Gradio. Its import takes seconds, and without it the studio's modules can still be read and listed."""

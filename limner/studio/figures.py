@@ -16,15 +16,20 @@ Picture = NDArray[np.uint8]
 """[H, W, 3]."""
 
 
-def gallery(pictures: Sequence[Picture], labels: Sequence[str], title: str = "") -> str:
-    """Pictures in a grid, with a label under each."""
-    figures = "".join(_figure(picture, label) for picture, label in zip(pictures, labels, strict=True))
+def gallery(pictures: Sequence[Picture], labels: Sequence[str], title: str = "", file: str = "") -> str:
+    """Pictures in a grid, with a label under each. file: what their files are called, before the label."""
+    figures = "".join(_figure(picture, label, file) for picture, label in zip(pictures, labels, strict=True))
     return f'<section class="shown">{_heading(title)}<div class="gallery">{figures}</div></section>'
 
 
-def rows(titles: Sequence[str], shown: Sequence[Sequence[Picture]], labels: Sequence[Sequence[str]]) -> str:
-    """A row of pictures under each title."""
-    parts = "".join(gallery(row, own, title) for title, row, own in zip(titles, shown, labels, strict=True))
+def numbered(count: int) -> list[str]:
+    """Labels of pictures: 1, 2, ..."""
+    return [str(place) for place in range(1, count + 1)]
+
+
+def rows(titles: Sequence[str], shown: Sequence[Sequence[Picture]], labels: Sequence[Sequence[str]], file: str = "") -> str:
+    """A row of pictures under each title. file: what their files are called, before title and label."""
+    parts = "".join(gallery(row, own, title, f"{file} {title}") for title, row, own in zip(titles, shown, labels, strict=True))
     return f'<div class="rows">{parts}</div>'
 
 
@@ -43,7 +48,7 @@ def table(corner: str, across: Sequence[Picture], down: Sequence[Picture], insid
 _SHOW = (
     "const film=this.closest('.film');"
     "film.querySelectorAll('figure').forEach((one,number)=>{one.hidden=number!=this.value});"
-    "this.setAttribute('aria-valuetext',film.querySelectorAll('figcaption')[this.value].textContent)"
+    "this.setAttribute('aria-valuetext',film.querySelectorAll('figcaption span')[this.value].textContent)"
 )
 """What moving the slider of a film does; a script of its own would not run in HTML that is put in later."""
 
@@ -69,10 +74,9 @@ def _heading(title: str) -> str:
     return f"<h3>{html.escape(title)}</h3>" if title else ""
 
 
-def _figure(picture: Picture, label: str, hidden: bool = False) -> str:
-    address = address_of(picture)
-    words = html.escape(label)
-    file = re.sub(r"\W+", "-", label.lower()).strip("-")[:60].strip("-") or "picture"
+def _figure(picture: Picture, label: str, file: str = "", hidden: bool = False) -> str:
+    address, words = address_of(picture), html.escape(label)
+    file = re.sub(r"\W+", "-", f"{file[:60]} {label}".lower()).strip("-")[:80].strip("-") or "picture"
     return (
         f'<figure{" hidden" if hidden else ""}><img src="{address}" alt="{words}">'
         f'<figcaption><span>{words}</span><a href="{address}" download="{file}.png" title="Save as PNG">save</a></figcaption></figure>'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import limner
 from limner.core.abilities import ABILITIES, WritesCodes
 from limner.core.errors import CheckpointError, LimnerError, SettingsError
 from limner.core.folder import DESCRIPTION, describe
+from limner.data.catalog import BUILT_IN, open_data
 from limner.data.pngwords import captions_in
 from limner.explore.attend import PREFIX
 from limner.model import Model
@@ -65,17 +67,19 @@ class Opened:
         return caption.strip() if self.reads_text() else ""
 
     def example(self) -> str:
-        """A caption to begin with: of its sample grids or of its data; empty where none is known."""
+        """A caption to begin with, all of whose words it knows: of its sample grids or of its data. Empty where there is none."""
         if not self.reads_text():
             return ""
-        for path in grids_of(self.run) if self.run else ():
-            try:
-                found = captions_in(path)
-            except OSError:
-                continue
-            if found:
-                return found[0]
-        return _of_built_in(str(self.model().about.get("data", "")))
+        model = self.model()
+        known = (*self._of_the_run(), *_of_built_in(str(model.about.get("data", ""))))
+        return next((caption for caption in known if model.can_paint(caption) and not model.unknown_words(caption)), "")
+
+    def _of_the_run(self) -> list[str]:
+        for path in reversed(grids_of(self.run) if self.run else []):
+            with suppress(OSError):
+                if found := captions_in(path):
+                    return found
+        return []
 
     def _loaded(self) -> Model:
         exported = self.name.lower().endswith(limner.EXPORTED)
@@ -102,12 +106,12 @@ class Opened:
         self.attends = any(name.startswith(PREFIX) for name in painting.extras)
 
 
-def _of_built_in(data: str) -> str:
-    from limner.data.catalog import BUILT_IN, open_data
-
+def _of_built_in(data: str) -> list[str]:
+    """Captions of a built-in world; none of another set."""
     if data not in BUILT_IN:
-        return ""
-    return max(open_data(data, "test", 16, length=8).captions(0), key=len)
+        return []
+    pictures = open_data(data, "test", 16, length=8)
+    return [max(pictures.captions(index), key=len) for index in range(len(pictures))]
 
 
 def open_all(names: Sequence[str], device: str = "cpu") -> list[Opened]:

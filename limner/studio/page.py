@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
-import gradio as gr
-
 from limner.core.errors import SettingsError
 from limner.studio.desk import MOST_WAITING, Desk
+from limner.studio.extra import gr
 from limner.studio.opened import Opened
 from limner.studio.panel import Panel, panels
 from limner.studio.turns import Turns

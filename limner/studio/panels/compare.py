@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import gradio as gr
 import numpy as np
 
 from limner.core.errors import SettingsError
 from limner.studio.desk import Desk, pictures_asked, seed_asked
-from limner.studio.figures import rows
+from limner.studio.extra import gr
+from limner.studio.figures import numbered, rows
 from limner.studio.opened import Opened
 from limner.studio.panel import Panel
 
@@ -31,8 +31,7 @@ def compare(models: Sequence[Opened], caption: str, count: Any, seed: Any) -> st
     if not models:
         raise SettingsError("no model is chosen: choose two or more")
     painted = [[np.asarray(picture) for picture in one.model().generate(one.caption(caption), n=number, seed=start)] for one in models]
-    labels = [[f"{place} of seed {start}" for place in range(1, number + 1)]] * len(models)
-    return rows([one.label for one in models], painted, labels)
+    return rows([one.label for one in models], painted, [numbered(number)] * len(models), file=f"{caption} seed {start}")
 
 
 PANEL = Panel(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import gradio as gr
 import numpy as np
 
 from limner.explore.complete import box_of, complete, kept_part
 from limner.studio.desk import Desk, pictures_asked, seed_asked
-from limner.studio.figures import gallery
+from limner.studio.extra import gr
+from limner.studio.figures import gallery, numbered
 from limner.studio.opened import Opened
 from limner.studio.panel import Panel
 from limner.studio.uploads import read_upload
@@ -42,7 +42,7 @@ def paint_rest(one: Opened, path: str | None, caption: str, keep: str, count: An
     picture, kept = read_upload(path, model.resolution), kept_part(box_of(PARTS[keep]), model.resolution)
     completed = complete(model, [one.caption(caption)] * number, np.repeat(picture[None], number, axis=0), kept, range(number), start)
     shown = np.where(kept.permute(1, 2, 0).numpy(), picture, np.uint8(128))
-    return gallery([picture, shown, *completed], ["your picture", "kept", *(f"{place} of seed {start}" for place in range(1, number + 1))])
+    return gallery([picture, shown, *completed], ["your picture", "kept", *numbered(number)], file=f"{caption} seed {start}")
 
 
 PANEL = Panel(

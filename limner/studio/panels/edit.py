@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import gradio as gr
 import numpy as np
 
 from limner.explore.edit import edit
 from limner.studio.desk import Desk, pictures_asked, seed_asked
-from limner.studio.figures import rows, said
+from limner.studio.extra import gr
+from limner.studio.figures import numbered, rows, said
 from limner.studio.opened import Opened
 from limner.studio.panel import Panel
 
@@ -33,7 +33,7 @@ def change(one: Opened, before: str, after: str, count: Any, seed: Any) -> str:
     moved = found.change()
     bright = np.round(255 * moved / max(float(moved.max(initial=0.0)), 1.0)).astype(np.uint8)
     shown = [[found.before[row], found.after[row], np.repeat(bright[row, ..., None], 3, axis=2)] for row in range(number)]
-    titles = [f"Noise {place} of seed {start}" for place in range(1, number + 1)]
+    titles = [f"Noise {place}" for place in numbered(number)]
     mean = said(f"mean change {float(moved.mean()):.1f} levels of 255; bright is where pictures changed most")
     return rows(titles, shown, [["before", "after", f"change {float(where.mean()):.1f}"] for where in moved]) + mean
 

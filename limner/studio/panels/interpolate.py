@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import gradio as gr
-
 from limner.explore.interpolate import between_captions, between_noises
 from limner.studio.desk import Desk, seed_asked, whole
+from limner.studio.extra import gr
 from limner.studio.figures import film, gallery
 from limner.studio.opened import Opened
 from limner.studio.panel import Panel
@@ -23,7 +22,7 @@ def build(desk: Desk, models: Sequence[Opened]) -> None:
         if any(one.reads_text() for one in models):
             gr.HTML('<p class="hint">Without a second caption, the first is painted from one noise to another.</p>')
         with gr.Row():
-            steps, seed = desk.count("Pictures on the way", 9, MOST, least=2), desk.seed()
+            steps, seed = desk.count("Pictures", 9, MOST, least=2), desk.seed()
             other = desk.seed("Other seed", 1)
         desk.task("Walk", interpolate, [model, start, end, steps, seed, other], submit=[start, end])
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import gradio as gr
-
 from limner.explore.mix import mix
 from limner.explore.styles import styled
 from limner.studio.desk import Desk, seed_asked, whole
+from limner.studio.extra import gr
 from limner.studio.figures import said, table
 from limner.studio.opened import Opened
 from limner.studio.panel import Panel

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import gradio as gr
 import numpy as np
 
 from limner.core.abilities import TakesSampling
@@ -15,7 +13,8 @@ from limner.core.errors import SettingsError
 from limner.core.recipes import laid_over
 from limner.model import Model
 from limner.studio.desk import Desk, pictures_asked, seed_asked
-from limner.studio.figures import gallery, said
+from limner.studio.extra import gr
+from limner.studio.figures import gallery, numbered, said
 from limner.studio.opened import Opened
 from limner.studio.panel import Panel
 
@@ -50,7 +49,7 @@ def paint(one: Opened, caption: str, count: Any, seed: Any) -> str:
     """`count` pictures of a caption, those of `limner generate` with this seed."""
     number, start = pictures_asked(count), seed_asked(seed)
     pictures = one.model().generate(one.caption(caption), n=number, seed=start)
-    return gallery([np.asarray(picture) for picture in pictures], [f"{place} of seed {start}" for place in range(1, number + 1)])
+    return gallery([np.asarray(picture) for picture in pictures], numbered(number), file=f"{caption} seed {start}")
 
 
 def _listed(words: Sequence[str], label: str) -> str:
@@ -73,8 +72,7 @@ def _sampled(model: Model, values: dict[str, Any]) -> Iterator[None]:
     whole = {name: int(value) if isinstance(getattr(own, name), int) and value == int(value) else value for name, value in given.items()}
     try:
         if whole:
-            laid_over(own, whole, "sampling")
-            model.method.settings = dataclasses.replace(own, **whole)
+            model.method.settings = laid_over(own, whole, "sampling")
         yield
     finally:
         model.method.settings = own

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import gradio as gr
 import numpy as np
 
 from limner.explore.stages import stages
 from limner.studio.desk import Desk, pictures_asked, seed_asked
-from limner.studio.figures import rows
+from limner.studio.extra import gr
+from limner.studio.figures import numbered, rows
 from limner.studio.opened import Opened
 from limner.studio.panel import Panel
 
@@ -29,7 +29,7 @@ def paint_stages(one: Opened, caption: str, count: Any, seed: Any) -> str:
     """A row for each picture, from the roughest to the final one."""
     number, start = pictures_asked(count, MOST), seed_asked(seed)
     courses = stages(one.model(), [one.caption(caption)], count=number, seed=start)
-    titles = [f"{place} of seed {start}" for place in range(1, number + 1)]
+    titles = [f"Picture {place}" for place in numbered(number)]
     labels = [[f"{picture.width} px" for picture in course] for course in courses]
     return rows(titles, [[np.asarray(picture) for picture in course] for course in courses], labels)
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
 import numpy as np
 from PIL import Image
 
@@ -18,6 +17,7 @@ from limner.data.sheet import cut_grid
 from limner.report.curves import charts, read_log
 from limner.report.phases import passed
 from limner.studio.desk import Desk
+from limner.studio.extra import gr
 from limner.studio.figures import address_of, said
 from limner.studio.opened import Opened
 from limner.studio.panel import Panel
