@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
+import sys
 import urllib.request
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import limner
+
+ADDRESS = re.compile(r"limner studio: (http://127\.0\.0\.1:\d+)/")
+
+
+@contextmanager
+def served(*models: str | Path) -> Iterator[Studio]:
+    """A studio of these models and runs, on a free port."""
+    environment = os.environ | {"PYTHONPATH": str(Path(limner.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "limner", "studio", *map(str, models), "--device", "cpu"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        try:
+            found = ADDRESS.match(line := process.stdout.readline())
+            assert found, f"the studio says '{line}'"
+            yield Studio(process, found[1], Path(models[-1]))
+        finally:
+            process.terminate()
+
 
 class Studio:
-    """A served studio. run: the folder of the run that it shows."""
+    """A served studio. last: the last of what it was opened with."""
 
-    def __init__(self, process: subprocess.Popen[str], address: str, run: Path) -> None:
-        self.process, self.address, self.run = process, address, run
+    def __init__(self, process: subprocess.Popen[str], address: str, last: Path) -> None:
+        self.process, self.address, self.last = process, address, last
         self._tasks = {one["api_name"]: one for one in json.loads(self.get("/config")[1])["dependencies"]}
 
     def get(self, path: str) -> tuple[Any, bytes]:

@@ -75,7 +75,7 @@ def test_every_panel(studio: Studio, tmp_path: Path) -> None:
         open_panel(browser, "Training")
         browser.wait(f"{HERE}.querySelector('.samples img') && {HERE}.querySelector('.charts svg')")
         assert browser.run(f"{HERE}.textContent").count("gan step 30") == 1
-        add_samples(studio.run, 4)
+        add_samples(studio.last, 4)
         browser.wait(f"{HERE}.textContent.includes('gan step 40')")
 
         asked = [event["params"]["request"]["url"] for event in browser.events if event["method"] == "Network.requestWillBeSent"]
