@@ -30,6 +30,9 @@ POLICY = "; ".join(
     )
 )
 """What a browser may ask for: of this server alone."""
+TOO_LARGE = 413
+MOST_THROWN_AWAY = 1 << 30
+"""Bytes of a body that is too large which are taken and thrown away; then the connection is closed."""
 QUIET = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -43,19 +46,33 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Policy:
-    """An ASGI layer that says with every answer what its page may ask for."""
+    """An ASGI layer that says with every answer what its page may ask for.
+
+    An answer that refuses a body as too large waits until the rest of it was sent and thrown away: who still sends hears no answer.
+    """
 
     def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        more = False
+
+        async def noted() -> MutableMapping[str, Any]:
+            nonlocal more
+            message = await receive()
+            more = message["type"] == "http.request" and message.get("more_body", False)
+            return message
+
         async def with_policy(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                more = {"content-security-policy": POLICY, "referrer-policy": "no-referrer", "x-content-type-options": "nosniff"}
-                message["headers"] = [*message["headers"], *((name.encode(), value.encode()) for name, value in more.items())]
+                left = MOST_THROWN_AWAY
+                while message["status"] == TOO_LARGE and more and left > 0:
+                    left -= len((await noted()).get("body", b""))
+                headers = {"content-security-policy": POLICY, "referrer-policy": "no-referrer", "x-content-type-options": "nosniff"}
+                message["headers"] = [*message["headers"], *((name.encode(), value.encode()) for name, value in headers.items())]
             await send(message)
 
-        await self.app(scope, receive, with_policy)
+        await self.app(scope, noted, with_policy)
 
 
 def serve(

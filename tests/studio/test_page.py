@@ -91,8 +91,13 @@ def test_uploads_are_refused_in_words(studio: Studio, tmp_path: Path) -> None:
     with Browser(390, 844, served=True) as browser:
         browser.open(studio.address)
         browser.wait("document.querySelector('header.limner')")
-        assert browser.run("document.documentElement.scrollWidth") <= 390
-        browser.run("document.querySelector('#panel-restyle-button')?.click()")
+        browser.wait("document.querySelector('[role=tabpanel]')")
+        assert browser.wait("document.documentElement.scrollWidth", 10) == 390
+        browser.wait("document.querySelector('.overflow-menu > button')?.offsetParent")  # for the tabs that have no room
+        browser.run("document.querySelector('.overflow-menu > button').click()")
+        named = "[...document.querySelectorAll('.overflow-menu button')].find((one) => one.textContent.trim() == 'Restyle')"
+        browser.wait(named)
+        browser.run(f"{named}.click()")
         browser.wait(f"{HERE} && {HERE}.querySelector('input[type=file]')")
         choose_file(browser, broken)
         browser.wait(f"{HERE}.querySelector('.said.error')?.textContent.includes('not a picture')")

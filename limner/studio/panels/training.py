@@ -48,7 +48,7 @@ def build(desk: Desk, runs: Sequence[Opened]) -> None:
             if known is not None and known[:3] == stamps:
                 return gr.skip() if known[3] == told else told, *[gr.skip()] * 3, (*stamps, told)
             follows = known is None or known[0] != label or at is None or at >= known[1]
-            place = len(grids) if follows else int(at)
+            place = max(len(grids), 1) if follows else int(at)
             new = known is None or known[:2] != stamps[:2]
             shown = samples_of(grids, place) if new else gr.skip()
             moved = gr.skip() if not new else gr.Slider(maximum=max(len(grids), 2), value=place, visible=len(grids) > 1)
