@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from limner.data.sources import PictureFile
 
 LARGEST_UPLOAD = 32 << 20
 """Bytes of a file that is taken."""
+_DECODING = threading.Lock()  # a large picture takes hundreds of megabytes while it is decoded: one at a time
 
 
 def read_upload(path: str | None, side: int) -> NDArray[np.uint8]:
@@ -24,7 +26,8 @@ def read_upload(path: str | None, side: int) -> NDArray[np.uint8]:
         size = file.stat().st_size
         if size > LARGEST_UPLOAD:
             raise Rejected(f"file of {size / 1e6:,.0f} MB")
-        return decode(PictureFile(file, size), side)[0]
+        with _DECODING:
+            return decode(PictureFile(file, size), side)[0]
     except Rejected as error:
         limits = f"of up to {LARGEST_UPLOAD >> 20} MiB and {LARGEST_PIXELS // 1_000_000} million pixels"
         raise DataError(f"the picture cannot be used ({error}): give a PNG, JPEG, WebP, BMP or GIF file {limits}") from None
