@@ -71,6 +71,12 @@ def owns(folder: Path) -> bool:
     return any((place / LOCK, thread) in _held for place in (folder, *folder.parents))
 
 
+def holder(lock: Path) -> dict[str, Any] | None:
+    """Who has a lock, by what its file says: `process`, `host` and `since`. None where nobody has it, or nobody says so."""
+    owner = _owner(lock)
+    return None if owner is None or (owner["host"] == platform.node() and not _is_alive(owner["process"], lock.resolve())) else owner
+
+
 def _take(lock: Path, doing: str, deadline: float) -> int | None:
     """The open lock file, or None where the file itself is the lock."""
     while True:

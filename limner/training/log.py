@@ -19,6 +19,7 @@ from limner.training.estimate import TimeLeft
 from limner.training.grids import grids_of
 from limner.training.players import AllReduce
 from limner.training.progress import Health, Standing
+from limner.training.standing import drop_place, keep_place
 from limner.training.trackers import Tracker
 
 BETWEEN_LINES = 10.0
@@ -117,6 +118,7 @@ class RunLog:
         if self._standing:
             first = not self._standing.health.losses
             self._standing.health.read(line)
+            keep_place(self.path.parent, self._standing.phase, self._standing.left)
             if not self._live and (first or time.monotonic() - self._last_line > BETWEEN_LINES):
                 self._say_standing()
 
@@ -171,6 +173,8 @@ class RunLog:
     def close(self) -> None:
         """End the phase, and close the event files."""
         self.end()
+        if not self.quiet:
+            drop_place(self.path.parent)
         for tracker in self._trackers:
             with suppress(Exception):  # what a service says at its end ends no run
                 tracker.close()

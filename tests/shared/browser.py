@@ -17,9 +17,12 @@ PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 
 
 class Browser:
-    """One page. Every address but those of files leads nowhere: names are not resolved, and a proxy that is not there is asked."""
+    """One page. Every address but those of files leads nowhere: names are not resolved, and a proxy that is not there is asked.
 
-    def __init__(self, width: int = 1280, height: int = 900) -> None:
+    served: whether addresses of 127.0.0.1 lead to this machine.
+    """
+
+    def __init__(self, width: int = 1280, height: int = 900, served: bool = False) -> None:
         assert PROGRAM is not None
         self._profile = tempfile.TemporaryDirectory(prefix="limner-browser-", ignore_cleanup_errors=True)
         (to_read, self._write), (self._read, to_write) = os.pipe(), os.pipe()
@@ -32,7 +35,7 @@ class Browser:
             "--disable-background-networking",
             "--disable-component-update",
             "--proxy-server=127.0.0.1:9",
-            "--host-resolver-rules=MAP * ~NOTFOUND",
+            "--host-resolver-rules=MAP * ~NOTFOUND" + (", EXCLUDE 127.0.0.1" if served else ""),
             "--remote-debugging-pipe",
             f"--user-data-dir={self._profile.name}",
             f"--window-size={width},{height}",
@@ -48,6 +51,8 @@ class Browser:
         os.close(to_read)
         os.close(to_write)
         self._left, self._number = b"", 0
+        self.events: list[dict[str, Any]] = []
+        """What the browser has told by itself, of the domains that were enabled."""
         targets = self._ask("Target.getTargets")["targetInfos"]
         page = next(target["targetId"] for target in targets if target["type"] == "page")
         self._session = self._ask("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
@@ -75,6 +80,8 @@ class Browser:
         os.write(self._write, json.dumps(message).encode() + b"\0")
         while True:
             answer = self._answer()
+            if "method" in answer:
+                self.events.append(answer)
             if answer.get("id") == self._number:
                 assert "error" not in answer, answer["error"]
                 result: dict[str, Any] = answer["result"]
@@ -93,9 +100,9 @@ class Browser:
         """The window's size; narrow ones are those of a phone."""
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
 
-    def open(self, path: Path, fragment: str = "") -> None:
-        """Open a page from disk."""
-        self.ask("Page.navigate", url=path.absolute().as_uri() + fragment)
+    def open(self, path: Path | str, fragment: str = "") -> None:
+        """Open a page from disk, or by its address."""
+        self.ask("Page.navigate", url=(path if isinstance(path, str) else path.absolute().as_uri()) + fragment)
 
     def run(self, expression: str) -> Any:
         """The value of a JavaScript expression; promises are waited for."""

@@ -1,0 +1,189 @@
+"""What panels are made of: the widgets that they share, and a button whose work waits for its turn and can be stopped."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from limner.core.errors import LimnerError, LimnerWarning, SettingsError
+from limner.model import Model
+from limner.studio.extra import gr
+from limner.studio.figures import said
+from limner.studio.opened import Opened
+from limner.studio.turns import Stopped, Turns
+from limner.studio.uploads import read_upload
+
+MOST_PICTURES = 16
+"""Pictures that one request paints of a caption, at most."""
+MOST_WAITING = 64
+"""Requests that may wait; one more is refused."""
+_LARGEST_SEED = 2**53
+"""A number field holds whole numbers up to here exactly."""
+
+
+class Desk:
+    """Makes the widgets of one panel. name: the panel's; blocks: the page."""
+
+    def __init__(self, name: str, opened: Sequence[Opened], turns: Turns, blocks: Any) -> None:
+        self.name, self.turns, self.blocks = name, turns, blocks
+        self._opened = {one.label: one for one in opened}
+        self._choosers: list[Any] = []
+        self._right: Any = None
+
+    @contextmanager
+    def inputs(self) -> Iterator[None]:
+        """Within the block, widgets go into the column of inputs; what is painted stands next to it."""
+        with gr.Row(elem_classes="desk"):
+            left = gr.Column(scale=4, min_width=280, elem_classes="inputs")
+            self._right = gr.Column(scale=7, min_width=300, elem_classes="results")
+        with left:
+            yield
+
+    def model(self, models: Sequence[Opened]) -> Any:
+        """A choice of one of the models; hidden where there is no choice. Its work is given what was opened."""
+        labels = [one.label for one in models]
+        chooser = gr.Radio(labels, value=labels[0], label="Model", visible=len(labels) > 1)
+        self._choosers.append(chooser)
+        return chooser
+
+    def models(self, models: Sequence[Opened]) -> Any:
+        """A choice of several of the models, at first all."""
+        labels = [one.label for one in models]
+        chooser = gr.CheckboxGroup(labels, value=labels, label="Models")
+        self._choosers.append(chooser)
+        return chooser
+
+    def caption(self, models: Sequence[Opened], label: str = "Caption", value: str | None = None) -> Any:
+        """A caption; hidden where no model reads any."""
+        first = next((text for one in models if (text := one.example())), "") if value is None else value
+        reads = any(one.reads_text() for one in models)
+        return gr.Textbox(first, label=label, lines=1, max_lines=6, placeholder="Say what to paint", visible=reads, max_length=2_000)
+
+    def seed(self, label: str = "Seed", value: int = 0) -> Any:
+        """A seed."""
+        return gr.Number(value, label=label, precision=0, minimum=-_LARGEST_SEED, maximum=_LARGEST_SEED, min_width=110)
+
+    def count(self, label: str = "Pictures", value: int = 4, most: int = MOST_PICTURES, least: int = 1) -> Any:
+        """How many."""
+        return gr.Slider(least, most, value=value, step=1, label=label, min_width=150)
+
+    def picture(self, label: str = "Picture") -> Any:
+        """A picture to be uploaded; one that cannot be used is refused at once."""
+        widget = gr.Image(label=label, type="filepath", sources=["upload", "clipboard"], height=220, buttons=[], elem_classes="upload")
+        widget.preprocess = lambda payload: None if payload is None else payload.path  # a file, which the model's own reader decodes
+        answer = gr.HTML(elem_classes="answer")
+
+        def look(path: str | None) -> tuple[Any, str]:
+            try:
+                if path is not None:
+                    read_upload(path, 8)
+            except LimnerError as error:
+                return None, said(str(error), "error")
+            return gr.skip(), ""
+
+        widget.upload(look, widget, [widget, answer], queue=False, api_visibility="private", show_progress="hidden")
+        return widget
+
+    def task(self, button: str, work: Callable[..., str], inputs: Sequence[Any], *, submit: Sequence[Any] = ()) -> Any:
+        """A button with its result: `work` gets the values of the inputs, opened models for choices of them, and answers with HTML.
+
+        It has the turn while it works, is stopped by a second button, and its errors and warnings are said under the buttons. submit:
+        widgets in which Enter does the same. Returns the widget of the result.
+        """
+        with gr.Row(elem_classes="buttons"):
+            go = gr.Button(button, variant="primary", min_width=120)
+            stop = gr.Button("Stop", min_width=90)
+        answer = gr.HTML(elem_classes="answer")
+        with self._right:
+            result = gr.HTML(elem_classes="result")
+
+        def asked(request: gr.Request, progress: Any = gr.Progress(), *values: Any) -> tuple[Any, str]:  # noqa: B008
+            return self._answered(request, progress, work, inputs, values)
+
+        asked.__annotations__["request"] = gr.Request
+        event = gr.on(
+            [go.click, *(widget.submit for widget in submit)],
+            asked,
+            list(inputs),
+            [result, answer],
+            api_name=self.name,
+            concurrency_id="turn",
+            concurrency_limit=1,
+            trigger_mode="once",
+            show_progress="full",
+            show_progress_on=[result],
+        )
+
+        def halt(request: gr.Request) -> str:
+            stopped = self.turns.stop(_visitor(request))
+            return said("Stopped." if stopped else "Nothing is being painted.")
+
+        halt.__annotations__["request"] = gr.Request
+        stop.click(halt, None, answer, cancels=[event], queue=False, api_visibility="private", show_progress="hidden")
+        return result
+
+    def _chosen(self, inputs: Sequence[Any], values: Sequence[Any]) -> list[Any]:
+        """The values, with what was opened in place of labels."""
+        return [self.found(value) if widget in self._choosers else value for widget, value in zip(inputs, values, strict=True)]
+
+    def found(self, label: Any) -> Any:
+        """What was opened under a label, or under each of several. Raises SettingsError for another."""
+        if isinstance(label, list):
+            return [self.found(one) for one in label]
+        if label not in self._opened:
+            raise SettingsError(f"there is no model '{label}' here: load the page anew")
+        return self._opened[label]
+
+    def _answered(
+        self, request: gr.Request, progress: Any, work: Callable[..., str], inputs: Sequence[Any], values: Sequence[Any]
+    ) -> tuple[Any, str]:
+        def tell(done: int, total: int) -> None:
+            progress((done, total), desc="codes", unit="codes")
+
+        try:
+            chosen = self._chosen(inputs, values)
+            with self.turns.turn(_visitor(request), lambda: _models(chosen), tell), warnings.catch_warnings(record=True) as met:
+                warnings.simplefilter("always", LimnerWarning)
+                shown = work(*chosen)
+            remarks = dict.fromkeys(str(one.message) for one in met if issubclass(one.category, LimnerWarning))
+            return shown, "".join(said(remark, "remark") for remark in remarks)
+        except Stopped:
+            return gr.skip(), said("Stopped.")
+        except LimnerError as error:
+            return "", said(str(error), "error")
+        except Exception as error:  # a bug: the page says so, and goes on
+            traceback.print_exc(file=sys.stderr)
+            return "", said(f"something broke ({type(error).__name__}: {error}): the terminal of limner studio says where", "error")
+
+
+def _models(values: Sequence[Any]) -> list[Model]:
+    """The models among the values, as they are now."""
+    given = [one for value in values for one in (value if isinstance(value, list) else [value]) if isinstance(one, Opened)]
+    return [one.model() for one in given if one.has_model]
+
+
+def _visitor(request: gr.Request | None) -> str:
+    return str(getattr(request, "session_hash", None))
+
+
+def whole(value: Any, name: str, least: int, most: int) -> int:
+    """A whole number that a visitor gave. Raises SettingsError for none, another kind, and one out of range."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        raise SettingsError(f"{name} is {'empty' if value is None else repr(value)}: give a whole number")
+    if not least <= value <= most:
+        raise SettingsError(f"{name} is {int(value):,}: give {least:,} to {most:,}")
+    return int(value)
+
+
+def pictures_asked(value: Any, most: int = MOST_PICTURES) -> int:
+    """How many pictures a visitor asked for."""
+    return whole(value, "the number of pictures", 1, most)
+
+
+def seed_asked(value: Any) -> int:
+    """The seed that a visitor gave."""
+    return whole(value, "the seed", -_LARGEST_SEED, _LARGEST_SEED)

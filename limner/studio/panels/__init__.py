@@ -1,0 +1,1 @@
+"""The panels of the studio: a file each, with a `PANEL`. A new file here is a new panel; nothing else names it."""

@@ -1,0 +1,34 @@
+"""Captions in the style of a visitor's picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from limner.explore.restyle import restyle
+from limner.studio.desk import Desk
+from limner.studio.figures import gallery
+from limner.studio.opened import Opened
+from limner.studio.panel import Panel
+from limner.studio.uploads import read_upload
+
+
+def build(desk: Desk, models: Sequence[Opened]) -> None:
+    with desk.inputs():
+        model, picture, caption = desk.model(models), desk.picture(), desk.caption(models)
+        desk.task("Restyle", paint_like, [model, picture, caption], submit=[caption])
+
+
+def paint_like(one: Opened, path: str | None, caption: str) -> str:
+    """The picture as the model sees it, and the caption in its style."""
+    picture, said = read_upload(path, one.model().resolution), one.caption(caption)
+    painted = restyle(one.model(), picture[None], [said])[0, 0]
+    return gallery([picture, painted], ["your picture", said or "painted"])
+
+
+PANEL = Panel(
+    title="Restyle",
+    sentence="A caption in the style of a picture of yours: painted from the noise that its style encoder finds in it.",
+    order=60,
+    build=build,
+    serves=lambda one: one.paints() and one.model().style is not None,
+)

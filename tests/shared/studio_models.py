@@ -1,0 +1,77 @@
+"""Untrained models that have every panel of the studio between them, and a run, as folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import limner
+from limner.core.recipes import save_recipe
+from limner.core.trainable import Conditions
+from limner.data.pngwords import with_captions
+from limner.data.sheet import caption_grid
+from limner.methods.dall_e import DALLE, SMALL, DALLESettings
+from limner.methods.stylegan2 import StyleGAN2, StyleGAN2Settings
+from limner.model import save_model
+from limner.parts.style import StyleEncoder
+from limner.text.byte_pair_ids import BytePairIds
+from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
+from limner.text.no_text import NoText
+from limner.text.recurrent import RecurrentEncoder
+from limner.text.tokenizers import WordTokenizer
+from limner.training.samples import PICTURES
+from shared.tiny_runs import tiny
+
+WORDS = "a red blue flower with five petals at night".split()
+CAPTIONS = ["a red flower", "a blue flower with five petals", "a flower at night"]
+
+
+def write_models(folder: Path) -> list[Path]:
+    """Models in stages with attention, with a style encoder, with styles, and one that writes codes."""
+    torch.manual_seed(0)
+    written = [folder / name for name in ("looking", "restyled", "styled", "writing")]
+    words = LSTMEncoder(Vocabulary(WORDS), LSTMSettings(width=8))
+    small = {"channels": 4} if "channels" in limner.methods.get("attngan").Settings.__dataclass_fields__ else {}
+    looking = limner.create(
+        "attngan", resolution=64, sentence_width=words.sentence_width, word_width=words.word_width, preset="cpu", **small
+    )
+    save_model(written[0], "attngan", looking, words, {"data": "garden"}, "")
+
+    sentences = RecurrentEncoder(WordTokenizer.build([" ".join(WORDS)]))
+    plain = limner.create("gan-cls", resolution=16, sentence_width=sentences.sentence_width, preset="cpu", generator_channels=4)
+    save_model(written[1], "gan-cls", plain, sentences, {}, "", style=StyleEncoder({"z": 100}, 4, 16))
+
+    sizes = {"noise_width": 6, "style_width": 8, "mapping_layers": 2, "channel_base": 128, "channel_limit": 12}
+    save_model(
+        written[2], "stylegan2", StyleGAN2(StyleGAN2Settings(**sizes), Conditions(resolution=16, sentence_width=0)), NoText(), {}, ""
+    )
+
+    pairs = BytePairIds.learn(["a red flower", "a blue flower"] * 2, 270, 6)
+    values = {**SMALL, "dvae_width": 8, "code_width": 8, "width": 16, "depth": 2, "vocabulary": 270, "context_length": 6}
+    save_model(
+        written[3], "dall-e", DALLE(DALLESettings(**values), Conditions(resolution=32, sentence_width=0, word_width=0)), pairs, {}, ""
+    )
+    return written
+
+
+def write_run(folder: Path, grids: int = 3) -> Path:
+    """A run that has trained a while, and has not saved a model."""
+    (folder / "samples").mkdir(parents=True)
+    save_recipe(tiny("gan-cls", 100), folder / "recipe.yaml")
+    with (folder / "log.jsonl").open("w") as log:
+        for step in range(1, 11):
+            line = {"phase": "gan", "act": "gan-cls", "step": step, "total_step": step, "images": 4 * step, "epoch": 0.1, "seconds": step}
+            log.write(json.dumps(line | {"generator/loss": 1 / step, "discriminator/loss": step / 10, "images_per_second": 4.0}) + "\n")
+    for number in range(1, grids + 1):
+        add_samples(folder, number)
+    return folder
+
+
+def add_samples(folder: Path, number: int) -> None:
+    """A sample grid of a run, of noise that depends on its number."""
+    drawn = np.random.default_rng(number).integers(0, 256, (len(CAPTIONS), PICTURES, 16, 16, 3), dtype=np.uint8)
+    page = caption_grid([list(row) for row in drawn], CAPTIONS)
+    page.save(folder / "samples" / f"1-gan-{10 * number:08d}.png", pnginfo=with_captions(CAPTIONS))

@@ -1,0 +1,105 @@
+"""Every panel of the studio, clicked through in a headless Chromium that reaches nothing but this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from shared.browser import PROGRAM, Browser
+from shared.studio import Studio
+from shared.studio_models import add_samples
+
+pytest.importorskip("gradio")
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium")
+
+HERE = "[...document.querySelectorAll('[role=tabpanel]')].find((panel) => panel.offsetParent)"
+"""The panel that is shown."""
+
+
+def open_panel(browser: Browser, title: str) -> None:
+    tabs = "[...document.querySelectorAll('[role=tab]')]"
+    browser.wait(f"{tabs}.find((tab) => tab.textContent.trim() == '{title}')")
+    browser.run(f"{tabs}.find((tab) => tab.textContent.trim() == '{title}').click()")
+    browser.wait(f"{HERE} && {HERE}.querySelector('p.about')")
+
+
+def fill(browser: Browser, *captions: str) -> None:
+    """Type captions into the fields of the panel that is shown."""
+    for place, caption in enumerate(captions):
+        browser.run(
+            f"(() => {{ const field = [...{HERE}.querySelectorAll('textarea')].filter((one) => one.offsetParent)[{place}];"
+            f" if (field) {{ field.value = '{caption}'; field.dispatchEvent(new Event('input', {{bubbles: true}})); }} }})()"
+        )
+
+
+def choose_file(browser: Browser, path: Path) -> None:
+    field = browser.ask("Runtime.evaluate", expression=f"{HERE}.querySelector('input[type=file]')")["result"]["objectId"]
+    browser.ask("DOM.setFileInputFiles", files=[str(path)], objectId=field)
+
+
+def press(browser: Browser, kind: str = "primary") -> None:
+    browser.run(f"{HERE}.querySelector('.buttons button.{kind}').click()")
+
+
+def test_every_panel(studio: Studio, tmp_path: Path) -> None:
+    from limner.studio.panel import panels
+
+    own = tmp_path / "own.png"
+    Image.new("RGB", (40, 30), "red").save(own)
+    with Browser(served=True) as browser:
+        browser.ask("Network.enable")
+        browser.open(studio.address)
+        for name, panel in panels().items():
+            open_panel(browser, panel.title)
+            if not browser.run(f"!!{HERE}.querySelector('.buttons')"):
+                continue
+            fill(browser, "a red flower", "a blue flower")
+            if browser.run(f"!!{HERE}.querySelector('input[type=file]')"):
+                choose_file(browser, own)
+                browser.wait(f"{HERE}.querySelector('.upload img')")
+            press(browser)
+            said = browser.wait(
+                f"{HERE}.querySelector('.result img, .said.error')?.alt || {HERE}.querySelector('.said.error')?.textContent"
+            )
+            assert browser.run(f"{HERE}.querySelector('.result img')?.naturalWidth > 0"), f"{name} says: {said}"
+
+        open_panel(browser, "Interpolate")
+        film = f"{HERE}.querySelector('.film')"
+        browser.run(
+            f"(() => {{ const slider = {film}.querySelector('input'); slider.value = 0; slider.dispatchEvent(new Event('input')); }})()"
+        )
+        assert browser.run(f"[...{film}.querySelectorAll('figure')].map((one) => one.hidden).indexOf(false)") == 0
+        assert browser.run(f"{film}.querySelector('input').getAttribute('aria-valuetext')") == "0% of the way"
+
+        open_panel(browser, "Training")
+        browser.wait(f"{HERE}.querySelector('.samples img') && {HERE}.querySelector('.charts svg')")
+        assert browser.run(f"{HERE}.textContent").count("gan step 30") == 1
+        add_samples(studio.last, 4)
+        browser.wait(f"{HERE}.textContent.includes('gan step 40')")
+
+        asked = [event["params"]["request"]["url"] for event in browser.events if event["method"] == "Network.requestWillBeSent"]
+        foreign = [url for url in asked if not url.startswith((studio.address, "data:", "blob:", "about:"))]
+        assert asked and not foreign
+
+
+def test_uploads_are_refused_in_words(studio: Studio, tmp_path: Path) -> None:
+    broken, large = tmp_path / "broken.png", tmp_path / "large.png"
+    broken.write_bytes(b"no picture at all")
+    with large.open("wb") as file:
+        file.truncate(100_000_000)
+    with Browser(390, 844, served=True) as browser:
+        browser.open(studio.address)
+        browser.wait("document.querySelector('header.limner')")
+        browser.wait("document.querySelector('[role=tabpanel]')")
+        assert browser.wait("document.documentElement.scrollWidth", 10) == 390
+        browser.wait("document.querySelector('.overflow-menu > button')?.offsetParent")  # for the tabs that have no room
+        browser.run("document.querySelector('.overflow-menu > button').click()")
+        named = "[...document.querySelectorAll('.overflow-menu button')].find((one) => one.textContent.trim() == 'Restyle')"
+        browser.wait(named)
+        browser.run(f"{named}.click()")
+        browser.wait(f"{HERE} && {HERE}.querySelector('input[type=file]')")
+        choose_file(browser, broken)
+        browser.wait(f"{HERE}.querySelector('.said.error')?.textContent.includes('not a picture')")
+        choose_file(browser, large)
+        browser.wait("document.body.textContent.includes('maximum allowed size')")
