@@ -119,7 +119,7 @@ def edit_pictures(
         model.check(caption)
     if len({bool(was) for was, _ in captions}) > 1:
         raise SettingsError("some pictures come with a caption of what they show and some without: give all of them one, or none")
-    before, after = [], []
+    before, after = list[NDArray[np.uint8]](), list[NDArray[np.uint8]]()
     for start in range(0, len(pictures), _CHUNK):
         rows = slice(start, start + _CHUNK)
         given = to_float(to_tensor(pictures[rows]).to(model.device))

@@ -36,15 +36,15 @@ def inverting(model: Model) -> Inverts:
 
 
 @torch.no_grad()
-def rebuilt(model: Model, pictures: Tensor, seed: int = 0) -> Tensor:
+def rebuilt(model: Model, pictures: Tensor, samples: NDArray[np.int64], seed: int = 0) -> Tensor:
     """Pictures [B, 3, R, R] uint8, painted again from the codes that are found for them: [B, 3, R, R] uint8 on the CPU.
 
-    Raises SettingsError for a model that does not invert.
+    samples: [B] sample numbers, which decide the noise. Raises SettingsError for a model that does not invert.
     """
     method, found = inverting(model), []
     for start in range(0, len(pictures), _CHUNK):
         part = to_float(pictures[start : start + _CHUNK].to(model.device))
-        noise = model.noise(seed, np.arange(start, start + len(part)))
+        noise = model.noise(seed, samples[start : start + _CHUNK])
         found.append(to_bytes(method.paint_codes(method.invert(part), noise).images).cpu())
     return torch.cat(found)
 
@@ -72,7 +72,7 @@ class Inverted:
 
 def invert(model: Model, pictures: NDArray[np.uint8], seed: int = 0) -> Inverted:
     """Pictures [N, R, R, 3] and what the model paints of their codes. Raises SettingsError for a model that does not invert."""
-    return Inverted(pictures, rebuilt(model, to_tensor(pictures), seed).permute(0, 2, 3, 1).numpy())
+    return Inverted(pictures, rebuilt(model, to_tensor(pictures), np.arange(len(pictures)), seed).permute(0, 2, 3, 1).numpy())
 
 
 def inverted_page(found: Inverted, titles: Sequence[str], tile: int = 128) -> Image.Image:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +20,9 @@ from limner.core.errors import DataError, SettingsError
 from limner.core.files import cache_folder
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from limner.core.pictures import CaptionedPictures
     from limner.metrics.scoring.evaluate import Painter, ScoringRequest, Stored, Unprompted
@@ -61,7 +63,7 @@ class EvaluateArguments(SamplingArguments):
     """The reference: 'garden', 'garden-bouquets', or the folder of a prepared data set; by default what the model was trained on."""
     metrics: Annotated[str | None, arg(metavar="LIST")] = None
     """Some of the metrics with commas between, or 'all'; by default fid,kid,is and, on the garden, faithfulness, on its bouquets
-    scene-faithfulness."""
+    scene-faithfulness; for a model that finds codes of pictures also reconstruction."""
     count: Annotated[int | None, arg(metavar="N")] = None
     """Pictures to paint for each split (2000), or to take from the folder (all)."""
     seed: Annotated[int, arg(metavar="S")] = 0
@@ -117,11 +119,22 @@ def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> 
     sampling = set_sampling(model, arguments)
     data = arguments.data or trained_on(arguments.model, model.about)
     splits = reference(data, arguments.split, model.resolution)
-    metrics = _metrics(arguments, splits, model.reads_text)
+    rebuild = rebuilder(model, arguments.seed)
+    metrics = _metrics(arguments, splits, model.reads_text, rebuild is not None)
     training = training_pictures(arguments.model, data, model.resolution) if {"all", "memorisation"} & {*metrics} else None
     matching = matching_model(arguments.matching, device)
     request = _request(arguments, metrics, arguments.count or MODEL_COUNT, splits, matching, training, share, model.device)
-    return score(model, splits, dataclasses.replace(request, sampling=sampling))
+    return score(model, splits, dataclasses.replace(request, sampling=sampling, rebuild=rebuild))
+
+
+def rebuilder(model: Model, seed: int) -> Callable[[torch.Tensor, NDArray[np.int64]], torch.Tensor] | None:
+    """What paints real pictures again from the codes that the model finds for them; None for a model that finds none."""
+    from functools import partial
+
+    from limner.core.abilities import Inverts
+    from limner.explore.invert import rebuilt
+
+    return partial(rebuilt, model, seed=seed) if isinstance(model.method, Inverts) else None
 
 
 def _score_pictures(arguments: EvaluateArguments, share: Share, device: Device) -> list[Score]:
@@ -261,7 +274,7 @@ def training_pictures(model: str | None, data: str, resolution: int) -> Captione
         return None
 
 
-def _metrics(arguments: EvaluateArguments, splits: Sequence[CaptionedPictures], captioned: bool = True) -> list[str]:
+def _metrics(arguments: EvaluateArguments, splits: Sequence[CaptionedPictures], captioned: bool = True, inverts: bool = False) -> list[str]:
     from limner.core import folder
     from limner.features.bouquet_judge import SHIPPED
     from limner.metrics.scoring.registry import USUAL
@@ -274,7 +287,7 @@ def _metrics(arguments: EvaluateArguments, splits: Sequence[CaptionedPictures], 
         and splits[0].name == "garden-bouquets"
         and (arguments.scene_judge is not None or SHIPPED in folder.shipped()),
     }
-    return [name for name in USUAL if wanted.get(name, True)]
+    return [name for name in USUAL if wanted.get(name, True)] + ["reconstruction"] * inverts
 
 
 def _home(name: str) -> Path | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from limner.cli.arguments import parse
 from limner.cli.explore.splits import check_png
@@ -40,8 +40,8 @@ class EditArguments:
     """A shipped name such as 'garden', a run folder or a model folder."""
     captions: Annotated[Positional[tuple[str, ...]], arg(metavar="BEFORE AFTER")] = ()
     """The two captions, in quotes; with --picture the second alone will do."""
-    picture: Annotated[tuple[Path, ...], arg(metavar="FILE ...")] = ()
-    """Picture files to be edited, of any size; the centre square is used."""
+    picture: Annotated[tuple[Path, ...], UseAppendAction, arg(metavar="FILE")] = ()
+    """A picture file to be edited, of any size; the centre square is used. May be given several times."""
     attribute: Annotated[str | None, arg(metavar="NAME")] = None
     """In place of two captions: many of the garden's test split, each with this attribute changed (colour, count, shape, ...)."""
     count: Annotated[int, arg(metavar="N")] = 6
@@ -57,8 +57,9 @@ class EditArguments:
     """With --picture: how much the steps are for the caption."""
     picture_weight: Annotated[float | None, arg(metavar="W")] = None
     """With --picture: how much they are for what the picture looks like."""
-    whole: bool | None = None
-    """With --picture: aim at the caption as a whole, so that what it does not say becomes typical; --no-whole exchanges what it says."""
+    aim: Literal["said", "whole"] | None = None
+    """With --picture: what the code is moved to. `said` exchanges what the caption speaks of and leaves the rest; `whole` is the caption by
+    itself, in which all that it does not say is typical."""
     out: Annotated[Path, arg(metavar="FILE.png")]
     """The picture."""
     device: Device = "auto"
@@ -101,15 +102,21 @@ def check(arguments: EditArguments) -> None:
             raise SettingsError('with --picture give what it shall show, "...", or what it shows and what it shall show, "..." "..."')
         return
     if asked := [*moved_by(arguments)]:
-        raise SettingsError(f"--{asked[0].removeprefix('edit_').replace('_', '-')} is for given pictures: add --picture FILE")
+        raise SettingsError(f"{_option(asked[0])} is for given pictures: add --picture FILE")
     if (arguments.attribute is None) == (not arguments.captions) or len(arguments.captions) not in (0, 2):
         raise SettingsError('give the caption before and the caption after, "..." "...", or --attribute NAME')
 
 
 def moved_by(arguments: EditArguments) -> dict[str, float | bool]:
     """The settings of editing that were asked for, by their names in a method's settings."""
-    names = ("steps", "rate", "text_weight", "picture_weight", "whole")
-    return {f"edit_{name}": value for name in names if (value := getattr(arguments, name)) is not None}
+    names = ("steps", "rate", "text_weight", "picture_weight")
+    asked: dict[str, float | bool] = {f"edit_{name}": value for name in names if (value := getattr(arguments, name)) is not None}
+    return asked if arguments.aim is None else {**asked, "edit_whole": arguments.aim == "whole"}
+
+
+def _option(setting: str) -> str:
+    """The option that sets a setting of editing."""
+    return "--aim" if setting == "edit_whole" else f"--{setting.removeprefix('edit_').replace('_', '-')}"
 
 
 def edited_pictures(model: Model, arguments: EditArguments) -> Edits:
@@ -127,9 +134,7 @@ def edited_pictures(model: Model, arguments: EditArguments) -> Edits:
     known = method.sampling if isinstance(method, TakesSampling) else ()
     for name in asked:
         if name not in known:
-            raise SettingsError(
-                f"--{name.removeprefix('edit_').replace('_', '-')} is not a setting of {method.title}'s editing: leave it out"
-            )
+            raise SettingsError(f"{_option(name)} is not a setting of {method.title}'s editing: leave it out")
     method.settings = replace(method.settings, **asked)
     pictures = np.array([read_picture(path, model.resolution) for path in arguments.picture])
     pair = ("", *arguments.captions)[-2:]
