@@ -32,6 +32,17 @@ class SamplingArguments:
     """Of a model with styles, such as stylegan2: below 1 its pictures are more typical and more alike; 0 paints the mean style."""
     truncation_layers: Annotated[int | None, arg(metavar="N")] = None
     """Of such a model: only the N coarsest layers' styles are truncated."""
+    paint_steps: Annotated[int | None, arg(metavar="N")] = None
+    """Of a model that finds codes of pictures, such as ci-gan: steps that move a picture's code until the model reads in the picture what
+    was asked for."""
+
+
+_KINDS = {
+    "truncation": "with styles, such as stylegan2",
+    "truncation_layers": "with styles, such as stylegan2",
+    "paint_steps": "that find codes of pictures, such as ci-gan",
+}
+"""Whose setting each of these is; the others are of models that draw codes."""
 
 
 def set_sampling(model: Model, arguments: SamplingArguments) -> str:
@@ -42,7 +53,7 @@ def set_sampling(model: Model, arguments: SamplingArguments) -> str:
     known = model.method.sampling if isinstance(model.method, TakesSampling) else ()
     for name in asked:
         if name not in known:
-            kind = "with styles, such as stylegan2" if name.startswith("truncation") else "that draw codes, such as dall-e"
+            kind = _KINDS.get(name, "that draw codes, such as dall-e")
             raise SettingsError(f"--{name.replace('_', '-')} is for models {kind}: leave it out")
     if asked:
         model.method.settings = dataclasses.replace(model.method.settings, **asked)

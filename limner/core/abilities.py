@@ -46,18 +46,30 @@ class Describes(Protocol):
 
 @runtime_checkable
 class Inverts(Protocol):
-    """Finds the noise that a picture could have been painted from."""
+    """Finds codes that pictures can be painted from again. The straight way between two codes is a walk between two pictures."""
 
-    def invert(self, pictures: Tensor) -> Noise:
-        """The noise of pictures [B, 3, R, R] in [-1, 1]."""
+    def invert(self, pictures: Tensor) -> Tensor:
+        """The codes [B, ...] of pictures [B, 3, R, R] in [-1, 1]."""
+
+    def paint_codes(self, codes: Tensor, noise: Noise) -> Painting:
+        """One picture for each code, with what else the noise decides."""
 
 
 @runtime_checkable
 class Edits(Protocol):
     """Changes a given picture as words say, and leaves the rest of it alone."""
 
-    def edit(self, pictures: Tensor, text: TextFeatures, noise: Noise) -> Painting:
-        """Pictures [B, 3, R, R] in [-1, 1], changed as each row of the text says."""
+    def edit(
+        self,
+        pictures: Tensor,
+        text: TextFeatures,
+        noise: Noise,
+        *,
+        before: TextFeatures | None = None,
+        tell: Callable[[int, int], None] | None = None,
+    ) -> Painting:
+        """Pictures [B, 3, R, R] in [-1, 1], changed as each row of the text says. before: what they show as they are, where that is known;
+        tell: told how many steps of how many are done, where it takes steps."""
 
 
 @runtime_checkable

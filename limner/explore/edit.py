@@ -1,12 +1,14 @@
 """Editing by words: a caption is changed, the noise is not. What changes in the picture, and where? (ControlGAN: Li et al., NeurIPS 2019.)
 
+A model that inverts pictures edits given ones, too: the picture comes back as the model can paint it, and that is changed.
+
 On the garden the truth is known. What should change follows from painting scenes twice, with the attribute as it was and as it is to be,
 all else alike; and its judge says whether the attribute followed, and whether the others that captions name stayed as they were.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -17,12 +19,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from limner.core import random
+from limner.core.abilities import Edits as EditsPictures
+from limner.core.abilities import Inverts
 from limner.core.errors import SettingsError, unknown_name
 from limner.data.garden import ATTRIBUTES, Garden, Scenes, paint
 from limner.data.sheet import caption_grid
 from limner.features.garden_judge import load_judge
+from limner.features.network import to_float
 from limner.metrics.faithfulness import UNNAMED, named_codes, read_codes
 from limner.metrics.judge import to_tensor
+from limner.model.model import to_bytes
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -42,6 +48,8 @@ class Edits:
     captions: list[tuple[str, str]]
     before: NDArray[np.uint8]
     after: NDArray[np.uint8]
+    given: NDArray[np.uint8] | None = None
+    """The pictures that were given to be edited, of which `before` is what the model can paint."""
 
     def change(self) -> NDArray[np.float32]:
         """How far every pixel moved, in levels of 255, mean over the colours: [N, H, W]."""
@@ -87,6 +95,42 @@ def edit(model: Model, captions: Sequence[tuple[str, str]], *, seed: int = 0) ->
     samples = np.arange(len(captions))
     before, after = (model.pictures([pair[place] for pair in captions], samples, seed) for place in (0, 1))
     return Edits(list(captions), before, after)
+
+
+def edit_pictures(
+    model: Model,
+    pictures: NDArray[np.uint8],
+    captions: Sequence[tuple[str, str]],
+    *,
+    seed: int = 0,
+    tell: Callable[[int, int], None] | None = None,
+) -> Edits:
+    """Change given pictures [N, R, R, 3], each from what its first caption says to what its second one does; the first may be empty, where
+    it is not known what a picture shows. tell: told how many steps of how many are done.
+
+    Raises SettingsError for a model that edits no pictures, and for captions that it cannot read.
+    """
+    method = model.method
+    if not (isinstance(method, EditsPictures) and isinstance(method, Inverts)):
+        raise SettingsError(
+            "this model edits no given pictures: give one of a method that does (limner methods says which), such as ci-gan"
+        )
+    for caption in dict.fromkeys(caption for pair in captions for caption in pair if caption):
+        model.check(caption)
+    if len({bool(was) for was, _ in captions}) > 1:
+        raise SettingsError("some pictures come with a caption of what they show and some without: give all of them one, or none")
+    before, after = list[NDArray[np.uint8]](), list[NDArray[np.uint8]]()
+    for start in range(0, len(pictures), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        given = to_float(to_tensor(pictures[rows]).to(model.device))
+        was, now = zip(*captions[rows], strict=True)
+        noise, text = model.noise(seed, np.arange(len(pictures))[rows]), model.encode(now)
+        with torch.no_grad():
+            rebuilt = method.paint_codes(method.invert(given), noise)
+            painted = method.edit(given, text, noise, before=model.encode(was) if was[0] else None, tell=tell)
+        for found, painting in ((before, rebuilt), (after, painted)):
+            found.append(to_bytes(painting.images).permute(0, 2, 3, 1).cpu().numpy())
+    return Edits(list(captions), np.concatenate(before), np.concatenate(after), pictures)
 
 
 def garden_edits(attribute: str, count: int, *, split: str = "test", seed: int = 0) -> list[tuple[str, str]]:
@@ -175,13 +219,17 @@ def _read(read: object, pictures: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def edit_grid(edits: Edits, heading: Sequence[str] = (), *, most: int = 12, tile: int = 128) -> Image.Image:
-    """A row for each pair: before, after, and where they differ, the brightest where the page's pictures changed most."""
+    """A row for each pair: before, after, and where they differ, the brightest where the page's pictures changed most. Where pictures were
+    given they come first."""
     change = edits.change()[:most]
     bright = np.round(255 * change / max(float(change.max(initial=0.0)), 1.0)).astype(np.uint8)
     rows = [
         [before, after, np.repeat(where[..., None], 3, axis=2)]
         for before, after, where in zip(edits.before[:most], edits.after[:most], bright, strict=True)
     ]
-    titles = [f"{before} / {after}" for before, after in edits.captions[:most]]
+    titles = [f"{before} / {after}" if before else after for before, after in edits.captions[:most]]
     labels = [["before", "after", f"change {float(where.mean()):.1f}"] for where in change]
+    if edits.given is not None:
+        rows = [[given, *row] for given, row in zip(edits.given[:most], rows, strict=True)]
+        labels = [["picture", "found again", *label[1:]] for label in labels]
     return caption_grid(rows, titles, labels=labels, tile=tile, heading=list(heading))

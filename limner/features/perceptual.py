@@ -40,5 +40,12 @@ class PerceptualLoss(nn.Module):
         difference = F.mse_loss(self._seen(pictures), target)
         return difference if self.plain else difference / target.square().mean().clamp_min(1e-12)
 
+    def rows(self, pictures: Tensor, real: Tensor) -> Tensor:
+        """The same for each picture by itself: [B]."""
+        with torch.no_grad():
+            target = self._seen(real).flatten(1)
+        difference = (self._seen(pictures).flatten(1) - target).square().mean(1)
+        return difference if self.plain else difference / target.square().mean(1).clamp_min(1e-12)
+
     def _seen(self, pictures: Tensor) -> Tensor:
         return self.network.taps(pictures if self.plain else self.network.scaled(pictures), [self.tap])[self.tap]

@@ -62,6 +62,7 @@ OWN_WAY = {
     "dall-e": "no adversary",
     "stylegan": "equalised learning rates",
     "stylegan2": "equalised learning rates",
+    "ci-gan": "equalised learning rates",
 }
 """Methods whose small presets begin otherwise, and why."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +20,9 @@ from limner.core.errors import DataError, SettingsError
 from limner.core.files import cache_folder
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from limner.core.pictures import CaptionedPictures
     from limner.metrics.scoring.evaluate import Painter, ScoringRequest, Stored, Unprompted
@@ -64,7 +66,8 @@ class EvaluateArguments(SamplingArguments):
     """The reference: 'garden', 'garden-bouquets', or the folder of a prepared data set; by default what the model was trained on."""
     metrics: Annotated[str | None, arg(metavar="LIST")] = None
     """Some of the metrics with commas between, or 'all'; by default fid,kid,is and, on the garden, faithfulness, on its bouquets
-    scene-faithfulness; of a set of your own with few held-out pictures kid,memorisation and r-precision or clip-score."""
+    scene-faithfulness; for a model that finds codes of pictures also reconstruction; of a set of your own with few held-out pictures
+    kid,memorisation and r-precision or clip-score."""
     count: Annotated[int | None, arg(metavar="N")] = None
     """Pictures to paint for each split (2000), or to take from the folder (all)."""
     seed: Annotated[int, arg(metavar="S")] = 0
@@ -122,12 +125,23 @@ def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> 
     data = arguments.data or trained_on(arguments.model, model.about)
     splits = reference(data, arguments.split, model.resolution)
     matching = matching_model(arguments.matching or (own_matcher(arguments.model) if model.reads_text else None), device)
-    metrics = _metrics(arguments, splits, model.reads_text, matching)
+    rebuild = rebuilder(model, arguments.seed)
+    metrics = _metrics(arguments, splits, model.reads_text, matching, rebuild is not None)
     if {*metrics} & NEEDS_MATCHING and matching is not None and arguments.matching is None and not share.rank:
         print(f"limner: the judge of captions is what the run trained first: {own_matcher(arguments.model)}", file=sys.stderr)
     training = training_pictures(arguments.model, data, model.resolution) if {"all", "memorisation"} & {*metrics} else None
     request = _request(arguments, metrics, arguments.count or MODEL_COUNT, splits, matching, training, share, model.device)
-    return score(model, splits, dataclasses.replace(request, sampling=sampling))
+    return score(model, splits, dataclasses.replace(request, sampling=sampling, rebuild=rebuild))
+
+
+def rebuilder(model: Model, seed: int) -> Callable[[torch.Tensor, NDArray[np.int64]], torch.Tensor] | None:
+    """What paints real pictures again from the codes that the model finds for them; None for a model that finds none."""
+    from functools import partial
+
+    from limner.core.abilities import Inverts
+    from limner.explore.invert import rebuilt
+
+    return partial(rebuilt, model, seed=seed) if isinstance(model.method, Inverts) else None
 
 
 def _score_pictures(arguments: EvaluateArguments, share: Share, device: Device) -> list[Score]:
@@ -280,6 +294,7 @@ def _metrics(
     splits: Sequence[CaptionedPictures],
     captioned: bool = True,
     matching: MatchingJudge | None = None,
+    inverts: bool = False,
 ) -> list[str]:
     from limner.core import folder
     from limner.data.catalog import BUILT_IN
@@ -297,14 +312,14 @@ def _metrics(
             f"limner: {held_out:,} real pictures are too few for fid and is, so {', '.join(metrics)} are taken; --metrics asks for others",
             file=sys.stderr,
         )
-        return metrics
+        return metrics + ["reconstruction"] * inverts
     wanted = {
         "faithfulness": captioned and splits[0].name == "garden",
         "scene-faithfulness": captioned
         and splits[0].name == "garden-bouquets"
         and (arguments.scene_judge is not None or SHIPPED in folder.shipped()),
     }
-    return [name for name in USUAL if wanted.get(name, True)]
+    return [name for name in USUAL if wanted.get(name, True)] + ["reconstruction"] * inverts
 
 
 def _home(name: str) -> Path | None:

@@ -5,24 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from limner.cli.arguments import parse
 from limner.cli.explore.splits import check_png
 from limner.cli.models import Device, open_model
 from limner.core.errors import SettingsError
 
+if TYPE_CHECKING:
+    from limner.explore.edit import Edits
+    from limner.model import Model
+
 DESCRIPTION = """Paint a caption before and after a change from the same noise, and show where the pictures differ: a row for each noise,
 with what was before, what is after, and a map of the change.
+
+With --picture given pictures are edited, by models that can (such as ci-gan): one caption says what they shall show; or two, of which the
+first says what they show now. A row has the picture, what the model finds of it, what is after, and a map of the change between these.
 
 For models of the garden, of which everything is known, it also says whether the changed attribute followed, whether others
 that captions name stayed, and how much changed where the attribute shows and elsewhere. Such figures want many captions: give --attribute.
 
 examples:
   limner explore edit runs/controlgan "a red flower with five petals" "a blue flower with five petals" --out edit.png
-  limner explore edit runs/controlgan --attribute colour --count 500 --out edit.png"""
+  limner explore edit runs/controlgan --attribute colour --count 500 --out edit.png
+  limner explore edit runs/cigan --picture flower.png "a blue flower" --out edit.png
+  limner explore edit runs/cigan --picture flower.png "a red flower" "a blue flower" --steps 100 --out edit.png"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +39,27 @@ class EditArguments:
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """A shipped name such as 'garden', a run folder or a model folder."""
     captions: Annotated[Positional[tuple[str, ...]], arg(metavar="BEFORE AFTER")] = ()
-    """The two captions, in quotes."""
+    """The two captions, in quotes; with --picture the second alone will do."""
+    picture: Annotated[tuple[Path, ...], UseAppendAction, arg(metavar="FILE")] = ()
+    """A picture file to be edited, of any size; the centre square is used. May be given several times."""
     attribute: Annotated[str | None, arg(metavar="NAME")] = None
     """In place of two captions: many of the garden's test split, each with this attribute changed (colour, count, shape, ...)."""
     count: Annotated[int, arg(metavar="N")] = 6
     """Noises, or captions with --attribute; the picture shows the first 12."""
     seed: Annotated[int, arg(metavar="S")] = 0
     """The noise."""
+    steps: Annotated[int | None, arg(metavar="N")] = None
+    """With --picture: steps in which the picture's code is moved; 0 goes straight to what the caption asks for. By default the model's own
+    setting, as for the next four."""
+    rate: Annotated[float | None, arg(metavar="R")] = None
+    """With --picture: the learning rate of these steps."""
+    text_weight: Annotated[float | None, arg(metavar="W")] = None
+    """With --picture: how much the steps are for the caption."""
+    picture_weight: Annotated[float | None, arg(metavar="W")] = None
+    """With --picture: how much they are for what the picture looks like."""
+    aim: Literal["said", "whole"] | None = None
+    """With --picture: what the code is moved to. `said` exchanges what the caption speaks of and leaves the rest; `whole` is the caption by
+    itself, in which all that it does not say is typical."""
     out: Annotated[Path, arg(metavar="FILE.png")]
     """The picture."""
     device: Device = "auto"
@@ -48,19 +71,18 @@ def main(argv: Sequence[str]) -> int:
     from limner.explore.edit import edit, edit_grid, garden_edits, judge_edits
 
     check_png(arguments.out)
-    if arguments.count < 1:
-        raise SettingsError(f"--count is {arguments.count}: ask for at least one picture")
-    if (arguments.attribute is None) == (not arguments.captions) or len(arguments.captions) not in (0, 2):
-        raise SettingsError('give the caption before and the caption after, "..." "...", or --attribute NAME')
+    check(arguments)
     model = open_model(arguments.model, arguments.device)
-    if arguments.attribute is not None:
-        pairs = garden_edits(arguments.attribute, arguments.count)
+    if arguments.picture:
+        edits = edited_pictures(model, arguments)
+    elif arguments.attribute is not None:
+        edits = edit(model, garden_edits(arguments.attribute, arguments.count), seed=arguments.seed)
     else:
         before, after = arguments.captions
-        pairs = [(before, after)] * arguments.count
-    edits = edit(model, pairs, seed=arguments.seed)
+        edits = edit(model, [(before, after)] * arguments.count, seed=arguments.seed)
     lines = [f"mean change {float(edits.change().mean()):.1f} levels of 255"]
-    if arguments.attribute is not None or model.about.get("data") == "garden":
+    described = len(arguments.captions) == 2 and model.about.get("data") == "garden"
+    if arguments.attribute is not None or described:
         try:
             lines = judge_edits(edits).lines()
         except SettingsError as error:
@@ -69,3 +91,54 @@ def main(argv: Sequence[str]) -> int:
     edit_grid(edits, lines).save(arguments.out)
     print("\n".join([*lines, str(arguments.out)]))
     return 0
+
+
+def check(arguments: EditArguments) -> None:
+    """Raise SettingsError for what does not go together."""
+    if arguments.count < 1:
+        raise SettingsError(f"--count is {arguments.count}: ask for at least one picture")
+    if arguments.picture:
+        if arguments.attribute is not None or len(arguments.captions) not in (1, 2):
+            raise SettingsError('with --picture give what it shall show, "...", or what it shows and what it shall show, "..." "..."')
+        return
+    if asked := [*moved_by(arguments)]:
+        raise SettingsError(f"{_option(asked[0])} is for given pictures: add --picture FILE")
+    if (arguments.attribute is None) == (not arguments.captions) or len(arguments.captions) not in (0, 2):
+        raise SettingsError('give the caption before and the caption after, "..." "...", or --attribute NAME')
+
+
+def moved_by(arguments: EditArguments) -> dict[str, float | bool]:
+    """The settings of editing that were asked for, by their names in a method's settings."""
+    names = ("steps", "rate", "text_weight", "picture_weight")
+    asked: dict[str, float | bool] = {f"edit_{name}": value for name in names if (value := getattr(arguments, name)) is not None}
+    return asked if arguments.aim is None else {**asked, "edit_whole": arguments.aim == "whole"}
+
+
+def _option(setting: str) -> str:
+    """The option that sets a setting of editing."""
+    return "--aim" if setting == "edit_whole" else f"--{setting.removeprefix('edit_').replace('_', '-')}"
+
+
+def edited_pictures(model: Model, arguments: EditArguments) -> Edits:
+    """The given pictures, edited, with a progress bar. Raises SettingsError for what the model does not know."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    from limner.cli.progress import progress_bar
+    from limner.core.abilities import TakesSampling
+    from limner.explore.edit import edit_pictures
+    from limner.explore.restyle import read_picture
+
+    method, asked = model.method, moved_by(arguments)
+    known = method.sampling if isinstance(method, TakesSampling) else ()
+    for name in asked:
+        if name not in known:
+            raise SettingsError(f"{_option(name)} is not a setting of {method.title}'s editing: leave it out")
+    method.settings = replace(method.settings, **asked)
+    pictures = np.array([read_picture(path, model.resolution) for path in arguments.picture])
+    pair = ("", *arguments.captions)[-2:]
+    with progress_bar() as bar:
+        return edit_pictures(
+            model, pictures, [(pair[0], pair[1])] * len(pictures), seed=arguments.seed, tell=lambda done, total: bar(done, total, "editing")
+        )

@@ -1,4 +1,4 @@
-"""`limner explore interpolate`: walks between captions and between noises."""
+"""`limner explore interpolate`: walks between captions, between noises and between pictures."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
@@ -14,12 +15,14 @@ from limner.cli.models import Device, open_model
 from limner.cli.outputs import check_file
 from limner.core.errors import SettingsError
 
-DESCRIPTION = """Walk between two captions at fixed noise, or between two noises at a fixed caption.
+DESCRIPTION = """Walk between two captions at fixed noise, between two noises at a fixed caption, or between two pictures, for a model that
+finds the codes of pictures, such as ci-gan.
 
 examples:
   limner explore interpolate garden --captions "a red flower with round petals" "a blue flower with pointed petals" --out walk.png
   limner explore interpolate garden --caption "a white flower" --seeds 1 2 --steps 16 --out walk.gif
-  limner explore interpolate runs/without-text --seeds 1 2 --out walk.gif"""
+  limner explore interpolate runs/without-text --seeds 1 2 --out walk.gif
+  limner explore interpolate runs/cigan --pictures one.png other.png --out walk.gif"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +33,12 @@ class InterpolateArguments:
     """Walk from one caption to the other, at the noise of --seed."""
     caption: Annotated[str | None, arg(metavar="A")] = None
     """Walk between the noises of two --seeds at this caption; left out for a model that reads no text."""
+    pictures: Annotated[tuple[Path, Path] | None, arg(metavar="FILE FILE")] = None
+    """Walk from one picture to the other, by the codes that the model finds for them; any size, the centre square is used."""
     seeds: Annotated[tuple[int, int], arg(metavar="S S")] = (0, 1)
     """The two noises, with --caption."""
     seed: Annotated[int, arg(metavar="S")] = 0
-    """The noise, with --captions."""
+    """The noise, with --captions or --pictures."""
     steps: Annotated[int, arg(metavar="N")] = 8
     """Pictures on the way, the two ends included."""
     out: Annotated[Path, arg(metavar="FILE.png|FILE.gif")]
@@ -46,15 +51,24 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse(InterpolateArguments, argv, prog="limner explore interpolate", description=DESCRIPTION)
     from limner.explore.interpolate import between_captions, between_noises, check_format, save_walk
 
-    one_of_two = SettingsError('give --captions "A" "B" (two captions, one noise) or --caption "A" --seeds 1 2 (one caption, two noises)')
-    if arguments.captions is not None and arguments.caption is not None:
-        raise one_of_two
+    one_of_them = SettingsError(
+        'give --captions "A" "B" (two captions, one noise), --caption "A" --seeds 1 2 (one caption, two noises) or --pictures A.png B.png'
+    )
+    if sum(given is not None for given in (arguments.captions, arguments.caption, arguments.pictures)) > 1:
+        raise one_of_them
     check_format(arguments.out)
     check_file(arguments.out)
     model = open_model(arguments.model, arguments.device)
-    if arguments.captions is None and arguments.caption is None and model.reads_text:
-        raise one_of_two
-    if arguments.captions is not None:
+    if arguments.pictures is not None:
+        from limner.explore.invert import between_pictures, inverting
+        from limner.explore.restyle import read_picture
+
+        inverting(model)
+        given = np.array([read_picture(path, model.resolution) for path in arguments.pictures])
+        pictures = between_pictures(model, given, steps=arguments.steps, seed=arguments.seed)
+    elif arguments.captions is None and arguments.caption is None and model.reads_text:
+        raise one_of_them
+    elif arguments.captions is not None:
         pictures = between_captions(model, *arguments.captions, steps=arguments.steps, seed=arguments.seed)
     else:
         pictures = between_noises(model, arguments.caption or "", arguments.seeds, steps=arguments.steps)

@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 import limner
 from limner.core.errors import LimnerError, SettingsError
@@ -66,6 +69,8 @@ class ScoringRequest:
     """Says how well pictures and captions fit, for r-precision, vs, clip-score and ap."""
     training: CaptionedPictures | None = None
     """The pictures that the generator was trained on, at the painter's resolution, for memorisation."""
+    rebuild: Callable[[Tensor, NDArray[np.int64]], Tensor] | None = None
+    """Paints real pictures [B, 3, R, R] uint8 of these sample numbers again from the codes that the model finds, for reconstruction."""
     sampling: str = ""
     """How a model was told to paint, where that is not as its own settings say: part of the protocol, such as "guidance 2"."""
     reference_count: int | None = None
@@ -127,6 +132,7 @@ def evaluate(
             scene_judge=Eyes.scene_judge_for(pictures, request.scene_judge, request.device),
             matching=request.matching,
             training=request.training,
+            rebuild=request.rebuild,
         )
         varied = max(4, min(MOST_CAPTIONS, source.count // NOISES))
         taken = choice.taken(task, source)
@@ -197,6 +203,8 @@ def _refusal(name: str, task: ScoringTask, source: Source) -> str | None:
     unknown = int((task.indices < 0).sum())
     if "truth" in needs and unknown:
         return f"{name} takes the real picture of the same name, and {unknown:,} bear no name of '{task.pictures.name}': leave it out"
+    if "inverter" in needs and task.rebuild is None:
+        return f"{name} needs a model that finds codes of pictures, such as ci-gan: leave it out"
     if "training" in needs and task.training is None:
         return f"{name} needs the pictures that the generator was trained on: give data with a train split, or leave it out"
     return made.refusal(task)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -24,11 +24,12 @@ COMPARED = 1000
 NOISES = 16
 """Pictures of one caption that measures of diversity look at."""
 
-Need = Literal["features", "classes", "judge", "scenes", "matching", "classifier", "captions", "truth", "varied", "training"]
+Need = Literal["features", "classes", "judge", "scenes", "matching", "classifier", "captions", "truth", "varied", "training", "inverter"]
 """features: of the feature network. classes: its class logits. judge: what the garden's judge reads. scenes: what the judge of bouquets
 reads. matching: a matching model's
 embeddings. classifier: the judge on the garden, elsewhere a matching model. captions: a caption for each picture. truth: the real picture
-of each caption beside the generated one. varied: pictures of one caption under many noises. training: features of the training pictures."""
+of each caption beside the generated one. varied: pictures of one caption under many noises. training: features of the training pictures.
+inverter: a model that finds codes of pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,9 @@ class ScoringTask:
     matching: MatchingJudge | None = None
     training: CaptionedPictures | None = None
     """The pictures that the generator was trained on."""
+    rebuild: Callable[[Tensor, NDArray[np.int64]], Tensor] | None = None
+    """Paints pictures [B, 3, R, R] uint8 of these sample numbers again from the codes that the model finds for them; None for a model that
+    finds none."""
 
 
 @dataclass(frozen=True, kw_only=True)

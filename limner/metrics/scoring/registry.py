@@ -43,6 +43,11 @@ METRICS: Mapping[str, MetricEntry] = {
     ),
     "psnr": MetricEntry("pixels:Psnr", "how close is a picture to its caption's real one, pixel by pixel?"),
     "ssim": MetricEntry("pixels:Ssim", "the same, by local structure"),
+    "reconstruction": MetricEntry(
+        "reconstruction:Reconstruction",
+        "how near do real pictures come back from the codes that a model finds? (models that invert only)",
+        gives=("reconstruction-psnr", "reconstruction-ssim", "reconstruction-distance"),
+    ),
     "ms-ssim": MetricEntry("pixels:MsSsim", "how alike are pictures of one caption?"),
     "vendi": MetricEntry("vendi:Vendi", "how many different pictures are there among those of one caption?", "features"),
     "r-precision": MetricEntry("retrieval:RPrecision", "does a matching model find the true caption among 99 wrong ones?", "matching"),

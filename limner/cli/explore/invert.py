@@ -1,0 +1,69 @@
+"""`limner explore invert`: real pictures, found again in a generator's codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from tyro.conf import Positional, arg
+
+from limner.cli.arguments import parse
+from limner.cli.explore.restyle import drawn_from
+from limner.cli.explore.splits import ReferenceData, check_png
+from limner.cli.models import Device, open_model
+from limner.core.errors import SettingsError
+
+DESCRIPTION = """Find the codes of pictures and paint them again: a row for each picture, with what came back and where the two differ. The
+model is one of a method that inverts, such as ci-gan.
+
+examples:
+  limner explore invert runs/cigan --picture flower.png bird.jpg --out invert.png
+  limner explore invert runs/cigan --count 8 --out invert.png"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvertArguments:
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
+    """A run folder or model folder of a method that inverts, such as ci-gan."""
+    picture: Annotated[tuple[Path, ...], arg(metavar="FILE ...")] = ()
+    """Picture files of any size, whose centre square is used; by default --count pictures of the test or val split."""
+    data: Annotated[str | None, arg(metavar="NAME|DIR")] = None
+    """'garden', 'garden-bouquets', or the folder of a prepared data set; by default what the model was trained on."""
+    split: Annotated[str | None, arg(metavar="NAME")] = None
+    """The split that pictures come from; by default test, or else val."""
+    count: Annotated[int, arg(metavar="N")] = 6
+    """Pictures of the split, where none is given."""
+    seed: Annotated[int, arg(metavar="S")] = 0
+    """Decides which pictures of the split, and the noise."""
+    out: Annotated[Path, arg(metavar="FILE.png")]
+    """The page."""
+    device: Device = "auto"
+    """Where to paint: `auto` takes a GPU if there is one."""
+
+
+def main(argv: Sequence[str]) -> int:
+    arguments = parse(InvertArguments, argv, prog="limner explore invert", description=DESCRIPTION)
+    from limner.explore.invert import invert, inverted_page, inverting
+    from limner.explore.restyle import read_picture
+
+    check_png(arguments.out)
+    if arguments.count < 1:
+        raise SettingsError(f"--count is {arguments.count}: give 1 or more")
+    model = open_model(arguments.model, arguments.device)
+    inverting(model)
+    if arguments.picture:
+        pictures = np.array([read_picture(path, model.resolution) for path in arguments.picture])
+        names = [path.name for path in arguments.picture]
+    else:
+        source = ReferenceData(arguments.model, model, arguments.data)
+        pictures, _ = drawn_from(source, arguments.split, arguments.count, arguments.seed)
+        names = [f"picture {number}" for number in range(1, len(pictures) + 1)]
+    found = invert(model, pictures, arguments.seed)
+    lines = found.lines(names)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    inverted_page(found, lines).save(arguments.out)
+    print("\n".join([*lines, str(arguments.out)]))
+    return 0

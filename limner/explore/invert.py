@@ -1,0 +1,102 @@
+"""Inversion: a picture, the code that a model finds for it, and what it paints of that code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from limner.core.abilities import Inverts
+from limner.core.errors import SettingsError
+from limner.data.sheet import caption_grid
+from limner.features.network import to_float
+from limner.metrics.judge import to_tensor
+from limner.metrics.pixels import WINDOW, psnr, ssim
+from limner.model.model import to_bytes
+
+if TYPE_CHECKING:
+    from limner.model import Model
+
+_CHUNK = 64
+
+
+def inverting(model: Model) -> Inverts:
+    """The model's method, which inverts. Raises SettingsError for another."""
+    if not isinstance(model.method, Inverts):
+        raise SettingsError(
+            "this model finds no codes of pictures: give one of a method that does (limner methods says which), such as ci-gan"
+        )
+    return model.method
+
+
+@torch.no_grad()
+def rebuilt(model: Model, pictures: Tensor, samples: NDArray[np.int64], seed: int = 0) -> Tensor:
+    """Pictures [B, 3, R, R] uint8, painted again from the codes that are found for them: [B, 3, R, R] uint8 on the CPU.
+
+    samples: [B] sample numbers, which decide the noise. Raises SettingsError for a model that does not invert.
+    """
+    method, found = inverting(model), []
+    for start in range(0, len(pictures), _CHUNK):
+        part = to_float(pictures[start : start + _CHUNK].to(model.device))
+        noise = model.noise(seed, samples[start : start + _CHUNK])
+        found.append(to_bytes(method.paint_codes(method.invert(part), noise).images).cpu())
+    return torch.cat(found)
+
+
+@dataclass(frozen=True)
+class Inverted:
+    """Pictures and what a model makes of the codes that it finds for them: [N, R, R, 3] uint8 each."""
+
+    pictures: NDArray[np.uint8]
+    rebuilt: NDArray[np.uint8]
+
+    def lines(self, names: Sequence[str]) -> list[str]:
+        """How far each is from its picture, in words."""
+        found, ssims = self.distances()
+        shown = [f"PSNR {decibels:.1f} dB" for decibels in found]
+        if ssims is not None:
+            shown = [f"{words}, SSIM {share:.3f}" for words, share in zip(shown, ssims, strict=True)]
+        return [f"{name}: {words}" for name, words in zip(names, shown, strict=True)]
+
+    def distances(self) -> tuple[list[float], list[float] | None]:
+        """PSNR in dB and SSIM of each; no SSIM for pictures that are smaller than its window."""
+        one, other = to_tensor(self.pictures), to_tensor(self.rebuilt)
+        return psnr(other, one).tolist(), ssim(other, one).tolist() if one.shape[-1] >= WINDOW else None
+
+
+def invert(model: Model, pictures: NDArray[np.uint8], seed: int = 0) -> Inverted:
+    """Pictures [N, R, R, 3] and what the model paints of their codes. Raises SettingsError for a model that does not invert."""
+    return Inverted(pictures, rebuilt(model, to_tensor(pictures), np.arange(len(pictures)), seed).permute(0, 2, 3, 1).numpy())
+
+
+def inverted_page(found: Inverted, titles: Sequence[str], tile: int = 128) -> Image.Image:
+    """A row for each picture: the picture, what is painted of its code, and where they differ."""
+    apart = np.abs(found.rebuilt.astype(np.float32) - found.pictures).mean(3)
+    bright = np.round(255 * apart / max(float(apart.max(initial=0.0)), 1.0)).astype(np.uint8)
+    rows = [
+        [picture, again, np.repeat(where[..., None], 3, axis=2)]
+        for picture, again, where in zip(found.pictures, found.rebuilt, bright, strict=True)
+    ]
+    labels = [["picture", "found again", f"difference {float(where.mean()):.1f}"] for where in apart]
+    return caption_grid(rows, list(titles), labels=labels, tile=tile)
+
+
+def between_pictures(model: Model, pictures: NDArray[np.uint8], steps: int = 8, seed: int = 0) -> NDArray[np.uint8]:
+    """A walk from one picture's code straight to another's: two pictures [2, R, R, 3] -> [steps, R, R, 3].
+
+    Raises SettingsError for a model that does not invert and for fewer than 2 steps.
+    """
+    method = inverting(model)
+    if steps < 2:
+        raise SettingsError(f"--steps is {steps}, but a walk has a start and an end: give 2 or more")
+    with torch.no_grad():
+        start, end = method.invert(to_float(to_tensor(pictures).to(model.device)))
+        codes = torch.stack([start.lerp(end, fraction) for fraction in torch.linspace(0.0, 1.0, steps).tolist()])
+        images = method.paint_codes(codes, model.noise(seed, np.zeros(steps, np.int64))).images
+    return to_bytes(images).permute(0, 2, 3, 1).cpu().numpy()
