@@ -53,13 +53,20 @@ class ReleasedContext(nn.Module):
         states = self.states(sentences, noise)
         told = torch.cat([states, story.repeat_interleave(frames, 0)], dim=1)  # [B F, 2 D]
         of_state = F.relu(self.state_map(told)).unflatten(1, (-1, FIRST_SIDE, FIRST_SIDE))
-        contexts = unrolled(self.context, sentences, story)  # [B F, D]
-        gist = filtered(square(self.image(sentences.flatten(0, 1))), square(self.filter(contexts)))
+        gist = filtered(*self.image_and_filter(sentences, self.contexts(sentences, story)))
         return torch.cat([of_state, self.gist_map(gist)], dim=1)
 
     def states(self, sentences: Tensor, noise: StoryNoise) -> Tensor:
         """The states [B F, D] of the cell that reads each sentence with noise; the first sentence is what it begins with."""
         return unrolled(self.sentences, torch.cat([noise.z[:, : sentences.shape[1]], sentences], dim=2), sentences[:, 0])
+
+    def contexts(self, sentences: Tensor, story: Tensor) -> Tensor:
+        """The states [B F, D] of the cell that carries the story [B, D] from sentence to sentence."""
+        return unrolled(self.context, sentences, story)
+
+    def image_and_filter(self, sentences: Tensor, contexts: Tensor) -> tuple[Tensor, Tensor]:
+        """Of sentences [B, F, D] and contexts [B F, D]: [B F, 1, S, S] each."""
+        return square(self.image(sentences.flatten(0, 1))), square(self.filter(contexts))
 
 
 class GistContext(nn.Module):
