@@ -14,6 +14,7 @@ from limner.text.glove import Glove
 from limner.text.infersent import InferSent
 from limner.text.lstm import LSTMEncoder
 from limner.text.no_text import NoText
+from limner.text.numbers import Numbers
 from limner.text.recurrent import RecurrentEncoder
 from limner.text.standardized import Standardized
 from limner.text.summary_lstm import SummaryLSTM
@@ -32,6 +33,7 @@ ENCODER_KINDS: dict[str, type[TextEncoder]] = {
         InferSent,
         NoText,
         BytePairIds,
+        Numbers,
     )
 }
 """Every kind of encoder that can be saved and found again."""

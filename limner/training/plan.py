@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from limner.core.abilities import Paints
+from limner.core.abilities import Paints, abilities_of
 from limner.core.errors import DataError, SettingsError, unknown_name
 from limner.core.method import Method
 from limner.core.pictures import CaptionedPictures
@@ -19,6 +19,7 @@ from limner.core.settings import Recipe, TrainingSettings
 from limner.core.trainable import Conditions, Phase, Player, Trainable
 from limner.data.catalog import BUILT_IN, open_data
 from limner.data.loader import Loader, pictures_seen
+from limner.data.stories import ToldSoFar
 from limner.parts.style import StyleInversion
 from limner.parts.text import CaptionMatching
 from limner.text.encoder import TextEncoder
@@ -162,6 +163,8 @@ def make_plan(recipe: Recipe, pictures: CaptionedPictures, device: torch.device 
         sentence_width=encoder.sentence_width,
         word_width=encoder.word_width,
         class_count=pictures.class_count,
+        category_count=len(pictures.category_names),
+        frames=0 if pictures.stories is None else pictures.stories.shape[1],
     )
     trained = made(settings, conditions) if own is None else made(settings, conditions, own)  # type: ignore[call-arg]
     acts.append(Act(name="method", registered=recipe.method, trained=trained, encoder=encoder))
@@ -282,13 +285,14 @@ def _budgeted(act: Act, phases: list[Phase], recipe: Recipe, pictures: Captioned
 
 
 def training_pictures(recipe: Recipe) -> CaptionedPictures:
-    """The split that a recipe trains on."""
+    """The split that a recipe trains on. What does not tell stories reads, of a story's frame, all sentences so far."""
     if recipe.data_settings.trainval and recipe.data in BUILT_IN:
         raise SettingsError("data.trainval: the garden's val split has the train split's classes: leave it out")
     split = "train+val" if recipe.data_settings.trainval else "train"
     pictures = open_data(recipe.data, split, recipe.resolution, recipe.data_settings)
     pictures.mirrored = recipe.data_settings.flip
-    return pictures
+    tells = "tells stories" in abilities_of(trainable(recipe.method))
+    return pictures if pictures.stories is None or tells else ToldSoFar(pictures)
 
 
 def adopted_phases(act: Act, names: Iterable[str]) -> list[Phase]:
