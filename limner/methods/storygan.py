@@ -6,10 +6,10 @@ from sentence to sentence, and a generator paints each frame of what the context
 single pictures, another one at whole stories. Networks, losses and the order of updates follow the authors' code
 (github.com/yitong91/StoryGAN, commit 6172f8a) where it differs from the paper:
 
-- Text2Gist: two recurrent cells next to each other, and a filter made of the context that goes over an image made of the sentence; the paper
-  stacks the cells and filters the context (`text2gist`; `limner.families.stories.context` has both);
-- single pictures are judged with their sentence alone, and stories with the mean of their sentences; the paper has the story's vector next to
-  the sentence, and for stories all sentences (`picture_condition`, `story_condition`);
+- Text2Gist: two recurrent cells next to each other, and a filter made of the context for an image made of the sentence; the paper stacks
+  the cells and filters the context (`text2gist`; `limner.families.stories.context` has both);
+- single pictures are judged with their sentence alone, and stories with the mean of their sentences; the paper has the story's vector next
+  to the sentence, and for stories all sentences (`picture_condition`, `story_condition`);
 - the generator takes two steps with both discriminators' losses for each step of these; the paper alternates pictures and stories;
 - a category loss, which the paper does not mention: a head of the pictures' discriminator says what each picture shows.
 
@@ -81,7 +81,7 @@ class StoryGANSettings(
     generator_category_weight: float = 0.4
     """Weight of the category loss of painted pictures in the generator's loss."""
     divergence_weight: float = 1.0
-    """Weight of the KL term that keeps the vectors of a story spread like standard normal noise (the code's configuration names 2, unused)."""
+    """Weight of the KL term that keeps the vectors of a story spread like standard normal noise (the code has a weight of 2, unused)."""
     counterfactual: float = 0.0
     """Share of the single pictures whose wrong sentence differs in exactly one attribute or word; 0 as published."""
     halve_every: float = 20.0

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from shared.golden_set import GoldenSet
-from shared.rounding import KINKS, SPREADS
 from shared.rounding_more import BROKEN, Found, Realized, kinks_explain, realized, scaled
 from torch import Tensor
 
@@ -65,7 +64,7 @@ def everything(given: Given) -> Realized:
 
 @pytest.fixture(scope="module")
 def sloped(given: Given) -> Realized:
-    return realized(learning, *given, roundings=KINKS * SPREADS)
+    return realized(learning, *given)
 
 
 def by_frame(stories: Tensor) -> Tensor:
