@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from limner.data.prepare import PrepareReport, Progress
 
 HELP = """usage: limner data prepare SOURCE ... --out DIR --resolution R
-       limner data show DIR|garden|garden-bouquets
+       limner data show DIR|garden|garden-bouquets|garden-stories
 
 Captioned pictures: made ready for training, and looked at.
 
@@ -84,14 +84,14 @@ class PrepareArguments:
 
 @dataclass(frozen=True, kw_only=True)
 class ShowArguments:
-    data: Annotated[Positional[str], arg(metavar="DIR|garden|garden-bouquets")]
-    """The folder of a prepared set, or 'garden' or 'garden-bouquets'."""
+    data: Annotated[Positional[str], arg(metavar="DIR|garden|garden-bouquets|garden-stories")]
+    """The folder of a prepared set, or 'garden', 'garden-bouquets' or 'garden-stories'."""
     split: Annotated[str, arg(metavar="NAME")] = "train"
     """Which pictures: train, val, test or all."""
     count: Annotated[int, arg(metavar="N")] = 24
-    """How many pictures."""
+    """How many pictures; of a set of stories, whole ones of about as many."""
     columns: Annotated[int, arg(metavar="N")] = 6
-    """How many beside each other."""
+    """How many next to each other; of a set of stories, whole ones."""
     seed: Annotated[int, arg(metavar="S")] = 0
     """Decides which pictures and captions are drawn."""
     layout: bool = False
@@ -219,7 +219,11 @@ def show(argv: Sequence[str]) -> int:
     check_file(out)
     length = arguments.count if arguments.data in BUILT_IN else None
     pictures = open_data(arguments.data, arguments.split, 128 if length else 8, length=length)
-    indices = random.permutation(len(pictures), arguments.seed, "show")[: arguments.count]
+    indices, columns = random.permutation(len(pictures), arguments.seed, "show")[: arguments.count], arguments.columns
+    if pictures.stories is not None and len(pictures.stories):
+        frames = pictures.stories.shape[1]
+        told = random.permutation(len(pictures.stories), arguments.seed, "show")[: max(arguments.count // frames, 1)]
+        indices, columns = pictures.stories[told].ravel(), max(columns // frames, 1) * frames
     captions = []
     for index in indices.tolist():
         every = pictures.captions(index)
@@ -237,7 +241,7 @@ def show(argv: Sequence[str]) -> int:
             )
         drawn, notes = outlined(pictures.read(indices), placed), listed(placed, pictures.label_names)
     out.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(drawn, captions, arguments.columns, notes=notes).save(out)
+    contact_sheet(drawn, captions, columns, notes=notes).save(out)
     of_all = f" of {len(pictures):,}" if isinstance(pictures, PreparedPictures) else ""  # the garden has no end
     print(f"{out}: {len(indices)}{of_all} pictures of {pictures.name}, {arguments.split} split")
     return 0

@@ -58,7 +58,8 @@ class EvaluateArguments(SamplingArguments):
     pictures: Annotated[Path | None, arg(metavar="DIR")] = None
     """A folder of square pictures to score in place of a model; captions come from same-name .txt files or metadata.jsonl."""
     data: Annotated[str | None, arg(metavar="NAME|DIR")] = None
-    """The reference: 'garden', 'garden-bouquets', or the folder of a prepared data set; by default what the model was trained on."""
+    """The reference: 'garden', 'garden-bouquets', 'garden-stories', or the folder of a prepared data set; by default what the model was
+    trained on."""
     metrics: Annotated[str | None, arg(metavar="LIST")] = None
     """Some of the metrics with commas between, or 'all'; by default fid,kid,is and, on the garden, faithfulness, on its bouquets
     scene-faithfulness."""
