@@ -97,6 +97,8 @@ class StoryGANSettings(
         at_least(self, "method", 0, "story_weight", "category_weight", "generator_category_weight", "divergence_weight")
         at_least(self, "method", 2, "batch_size")
         shared.share(self, "counterfactual")
+        if self.text2gist == "paper" and self.augmentation == "none":
+            raise SettingsError("the paper's Text2Gist begins with a vector that is drawn: give --method.augmentation relu or glu")
 
 
 class StoryGAN(AdversarialMethod[StoryNoise]):
@@ -120,7 +122,7 @@ class StoryGAN(AdversarialMethod[StoryNoise]):
                 "augmentation": "glu",
                 "picture_condition": "story",
                 "story_condition": "sentences",
-                "generator_channels": 32,
+                "generator_channels": 24,
                 "discriminator_channels": 16,
                 "pictures_per_story": 2,
                 "generator_steps": 1,
@@ -214,7 +216,8 @@ class StoryGAN(AdversarialMethod[StoryNoise]):
         features = self.discriminator.look(single.pictures)
         wrong = self._wrong_pairs(single, around, features, condition)
         update = judged(self.discriminator, features, painted, condition, wrong)
-        if self.settings.category_weight and single.categories is not None:
+        if self.settings.category_weight and self.discriminator.category is not None:
+            assert single.categories is not None
             categories = category_loss(self.discriminator.categories(features), single.categories)
             loss = update.loss + self.settings.category_weight * categories
             update = Update(update.player, loss, {**update.metrics, "category": categories.detach()})
@@ -254,7 +257,8 @@ class StoryGAN(AdversarialMethod[StoryNoise]):
         of_pictures = bce(self.discriminator.match(features, self.picture_condition(single.text.sentence, around)), 1.0)
         of_stories = bce(self.story_discriminator.match(self.story_discriminator.look(together), self.story_condition(told)), 1.0)
         metrics = {"pictures": of_pictures.detach(), "stories": of_stories.detach()}
-        if settings.generator_category_weight and single.categories is not None:
+        if settings.generator_category_weight and self.discriminator.category is not None:
+            assert single.categories is not None
             categories = category_loss(self.discriminator.categories(features), single.categories)
             of_pictures = of_pictures + settings.generator_category_weight * categories
             metrics["category"] = categories.detach()
