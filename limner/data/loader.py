@@ -212,7 +212,7 @@ class Loader:
         )
         if self.features is not None:
             batch.texts = tuple(self.features.of(indices, numbers[:, k]).with_captions([own[k] for own in captions]) for k in range(drawn))
-        if self.phase.counterfactuals and role == "matched":
+        if self.phase.counterfactuals and role in ("matched", "frames"):
             self._add_counterfactuals(batch, indices, numbers, epochs)
         return batch
 

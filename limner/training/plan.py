@@ -164,6 +164,7 @@ def make_plan(recipe: Recipe, pictures: CaptionedPictures, device: torch.device 
         word_width=encoder.word_width,
         class_count=pictures.class_count,
         category_count=len(pictures.category_names),
+        frames=0 if pictures.stories is None else pictures.stories.shape[1],
     )
     trained = made(settings, conditions) if own is None else made(settings, conditions, own)  # type: ignore[call-arg]
     acts.append(Act(name="method", registered=recipe.method, trained=trained, encoder=encoder))
