@@ -38,6 +38,7 @@ PREPARE = """Decode every picture of folders and tar shards once, and write a se
 A folder holds pictures with same-name .txt files, one caption a line, or a metadata.jsonl or metadata.csv with
 file_name,text[,class,split]. Links to folders are followed, and all formats that Pillow reads are read.
 A tar shard holds KEY.jpg, KEY.txt and KEY.json (split, class_id, class_name). Several sources become one set.
+Pictures with the fields or columns story and frame (1, 2, ...) are told as stories; all have equally many frames.
 
 examples:
   limner data prepare my-folder --out prepared/mine --resolution 64
@@ -78,6 +79,8 @@ class PrepareArguments:
     """A list in the form of COCO's instances: boxes, labels and masks of the things in pictures of these names."""
     most_things: Annotated[int, arg(metavar="N")] = 10
     """Things of a picture that are kept where its layout has more: the largest ones."""
+    captions_from: Literal["text", "attributes", "clevr"] = "text"
+    """Make captions of each sample's `attributes`: a row of numbers, as they are, or sentences of CLEVR-SV's."""
     force: bool = False
     """Take the place of a prepared set that is there."""
 
@@ -134,6 +137,7 @@ def prepare(argv: Sequence[str]) -> int:
             evaluation_only=arguments.evaluation_only,
             instances=arguments.instances,
             most_things=arguments.most_things,
+            captions_from=arguments.captions_from,
             force=arguments.force,
             progress=progress,
         )
@@ -147,7 +151,7 @@ def summary(report: PrepareReport) -> Iterator[str]:
 
     card = report.card
     splits = ", ".join(f"{count:,} {split}" for split, count in card.splits.items())
-    origin = {"given": "as given", "class": "made by class", "picture": "made by picture"}[card.made_splits]
+    origin = {"given": "as given", "class": "made by class", "picture": "made by picture", "story": "made by story"}[card.made_splits]
     classes = f", {len(card.class_names):,} classes" if card.class_names else ""
     speed = report.pictures / max(report.seconds, 1e-9)
     yield (
@@ -178,6 +182,15 @@ def summary(report: PrepareReport) -> Iterator[str]:
         things, pictures = report.crowded
         rest = f"; left out: {things:,}, the smallest of {pictures:,} pictures with more than are kept" if things else ""
         yield f"layouts: things of {len(card.label_names):,} kinds{rest}"
+    whole, lacking = report.stories
+    if card.frames:
+        lost = ""
+        if lacking:
+            story, frames = lacking[0]
+            lost = f"; {len(lacking):,} lack frames, such as '{story}' its frame {frames[0]}, and their others serve as single pictures"
+        yield f"stories: {whole:,} of {card.frames} frames{lost}"
+    if card.category_names is not None:
+        yield f"categories: {len(card.category_names):,}, of which a picture may show several"
     if report.classes_dropped:
         yield f"classes are not used: {report.classes_dropped:,} pictures have none"
     if report.sided:

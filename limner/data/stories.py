@@ -15,6 +15,11 @@ def so_far(sentences: Sequence[str]) -> list[str]:
     return [". ".join(sentences[: place + 1]) for place in range(len(sentences))]
 
 
+def told_alone(pictures: CaptionedPictures) -> CaptionedPictures:
+    """The set as a method meets it that paints single pictures: with all sentences so far in the captions of stories' frames."""
+    return pictures if pictures.stories is None else ToldSoFar(pictures)
+
+
 class ToldSoFar(CaptionedPictures):
     """Another set's pictures; the caption of a story's frame has the sentences of the frames before it, too. Other pictures keep theirs.
 

@@ -19,7 +19,7 @@ from limner.core.settings import Recipe, TrainingSettings
 from limner.core.trainable import Conditions, Phase, Player, Trainable
 from limner.data.catalog import BUILT_IN, open_data
 from limner.data.loader import Loader, pictures_seen
-from limner.data.stories import ToldSoFar
+from limner.data.stories import told_alone
 from limner.parts.style import StyleInversion
 from limner.parts.text import CaptionMatching
 from limner.text.encoder import TextEncoder
@@ -292,7 +292,7 @@ def training_pictures(recipe: Recipe) -> CaptionedPictures:
     pictures = open_data(recipe.data, split, recipe.resolution, recipe.data_settings)
     pictures.mirrored = recipe.data_settings.flip
     tells = "tells stories" in abilities_of(trainable(recipe.method))
-    return pictures if pictures.stories is None or tells else ToldSoFar(pictures)
+    return pictures if tells else told_alone(pictures)
 
 
 def adopted_phases(act: Act, names: Iterable[str]) -> list[Phase]:

@@ -62,7 +62,7 @@ class EvaluateArguments(SamplingArguments):
     trained on."""
     metrics: Annotated[str | None, arg(metavar="LIST")] = None
     """Some of the metrics with commas between, or 'all'; by default fid,kid,is and, on the garden, faithfulness, on its bouquets
-    scene-faithfulness."""
+    scene-faithfulness, on its stories story-faithfulness."""
     count: Annotated[int | None, arg(metavar="N")] = None
     """Pictures to paint for each split (2000), or to take from the folder (all)."""
     seed: Annotated[int, arg(metavar="S")] = 0
@@ -111,6 +111,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> list[Score]:
+    from limner.core.abilities import abilities_of
+    from limner.data.stories import told_alone
     from limner.training.trained import trained_on
 
     assert arguments.model is not None
@@ -118,6 +120,8 @@ def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> 
     sampling = set_sampling(model, arguments)
     data = arguments.data or trained_on(arguments.model, model.about)
     splits = reference(data, arguments.split, model.resolution)
+    if "tells stories" not in abilities_of(model.method):
+        splits = [told_alone(pictures) for pictures in splits]
     metrics = _metrics(arguments, splits, model.reads_text)
     training = training_pictures(arguments.model, data, model.resolution) if {"all", "memorisation"} & {*metrics} else None
     matching = matching_model(arguments.matching, device)
@@ -273,6 +277,10 @@ def _metrics(arguments: EvaluateArguments, splits: Sequence[CaptionedPictures], 
         "faithfulness": captioned and splits[0].name == "garden",
         "scene-faithfulness": captioned
         and splits[0].name == "garden-bouquets"
+        and (arguments.scene_judge is not None or SHIPPED in folder.shipped()),
+        "story-faithfulness": captioned
+        and splits[0].name == "garden-stories"
+        and arguments.pictures is None
         and (arguments.scene_judge is not None or SHIPPED in folder.shipped()),
     }
     return [name for name in USUAL if wanted.get(name, True)]

@@ -46,6 +46,9 @@ class Stage:
     keys: NDArray[np.uint64]
     """[S] from which natures and the details of the background follow."""
 
+    def __getitem__(self, stories: Integers) -> Stage:
+        return Stage(self.x[stories], self.y[stories], self.keys[stories])
+
     @cached_property
     def left(self) -> Flags:
         """[S, 3, 3] whether the first of two stands clearly to the left of the second."""
