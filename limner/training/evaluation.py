@@ -11,6 +11,7 @@ from limner.core.pictures import CaptionedPictures
 from limner.core.settings import EvaluationSettings, Recipe
 from limner.data.catalog import open_data
 from limner.data.reduced import at_resolution
+from limner.data.stories import story_length
 from limner.features.network import FeatureNetwork
 from limner.features.registry import load_feature_network
 from limner.metrics.scoring.evaluate import ScoringRequest, Unprompted, check_metrics, evaluate
@@ -35,7 +36,7 @@ class Evaluator:
     def painting(self, model: Model, record: Path) -> dict[str, float]:
         """Scores of a model that paints; the newest stand in `record` with their protocols."""
         settings = self.settings
-        paint = model.painter()
+        paint = model.painter(story_length(self.pictures))
         scores = evaluate(
             paint if model.reads_text else Unprompted(paint, settings.count, self.seed),
             [at_resolution(self.pictures, model.resolution)],

@@ -207,9 +207,10 @@ def _launch(arguments: EvaluateArguments) -> tuple[Share, Device]:
 
 def score(model: Model, splits: Sequence[CaptionedPictures], request: ScoringRequest) -> list[Score]:
     """Take the metrics of a model on every split, with a progress bar."""
+    from limner.data.stories import story_length
     from limner.metrics.scoring.evaluate import Unprompted
 
-    paint = model.painter()
+    paint = model.painter(story_length(splits[0]))
     return score_source(paint if model.reads_text else Unprompted(paint, request.count, request.seed), splits, request)
 
 

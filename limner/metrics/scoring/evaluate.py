@@ -11,7 +11,7 @@ import torch
 import limner
 from limner.core.errors import LimnerError, SettingsError
 from limner.core.pictures import CaptionedPictures
-from limner.data.stories import ToldSoFar
+from limner.data.stories import ToldSoFar, story_length
 from limner.features.bouquet_judge import SceneJudge
 from limner.features.network import FeatureNetwork
 from limner.features.registry import load_feature_network
@@ -153,7 +153,7 @@ def evaluate(
 
 def whole_stories(count: int, pictures: CaptionedPictures) -> int:
     """The count, or of a set of stories the pictures of as many whole ones; of one at least."""
-    frames = 1 if pictures.stories is None else pictures.stories.shape[1]
+    frames = story_length(pictures)
     return max(count // frames, 1) * frames
 
 
