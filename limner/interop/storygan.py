@@ -62,6 +62,8 @@ def read_storygan(files: Sequence[Path], frames: int | None = None, *, within: S
     """
     from limner.methods.storygan import StoryGAN
 
+    if frames is not None and frames < 2:
+        raise SettingsError(f"--frames is {frames}: a story has at least 2 pictures")
     states: dict[str, dict[str, Tensor]] = {}
     for path in files:
         for player, state in read_networks(path, _player, f"no network of StoryGAN: {WANTED}", within=within).items():
