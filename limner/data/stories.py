@@ -15,11 +15,6 @@ def so_far(sentences: Sequence[str]) -> list[str]:
     return [". ".join(sentences[: place + 1]) for place in range(len(sentences))]
 
 
-def story_length(pictures: CaptionedPictures) -> int:
-    """The pictures of each story of a set, 1 where there are none."""
-    return 1 if pictures.stories is None else pictures.stories.shape[1]
-
-
 def told_alone(pictures: CaptionedPictures) -> CaptionedPictures:
     """The set as a method meets it that paints single pictures: with all sentences so far in the captions of stories' frames."""
     return pictures if pictures.stories is None else ToldSoFar(pictures)

@@ -39,8 +39,8 @@ CONSISTENT = ("looks", "places")
 """Of a character in two frames, one after the other in which she is: whether what the story leaves as it was is read alike in both, and
 whether she stands where she stood. One whom the picture lacks is not consistent."""
 EXCHANGED = ("changed", "kept", "exactly")
-"""Where two names are exchanged: characters of these names who look like the other; frames in which the rest stays: background, number of
-flowers, how others look, and where everybody stands; and frames of which both is true."""
+"""Where two names are exchanged: characters of these names who now look like the other, each where she stood before; frames in which all
+else stays: background, number of flowers, how others look, and where everybody stands; and frames of which both is true."""
 
 _COLUMNS = tuple(column for column in range(len(ATTRIBUTES)) if column != BACKGROUND)
 _NAMES = tuple(name for name in ATTRIBUTES if name != "background")
@@ -149,7 +149,7 @@ def exchange(before: Meeting, after: Meeting) -> NDArray[np.float32]:
         renamed, others = [who for who in wanted if who < 2], [who for who in wanted if who > 1]
         if not renamed:
             continue
-        right = sum(after.right(frame, who) for who in renamed)
+        right = sum(after.right(frame, who) and _near(before.place(frame, who), after.place(frame, who)) for who in renamed)
         stays = before.ground(frame) == after.ground(frame) and before.count(frame) == after.count(frame)
         stays = stays and all(before.codes(frame, who) == after.codes(frame, who) is not None for who in others)
         stays = stays and all(_near(before.place(frame, who), after.place(frame, who)) for who in wanted)

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
-from limner.core.abilities import TellsStories
 from limner.core.errors import LimnerWarning, SettingsError
 from limner.core.method import Method, Painting
 from limner.core.noise import Noise
@@ -179,20 +178,17 @@ class Model:
         """Paint one picture for each row of features and noise that were changed by hand: [B, 3, H, W] uint8. See `painting`."""
         return to_bytes(self._painted(text, noise).images)
 
-    def painter(self, frames: int = 1) -> Callable[[list[str], NDArray[np.int64], int], Tensor]:
-        """What paints (captions, sample numbers, seed) as uint8 pictures [B, 3, H, W] on the CPU: how evaluations ask a model.
-
-        frames: pictures of a story, where whole stories are asked for, the frames of each one after another. Their noise is then that of
-        the first frame's number. A method that tells stories is given sentences, any other one what was said so far.
-        """
-        if frames > 1 and isinstance(self.method, TellsStories):
-            return storyteller(self, frames)
+    def painter(self) -> Callable[[list[str], NDArray[np.int64], int], Tensor]:
+        """What paints (captions, sample numbers, seed) as uint8 pictures [B, 3, H, W] on the CPU: how evaluations ask a model."""
 
         def paint(captions: list[str], samples: NDArray[np.int64], seed: int) -> Tensor:
-            numbers = np.asarray(samples)[::frames].repeat(frames)
-            return to_bytes(self.painting(captions, numbers, seed, len(captions), check=False).images).cpu()
+            return to_bytes(self.painting(captions, samples, seed, len(captions), check=False).images).cpu()
 
         return paint
+
+    def storyteller(self, frames: int) -> Callable[[list[str], NDArray[np.int64], int], Tensor]:
+        """`painter` for whole stories of so many frames, the frames of each one after another; see `limner.model.stories`."""
+        return storyteller(self, frames)
 
     @torch.no_grad()
     def invert(self, pictures: Tensor) -> Noise:

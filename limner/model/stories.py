@@ -63,9 +63,12 @@ def told(
 
 
 def storyteller(model: Model, frames: int) -> Callable[[list[str], NDArray[np.int64], int], Tensor]:
-    """`Model.painter` of a method that tells stories. Raises SettingsError for stories of another length than it tells."""
-    assert isinstance(model.method, TellsStories)
-    if frames != model.method.frames:
+    """What tells (sentences, sample numbers, seed) of whole stories of so many frames, the frames of each one after another, as uint8
+    pictures [B, 3, H, W] on the CPU: how evaluations ask for stories. The noise of a story is that of its first frame's number.
+
+    Raises SettingsError for stories of another length than a method tells that tells stories.
+    """
+    if isinstance(model.method, TellsStories) and frames != model.method.frames:
         raise SettingsError(f"the stories have {frames} pictures, and the model tells stories of {model.method.frames}: give other data")
 
     def tell(captions: list[str], samples: NDArray[np.int64], seed: int) -> Tensor:

@@ -11,7 +11,6 @@ from limner.core.pictures import CaptionedPictures
 from limner.core.settings import EvaluationSettings, Recipe
 from limner.data.catalog import open_data
 from limner.data.reduced import at_resolution
-from limner.data.stories import story_length
 from limner.features.network import FeatureNetwork
 from limner.features.registry import load_feature_network
 from limner.metrics.scoring.evaluate import ScoringRequest, Unprompted, check_metrics, evaluate
@@ -36,7 +35,8 @@ class Evaluator:
     def painting(self, model: Model, record: Path) -> dict[str, float]:
         """Scores of a model that paints; the newest stand in `record` with their protocols."""
         settings = self.settings
-        paint = model.painter(story_length(self.pictures))
+        stories = self.pictures.stories
+        paint = model.painter() if stories is None else model.storyteller(stories.shape[1])
         scores = evaluate(
             paint if model.reads_text else Unprompted(paint, settings.count, self.seed),
             [at_resolution(self.pictures, model.resolution)],

@@ -12,7 +12,6 @@ from PIL import Image
 from limner.cli.main import main
 from limner.core.errors import SettingsError
 from limner.core.trainable import Conditions
-from limner.data.stories import so_far
 from limner.explore.story import swapped, swaps_of, tell
 from limner.methods.gan_cls import GANCLS, GANCLSSettings
 from limner.methods.storygan import StoryGAN, StoryGANSettings
@@ -58,13 +57,12 @@ def test_a_story_is_the_same_however_often_it_is_told(model: Model, painter: Mod
 def test_evaluations_ask_for_whole_stories(model: Model, painter: Model) -> None:
     other = [*STORY[1:], STORY[0]]
     for teller in (model, painter):
-        told = [*STORY, *other] if teller is model else [*so_far(STORY), *so_far(other)]
-        pictures = teller.painter(3)(told, np.arange(6), 4)
+        pictures = teller.storyteller(3)([*STORY, *other], np.arange(6), 4)
         assert pictures.shape == (6, 3, 16, 16) and pictures.dtype == torch.uint8
         first = np.stack([np.asarray(picture) for picture in teller.tell(STORY, seed=4)[0]])
         assert np.abs(pictures[:3].permute(0, 2, 3, 1).numpy().astype(int) - first).max() <= 1
     with pytest.raises(SettingsError, match="the stories have 4 pictures, and the model tells stories of 3"):
-        model.painter(4)
+        model.storyteller(4)
 
 
 def test_single_pictures_are_painted_from_all_sentences_so_far(painter: Model) -> None:

@@ -111,8 +111,6 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> list[Score]:
-    from limner.core.abilities import abilities_of
-    from limner.data.stories import told_alone
     from limner.training.trained import trained_on
 
     assert arguments.model is not None
@@ -120,8 +118,6 @@ def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> 
     sampling = set_sampling(model, arguments)
     data = arguments.data or trained_on(arguments.model, model.about)
     splits = reference(data, arguments.split, model.resolution)
-    if "tells stories" not in abilities_of(model.method):
-        splits = [told_alone(pictures) for pictures in splits]
     metrics = _metrics(arguments, splits, model.reads_text)
     training = training_pictures(arguments.model, data, model.resolution) if {"all", "memorisation"} & {*metrics} else None
     matching = matching_model(arguments.matching, device)
@@ -207,10 +203,9 @@ def _launch(arguments: EvaluateArguments) -> tuple[Share, Device]:
 
 def score(model: Model, splits: Sequence[CaptionedPictures], request: ScoringRequest) -> list[Score]:
     """Take the metrics of a model on every split, with a progress bar."""
-    from limner.data.stories import story_length
     from limner.metrics.scoring.evaluate import Unprompted
 
-    paint = model.painter(story_length(splits[0]))
+    paint = model.painter() if splits[0].stories is None else model.storyteller(splits[0].stories.shape[1])
     return score_source(paint if model.reads_text else Unprompted(paint, request.count, request.seed), splits, request)
 
 

@@ -11,7 +11,6 @@ import torch
 import limner
 from limner.core.errors import LimnerError, SettingsError
 from limner.core.pictures import CaptionedPictures
-from limner.data.stories import ToldSoFar, story_length
 from limner.features.bouquet_judge import SceneJudge
 from limner.features.network import FeatureNetwork
 from limner.features.registry import load_feature_network
@@ -153,7 +152,7 @@ def evaluate(
 
 def whole_stories(count: int, pictures: CaptionedPictures) -> int:
     """The count, or of a set of stories the pictures of as many whole ones; of one at least."""
-    frames = story_length(pictures)
+    frames = 1 if pictures.stories is None else pictures.stories.shape[1]
     return max(count // frames, 1) * frames
 
 
@@ -205,8 +204,8 @@ def _refusal(name: str, task: ScoringTask, source: Source) -> str | None:
         return f"{name} looks at what captions ask for, and the model reads no text: leave '{name}' out"
     if "captions" in needs and task.captions is None:
         return f"{name} needs a caption for each picture, and {source.told} has none: put a .txt beside each, or a metadata.jsonl"
-    if "varied" in needs and task.pictures.stories is not None and not isinstance(task.pictures, ToldSoFar):
-        return f"{name} looks at many pictures of one caption, and the model tells stories: leave '{name}' out"
+    if "varied" in needs and task.pictures.stories is not None:
+        return f"{name} looks at many pictures of one caption, and of stories whole ones are painted: leave '{name}' out"
     if "varied" in needs and not task.painted:
         return f"{name} looks at many pictures of one caption, which a folder does not promise: leave it out, or score a model"
     unknown = int((task.indices < 0).sum())
