@@ -129,6 +129,8 @@ def create(
     sentence_width: int = 128,
     word_width: int | None = None,
     class_count: int = 0,
+    category_count: int = 0,
+    frames: int = 0,
     preset: str = "as-published",
     seed: int = 0,
     **settings: Any,
@@ -136,7 +138,8 @@ def create(
     """A method's networks with fresh weights, for a loop of your own or to look at.
 
     resolution: side of the pictures in pixels, by default the preset's; sentence_width and word_width: what the text encoder will give;
-    class_count: classes of the pictures, 0 where they have none; settings: fields of the method's settings, laid over the preset's.
+    class_count: classes of the pictures, 0 where they have none; category_count: categories of which a picture may show several; frames:
+    pictures of a story, for methods that tell stories; settings: fields of the method's settings, laid over the preset's.
     Raises SettingsError for an unknown method, preset or setting, and for a resolution that the method cannot make.
     """
     import torch
@@ -148,7 +151,12 @@ def create(
     made = methods.get(method)
     values = chosen_preset(method, preset)
     conditions = Conditions(
-        resolution=resolution or values.resolution, sentence_width=sentence_width, word_width=word_width, class_count=class_count
+        resolution=resolution or values.resolution,
+        sentence_width=sentence_width,
+        word_width=word_width,
+        class_count=class_count,
+        category_count=category_count,
+        frames=frames,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

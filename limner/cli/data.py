@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from limner.data.prepare import PrepareReport, Progress
 
 HELP = """usage: limner data prepare SOURCE ... --out DIR --resolution R
-       limner data show DIR|garden|garden-bouquets
-       limner data describe DIR|garden|garden-bouquets
+       limner data show DIR|garden|garden-bouquets|garden-stories
+       limner data describe DIR|garden|garden-bouquets|garden-stories
        limner data get NAME --out DIR
 
 Captioned pictures: fetched, made ready for training, looked at and counted.
@@ -45,6 +45,7 @@ file_name,text[,class,split]. CUB-200-2011, Oxford-102, COCO, Flickr8k and 30k, 
 and captions in two folders are recognised as they come. Links to folders are followed, and all formats that Pillow reads
 are read. A zip archive is read as a folder; a parquet file as Hugging Face writes it. A tar shard holds KEY.jpg, KEY.txt
 and KEY.json (split, class_id, class_name). Several sources become one set.
+Pictures with the fields or columns story and frame (1, 2, ...) are told as stories; all have equally many frames.
 
 examples:
   limner data prepare my-folder --out prepared/mine --resolution 64
@@ -97,20 +98,22 @@ class PrepareArguments:
     """What shows through transparent pixels and around padded pictures: a name, such as black, or #rrggbb."""
     pixel_art: bool = False
     """Take the nearest pixel in place of an average, and enlarge by whole factors alone."""
+    captions_from: Literal["text", "attributes", "clevr"] = "text"
+    """Make captions of each sample's `attributes`: a row of numbers, as they are, or sentences of CLEVR-SV's."""
     force: bool = False
     """Take the place of a prepared set that is there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShowArguments:
-    data: Annotated[Positional[str], arg(metavar="DIR|garden|garden-bouquets")]
-    """The folder of a prepared set, or 'garden' or 'garden-bouquets'."""
+    data: Annotated[Positional[str], arg(metavar="DIR|garden|garden-bouquets|garden-stories")]
+    """The folder of a prepared set, or 'garden', 'garden-bouquets' or 'garden-stories'."""
     split: Annotated[str, arg(metavar="NAME")] = "train"
     """Which pictures: train, val, test or all."""
     count: Annotated[int, arg(metavar="N")] = 24
-    """How many pictures."""
+    """How many pictures; of a set of stories, whole ones of about as many."""
     columns: Annotated[int, arg(metavar="N")] = 6
-    """How many beside each other."""
+    """How many next to each other; of a set of stories, whole ones."""
     seed: Annotated[int, arg(metavar="S")] = 0
     """Decides which pictures and captions are drawn."""
     layout: bool = False
@@ -158,6 +161,7 @@ def prepare(argv: Sequence[str]) -> int:
             fit=arguments.fit,
             background=arguments.background,
             pixel_art=arguments.pixel_art,
+            captions_from=arguments.captions_from,
             force=arguments.force,
             progress=progress,
         )
@@ -180,7 +184,7 @@ def summary(report: PrepareReport) -> Iterator[str]:
 
     card = report.card
     splits = ", ".join(f"{count:,} {split}" for split, count in card.splits.items())
-    origin = {"given": "as given", "class": "made by class", "picture": "made by picture"}[card.made_splits]
+    origin = {"given": "as given", "class": "made by class", "picture": "made by picture", "story": "made by story"}[card.made_splits]
     classes = f", {len(card.class_names):,} classes" if card.class_names else ""
     speed = report.pictures / max(report.seconds, 1e-9)
     yield (
@@ -213,6 +217,15 @@ def summary(report: PrepareReport) -> Iterator[str]:
         things, pictures = report.crowded
         rest = f"; left out: {things:,}, the smallest of {pictures:,} pictures with more than are kept" if things else ""
         yield f"layouts: things of {len(card.label_names):,} kinds{rest}"
+    whole, lacking = report.stories
+    if card.frames:
+        lost = ""
+        if lacking:
+            story, frames = lacking[0]
+            lost = f"; {len(lacking):,} lack frames, such as '{story}' its frame {frames[0]}, and their others serve as single pictures"
+        yield f"stories: {whole:,} of {card.frames} frames{lost}"
+    if card.category_names is not None:
+        yield f"categories: {len(card.category_names):,}, of which a picture may show several"
     if report.classes_dropped:
         yield f"classes are not used: {report.classes_dropped:,} pictures have none"
     if report.sided:
@@ -254,7 +267,11 @@ def show(argv: Sequence[str]) -> int:
     check_file(out)
     length = arguments.count if arguments.data in BUILT_IN else None
     pictures = open_data(arguments.data, arguments.split, 128 if length else 8, length=length)
-    indices = random.permutation(len(pictures), arguments.seed, "show")[: arguments.count]
+    indices, columns = random.permutation(len(pictures), arguments.seed, "show")[: arguments.count], arguments.columns
+    if pictures.stories is not None and len(pictures.stories):
+        frames = pictures.stories.shape[1]
+        told = random.permutation(len(pictures.stories), arguments.seed, "show")[: max(arguments.count // frames, 1)]
+        indices, columns = pictures.stories[told].ravel(), max(columns // frames, 1) * frames
     captions = []
     for index in indices.tolist():
         every = pictures.captions(index)
@@ -272,7 +289,7 @@ def show(argv: Sequence[str]) -> int:
             )
         drawn, notes = outlined(pictures.read(indices), placed), listed(placed, pictures.label_names)
     out.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(drawn, captions, arguments.columns, notes=notes).save(out)
+    contact_sheet(drawn, captions, columns, notes=notes).save(out)
     of_all = f" of {len(pictures):,}" if isinstance(pictures, PreparedPictures) else ""  # the garden has no end
     print(f"{out}: {len(indices)}{of_all} pictures of {pictures.name}, {arguments.split} split")
     return 0

@@ -14,6 +14,27 @@ from limner.core.layout import Layout
 from limner.core.text import TextFeatures
 
 
+@dataclass(frozen=True)
+class StoryText:
+    """The whole stories that single frames were taken from.
+
+    text: [B x F] features: for each row all F sentences of its story, in order.
+    places: [B] int64, which frame of its story each row is, from 0; row b's own sentence is `text[b * F + places[b]]`.
+    """
+
+    text: TextFeatures
+    places: NDArray[np.int64]
+
+    @property
+    def frames(self) -> int:
+        """F, the frames of a story."""
+        return len(self.text) // max(len(self.places), 1)
+
+    def __getitem__(self, rows: slice) -> StoryText:
+        start, stop, _ = rows.indices(len(self.places))
+        return StoryText(self.text[start * self.frames : stop * self.frames], self.places[start:stop])
+
+
 @dataclass
 class Batch:
     """Pictures with their captions, on the training device.
@@ -28,6 +49,9 @@ class Batch:
     counterfactual_captions: B lists of K, each caption with one attribute or word changed, where the phase asks for them.
     layout: what stands where in the pictures, cropped and mirrored as they are, where the data set knows it.
     frames: pictures of one story; rows come story by story, the frames of each in order, and no story is cut.
+    story: of single frames of stories (`draw("frames")`), the whole stories' text; None elsewhere.
+    categories: [B, C] float32, 1 for each category that a picture shows and 0 for others, as `CaptionedPictures.category_names` counts
+        them; None where the data set has none.
     draw_batch: makes another batch of a kind for the same rows, when a step asks for it (see `draw`).
     first, whole: which rows of the step's whole batch these are, where a step trains on a part at a time; None where this is all.
     """
@@ -43,6 +67,8 @@ class Batch:
     counterfactual_captions: list[list[str]] | None = None
     layout: Layout | None = None
     frames: int = 1
+    story: StoryText | None = None
+    categories: Tensor | None = None
     draw_batch: Callable[[str], Batch] | None = field(default=None, repr=False)
     first: int = 0
     whole: int | None = None
@@ -66,7 +92,7 @@ class Batch:
 
         "mismatched": for each row another picture, of another class where classes are known, with its own captions; "unpaired": pictures
         of the whole split, with captions or not, without their captions; "pictures": captioned pictures one by one, whatever story they
-        belong to.
+        belong to; "frames": frames of stories one by one, with the text of their whole stories (`story`), where batches hold stories.
         """
         if self.draw_batch is None:
             raise RuntimeError(f"this batch was made without a source of further pictures, and cannot draw '{kind}' ones")
@@ -106,6 +132,8 @@ class Batch:
             counterfactuals=tuple(text[rows] for text in self.counterfactuals),
             counterfactual_captions=None if self.counterfactual_captions is None else self.counterfactual_captions[rows],
             layout=None if self.layout is None else self.layout[rows],
+            story=None if self.story is None else self.story[rows],
+            categories=None if self.categories is None else self.categories[rows],
             draw_batch=drawn,
             first=self.first + rows.start,
             whole=len(self) if self.whole is None else self.whole,

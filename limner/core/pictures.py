@@ -23,6 +23,7 @@ class CaptionedPictures(ABC):
     may_flip: whether mirroring leaves the captions true; mirrorable: [N] bool where it does so for some pictures only, else None.
     mirrored: whether a run wants pictures mirrored where they may be (`data.flip`).
     stories: [S, F] int64, the places of each story's F pictures in this split, in order; None where there are no stories.
+    category_names: names of what a picture may show several of, such as characters, in the order of `categories`; empty without them.
     label_names: names of the things that layouts place, in the order of their labels; empty without layouts.
     fingerprint: a short string that changes with any picture or caption: part of every score's protocol.
     """
@@ -37,6 +38,7 @@ class CaptionedPictures(ABC):
     mirrorable: NDArray[np.bool_] | None = None
     mirrored: bool = True
     stories: NDArray[np.int64] | None = None
+    category_names: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()
     fingerprint: str
 
@@ -93,6 +95,10 @@ class CaptionedPictures(ABC):
 
     def layouts(self, indices: NDArray[np.int64]) -> Layout | None:
         """What stands where in the stored pictures, margins included; None where the set does not know."""
+        return None
+
+    def categories(self, indices: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+        """Which categories some pictures show: [n, C]; None where there are no `category_names`."""
         return None
 
     @abstractmethod

@@ -42,6 +42,10 @@ class Conditions:
     """Width of the word embeddings, or None where the encoder gives none."""
     class_count: int = 0
     """Number of classes of the training pictures, 0 where they have none."""
+    category_count: int = 0
+    """Number of categories of which a training picture may show several (`Batch.categories`), 0 where there are none."""
+    frames: int = 0
+    """Pictures of each training story, 0 where there are no stories."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,5 +2,6 @@
 
 from limner.data.garden import Garden
 from limner.data.garden.bouquets import Bouquets
+from limner.data.garden.stories import Stories
 
-__all__ = ["Bouquets", "Garden"]
+__all__ = ["Bouquets", "Stories", "Garden"]

@@ -1,10 +1,10 @@
-"""The built-in worlds as captioned pictures: the garden's flowers, and its bouquets."""
+"""The built-in worlds as captioned pictures: the garden's flowers, its bouquets and its stories."""
 
 from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -17,11 +17,12 @@ from limner.data.garden.bouquets import Bouquets
 from limner.data.garden.bouquets.arranging import Bouquet, class_ids
 from limner.data.garden.bouquets.painting import paint_bouquets
 from limner.data.garden.bouquets.worlds import MOST
+from limner.data.garden.stories import CHARACTERS, Stories
 
 if TYPE_CHECKING:
     from limner.core.layout import Layout
 
-BUILT_IN = ("garden", "garden-bouquets")
+BUILT_IN = ("garden", "garden-bouquets", "garden-stories")
 """Sets that need no files."""
 
 World = TypeVar("World", Garden, Bouquets)
@@ -46,22 +47,11 @@ class PaintedPictures(CaptionedPictures, Generic[World]):
 
     def read(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
         if self._pictures is None:
-            self._pictures = self._paint_all()
+            self._pictures = painted(self._paint, len(self), self.resolution)
         return self._pictures[np.asarray(indices)]
 
     @abstractmethod
     def _paint(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]: ...
-
-    def _paint_all(self, chunk: int = 256) -> NDArray[np.uint8]:
-        pictures = np.empty((len(self), self.resolution, self.resolution, 3), np.uint8)
-
-        def paint(start: int) -> None:
-            rows = np.arange(start, min(start + chunk, len(self)))
-            pictures[rows] = self._paint(rows)
-
-        with ThreadPoolExecutor(2) as pool:  # NumPy's loops let a second thread work
-            list(pool.map(paint, range(0, len(self), chunk)))
-        return pictures
 
     @property
     def caption_counts(self) -> NDArray[np.int64]:
@@ -75,6 +65,19 @@ class PaintedPictures(CaptionedPictures, Generic[World]):
 
     def counterfactuals(self, indices: NDArray[np.int64], captions: NDArray[np.int64], draws: NDArray[np.int64]) -> list[str]:
         return [caption.text for caption in self.world.counterfactuals(indices, captions, draws)]
+
+
+def painted(paint: Callable[[NDArray[np.int64]], NDArray[np.uint8]], count: int, resolution: int, chunk: int = 256) -> NDArray[np.uint8]:
+    """All pictures of a world: [count, R, R, 3], from what paints some rows of them."""
+    pictures = np.empty((count, resolution, resolution, 3), np.uint8)
+
+    def part(start: int) -> None:
+        rows = np.arange(start, min(start + chunk, count))
+        pictures[rows] = paint(rows)
+
+    with ThreadPoolExecutor(2) as pool:  # NumPy's loops let a second thread work
+        list(pool.map(part, range(0, count, chunk)))
+    return pictures
 
 
 class GardenPictures(PaintedPictures[Garden]):
@@ -147,6 +150,64 @@ class BouquetPictures(PaintedPictures[Bouquets]):
         boxes = self._arranged[rows].boxes
         shapes = np.stack([self._shapes[row] for row in rows.tolist()]) if len(rows) else np.zeros((0, MOST, SHAPE_SIDE, SHAPE_SIDE))
         return Layout(torch.from_numpy(boxes).float(), torch.from_numpy(self._labels[rows]), torch.from_numpy(shapes).float())
+
+
+class StoryPictures(CaptionedPictures):
+    """A split of the garden's stories, frame by frame. A frame's categories are the characters that it shows, and its layout has them by
+    name, from the rearmost to the one in front."""
+
+    name = "garden-stories"
+    class_ids, class_count = None, 0
+    category_names = label_names = CHARACTERS
+    may_flip = False  # captions speak of left and right
+
+    def __init__(self, world: Stories) -> None:
+        self.world, self.split = world, world.split
+        self.resolution = self.stored_resolution = world.resolution
+        self.stories = np.arange(len(world) * world.frames).reshape(len(world), world.frames)
+        self._counts = np.full(len(self), world.captions_per_picture, dtype=np.int64)
+        self._captions: list[list[str] | None] = [None] * len(self)
+        self._pictures: NDArray[np.uint8] | None = None
+        text = "\n".join(caption for row in range(min(64, len(self))) for caption in self.captions(row)) + repr(world)
+        shown = world.arranged.codes.tobytes() + world.arranged.x.tobytes() + world.arranged.y.tobytes()
+        self.fingerprint = hashlib.sha256(text.encode() + shown).hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return len(self.world) * self.world.frames
+
+    def read(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
+        if self._pictures is None:
+            self._pictures = painted(self.world.paint, len(self), self.resolution)
+        return self._pictures[np.asarray(indices)]
+
+    def captions(self, index: int) -> list[str]:
+        row = range(len(self))[index]
+        if (found := self._captions[row]) is None:
+            found = self._captions[row] = self.world.captions(row)
+        return found
+
+    @property
+    def caption_counts(self) -> NDArray[np.int64]:
+        return self._counts
+
+    def key(self, index: int) -> str:
+        story, frame = divmod(range(len(self))[index], self.world.frames)
+        return f"{self.world.key(story)}-{frame + 1}"
+
+    def counterfactual(self, index: int, caption: int, draw: int) -> str:
+        return self.world.counterfactual(range(len(self))[index], caption, draw)
+
+    def categories(self, indices: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return (self.world.arranged.who[indices][:, :, None] == np.arange(len(CHARACTERS))).any(1)
+
+    def layouts(self, indices: NDArray[np.int64]) -> Layout:
+        import torch
+
+        from limner.core.layout import Layout
+
+        shown = self.world.arranged[np.asarray(indices, dtype=np.int64)]
+        shapes = shown.shapes(SHAPE_SIDE) if len(shown) else np.zeros((0, MOST, SHAPE_SIDE, SHAPE_SIDE))
+        return Layout(torch.from_numpy(shown.boxes).float(), torch.from_numpy(shown.who), torch.from_numpy(shapes).float())
 
 
 SHAPE_SIDE = 32

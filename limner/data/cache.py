@@ -11,6 +11,8 @@ A cache folder holds the pictures of train, then val, then test:
     class_ids.npy       [N] int64, where there are classes
     boxes.npy, labels.npy, shapes.npy   what stands where, where that is known: [N, M, 4] float32 shares of the side, [N, M] int64 with -1
                         for nothing, and, where there are masks, [N, M, 32, 32] uint8
+    stories.npy         [S, F] int64, where there are stories: the places of each story's frames among all pictures
+    categories.npy      [N, C] bool, where there are categories: which a picture shows
     mirrorable.npy      [N] bool: no caption of the picture speaks of left or right
     vocabulary.json     {word: count in the training captions}, most frequent first
     rejects.jsonl       what was left out, and why
@@ -33,6 +35,7 @@ from numpy.typing import NDArray
 
 from limner.core.errors import DataError
 from limner.data.layouts import SHAPE_SIDE, Placed
+from limner.data.sources import Labels
 
 FORMAT = 1
 SPLITS = ("train", "val", "test")
@@ -53,7 +56,7 @@ class CacheCard:
     splits: dict[str, int]
     """Pictures in each split that there is, in stored order."""
     made_splits: str
-    """Whose splits they are: "given", or made by "class" or by "picture"."""
+    """Whose splits they are: "given", or made by "class", by "picture" or by "story"."""
     captions: int
     """Captions in all."""
     uncaptioned: int
@@ -78,6 +81,10 @@ class CacheCard:
     """Decides made splits and counterfactual captions."""
     label_names: list[str] | None = None
     """A name for each label of what stands in the pictures, or None where that is not known."""
+    category_names: list[str] | None = None
+    """A name for each category of which a picture may show several, or None where that is not known."""
+    frames: int = 0
+    """Frames of a story, 0 where there are no stories."""
     fingerprint: str
     """SHA-256 of everything stored: pictures, captions, classes, keys and splits."""
 
@@ -108,15 +115,24 @@ class SplitWriter:
         self.caption_lengths, self.caption_counts, self.key_lengths, self.class_ids = array("q"), array("q"), array("q"), array("q")
         self.mirrorable = array("B")
         self.placed: list[Placed | None] = []
+        self.categories: list[tuple[str, ...] | None] = []
         self.hash = hashlib.sha256(split.encode())
 
     def __len__(self) -> int:
         return len(self.caption_counts)
 
     def add(
-        self, picture: NDArray[np.uint8], captions: Iterable[str], key: str, class_id: int, mirrorable: bool, placed: Placed | None = None
+        self,
+        picture: NDArray[np.uint8],
+        captions: Iterable[str],
+        key: str,
+        class_id: int,
+        mirrorable: bool,
+        placed: Placed | None = None,
+        labels: Labels | None = None,
     ) -> None:
-        """Write one sample: its picture [H, W, 3], captions, key, class (-1 for none), whether it may be mirrored, what stands where."""
+        """Write one sample: its picture [H, W, 3], captions, key, class (-1 for none), whether it may be mirrored, what stands where, and
+        of its labels which frame of a story it is and which categories it shows."""
         encoded = [caption.encode() for caption in captions]
         name = key.encode("utf-8", "surrogateescape").decode("utf-8", "replace").encode()
         self._write("pictures", np.ascontiguousarray(picture).tobytes())
@@ -132,6 +148,11 @@ class SplitWriter:
         if placed is not None:
             self.hash.update(placed.boxes.tobytes() + repr(placed.labels).encode())
             self.hash.update(b"" if placed.shapes is None else placed.shapes.tobytes())
+        told = None if labels is None or labels.story is None else (labels.story, labels.frame)
+        categories = None if labels is None else labels.categories
+        self.categories.append(categories)
+        for value in (told, categories):
+            self.hash.update(b"" if value is None else repr(value).encode())
 
     def _write(self, kind: str, content: bytes) -> None:
         self.streams[kind].write(content)
@@ -185,6 +206,16 @@ def save_layouts(folder: Path, writers: Mapping[str, SplitWriter]) -> list[str] 
     np.save(folder / "labels.npy", labels)
     if masked:
         np.save(folder / "shapes.npy", shapes)
+    return names
+
+
+def save_categories(folder: Path, writers: Mapping[str, SplitWriter]) -> list[str] | None:
+    """Write which categories all pictures show; returns their names, or None where nothing is known."""
+    every = [categories for writer in writers.values() for categories in writer.categories]
+    names = sorted({name for categories in every for name in categories or ()})
+    if not names:
+        return None
+    np.save(folder / "categories.npy", np.array([[name in (categories or ()) for name in names] for categories in every], dtype=bool))
     return names
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limner.data.sources import Sample, decode_captions
+from limner.text.numbers import vector_width
 from limner.text.words import MAXIMUM_WORDS, WITHOUT_WORD, has_word, split_words, without_accents
 
 _LETTERS = np.zeros(256, dtype=bool)
@@ -74,8 +75,10 @@ class CaptionTally:
     """The picture that the longest caption belongs to."""
 
     def add(self, key: str, captions: Sequence[str], training: bool) -> None:
-        """Count a picture's captions; training: whether their words are the vocabulary's."""
+        """Count a picture's captions; training: whether their words are the vocabulary's. Rows of numbers have no words to count."""
         for caption in captions:
+            if vector_width([caption]) is not None:
+                continue
             words = split_words(caption)
             if training:
                 self.words.update(words)

@@ -7,12 +7,13 @@ from pathlib import Path
 from limner.core.errors import DataError, unknown_name
 from limner.core.pictures import CaptionedPictures
 from limner.core.settings import DataSettings
-from limner.data.built_in import BUILT_IN, BouquetPictures, GardenPictures
+from limner.data.built_in import BUILT_IN, BouquetPictures, GardenPictures, StoryPictures
 from limner.data.garden import Garden
 from limner.data.garden.bouquets import Bouquets
+from limner.data.garden.stories import FRAMES, Stories
 from limner.data.prepared import open_prepared
 
-__all__ = ["BUILT_IN", "BouquetPictures", "GardenPictures", "check_name", "open_data"]
+__all__ = ["BUILT_IN", "BouquetPictures", "GardenPictures", "StoryPictures", "check_name", "open_data"]
 
 
 def open_data(name: str, split: str, resolution: int, settings: DataSettings | None = None, length: int | None = None) -> CaptionedPictures:
@@ -26,6 +27,8 @@ def open_data(name: str, split: str, resolution: int, settings: DataSettings | N
         length = length or (settings.garden_pictures if split == "train" else None)
         if name == "garden":
             return GardenPictures(Garden(split, length=length, resolution=resolution))
+        if name == "garden-stories":
+            return StoryPictures(Stories(split, length=None if length is None else max(length // FRAMES, 1), resolution=resolution))
         return BouquetPictures(Bouquets(split, length=length, resolution=resolution))
     check_name(name)
     return open_prepared(Path(name), split, resolution)

@@ -26,11 +26,17 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "class": ("class",),
     "split": ("split",),
     "layout": ("layout",),
+    "story": ("story", "story_id"),
+    "frame": ("frame", "frame_number"),
+    "attributes": ("attributes",),
+    "categories": ("categories",),
 }
 """What is read, and the names under which it is met, the first of those present counting. Capitals, blanks, _ and - do not matter."""
 
 _ROLE = {re.sub(r"[\W_]", "", name): role for role, names in COLUMNS.items() for name in names}
 _ORDER = {re.sub(r"[\W_]", "", name): place for names in COLUMNS.values() for place, name in enumerate(names)}
+_LOOSE = ("story", "frame", "attributes", "categories")
+"""What a column is only called by its exact name: others are too near to what tables call something else."""
 CLASSES = ("class_id", "class_name", "class")
 LABELS = (*CLASSES, "split")
 
@@ -78,9 +84,11 @@ def columns_of(names: tuple[str, ...], chosen: tuple[str, str] | None = None) ->
             found.setdefault(_ROLE[plain], []).append((_ORDER[plain], name))
         else:
             unread.append(name)
+    if ("story" in found) != ("frame" in found):  # one without the other says something else
+        unread += [name for role in ("story", "frame") for _, name in found.pop(role, [])]
     for name in unread:
         plain = re.sub(r"[\W_]", "", name).casefold()
-        near = next((known for known in _ROLE if _one_slip_apart(plain, known) and _ROLE[known] not in found), None)
+        near = next((known for known in _ROLE if _one_slip_apart(plain, known) and _ROLE[known] not in (*found, *_LOOSE)), None)
         if near:
             problem = problem or f"has a column '{name}', which is nearly '{COLUMNS[_ROLE[near]][_ORDER[near]]}': rename or remove it"
     ordered = {role: tuple(name for _, name in sorted(places)) for role, places in found.items()}
@@ -144,7 +152,55 @@ def read_labels(fields: Mapping[str, Any], columns: Columns, split: str | None =
     things, misplaced = things_of_field(columns.value(fields, "layout"))
     if misplaced:
         problems.append(misplaced)
-    return Labels(split=split, class_id=class_id, class_name=class_name, things=things, problem="; ".join(problems) or None)
+    story, frame, wrong = _frame(columns.value(fields, "story"), columns.value(fields, "frame"))
+    categories, bad_categories = _names(columns.value(fields, "categories"))
+    problems += [problem for problem in (wrong, bad_categories) if problem]
+    return Labels(
+        split=split,
+        class_id=class_id,
+        class_name=class_name,
+        story=story,
+        frame=frame,
+        attributes=_numbers(columns.value(fields, "attributes")),
+        categories=categories,
+        things=things,
+        problem="; ".join(problems) or None,
+    )
+
+
+def _frame(story: Any, frame: Any) -> tuple[str | None, int | None, str | None]:
+    """The story and the number of a frame, and what is wrong with them; none of both where neither is given."""
+    name, bad_name = _name(story)
+    number, bad_number = _whole_number(frame)
+    if bad_name:
+        return None, None, f"story is {_shown(story)}, not a name"
+    if bad_number:
+        return None, None, f"frame is {_shown(frame)}, not a whole number"
+    if (name is None) != (number is None):
+        return None, None, "a story without a frame" if number is None else "a frame without a story"
+    return name, number, None
+
+
+def _names(value: Any) -> tuple[tuple[str, ...] | None, str | None]:
+    """Names of a list, or of a text that parts them by semicolons; and what is wrong with it."""
+    if value is None:
+        return None, None
+    names = value.split(";") if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return None, "categories is neither a list of names nor a text with semicolons between them"
+    return tuple(dict.fromkeys(name.strip() for name in names if name.strip())), None
+
+
+def _numbers(value: Any) -> tuple[float, ...] | None:
+    """The numbers of a list, or of a text with blanks or commas between them; None of anything else."""
+    values = value.replace(",", " ").split() if isinstance(value, str) else value
+    if not isinstance(values, list) or not values or any(isinstance(each, bool) for each in values):
+        return None
+    try:
+        numbers = tuple(float(each) for each in values)
+    except (TypeError, ValueError):
+        return None
+    return numbers if all(map(math.isfinite, numbers)) else None
 
 
 def read_object(content: bytes, split: str | None, captioned: bool) -> tuple[tuple[str, ...], Labels, str | None]:

@@ -44,7 +44,7 @@ class _Listed:
             self.complain(problem if captions or value not in ("", []) else None, row.where)
         labels = read_labels(row.fields, row.columns)
         self.complain(labels.problem, row.where)
-        for name in ("split", "class_id", "class_name"):
+        for name in ("split", "class_id", "class_name", "story", "frame", "attributes", "categories"):
             mine, theirs = getattr(self.labels, name), getattr(labels, name)
             if mine is None:
                 self.labels = replace(self.labels, **{name: theirs})

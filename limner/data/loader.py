@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limner.core import random
-from limner.core.batch import Batch
+from limner.core.batch import Batch, StoryText
 from limner.core.errors import DataError
 from limner.core.layout import Layout
 from limner.core.pictures import CaptionedPictures
@@ -104,7 +104,24 @@ class Loader:
         if kind in ("unpaired", "pictures"):
             pool = self.pool if kind == "pictures" else np.arange(len(self.pictures))
             return self._assemble(*self._in_passes(samples, pool, kind), samples, kind)
-        raise ValueError(f"a batch can draw 'mismatched', 'unpaired' or 'pictures', not '{kind}'")
+        if kind == "frames":
+            return self._frames(samples)
+        raise ValueError(f"a batch can draw 'mismatched', 'unpaired', 'pictures' or 'frames', not '{kind}'")
+
+    def _frames(self, samples: NDArray[np.int64]) -> Batch:
+        """Frames one by one, each with the text of its whole story: every frame once a pass."""
+        stories, frames = self.pictures.stories, self.phase.frames
+        if stories is None or frames == 1:
+            raise ValueError(f"phase {self.phase.name} has no stories of which frames could be drawn")
+        chosen, epochs = self._in_passes(samples, np.arange(stories.size), "frames")
+        told, places = np.divmod(chosen, frames)
+        batch = self._assemble(stories[told, places], epochs, samples, "frames")
+        if self.features is not None and self.phase.captions:
+            rows, passes = stories[told].ravel(), epochs.repeat(frames)
+            numbers = self._draw_captions(rows, passes, "frames", 1)[:, 0]
+            captions = [self.pictures.captions(row)[number] for row, number in zip(rows.tolist(), numbers.tolist(), strict=True)]
+            batch.story = StoryText(self.features.of(rows, numbers).with_captions(captions), places)
+        return batch
 
     def _check_stories(self, processes: int) -> None:
         frames, stories, phase = self.phase.frames, self.pictures.stories, self.phase
@@ -181,6 +198,7 @@ class Loader:
         ]
         views = self._views(indices, epochs, self.phase.frames if role == "matched" else 1)
         layout = self.pictures.layouts(indices)
+        shown = self.pictures.categories(indices)
         batch = Batch(
             pictures=to_network(views.of_pictures(self.pictures.read(indices)), self.phase.resolution, self.device),
             captions=captions,
@@ -190,10 +208,11 @@ class Loader:
             seed=self.seed,
             classes=self._classes(indices),
             layout=None if layout is None else views.of_layout(layout).to(self.device),
+            categories=None if shown is None else torch.from_numpy(shown).float().to(self.device),
         )
         if self.features is not None:
             batch.texts = tuple(self.features.of(indices, numbers[:, k]).with_captions([own[k] for own in captions]) for k in range(drawn))
-        if self.phase.counterfactuals and role == "matched":
+        if self.phase.counterfactuals and role in ("matched", "frames"):
             self._add_counterfactuals(batch, indices, numbers, epochs)
         return batch
 

@@ -6,22 +6,26 @@ import errno
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from limner.core.errors import DataError
 from limner.core.files import readable, whole_folder
-from limner.data.cache import FORMAT, SPLITS, CacheCard, SplitWriter, join, save_layouts, write_card
+from limner.data.cache import FORMAT, SPLITS, CacheCard, SplitWriter, join, save_categories, save_layouts, write_card
 from limner.data.caption_checks import CaptionTally, WordlessCaption, with_words
 from limner.data.decoding import Rejected, decode_all
 from limner.data.framing import Fit, Framing
 from limner.data.layouts import MOST_THINGS, Instances, largest
+from limner.data.naming import Namer
 from limner.data.prechecks import check_out, check_settings, check_space
 from limner.data.readers.known import nearest
 from limner.data.reading import read_sources
 from limner.data.refusals import Reject, explain, refuse, too_many
+from limner.data.sequences import CaptionsFrom, StoryIndex, described
 from limner.data.sides import is_sided
 from limner.data.sources import NO_CAPTION, Reading, Sample
 from limner.data.splits import SplitBy, Splitter
@@ -58,6 +62,8 @@ class PrepareReport:
     """Captions without a word that were left out; their pictures have others, and stay."""
     crowded: tuple[int, int]
     """Things that were left out, the smallest of pictures with more than `most_things`, and in how many pictures."""
+    stories: tuple[int, list[tuple[str, list[int]]]]
+    """Whole stories, and those that lack frames, which these are, and whose others serve as single pictures."""
     tally: CaptionTally
     """What is worth knowing of the captions."""
     seconds: float
@@ -83,6 +89,7 @@ class _Survey:
     uncaptioned: int = 0
     classless: int = 0
     samples: int = 0
+    stories: StoryIndex = field(default_factory=StoryIndex)
 
 
 def prepare(
@@ -105,6 +112,7 @@ def prepare(
     fit: Fit = "crop",
     background: str = "white",
     pixel_art: bool = False,
+    captions_from: CaptionsFrom = "text",
     force: bool = False,
     progress: Progress | None = None,
 ) -> PrepareReport:
@@ -122,6 +130,7 @@ def prepare(
     columns: what tables call a picture's file and its captions; tables of any name that have both are read then.
     tags: captions are lists of tags, such as "red, sword".
     fit, background, pixel_art: see `limner.data.framing.Framing`.
+    captions_from: "attributes" makes a row of numbers of each sample's attributes its caption, "clevr" sentences of those of CLEVR-SV.
     force: take the place of a prepared folder that is there.
     Raises DataError in one line; nothing is written then.
     """
@@ -130,7 +139,7 @@ def prepare(
     check_settings(resolution, max_rejected, validation, test, most_things)
     framing = Framing(fit=fit, background=background, pixel_art=pixel_art)
     reading = Reading(columns=columns, tags=tags)
-    read = _reader(paths, reading, Instances(Path(instances)) if instances is not None else None)
+    read = _reader(paths, reading, Instances(Path(instances)) if instances is not None else None, captions_from)
     check_out(out, force)
     tell: Progress = progress or (lambda stage, done, total: None)
     splitter = Splitter(split_by, validation, test, seed)
@@ -180,7 +189,7 @@ def prepare(
                 uncaptioned=uncaptioned,
                 max_rejected=max_rejected,
                 seed=seed,
-                flip=flip,
+                flip="no" if captions_from == "attributes" and flip == "auto" else flip,  # numbers may say where things stand
                 tell=tell,
                 started=started,
             )
@@ -201,9 +210,14 @@ def prepare(
 Read = Callable[[], Iterator[Sample]]
 
 
-def _reader(sources: Sequence[Path], reading: Reading, instances: Instances | None) -> Read:
-    """Reads the samples of the sources anew each time, with what a list of instances says of them."""
-    return lambda: read_sources(sources, reading) if instances is None else map(instances.of, read_sources(sources, reading))
+def _reader(sources: Sequence[Path], reading: Reading, instances: Instances | None, captions_from: CaptionsFrom) -> Read:
+    """Reads the samples of the sources anew each time, with what a list of instances says of them, and captions of their attributes."""
+
+    def read() -> Iterator[Sample]:
+        for sample in read_sources(sources, reading):
+            yield described(sample if instances is None else instances.of(sample), captions_from)
+
+    return read
 
 
 def _survey(read: Read, splitter: Splitter, uncaptioned: bool, tell: Progress) -> _Survey:
@@ -213,6 +227,7 @@ def _survey(read: Read, splitter: Splitter, uncaptioned: bool, tell: Progress) -
             survey.ignored.append(Reject.of(sample, sample.problem or ""))
             continue
         survey.total += 1
+        survey.stories.note(sample)
         if survey.total % 256 == 0:
             tell("reading captions", survey.total, 0)
         if reason := _refusal(sample, uncaptioned):
@@ -225,6 +240,7 @@ def _survey(read: Read, splitter: Splitter, uncaptioned: bool, tell: Progress) -
         survey.classless += sample.labels.class_key is None
         survey.sided += sum(map(_is_sided, sample.captions))
         splitter.count(sample)
+    survey.stories.check()
     return survey
 
 
@@ -277,7 +293,7 @@ def _write(
     held_out = upscaled = bare = too_small = crowded = 0
     checked = map(with_words, read())
     usable = (sample for sample, wordless in checked if sample.counts and not _note(sample, uncaptioned, rejects, wordless, left_out))
-    name = _Namer(survey.shared_keys)
+    name = Namer(survey.shared_keys)
     for done, (sample, decoded) in enumerate(decode_all(usable, side, framing, resolution), 1):
         tell("decoding pictures", done, survey.samples)
         split = splitter.split_of(sample)
@@ -298,7 +314,8 @@ def _write(
         tally.add(sample.key, sample.captions, split == "train" or not splitter.trains)
         class_id = splitter.class_id(sample) if has_classes else -1
         mirrorable = not any(map(_is_sided, sample.captions))
-        writers[split].add(picture.pixels, sample.captions, name(sample), class_id, mirrorable, placed)
+        survey.stories.put(sample, split, len(writers[split]))
+        writers[split].add(picture.pixels, sample.captions, name(sample), class_id, mirrorable, placed, sample.labels)
     for writer in writers.values():
         writer.close()
     if too_many(rejects, survey.total, max_rejected):
@@ -306,6 +323,9 @@ def _write(
     counts = {split: len(writer) for split, writer in writers.items() if len(writer)}
     if not counts or (splitter.trains and "train" not in counts):
         raise DataError(f"no training picture of {out.name} can be used: {Counter(r.reason for r in rejects).most_common(1)[0][0]}")
+    stories = survey.stories.table({split: len(writer) for split, writer in writers.items()})
+    if survey.stories.frames:
+        np.save(folder / "stories.npy", stories)
     card = CacheCard(
         format=FORMAT,
         name=readable(out.resolve().name),
@@ -325,6 +345,8 @@ def _write(
         sources=[readable(source.resolve().name) for source in sources],
         seed=seed,
         label_names=save_layouts(folder, writers),
+        category_names=save_categories(folder, writers),
+        frames=survey.stories.frames,
         fingerprint=join(folder, writers, has_classes),
     )
     write_card(folder, card)
@@ -347,6 +369,7 @@ def _write(
         sided=survey.sided,
         wordless=left_out,
         crowded=(too_small, crowded),
+        stories=(len(stories), survey.stories.missing()),
         tally=tally,
         seconds=time.perf_counter() - started,
     )
@@ -366,22 +389,3 @@ def _note(
 
 def _caption_alone(caption: WordlessCaption) -> Reject:
     return Reject(caption.key, caption.source, f"{WITHOUT_WORD}, left out; the picture has others", caption.where)
-
-
-class _Namer:
-    """The names of pictures in a set: their keys, or SOURCE/NAME.SUFFIX where the sources have a key more than once."""
-
-    def __init__(self, shared: Set[str]) -> None:
-        self._shared, self._given = shared, Counter[str]()
-
-    def __call__(self, sample: Sample) -> str:
-        if sample.key not in self._shared:
-            return sample.key
-        name = f"{sample.source}/{sample.file or sample.key}"
-        self._given[name] += 1
-        return name if self._given[name] == 1 else f"{name}#{self._given[name]}"
-
-    @property
-    def renamed(self) -> int:
-        """How many pictures have not got their key for a name."""
-        return self._given.total()

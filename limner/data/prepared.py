@@ -59,6 +59,7 @@ class PreparedPictures(CaptionedPictures):
         self.resolution, self.stored_resolution = card.resolution, card.stored_resolution
         self.class_names, self.class_count = card.class_names, len(card.class_names or ())
         self.label_names = tuple(card.label_names or ())
+        self.category_names = tuple(card.category_names or ())
         total, side = sum(card.splits.values()), card.stored_resolution
         start = sum(card.splits.get(name, 0) for name in SPLITS[: SPLITS.index(parts[0])])
         stop = start + sum(card.splits.get(name, 0) for name in parts)
@@ -72,6 +73,8 @@ class PreparedPictures(CaptionedPictures):
             self._key_offsets = _mapped(path / "key_offsets.npy", total + 1)
             self.class_ids = None if card.class_names is None else _mapped(path / "class_ids.npy", total)[self._own]
             self.mirrorable: NDArray[np.bool_] = _mapped(path / "mirrorable.npy", total)[self._own]
+            self.stories = _stories(path, card.frames, total, start, stop) if card.frames else None
+            self._categories = None if card.category_names is None else _categories(path, total, len(card.category_names))[self._own]
             self._layouts = None if card.label_names is None else _layouts(path, total, self._own)
             if (path / "pictures.u8").stat().st_size != total * side * side * 3:
                 raise ValueError("pictures.u8 has another size")
@@ -139,6 +142,9 @@ class PreparedPictures(CaptionedPictures):
         masks = None if shapes is None else torch.from_numpy(shapes[indices]).float() / 255.0
         return Layout(torch.from_numpy(boxes[indices]), torch.from_numpy(labels[indices]), masks)
 
+    def categories(self, indices: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+        return None if self._categories is None else self._categories[indices]
+
     @cached_property
     def vocabulary(self) -> dict[str, int]:
         """Words of the training captions with their counts, most frequent first."""
@@ -166,6 +172,22 @@ class PreparedPictures(CaptionedPictures):
                 return candidate
             settled = candidate  # kept in case there is one class alone
         return settled
+
+
+def _stories(path: Path, frames: int, total: int, start: int, stop: int) -> NDArray[np.int64]:
+    """The stories of the pictures from `start` to `stop`, by their places among these."""
+    stories = np.load(path / "stories.npy", allow_pickle=False)
+    if stories.ndim != 2 or stories.shape[1] != frames or (stories.size and not 0 <= stories.min() <= stories.max() < total):
+        raise ValueError("stories.npy has another size")
+    own = stories[((stories >= start) & (stories < stop)).all(1)]
+    return np.asarray(own - start, dtype=np.int64)
+
+
+def _categories(path: Path, total: int, count: int) -> NDArray[np.bool_]:
+    categories = np.load(path / "categories.npy", mmap_mode="r", allow_pickle=False)
+    if categories.shape != (total, count):
+        raise ValueError("categories.npy has another size")
+    return np.asarray(categories)
 
 
 def _layouts(path: Path, total: int, own: slice) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.uint8] | None]:

@@ -24,6 +24,7 @@ class ReducedPictures(CaptionedPictures):
         self.resolution = self.stored_resolution = resolution
         self.name, self.split, self.fingerprint = pictures.name, pictures.split, pictures.fingerprint
         self.class_ids, self.class_count = pictures.class_ids, pictures.class_count
+        self.stories, self.category_names = pictures.stories, pictures.category_names
         self.may_flip, self.mirrorable = pictures.may_flip, pictures.mirrorable
 
     def __len__(self) -> int:
@@ -47,6 +48,9 @@ class ReducedPictures(CaptionedPictures):
 
     def key(self, index: int) -> str:
         return self.pictures.key(index)
+
+    def categories(self, indices: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+        return self.pictures.categories(indices)
 
     def counterfactual(self, index: int, caption: int, draw: int) -> str:
         return self.pictures.counterfactual(index, caption, draw)

@@ -81,6 +81,14 @@ class Labels:
     split: str | None = None
     class_id: int | None = None
     class_name: str | None = None
+    story: str | None = None
+    """The story that it is a frame of."""
+    frame: int | None = None
+    """Its number among the story's frames."""
+    attributes: tuple[float, ...] | None = None
+    """Numbers that describe it."""
+    categories: tuple[str, ...] | None = None
+    """Names of what it shows, of which there may be several; None where nothing is said of that."""
     things: tuple[Thing, ...] | None = None
     """What stands where; None where nothing is said of that."""
     problem: str | None = None

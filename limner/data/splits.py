@@ -24,12 +24,14 @@ class _Group:
     count: int = 0
     keys: set[tuple[int, str]] = field(default_factory=set)
     given: dict[str, int] = field(default_factory=dict)
+    stories: set[str] = field(default_factory=set)
 
 
 class Splitter:
     """Counts the samples first (`count`), decides (`decide`), then tells each sample's split, in the same order of samples (`split_of`).
 
-    Samples with captions are parted, and those without join the training; where none has a caption, all are parted.
+    Samples with captions are parted, and those without join the training; where none has a caption, all are parted. A story is parted as
+    one.
     """
 
     def __init__(self, split_by: SplitBy, validation: float, test: float, seed: int) -> None:
@@ -37,6 +39,7 @@ class Splitter:
         self.made = ""
         self._captioned, self._bare = _Group(), _Group()
         self._next = 0
+        self._part_of_story: dict[str, str] = {}
         self._classes: dict[tuple[int, str], int] = {}
         self._parts: NDArray[np.str_] = np.zeros(0, "U5")
         self._part_of: dict[tuple[int, str], str] = {}
@@ -58,7 +61,10 @@ class Splitter:
     def count(self, sample: Sample) -> None:
         """Note a sample, its class and the split that it names."""
         group = self._captioned if sample.captions else self._bare
-        group.count += 1
+        story = sample.labels.story
+        group.count += story is None or story not in group.stories
+        if story is not None:
+            group.stories.add(story)
         if sample.labels.class_key is not None:
             group.keys.add(sample.labels.class_key)
         split = sample.labels.split or ""
@@ -75,8 +81,11 @@ class Splitter:
             return
         if self.split_by == "class" and len(keys) < 3:
             raise DataError(f"--split-by class needs at least 3 classes, and there are {len(keys)}: use --split-by picture")
-        by_class = self.split_by == "class" or (self.split_by == "auto" and len(keys) >= LEAST_CLASSES)
-        self.made = "class" if by_class else "picture"
+        told = bool(self._parted.stories)
+        if self.split_by == "class" and told:
+            raise DataError("--split-by class would part the frames of stories: leave it out, and stories are kept whole")
+        by_class = self.split_by == "class" or (self.split_by == "auto" and len(keys) >= LEAST_CLASSES and not told)
+        self.made = "class" if by_class else "story" if told else "picture"
         count = len(keys) if by_class else self._parted.count
         held_out = [round(share * count) for share in self.shares]
         if by_class:
@@ -97,10 +106,16 @@ class Splitter:
             return "train" if key is None else self._part_of.get(key, "train")
         if not sample.captions and self._captioned.count:
             return "train"
+        story = sample.labels.story
+        if story is not None and story in self._part_of_story:
+            return self._part_of_story[story]
         self._next += 1
         if self._next > len(self._parts):
             raise DataError("the sources changed while they were read: start again when nothing writes to them")
-        return str(self._parts[self._next - 1])
+        part = str(self._parts[self._next - 1])
+        if story is not None:
+            self._part_of_story[story] = part
+        return part
 
     def class_id(self, sample: Sample) -> int:
         """The class by number, from 0, in the order of given ids and names."""

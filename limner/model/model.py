@@ -20,6 +20,7 @@ from limner.core.method import Method, Painting
 from limner.core.noise import Noise
 from limner.core.text import TextFeatures
 from limner.features.network import to_float
+from limner.model.stories import check_story, storyteller, told
 from limner.parts.style import StyleEncoder
 from limner.text.encoder import TextEncoder
 from limner.text.words import nearest_words
@@ -206,6 +207,23 @@ class Model:
 
     __call__ = generate
 
+    def tell(self, sentences: Sequence[str], n: int = 1, seed: int = 0) -> list[list[Image.Image]]:
+        """Tell a story `n` times: for each time a list of RGB images, one for each sentence.
+
+        The same story, seed and place in the call give the same pictures, however many are asked for. A method that paints single pictures
+        paints frame by frame, each from all sentences so far and from the same noise. Raises SettingsError for a story with more or fewer
+        sentences than the model tells, and for a sentence that is empty, too long or without a word that the model knows; warns of other
+        words that it does not know.
+        """
+        if n < 1:
+            raise SettingsError(f"n is {n}: ask for at least one telling of the story")
+        check_story(self, sentences)
+        for sentence in dict.fromkeys(sentences):
+            if strange := self.strange_words(sentence):
+                warnings.warn(f"the model never met {strange} in '{shortened(sentence)}'", LimnerWarning, stacklevel=2)
+        pictures = told(self, [list(sentences)] * n, np.arange(n), seed).permute(0, 1, 3, 4, 2).cpu().numpy()
+        return [[Image.fromarray(picture) for picture in story] for story in pictures]
+
     def painting(self, captions: Sequence[str], samples: ArrayLike, seed: int = 0, batch_size: int = 64, *, check: bool = True) -> Painting:
         """Paint one picture for each caption and sample number, which decides its noise: all that the method has to show, on its device.
 
@@ -275,6 +293,10 @@ class Model:
             return to_bytes(self.painting(captions, samples, seed, len(captions), check=False).images).cpu()
 
         return paint
+
+    def storyteller(self, frames: int) -> Callable[[list[str], NDArray[np.int64], int], Tensor]:
+        """`painter` for whole stories of so many frames, the frames of each one after another; see `limner.model.stories`."""
+        return storyteller(self, frames)
 
     @torch.no_grad()
     def invert(self, pictures: Tensor) -> Noise:

@@ -31,6 +31,7 @@ COURSE = 5
 
 _EXAMPLES = {
     "garden": ("a red flower with five petals", "a blue flower at night"),
+    "garden-stories": ("rosa stands in the meadow", "iris stands on the sand"),
     "garden-bouquets": ("a red flower to the left of a blue one", "a blue flower to the left of a red one"),
 }
 

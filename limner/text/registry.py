@@ -15,6 +15,7 @@ from limner.text.glove import Glove
 from limner.text.infersent import InferSent
 from limner.text.lstm import LSTMEncoder
 from limner.text.no_text import NoText
+from limner.text.numbers import Numbers
 from limner.text.recurrent import RecurrentEncoder
 from limner.text.standardized import Standardized
 from limner.text.summary_lstm import SummaryLSTM
@@ -34,6 +35,7 @@ ENCODER_KINDS: dict[str, type[TextEncoder]] = {
         NoText,
         BytePairIds,
         Bert,
+        Numbers,
     )
 }
 """Every kind of encoder that can be saved and found again."""

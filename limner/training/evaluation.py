@@ -35,7 +35,8 @@ class Evaluator:
     def painting(self, model: Model, record: Path) -> dict[str, float]:
         """Scores of a model that paints; the newest stand in `record` with their protocols."""
         settings = self.settings
-        paint = model.painter()
+        stories = self.pictures.stories
+        paint = model.painter() if stories is None else model.storyteller(stories.shape[1])
         scores = evaluate(
             paint if model.reads_text else Unprompted(paint, settings.count, self.seed),
             [at_resolution(self.pictures, model.resolution)],

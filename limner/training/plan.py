@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from limner.core.abilities import Paints
+from limner.core.abilities import Paints, abilities_of
 from limner.core.errors import CheckpointError, DataError, SettingsError, unknown_name
 from limner.core.method import Method
 from limner.core.pictures import CaptionedPictures
@@ -20,6 +20,7 @@ from limner.core.settings import Recipe, TrainingSettings
 from limner.core.trainable import Conditions, Phase, Player, Trainable
 from limner.data.catalog import BUILT_IN, open_data
 from limner.data.loader import Loader, pictures_seen
+from limner.data.stories import told_alone
 from limner.matching.model import MatchingModel
 from limner.matching.saving import save_matcher
 from limner.parts.style import StyleInversion
@@ -190,6 +191,8 @@ def make_plan(recipe: Recipe, pictures: CaptionedPictures, device: torch.device 
         sentence_width=encoder.sentence_width,
         word_width=encoder.word_width,
         class_count=pictures.class_count,
+        category_count=len(pictures.category_names),
+        frames=0 if pictures.stories is None else pictures.stories.shape[1],
     )
     trained = made(settings, conditions) if own is None else made(settings, conditions, own)  # type: ignore[call-arg]
     acts.append(Act(name="method", registered=recipe.method, trained=trained, encoder=encoder))
@@ -322,13 +325,14 @@ def _budgeted(act: Act, phases: list[Phase], recipe: Recipe, pictures: Captioned
 
 
 def training_pictures(recipe: Recipe) -> CaptionedPictures:
-    """The split that a recipe trains on."""
+    """The split that a recipe trains on. What does not tell stories reads, of a story's frame, all sentences so far."""
     if recipe.data_settings.trainval and recipe.data in BUILT_IN:
         raise SettingsError("data.trainval: the garden's val split has the train split's classes: leave it out")
     split = "train+val" if recipe.data_settings.trainval else "train"
     pictures = open_data(recipe.data, split, recipe.resolution, recipe.data_settings)
     pictures.mirrored = recipe.data_settings.flip
-    return pictures
+    tells = "tells stories" in abilities_of(trainable(recipe.method))
+    return pictures if tells else told_alone(pictures)
 
 
 def adopted_phases(act: Act, names: Iterable[str]) -> list[Phase]:

@@ -35,6 +35,7 @@ class ReadablePictures(CaptionedPictures):
         self.name, self.split, self.fingerprint = pictures.name, pictures.split, pictures.fingerprint
         self.resolution, self.stored_resolution = pictures.resolution, pictures.stored_resolution
         self.class_ids, self.class_count = pictures.class_ids, pictures.class_count
+        self.stories, self.category_names = pictures.stories, pictures.category_names
         self.may_flip, self.mirrorable = pictures.may_flip, pictures.mirrorable
         self._counts = pictures.caption_counts.copy()
         for index, numbers in kept.items():
@@ -56,6 +57,9 @@ class ReadablePictures(CaptionedPictures):
 
     def key(self, index: int) -> str:
         return self.pictures.key(index)
+
+    def categories(self, indices: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+        return self.pictures.categories(indices)
 
     def counterfactual(self, index: int, caption: int, draw: int) -> str:
         return self.pictures.counterfactual(index, self.kept[index][caption] if index in self.kept else caption, draw)

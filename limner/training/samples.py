@@ -18,6 +18,7 @@ from limner.data.reduced import at_resolution
 from limner.data.sheet import caption_grid
 from limner.model import Model
 from limner.model.model import check_caption
+from limner.model.stories import told
 from limner.text.encoder import TextEncoder
 from limner.training.health import diversity, mean_distance
 
@@ -34,12 +35,13 @@ class SampleGrid:
     The captions are the val split's or, where that is trained on too, the test split's; the train split's where there is no such split,
     or none of its captions has a word that the encoder knows. They are chosen when a run begins: what cannot be painted is found out then.
 
-    encoder: what the painter reads through; without captions, every picture has a noise of its own.
+    encoder: what the painter reads through; without captions, every picture has a noise of its own. frames: those of a story, where stories
+    are told: then rows are frames one after another, and a column is a telling of each story.
     remark: what is to be said of the choice, or None. Raises SettingsError where no caption at all can be painted.
     """
 
-    def __init__(self, recipe: Recipe, train: CaptionedPictures, encoder: TextEncoder) -> None:
-        self.seed = recipe.training.seed
+    def __init__(self, recipe: Recipe, train: CaptionedPictures, encoder: TextEncoder, frames: int = 0) -> None:
+        self.seed, self.frames = recipe.training.seed, frames
         self.remark: str | None = None
         self.captions = self._choose(recipe, train, encoder) if encoder.reads else [""] * CAPTIONS
         self.numbers = np.tile(np.arange(PICTURES), len(self.captions)) if encoder.reads else np.arange(CAPTIONS * PICTURES)
@@ -69,23 +71,33 @@ class SampleGrid:
         return chosen
 
     def _paintable(self, source: CaptionedPictures, encoder: TextEncoder) -> tuple[list[str], list[str]]:
-        """The longest caption of each of a few pictures that the encoder can read, and those that were passed over for that."""
-        pool = np.flatnonzero(source.caption_counts > 0)
+        """The longest caption of each of a few pictures that the encoder can read, and those that were passed over for that.
+
+        Where stories are told, they are those of whole stories.
+        """
+        pool = np.flatnonzero(source.caption_counts > 0)[:, None] if not self.frames else source.stories
+        if pool is None:
+            return [], []
         chosen: list[str] = []
         refused: list[str] = []
-        for index in pool[random.permutation(len(pool), self.seed, "sample captions")].tolist():
-            if len(chosen) == CAPTIONS or len(refused) == MOST_REFUSED:
+        for group in pool[random.permutation(len(pool), self.seed, "sample captions")].tolist():
+            if len(chosen) + len(group) > max(CAPTIONS, len(group)) or len(refused) >= MOST_REFUSED:
                 break
-            longest, *others = sorted(source.captions(index), key=len, reverse=True)
-            readable = next((caption for caption in (longest, *others) if _can_be_read(encoder, caption)), None)
-            if readable is None:
-                refused.append(longest)
+            captions = [sorted(source.captions(index), key=len, reverse=True) for index in group]
+            readable = [next((caption for caption in own if _can_be_read(encoder, caption)), None) for own in captions]
+            found = [caption for caption in readable if caption is not None]
+            if len(found) == len(group):
+                chosen += found
             else:
-                chosen.append(readable)
+                refused += [own[0] for own, caption in zip(captions, readable, strict=True) if caption is None and own]
         return chosen, refused
 
     def paint(self, model: Model) -> NDArray[np.uint8]:
         """Paint the grid: [captions, noises, H, W, 3]."""
+        if self.frames:
+            stories = [self.captions[start : start + self.frames] for start in range(0, len(self.captions), self.frames)]
+            shown = [told(model, [story] * PICTURES, range(PICTURES), self.seed).transpose(0, 1) for story in stories]  # [F, N, 3, H, W]
+            return torch.cat(shown).permute(0, 1, 3, 4, 2).cpu().numpy()
         captions = [caption for caption in self.captions for _ in range(PICTURES)]
         pictures = model.pictures(captions, self.numbers, self.seed)
         return pictures.reshape(len(self.captions), PICTURES, *pictures.shape[1:])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from limner.core.abilities import TellsStories
 from limner.core.errors import in_words
 from limner.core.method import Method
 from limner.core.trainable import Trainable
@@ -48,7 +49,8 @@ class SideWork:
         if not any(planned.paints for planned in run.plan.phases):
             return None
         try:
-            return SampleGrid(run.recipe, run.pictures, run.plan.encoder)
+            trained = run.plan.asked_for.trained
+            return SampleGrid(run.recipe, run.pictures, run.plan.encoder, trained.frames if isinstance(trained, TellsStories) else 0)
         except Exception as error:
             self.remarks.append(f"there will be no sample grid: {in_words(error)}")
             return None

@@ -13,11 +13,13 @@ from torch import nn
 from limner.core.errors import DataError, SettingsError
 from limner.core.pictures import CaptionedPictures
 from limner.core.settings import Recipe
+from limner.data.stories import ToldSoFar
 from limner.parts.text import CaptionMatching, CaptionMatchingSettings
 from limner.text.bag_of_words import BagOfWords
 from limner.text.encoder import Limit, TextEncoder
 from limner.text.lstm import LSTMEncoder, Vocabulary
 from limner.text.no_text import NoText
+from limner.text.numbers import Numbers, vector_width
 from limner.text.recurrent import RecurrentEncoder
 from limner.text.saving import load_encoder, load_shipped_encoder, shipped_encoders
 from limner.text.standardized import Standardized
@@ -40,6 +42,8 @@ def choose_encoder(recipe: Recipe, pictures: CaptionedPictures) -> tuple[TextEnc
                 f"'{pictures.name}' has no captions to train a text encoder on: give data with captions, or a method that needs none "
                 "(limner train msg-gan or stackgan-v2, --method.unconditional)"
             )
+        if (width := vector_width(every_caption(pictures))) is not None:
+            return Numbers(width), False
         return CaptionMatching.own_encoder(text_settings(recipe), every_caption(pictures)), True
     encoder = named_encoder(name)
     if words is not None:
@@ -119,6 +123,8 @@ def caption_remarks(recipe: Recipe, pictures: CaptionedPictures, encoder: TextEn
         )
     if encoder.reads and recipe.text.encoder is not None:
         yield from _silent_captions(recipe, pictures, encoder)
+    if encoder.reads and isinstance(pictures, ToldSoFar):
+        yield f"{recipe.method} paints single pictures: the caption of a story's frame is made of all its sentences so far"
     limit = encoder.limit
     if not encoder.reads or limit is None:
         return

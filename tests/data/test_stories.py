@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from limner.core.errors import DataError
 from limner.core.pictures import CaptionedPictures
 from limner.core.trainable import Phase
+from limner.data.captions import CaptionFeatures
 from limner.data.loader import Loader
+from limner.data.stories import ToldSoFar, so_far
+from limner.text.numbers import Numbers, as_caption, vector_width
 
 FRAMES = 3
 
@@ -120,7 +123,7 @@ def test_refusals(stories: NDArray[np.int64] | None, asked: Phase, processes: in
 
 
 def test_an_unknown_kind_names_those_there_are() -> None:
-    with pytest.raises(ValueError, match="'mismatched', 'unpaired' or 'pictures', not 'stories'"):
+    with pytest.raises(ValueError, match="'mismatched', 'unpaired', 'pictures' or 'frames', not 'stories'"):
         Loader(Told(STORIES), phase(), seed=0).batch(0).draw("stories")
 
 
@@ -142,3 +145,79 @@ def test_pictures_one_by_one_are_seen_each_in_its_own_way() -> None:
     alone = Loader(Told(STORIES), phase(), seed=1).batch(0).draw("pictures")
     ways = {tuple(view.flatten().tolist()) for view in alone.pictures[:, 1:]}
     assert len(ways) > 4  # of 12; four stories would have four
+
+
+class Shown(Told):
+    """The same, whose captions are a picture's number twice and its caption's; and of which some things are shown."""
+
+    category_names = ("even", "small")
+
+    def captions(self, index: int) -> list[str]:
+        return [f"{index} {index} {caption}" for caption in range(3)]
+
+    @property
+    def caption_counts(self) -> NDArray[np.int64]:
+        return np.full(23, 3, np.int64)
+
+    def categories(self, indices: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return np.stack([indices % 2 == 0, indices < 9], axis=1)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_frames_one_by_one_know_their_whole_story(processes: int) -> None:
+    pictures = Shown(STORIES)
+    features = CaptionFeatures(Numbers(3), pictures)
+    loaders = [Loader(pictures, phase(), seed=1, features=features, rank=rank, processes=processes) for rank in range(processes)]
+    seen = []
+    for step in range(2):
+        for loader in loaders:
+            batch = loader.batch(step).draw("frames")
+            assert batch.frames == 1 and batch.story is not None and batch.story.frames == FRAMES
+            told = batch.story.text.sentence.reshape(len(batch), FRAMES, 3)
+            rows = np.arange(len(batch))
+            assert np.array_equal(
+                STORIES[[STORIES.tolist().index(row) for row in told[:, :, 0].int().tolist()], batch.story.places], batch.indices
+            )
+            assert np.array_equal(told[rows, batch.story.places], batch.text.sentence)  # its own caption is the one in its story
+            assert batch.story.text.captions is not None
+            assert batch.story.text.captions[int(batch.story.places[0])] == batch.captions[0][0]
+            half = batch.part(slice(1, 3)).story
+            assert half is not None and np.array_equal(half.text.sentence, batch.story.text.sentence[FRAMES : 3 * FRAMES])
+            seen += batch.indices.tolist()
+    assert len(set(seen[:21])) == 21 and set(seen) == set(STORIES.ravel().tolist())  # every frame of a story once a pass
+
+
+def test_frames_are_not_drawn_where_there_are_no_stories() -> None:
+    with pytest.raises(ValueError, match="has no stories"):
+        Loader(Told(STORIES), phase(frames=1), seed=0).batch(0).draw("frames")
+
+
+def test_what_pictures_show_comes_with_them() -> None:
+    batch = Loader(Shown(STORIES), phase(), seed=1).batch(0)
+    assert batch.categories is not None and batch.categories.tolist() == [[i % 2 == 0, i < 9] for i in batch.indices]
+    part = batch.part(slice(3, 6)).categories
+    assert part is not None and part.shape == (3, 2)
+    assert Loader(Told(STORIES), phase(), seed=1).batch(0).categories is None
+
+
+def test_single_pictures_are_told_all_that_was_said_before() -> None:
+    assert so_far(["rosa comes", "she grows"]) == ["rosa comes", "rosa comes. she grows"]
+    pictures = ToldSoFar(Shown(STORIES))
+    first, second, third = STORIES[4].tolist()
+    assert pictures.captions(third)[1] == f"{first} {first} 1. {second} {second} 1. {third} {third} 1"
+    alone = next(index for index in range(23) if index not in STORIES)
+    assert pictures.captions(alone) == Shown(STORIES).captions(alone)
+    assert pictures.counterfactual(second, 0, 0) == f"{first} {first} 0. another"
+
+
+def test_a_vector_is_text_that_is_read_back_exactly() -> None:
+    rows = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
+    rows[:, :3] = [1, 0, -2]
+    captions = [as_caption(row.tolist()) for row in rows]
+    assert captions[0].startswith("1 0 -2 ") and vector_width(captions) == 7
+    encoder = Numbers.from_config(Numbers(7).config())
+    assert np.array_equal(encoder(captions).sentence.numpy(), rows)
+    assert vector_width(["1 2", "1 2 3"]) is None and vector_width(["a flower"]) is None and vector_width(["7", "8"]) is None
+    for wrong, message in (("1 2", "has 2 numbers"), ("1 2 3 red", "is not a row of numbers"), ("1 nan 2 3 4 5 6", "not a row")):
+        with pytest.raises(DataError, match=message):
+            encoder([wrong])

@@ -35,7 +35,7 @@ from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
 from limner.training.players import PlayerTraining, Statistics
 from limner.training.run import train
 
-RESOLUTION, WIDTH, SIZE, STEPS = 32, 8, 4, 2
+RESOLUTION, WIDTH, SIZE, STEPS, FRAMES = 32, 8, 4, 2, 4
 ROUNDING = 2.0**20 * 2.0**-53
 """How far two orders of computing in float64 may lie apart: a million roundings of numbers up to 1, one ten-thousandth of a rounding in
 float32. What one picture of a batch does to another is larger by many orders."""
@@ -50,13 +50,20 @@ def name(request: pytest.FixtureRequest) -> str:
 
 def build(name: str, seed: int = 0) -> Method:
     settings = dataclasses.asdict(tiny(name, STEPS).method_settings)
-    conditions = {"resolution": RESOLUTION, "sentence_width": WIDTH, "word_width": WIDTH, "class_count": CLASSES}
+    conditions = {"resolution": RESOLUTION, "sentence_width": WIDTH, "word_width": WIDTH, "class_count": CLASSES, "frames": FRAMES}
     return limner.create(name, preset="cpu", seed=seed, **conditions, **settings)
 
 
 def batch_of(phase: Phase, step: int) -> Batch:
     batch = make_batch(
-        phase.resolution, phase.batch_size, width=WIDTH, words=WIDTH, captions=max(phase.captions, 1), classes=CLASSES, seed=step
+        phase.resolution,
+        phase.batch_size,
+        width=WIDTH,
+        words=WIDTH,
+        captions=max(phase.captions, 1),
+        classes=CLASSES,
+        frames=phase.frames,
+        seed=step,
     )
     if not phase.encoded:
         batch.texts, batch.counterfactuals = (), ()
@@ -173,7 +180,7 @@ def test_every_preset_builds(name: str) -> None:
         recipe = from_preset(name, preset, "garden")
         assert recipe.resolution == values.resolution and values.sentence.endswith(".")
         with torch.device("meta"):
-            method = limner.create(name, preset=preset, sentence_width=256, word_width=256, class_count=CLASSES)
+            method = limner.create(name, preset=preset, sentence_width=256, word_width=256, class_count=CLASSES, frames=FRAMES)
         for key, value in fresh.named_buffers(recurse=False):  # such as which of its phases it stands in: to be read, it must be real
             method.register_buffer(key, value)
         assert method.settings == recipe.method_settings

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from limner.core.batch import Batch
+from limner.core.batch import Batch, StoryText
 from limner.core.method import Method
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Progress, Update
@@ -45,13 +45,15 @@ def make_batch(
     captions: int = 1,
     counterfactuals: int = 1,
     classes: int = 0,
+    frames: int = 1,
+    categories: int = 0,
     seed: int = 0,
 ) -> Batch:
     """Random pictures with captions, and what a step may ask for with them: mismatched and unpaired pictures, counterfactual captions.
 
     width, words: of a sentence and of a word, None for no words; captions: how many each picture has, the second shorter than the first,
     0 for none; counterfactuals: how many go with each picture; classes: how many there are, 0 for none; a mismatched picture's class is the
-    next one.
+    next one; frames: pictures of a story, of which single ones may be drawn; categories: of which a picture may show several, 0 for none.
     """
     generator = torch.Generator().manual_seed(seed)
     said = [[CAPTIONS[row % len(CAPTIONS)], CAPTIONS[row % len(CAPTIONS)].split()[-2]][:captions] for row in range(size)]
@@ -74,10 +76,17 @@ def make_batch(
                 make_text([own[0] for own in said], generator, width=width, words=words) for _ in range(counterfactuals if captions else 0)
             ),
             counterfactual_captions=[list(own) for own in said] if captions else None,
+            categories=(torch.rand(size, categories, generator=generator) < 0.5).float() if categories else None,
         )
 
     batch, mismatched, unpaired = (one(shift) for shift in (0, 1, 2))
     others = {"mismatched": mismatched, "unpaired": unpaired} if captions else {"unpaired": unpaired}
+    if frames > 1:
+        batch.frames, others["frames"] = frames, one(3)
+        around = make_text([own[0] for own in said for _ in range(frames)], generator, width=width, words=words)
+        places = np.arange(size) % frames
+        around.sentence[torch.arange(size) * frames + torch.from_numpy(places)] = others["frames"].text.sentence
+        others["frames"].story = StoryText(around, places)
     batch.draw_batch = others.__getitem__
     return batch
 

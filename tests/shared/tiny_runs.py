@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from limner import methods
+from limner.core.abilities import abilities_of
 from limner.core.recipes import from_preset
 from limner.core.settings import Recipe
 from limner.training.checkpoints import Checkpoints
@@ -15,7 +17,8 @@ from limner.training.checkpoints import Checkpoints
 
 def tiny(name: str, steps: int, resolution: int = 32, **training: Any) -> Recipe:
     """The preset for CPUs at its smallest: few steps of few small pictures in each phase. training: laid over the training settings."""
-    recipe = from_preset(name, "cpu", "garden", resolution)
+    tells = "tells stories" in abilities_of(methods.get(name))
+    recipe = from_preset(name, "cpu", "garden-stories" if tells else "garden", resolution)
     fields = [field.name for field in dataclasses.fields(recipe.method_settings)]
     small: dict[str, Any] = {field: 4 for field in fields if field.endswith("batch_size")}
     small |= {field: (4,) for field in fields if field.endswith("batch_sizes")}  # of each phase
@@ -25,6 +28,7 @@ def tiny(name: str, steps: int, resolution: int = 32, **training: Any) -> Recipe
         recipe,
         method_settings=dataclasses.replace(recipe.method_settings, **small),
         training=dataclasses.replace(recipe.training, **values),
+        text=dataclasses.replace(recipe.text, encoder="garden") if tells else recipe.text,  # which no run trains first
         data_settings=dataclasses.replace(recipe.data_settings, garden_pictures=40),
     )
 

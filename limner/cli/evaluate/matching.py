@@ -30,7 +30,7 @@ class EvaluateMatchingArguments:
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """The run folder or model folder of a matching model."""
     data: Annotated[str | None, arg(metavar="NAME|DIR")] = None
-    """'garden', 'garden-bouquets', or the folder of a prepared data set; by default what the model was trained on."""
+    """'garden', 'garden-bouquets', 'garden-stories', or the folder of a prepared data set; by default what the model was trained on."""
     split: Annotated[str, arg(metavar="NAME")] = "test"
     """The split to score on."""
     count: Annotated[int, arg(metavar="N")] = 1000

@@ -63,11 +63,12 @@ class EvaluateArguments(SamplingArguments):
     pictures: Annotated[Path | None, arg(metavar="DIR")] = None
     """A folder of square pictures to score in place of a model; captions come from same-name .txt files or metadata.jsonl."""
     data: Annotated[str | None, arg(metavar="NAME|DIR")] = None
-    """The reference: 'garden', 'garden-bouquets', or the folder of a prepared data set; by default what the model was trained on."""
+    """The reference: 'garden', 'garden-bouquets', 'garden-stories', or the folder of a prepared data set; by default what the model was
+    trained on."""
     metrics: Annotated[str | None, arg(metavar="LIST")] = None
     """Some of the metrics with commas between, or 'all'; by default fid,kid,is and, on the garden, faithfulness, on its bouquets
-    scene-faithfulness; for a model that finds codes of pictures also reconstruction; of a set of your own with few held-out pictures
-    kid,memorisation and r-precision or clip-score."""
+    scene-faithfulness, on its stories story-faithfulness; for a model that finds codes of pictures also reconstruction; of a set of your
+    own with few held-out pictures kid,memorisation and r-precision or clip-score."""
     count: Annotated[int | None, arg(metavar="N")] = None
     """Pictures to paint for each split (2000), or to take from the folder (all)."""
     seed: Annotated[int, arg(metavar="S")] = 0
@@ -224,7 +225,7 @@ def score(model: Model, splits: Sequence[CaptionedPictures], request: ScoringReq
     """Take the metrics of a model on every split, with a progress bar."""
     from limner.metrics.scoring.evaluate import Unprompted
 
-    paint = model.painter()
+    paint = model.painter() if splits[0].stories is None else model.storyteller(splits[0].stories.shape[1])
     return score_source(paint if model.reads_text else Unprompted(paint, request.count, request.seed), splits, request)
 
 
@@ -317,6 +318,10 @@ def _metrics(
         "faithfulness": captioned and splits[0].name == "garden",
         "scene-faithfulness": captioned
         and splits[0].name == "garden-bouquets"
+        and (arguments.scene_judge is not None or SHIPPED in folder.shipped()),
+        "story-faithfulness": captioned
+        and splits[0].name == "garden-stories"
+        and arguments.pictures is None
         and (arguments.scene_judge is not None or SHIPPED in folder.shipped()),
     }
     return [name for name in USUAL if wanted.get(name, True)] + ["reconstruction"] * inverts

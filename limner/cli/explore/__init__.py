@@ -20,6 +20,7 @@ EXPLORATIONS = {
     "redescribe": "paint captions and let a captioner say what the pictures show: do the sentences agree?",
     "restyle": "paint captions in the style of pictures",
     "stages": "show one picture at every scale, from rough to final, or over the course of a run's training",
+    "story": "paint a picture for each sentence of a story, and the story with names exchanged",
     "vary": "draw one random input of a painting anew, all else standing still: what does it decide?",
     "worst": "show the captions whose pictures the judge likes least",
 }
@@ -46,6 +47,7 @@ examples:
   limner explore redescribe runs/mirrorgan "a red flower" --out read.png
   limner explore restyle runs/mine bird.jpg --captions "a red flower" "a blue flower" --out restyle.png
   limner explore stages runs/msg "a red flower at night" --out stages.png
+  limner explore story runs/storygan --file story.txt --swap "Rosa=Iris" --out story.png
   limner explore vary runs/stackgan --captions "a red bird" --redraw epsilon --out vary.png
   limner explore worst garden --out worst.png"""
 

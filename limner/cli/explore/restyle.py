@@ -38,7 +38,7 @@ class RestyleArguments:
     captions: Annotated[tuple[str, ...], arg(metavar="CAPTION")] = ()
     """What to paint, each caption in quotes; by default four captions of the same split."""
     data: Annotated[str | None, arg(metavar="NAME|DIR")] = None
-    """'garden', 'garden-bouquets', or the folder of a prepared data set; by default what the model was trained on."""
+    """'garden', 'garden-bouquets', 'garden-stories', or the folder of a prepared data set; by default what the model was trained on."""
     split: Annotated[str | None, arg(metavar="NAME")] = None
     """The split that pictures and captions come from; by default test, or else val."""
     count: Annotated[int, arg(metavar="N")] = 4

@@ -40,7 +40,7 @@ class WorstArguments:
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """A shipped name such as 'garden', a run folder or a model folder."""
     data: Annotated[str | None, arg(metavar="NAME|DIR")] = None
-    """'garden', 'garden-bouquets', or the folder of a prepared data set; by default what the model was trained on."""
+    """'garden', 'garden-bouquets', 'garden-stories', or the folder of a prepared data set; by default what the model was trained on."""
     split: Annotated[str | None, arg(metavar="NAME")] = None
     """The split whose captions are painted; by default test, or else val."""
     count: Annotated[int, arg(metavar="N")] = 16

@@ -41,11 +41,16 @@ def check_metrics(metrics: Sequence[str], splits: Sequence[CaptionedPictures]) -
 
     Raises SettingsError for a name that does not exist, or that cannot serve the data.
     """
-    from limner.metrics import faithfulness, scenes
+    from limner.metrics import faithfulness, scenes, stories
 
     named = chosen([name for name in metrics if name != "all"])
     for pictures in splits:
-        for name, refusal in (("faithfulness", faithfulness.refusal), ("scene-faithfulness", scenes.refusal)):
+        for name, refusal in (
+            ("faithfulness", faithfulness.refusal),
+            ("scene-faithfulness", scenes.refusal),
+            ("story-faithfulness", stories.refusal),
+            ("name-exchange", stories.refusal),
+        ):
             if name in named and (reason := refusal(name, pictures)):
                 raise SettingsError(reason)
     return chosen(metrics)
@@ -115,6 +120,7 @@ def evaluate(
     surveys, choice = [], _Choice(request.metrics)
     for pictures in splits:
         order = reference_order(pictures, seed, captioned=not isinstance(painter, (Stored, Unprompted)))
+        count = whole_stories(request.count, pictures)
         source = painter.meet(pictures) if isinstance(painter, (Stored, Unprompted)) else Painted(painter, pictures, order, count, seed)
         if request.sampling:
             source.told = f"{source.told}, {request.sampling}"
@@ -148,6 +154,12 @@ def evaluate(
                 progress(min(done, total), total, f"scoring {survey.task.pictures.name}/{survey.task.pictures.split}")
         scores += survey.scores(lambda figure, survey=survey: _score(figure, survey.task, survey.source))  # type: ignore[misc]
     return scores
+
+
+def whole_stories(count: int, pictures: CaptionedPictures) -> int:
+    """The count, or of a set of stories the pictures of as many whole ones; of one at least."""
+    frames = 1 if pictures.stories is None else pictures.stories.shape[1]
+    return max(count // frames, 1) * frames
 
 
 class _Choice:
@@ -198,6 +210,8 @@ def _refusal(name: str, task: ScoringTask, source: Source) -> str | None:
         return f"{name} looks at what captions ask for, and the model reads no text: leave '{name}' out"
     if "captions" in needs and task.captions is None:
         return f"{name} needs a caption for each picture, and {source.told} has none: put a .txt beside each, or a metadata.jsonl"
+    if "varied" in needs and task.pictures.stories is not None:
+        return f"{name} looks at many pictures of one caption, and of stories whole ones are painted: leave '{name}' out"
     if "varied" in needs and not task.painted:
         return f"{name} looks at many pictures of one caption, which a folder does not promise: leave it out, or score a model"
     unknown = int((task.indices < 0).sum())

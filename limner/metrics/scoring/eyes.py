@@ -34,14 +34,21 @@ class Eyes:
 
     @staticmethod
     def scene_judge_for(pictures: CaptionedPictures, given: SceneJudge | None, device: torch.device | str) -> SceneJudge | None:
-        """What reads the scenes of these pictures: on the bouquets the judge that is given, or the one that ships; else nothing."""
-        if pictures.name != "garden-bouquets" or given is not None:
+        """What reads the scenes of these pictures: of bouquets and stories the judge that is given, or the one that ships; else nothing."""
+        if pictures.name not in ("garden-bouquets", "garden-stories") or given is not None:
             return given
         return load_scene_judge().to(device) if SHIPPED in folder.shipped() else None
 
     @torch.no_grad()
-    def look(self, numbers: NDArray[np.int64], images: Tensor, captions: Sequence[str], truth: Tensor | None = None) -> SeenBatch:
-        """What is seen in pictures [B, 3, R, R] uint8."""
+    def look(
+        self,
+        numbers: NDArray[np.int64],
+        images: Tensor,
+        captions: Sequence[str],
+        truth: Tensor | None = None,
+        exchanged: Tensor | None = None,
+    ) -> SeenBatch:
+        """What is seen in pictures [B, 3, R, R] uint8, and in those of changed captions."""
         reading = self.read(images) if "judge" in self.needs else None
         features, logits = self.features(images, reading) if "features" in self.needs else (None, None)
         matching = self.task.matching if "matching" in self.needs else None
@@ -54,6 +61,7 @@ class Eyes:
             logits=logits,
             reading=reading,
             scenes=self.read_scenes(images) if "scenes" in self.needs else None,
+            exchanged=None if exchanged is None else self.read_scenes(exchanged),
             embeddings=matching.embed_pictures(to_float(images)) if matching is not None else None,
         )
 

@@ -24,12 +24,15 @@ COMPARED = 1000
 NOISES = 16
 """Pictures of one caption that measures of diversity look at."""
 
-Need = Literal["features", "classes", "judge", "scenes", "matching", "classifier", "captions", "truth", "varied", "training", "inverter"]
+Need = Literal[
+    "features", "classes", "judge", "scenes", "matching", "classifier", "captions", "truth", "varied", "training", "inverter", "exchanged"
+]
 """features: of the feature network. classes: its class logits. judge: what the garden's judge reads. scenes: what the judge of bouquets
 reads. matching: a matching model's
 embeddings. classifier: the judge on the garden, elsewhere a matching model. captions: a caption for each picture. truth: the real picture
 of each caption beside the generated one. varied: pictures of one caption under many noises. training: features of the training pictures.
-inverter: a model that finds codes of pictures."""
+inverter: a model that finds codes of pictures. exchanged: what the judge of bouquets reads where stories are told with names exchanged
+(`Metric.retold`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,8 @@ class SeenBatch:
     """[B, classes]."""
     reading: Reading | None = None
     scenes: SceneReading | None = None
+    exchanged: SceneReading | None = None
+    """Of pictures of the same numbers, whose captions `Metric.retold` changed."""
     embeddings: Tensor | None = None
     """[B, D] of the matching model."""
 
@@ -154,6 +159,10 @@ class Metric(ABC):
     def refusal(cls, task: ScoringTask) -> str | None:
         """Why it cannot be taken of this split, in one line with the fix; None where it can. What `needs` says is checked already."""
         return None
+
+    def retold(self, numbers: NDArray[np.int64], captions: Sequence[str]) -> list[str]:
+        """Other captions of some pictures, where it needs "exchanged" ones."""
+        return list(captions)
 
     def generated(self, batch: SeenBatch) -> Mapping[str, NDArray[np.generic]]:
         """What to remember of generated pictures: columns of B rows, or of fewer, which are those of the first pictures."""

@@ -79,9 +79,19 @@ METRICS: Mapping[str, MetricEntry] = {
     "scene-faithfulness": MetricEntry(
         "scenes:SceneFaithfulness", "are a caption's flowers there, and where it says? (the garden's bouquets only)", "scenes"
     ),
+    "story-faithfulness": MetricEntry(
+        "stories:StoryFaithfulness",
+        "do frames show what their stories say, and do characters stay alike? (the garden's stories only)",
+        "scenes",
+        gives=("story-faithfulness", "story-consistency"),
+        brings=("name-exchange",),
+    ),
+    "name-exchange": MetricEntry(
+        "stories:NameExchange", "do exactly two looks change with two names? (the garden's stories only)", "scenes"
+    ),
 }
 
-USUAL = ("fid", "kid", "is", "faithfulness", "scene-faithfulness")
+USUAL = ("fid", "kid", "is", "faithfulness", "scene-faithfulness", "story-faithfulness")
 """What is taken where nobody says otherwise, as far as the data can serve it."""
 
 

@@ -47,6 +47,10 @@ class Source(ABC):
     def pictures(self, numbers: NDArray[np.int64]) -> Tensor:
         """Pictures [B, 3, R, R] uint8 of these numbers."""
 
+    def retell(self, captions: list[str], numbers: NDArray[np.int64]) -> Tensor:
+        """Pictures of these numbers with other captions."""
+        raise NotImplementedError
+
     def vary(self, number: int, noises: int) -> tuple[str, Tensor]:
         """The caption of a number, and pictures [noises, 3, R, R] of it under as many noises."""
         raise NotImplementedError
@@ -55,8 +59,12 @@ class Source(ABC):
 def reference_order(pictures: CaptionedPictures, seed: int, captioned: bool = True) -> NDArray[np.int64]:
     """The captioned pictures of a split in the order in which an evaluation takes them; raises DataError where there are not two.
 
-    captioned: whether they must be captioned; else all serve where none is.
+    captioned: whether they must be captioned; else all serve where none is. Of a set of stories whole ones are taken where captions are
+    asked for, the frames of each in order.
     """
+    if captioned and pictures.stories is not None and len(pictures.stories):
+        told = pictures.stories[(pictures.caption_counts[pictures.stories] > 0).all(1)]
+        return told[random.permutation(len(told), seed, "evaluate", pictures.split)].ravel()
     pool = np.flatnonzero(pictures.caption_counts > 0)
     if not captioned and not len(pool):
         pool = np.arange(len(pictures))
@@ -84,6 +92,9 @@ class Painted(Source):
 
     def pictures(self, numbers: NDArray[np.int64]) -> Tensor:
         return self._paint([self.captions[number] for number in numbers.tolist()], numbers)
+
+    def retell(self, captions: list[str], numbers: NDArray[np.int64]) -> Tensor:
+        return self._paint(captions, numbers)
 
     def vary(self, number: int, noises: int) -> tuple[str, Tensor]:
         caption = self.captions[number % self.count]

@@ -45,7 +45,9 @@ class Survey:
         cache: Path | None,
     ) -> None:
         self.task, self.source, self.order, self.metrics = task, source, order, metrics
-        self.batch_size, self.share, self.cache = batch_size, share, cache
+        stories = task.pictures.stories
+        frames = 1 if stories is None or not task.painted else stories.shape[1]
+        self.batch_size, self.share, self.cache = max(batch_size // frames, 1) * frames, share, cache  # whole stories
         self.eyes = Eyes(task, metrics)
         self.keeps = frozenset(column for metric in metrics for column in metric.keeps)
         self.varied_captions = varied if "varied" in self.eyes.needs else 0
@@ -125,8 +127,14 @@ class Survey:
             texts = [captions[number] for number in numbers.tolist()] if captions is not None else []
             with torch.no_grad():
                 images = self.source.pictures(numbers)
-            self._keep("generated", self.eyes.look(numbers, images, texts, truth))
+                exchanged = self._exchanged(numbers, texts)
+            self._keep("generated", self.eyes.look(numbers, images, texts, truth, exchanged))
             yield len(numbers)
+
+    def _exchanged(self, numbers: NDArray[np.int64], captions: Sequence[str]) -> Tensor | None:
+        """Pictures of the same numbers whose captions a metric changed; None where none asks for them."""
+        asks = next((metric for metric in self.metrics if "exchanged" in metric.needs), None)
+        return None if asks is None else self.source.retell(asks.retold(numbers, captions), numbers)
 
     def _vary(self) -> Iterator[int]:
         for number in range(self.varied_captions):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,9 @@ from limner.data.garden.bouquets.worlds import (
     company_table,
     relation_table,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 RADII = np.array([0.145, 0.215])
 """Radii of small and of large flowers, in picture widths."""
@@ -70,8 +74,8 @@ class Bouquet:
     def __len__(self) -> int:
         return len(self.number)
 
-    def __getitem__(self, rows: slice | Integers | Flags) -> Bouquet:
-        return Bouquet(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+    def __getitem__(self, rows: slice | Integers | Flags) -> Self:
+        return type(self)(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
     @property
     def radius(self) -> Real:

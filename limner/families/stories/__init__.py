@@ -1,0 +1,1 @@
+"""What systems share that paint whole stories, a picture for each sentence."""

@@ -1,0 +1,78 @@
+"""Stories told by a model: a picture for each sentence, by a method that tells stories, or frame by frame by one that paints pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from limner.core.abilities import TellsStories
+from limner.core.errors import SettingsError
+from limner.data.stories import so_far
+
+if TYPE_CHECKING:
+    from limner.model.model import Model
+
+
+def check_story(model: Model, sentences: Sequence[str]) -> None:
+    """Raise SettingsError for a story that a model cannot tell: too short or too long, or with a sentence that cannot be painted."""
+    if not model.reads_text:
+        raise SettingsError("the model reads no text, and cannot tell a story: give one that was trained with captions")
+    if not sentences:
+        raise SettingsError('there is no story: give a "SENTENCE" in quotes for each picture')
+    for number, sentence in enumerate(sentences, start=1):
+        if not sentence.strip():
+            raise SettingsError(f"sentence {number} of {len(sentences)} is empty: say what its picture shows, or leave it out")
+    method = model.method
+    if isinstance(method, TellsStories) and len(sentences) != method.frames:
+        raise SettingsError(
+            f"the story has {len(sentences)} sentences, and this model tells stories of {method.frames}: give {method.frames}"
+        )
+    for sentence in dict.fromkeys(sentences):
+        model.check(sentence)
+
+
+def told(
+    model: Model, stories: Sequence[Sequence[str]], samples: Sequence[int] | NDArray[np.int64], seed: int = 0, batch_size: int = 64
+) -> Tensor:
+    """The pictures of stories of F sentences each, whose noise their sample numbers decide: [S, F, 3, H, W] uint8 on the model's device.
+
+    A method that paints single pictures paints every frame from all sentences so far, and from the same noise: what it then keeps from
+    frame to frame, words and noise keep. batch_size: the most pictures at a time, or one story. Sentences are not looked at: `check_story`.
+    """
+    from limner.model.model import to_bytes
+
+    method, frames = model.method, len(stories[0])
+    numbers, size = np.asarray(samples, np.int64), max(batch_size // frames, 1)
+    parts = []
+    for start in range(0, len(stories), size):
+        rows = slice(start, start + size)
+        if isinstance(method, TellsStories):
+            texts = [model.encode(sentences) for sentences in zip(*stories[rows], strict=True)]
+            with torch.no_grad():
+                images = method.tell(texts, model.noise(seed, numbers[rows])).images
+        else:
+            captions = [caption for story in stories[rows] for caption in so_far(story)]
+            images = model.painting(captions, numbers[rows].repeat(frames), seed, batch_size, check=False).images
+        parts.append(to_bytes(images).unflatten(0, (-1, frames)))
+    return torch.cat(parts)
+
+
+def storyteller(model: Model, frames: int) -> Callable[[list[str], NDArray[np.int64], int], Tensor]:
+    """What tells (sentences, sample numbers, seed) of whole stories of so many frames, the frames of each one after another, as uint8
+    pictures [B, 3, H, W] on the CPU: how evaluations ask for stories. The noise of a story is that of its first frame's number.
+
+    Raises SettingsError for stories of another length than a method tells that tells stories.
+    """
+    if isinstance(model.method, TellsStories) and frames != model.method.frames:
+        raise SettingsError(f"the stories have {frames} pictures, and the model tells stories of {model.method.frames}: give other data")
+
+    def tell(captions: list[str], samples: NDArray[np.int64], seed: int) -> Tensor:
+        stories = [captions[start : start + frames] for start in range(0, len(captions), frames)]
+        return told(model, stories, samples[::frames], seed, len(captions)).flatten(0, 1).cpu()
+
+    return tell
