@@ -11,6 +11,7 @@ Importing the package imports no torch; the first call does.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +110,7 @@ def create(
     sentence_width: int = 128,
     word_width: int | None = None,
     class_count: int = 0,
+    labels: Sequence[str] = (),
     preset: str = "as-published",
     seed: int = 0,
     **settings: Any,
@@ -116,7 +118,8 @@ def create(
     """A method's networks with fresh weights, for a loop of your own or to look at.
 
     resolution: side of the pictures in pixels, by default the preset's; sentence_width and word_width: what the text encoder will give;
-    class_count: classes of the pictures, 0 where they have none; settings: fields of the method's settings, laid over the preset's.
+    class_count: classes of the pictures, 0 where they have none; labels: names of what layouts place; settings: fields of the method's
+    settings, laid over the preset's.
     Raises SettingsError for an unknown method, preset or setting, and for a resolution that the method cannot make.
     """
     import torch
@@ -128,7 +131,11 @@ def create(
     made = methods.get(method)
     values = chosen_preset(method, preset)
     conditions = Conditions(
-        resolution=resolution or values.resolution, sentence_width=sentence_width, word_width=word_width, class_count=class_count
+        resolution=resolution or values.resolution,
+        sentence_width=sentence_width,
+        word_width=word_width,
+        class_count=class_count,
+        labels=tuple(labels),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -107,6 +107,16 @@ class PlannedPhase:
                 trainings[name] = PlayerTraining(player, statistics, ema_half_life=settings.ema_half_life, all_reduce=all_reduce)
         return trainings
 
+    def begin(self) -> None:
+        """Tell what is trained in it that it begins, or goes on."""
+        if self.phase.layouts:
+            encoder = self.act.encoder
+            learns = encoder.training
+            with torch.no_grad():
+                self.trained.read_names(encoder.eval())
+            encoder.train(learns)
+        self.trained.begin(self.phase)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -162,6 +172,7 @@ def make_plan(recipe: Recipe, pictures: CaptionedPictures, device: torch.device 
         sentence_width=encoder.sentence_width,
         word_width=encoder.word_width,
         class_count=pictures.class_count,
+        labels=pictures.label_names if made.reads_layouts(settings) else (),
     )
     trained = made(settings, conditions) if own is None else made(settings, conditions, own)  # type: ignore[call-arg]
     acts.append(Act(name="method", registered=recipe.method, trained=trained, encoder=encoder))
@@ -192,9 +203,7 @@ def _text_act(recipe: Recipe, pictures: CaptionedPictures, encoder: TextEncoder)
         registered="text",
         trained=CaptionMatching(settings, conditions, encoder),
         encoder=encoder,
-        introduction=(
-            f"no text encoder for '{pictures.name}': training one first, by matching captions and pictures ({{steps:,}} steps)"
-        ),
+        introduction=(f"no text encoder for '{pictures.name}': training one first, by matching captions and pictures ({{steps:,}} steps)"),
         is_asked_for=False,
         writes=False,
         lasts=False,
