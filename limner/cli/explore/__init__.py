@@ -14,6 +14,7 @@ EXPLORATIONS = {
     "directions": "find in a model with styles what changes its pictures most, and move along it",
     "edit": "change a word of a caption at fixed noise: what changes in the picture, and where?",
     "interpolate": "walk between two captions at fixed noise, or between two noises at a fixed caption",
+    "layout": "show where a model puts things, move them, and let the picture follow",
     "mix": "coarse styles of some pictures with the fine ones of others",
     "nearest": "put generated pictures beside their nearest training pictures: remembered or made?",
     "redescribe": "paint captions and let a captioner say what the pictures show: do the sentences agree?",
@@ -39,6 +40,7 @@ examples:
   limner explore directions runs/stylegan2 --judge garden --out directions.png
   limner explore edit garden "a red flower with five petals" "a blue flower with five petals" --out edit.png
   limner explore interpolate garden --caption "a white flower" --seeds 1 2 --steps 16 --out walk.gif
+  limner explore layout runs/scenes "a red flower to the left of a blue one" --move 1=0,12 --out layout.png
   limner explore mix runs/stylegan2 --at 4 --out mix.png
   limner explore nearest runs/mine --out nearest.png
   limner explore redescribe runs/mirrorgan "a red flower" --out read.png
