@@ -138,7 +138,7 @@ class ObjGAN(LayoutMethod):
                 "shape_distance": 10.0,
                 "shapes_batch_size": 16,
                 "shapes_epochs": 4.0,
-                "shapes_share": 0.1,
+                "shapes_share": 0.15,
                 "branches": 2,
                 "condition_width": 64,
                 "generator_channels": 12,

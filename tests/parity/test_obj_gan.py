@@ -10,6 +10,7 @@ import pytest
 import torch
 from shared.golden_set import GoldenSet
 from shared.obj_gan_golden import Given, computation, read_given, read_names, stored_arrays, stored_gradients, stored_losses
+from shared.rounding import ROUNDINGS, UNIT
 from shared.rounding_more import BROKEN, Realized, realized, scaled
 
 import limner
@@ -43,12 +44,14 @@ def test_every_array(golden: GoldenSet, everything: Realized) -> None:
 
 
 def test_arrays_in_half_precision(golden: GoldenSet, everything: Realized) -> None:
-    """They agree to what half precision keeps, half a unit in its last place, and a tenth of that."""
+    """They agree to half a unit in the last place that half precision keeps, and to what float32 rounds before that."""
     stored = stored_arrays(golden, half=True)
     for name, theirs in stored.items():
         ours = everything.double.arrays[name]
+        moves = max(float((probe.arrays[name] - ours).abs().max()) for probe in everything.probes)
+        rounded = 2.0 * moves + ROUNDINGS * UNIT * float(ours.abs().max())
         assert theirs.shape == ours.shape
-        assert ((theirs.double() - ours).abs() <= 1.1 * 2.0**-11 * ours.abs().clamp_min(2.0**-14)).all(), name
+        assert ((theirs.double() - ours).abs() <= 1.01 * 2.0**-11 * ours.abs().clamp_min(2.0**-14) + rounded).all(), name
     print(f"\n{len(stored)} arrays in half precision")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from limner import methods
 from limner.core.recipes import from_preset
 from limner.core.settings import Recipe
 from limner.training.checkpoints import Checkpoints
@@ -15,7 +16,9 @@ from limner.training.checkpoints import Checkpoints
 
 def tiny(name: str, steps: int, resolution: int = 32, **training: Any) -> Recipe:
     """The preset for CPUs at its smallest: few steps of few small pictures in each phase. training: laid over the training settings."""
-    recipe = from_preset(name, "cpu", "garden", resolution)
+    made = methods.get(name)
+    places = isinstance(made, type) and made.reads_layouts(None)
+    recipe = from_preset(name, "cpu", "garden-bouquets" if places else "garden", resolution)
     fields = [field.name for field in dataclasses.fields(recipe.method_settings)]
     small: dict[str, Any] = {field: 4 for field in fields if field.endswith("batch_size")}
     small |= {field: (4,) for field in fields if field.endswith("batch_sizes")}  # of each phase
@@ -26,6 +29,7 @@ def tiny(name: str, steps: int, resolution: int = 32, **training: Any) -> Recipe
         method_settings=dataclasses.replace(recipe.method_settings, **small),
         training=dataclasses.replace(recipe.training, **values),
         data_settings=dataclasses.replace(recipe.data_settings, garden_pictures=40),
+        text=dataclasses.replace(recipe.text, encoder="garden" if places else recipe.text.encoder),
     )
 
 
