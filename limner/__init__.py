@@ -13,6 +13,7 @@ Importing the package imports no torch; the first call does.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +132,7 @@ def create(
     class_count: int = 0,
     category_count: int = 0,
     frames: int = 0,
+    labels: Sequence[str] = (),
     preset: str = "as-published",
     seed: int = 0,
     **settings: Any,
@@ -139,7 +141,8 @@ def create(
 
     resolution: side of the pictures in pixels, by default the preset's; sentence_width and word_width: what the text encoder will give;
     class_count: classes of the pictures, 0 where they have none; category_count: categories of which a picture may show several; frames:
-    pictures of a story, for methods that tell stories; settings: fields of the method's settings, laid over the preset's.
+    pictures of a story, for methods that tell stories; labels: names of what layouts place; settings: fields of the method's settings, laid
+    over the preset's.
     Raises SettingsError for an unknown method, preset or setting, and for a resolution that the method cannot make.
     """
     import torch
@@ -157,6 +160,7 @@ def create(
         class_count=class_count,
         category_count=category_count,
         frames=frames,
+        labels=tuple(labels),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from limner.core.method import Painting
     from limner.core.pictures import CaptionedPictures
+    from limner.core.text import TextFeatures
 
 NetworkType = TypeVar("NetworkType", bound=nn.Module)
 
@@ -46,6 +47,8 @@ class Conditions:
     """Number of categories of which a training picture may show several (`Batch.categories`), 0 where there are none."""
     frames: int = 0
     """Pictures of each training story, 0 where there are no stories."""
+    labels: tuple[str, ...] = ()
+    """Names of the things that the training pictures' layouts place, in the order of their labels; empty for what reads no layouts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +126,8 @@ class Phase:
     """Whether batches carry text features; False where the phase trains the text encoder itself."""
     words: bool = False
     """Whether text features hold an embedding for each word, where the encoder gives them; they are encoded batch by batch."""
+    layouts: bool = False
+    """Whether batches must say what stands where in their pictures."""
     frames: int = 1
     """Pictures of one story: with more than one, batches hold whole stories, frames in order, and `batch_size` is a multiple of it."""
     fewest: int = 1
@@ -206,6 +211,11 @@ class Trainable(Stateful, ABC):
         return True
 
     @classmethod
+    def reads_layouts(cls, settings: Any) -> bool:
+        """Whether it wants to know the names of what layouts place: `Conditions.labels`."""
+        return False
+
+    @classmethod
     def own_encoder(cls, settings: Any, captions: Iterable[str]) -> Any:
         """A `TextEncoder` of its own, with fresh weights and a vocabulary from the training captions; None where it takes the run's."""
         return None
@@ -227,6 +237,12 @@ class Trainable(Stateful, ABC):
 
         For the first phase it is called when the run is planned, with fresh weights, and for a later one when that begins, with the weights
         of the phase before; the networks are on their device. What it draws depends on the seed alone. After it, `players` is complete.
+        """
+
+    def read_names(self, encode: Callable[[Sequence[str]], TextFeatures]) -> None:  # noqa: B027  # most name nothing
+        """Called before `begin` where a phase with layouts is trained: encode the names of labels, as captions are encoded.
+
+        What comes of it belongs into buffers, which are saved. Calling it again must change nothing.
         """
 
     def begin(self, phase: Phase) -> None:  # noqa: B027  # most have one phase and nothing to change

@@ -56,6 +56,11 @@ class Loader:
                 f"the {pictures.split} split of '{pictures.name}' holds no picture with a caption: give data with captions, or train a "
                 "method that reads none (limner train msg-gan or stackgan-v2, --method.unconditional)"
             )
+        if phase.layouts and pictures.layouts(self.pool[:1]) is None:
+            raise DataError(
+                f"phase {phase.name} learns where things stand, and '{pictures.name}' has no layouts: give garden-bouquets, or prepare the "
+                "set from samples with a layout field, or with --instances FILE.json"
+            )
         if phase.frames > 1:
             self._check_stories(processes)
         self._orders: dict[str, tuple[int, NDArray[np.int64]]] = {}

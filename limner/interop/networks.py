@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from torch import Tensor
 
 from limner.core import folder
@@ -49,6 +50,9 @@ def keep_imported(
             raise SettingsError(
                 f"the text encoder's {what} have {given} numbers, the generator wants {width}: give the encoder that it was trained with"
             )
+    if wanted.labels:
+        with torch.no_grad():
+            method.read_names(encoder.eval())
     about = {
         "data": f"what {files[0].name} was trained on",
         "source": source,

@@ -13,6 +13,7 @@ from limner.text.clip_text import ClipText
 from limner.text.encoder import TextEncoder
 from limner.text.glove import Glove
 from limner.text.infersent import InferSent
+from limner.text.joined import JoinedEncoder
 from limner.text.lstm import LSTMEncoder
 from limner.text.no_text import NoText
 from limner.text.numbers import Numbers
@@ -29,6 +30,7 @@ ENCODER_KINDS: dict[str, type[TextEncoder]] = {
         Standardized,
         ClipText,
         LSTMEncoder,
+        JoinedEncoder,
         SummaryLSTM,
         Glove,
         InferSent,

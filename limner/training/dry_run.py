@@ -80,7 +80,7 @@ def _measured(planned: PlannedPhase, recipe: Recipe, trainer: Trainer, *, prepar
     fabric, seconds, pictures = trainer.fabric, 0.0, training_pictures(recipe)
     if not prepared:
         planned.trained.prepare(planned.phase, pictures)
-    planned.trained.begin(planned.phase)
+    planned.begin()
     if recipe.training.compile == "networks":
         compile_networks(planned.trained)
     players = planned.trainings(recipe.training, fabric)

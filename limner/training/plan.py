@@ -129,6 +129,16 @@ class PlannedPhase:
                 trainings[name] = PlayerTraining(player, statistics, ema_half_life=settings.ema_half_life, all_reduce=all_reduce)
         return trainings
 
+    def begin(self) -> None:
+        """Tell what is trained in it that it begins, or goes on."""
+        if self.phase.layouts:
+            encoder = self.act.encoder
+            learns = encoder.training
+            with torch.no_grad():
+                self.trained.read_names(encoder.eval())
+            encoder.train(learns)
+        self.trained.begin(self.phase)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -193,6 +203,7 @@ def make_plan(recipe: Recipe, pictures: CaptionedPictures, device: torch.device 
         class_count=pictures.class_count,
         category_count=len(pictures.category_names),
         frames=0 if pictures.stories is None else pictures.stories.shape[1],
+        labels=pictures.label_names if made.reads_layouts(settings) else (),
     )
     trained = made(settings, conditions) if own is None else made(settings, conditions, own)  # type: ignore[call-arg]
     acts.append(Act(name="method", registered=recipe.method, trained=trained, encoder=encoder))

@@ -197,7 +197,7 @@ class Run:
         with self.stop.at_once():
             if planned.phase.name != self._first_of(planned):
                 planned.trained.prepare(planned.phase, self.pictures)
-            planned.trained.begin(planned.phase)
+            planned.begin()
             if self.training.compile == "networks":
                 compile_networks(planned.trained)
             self.players = planned.trainings(self.training, self.fabric, before=self.players)
@@ -336,7 +336,7 @@ class Run:
                 module.load_state_dict(state["modules"][name])
         if planned.phase.name != self._first_of(planned):
             planned.trained.prepare(planned.phase, self.pictures)
-        planned.trained.begin(planned.phase)
+        planned.begin()
         players, kept = planned.trainings(self.training, self.fabric), state.get("players", state.get("turns", {}))
         self.players = {name: players[name] for name in kept}
         for name, player in self.players.items():

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from shared.batches import CAPTIONS, CLASSES, make_batch, make_text
+from shared.batches import CAPTIONS, CLASSES, LABELS, make_batch, make_text
 from shared.pictures import Captioned
 from shared.tiny_runs import same, state_of, tiny
 from torch import Tensor, nn
@@ -51,6 +51,7 @@ def name(request: pytest.FixtureRequest) -> str:
 def build(name: str, seed: int = 0) -> Method:
     settings = dataclasses.asdict(tiny(name, STEPS).method_settings)
     conditions = {"resolution": RESOLUTION, "sentence_width": WIDTH, "word_width": WIDTH, "class_count": CLASSES, "frames": FRAMES}
+    conditions["labels"] = LABELS
     return limner.create(name, preset="cpu", seed=seed, **conditions, **settings)
 
 
@@ -180,7 +181,8 @@ def test_every_preset_builds(name: str) -> None:
         recipe = from_preset(name, preset, "garden")
         assert recipe.resolution == values.resolution and values.sentence.endswith(".")
         with torch.device("meta"):
-            method = limner.create(name, preset=preset, sentence_width=256, word_width=256, class_count=CLASSES, frames=FRAMES)
+            sizes = {"sentence_width": 256, "word_width": 256, "class_count": CLASSES, "frames": FRAMES, "labels": LABELS}
+            method = limner.create(name, preset=preset, **sizes)
         for key, value in fresh.named_buffers(recurse=False):  # such as which of its phases it stands in: to be read, it must be real
             method.register_buffer(key, value)
         assert method.settings == recipe.method_settings

@@ -8,12 +8,15 @@ import numpy as np
 import torch
 
 from limner.core.batch import Batch, StoryText
+from limner.core.layout import Layout
 from limner.core.method import Method
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Progress, Update
 
 WIDTH, WORD_WIDTH, LONGEST, CLASSES = 12, 5, 4, 5
 """Widths of sentences and words, words of the longest caption, and classes, where a test names none of its own."""
+LABELS, THINGS = ("a red bird", "a blue bird", "a bird"), 3
+"""Names of what layouts place, and how many things each picture has at the most."""
 CAPTIONS = ["a red bird", "a blue bird", "a bird", "a small bird"]
 PROGRESS = Progress(phase="gan", step=0, steps=10, images=0, epoch=0.0)
 
@@ -77,6 +80,7 @@ def make_batch(
             ),
             counterfactual_captions=[list(own) for own in said] if captions else None,
             categories=(torch.rand(size, categories, generator=generator) < 0.5).float() if categories else None,
+            layout=make_layout(size, torch.Generator().manual_seed(seed + shift)),
         )
 
     batch, mismatched, unpaired = (one(shift) for shift in (0, 1, 2))
@@ -89,6 +93,16 @@ def make_batch(
         others["frames"].story = StoryText(around, places)
     batch.draw_batch = others.__getitem__
     return batch
+
+
+def make_layout(size: int, generator: torch.Generator, shape_side: int = 8) -> Layout:
+    """Things with random shapes: in every row a small one and a large one, and in every other row a third."""
+    boxes = torch.tensor([[0.05, 0.1, 0.2, 0.15], [0.3, 0.2, 0.6, 0.7], [0.5, 0.0, 0.3, 0.4]]).expand(size, -1, -1)
+    labels = torch.arange(THINGS).expand(size, -1).clone()
+    labels[::2, 2] = -1
+    boxes = torch.where((labels >= 0)[..., None], boxes + 0.01 * torch.rand(boxes.shape, generator=generator), 0.0)
+    shapes = torch.rand(size, THINGS, shape_side, shape_side, generator=generator) * (labels >= 0)[..., None, None]
+    return Layout(boxes, labels, shapes)
 
 
 def turns_of_a_step(method: Method, batch: Batch, progress: Progress = PROGRESS, rate: float = 0.01) -> list[Update]:

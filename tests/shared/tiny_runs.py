@@ -17,8 +17,10 @@ from limner.training.checkpoints import Checkpoints
 
 def tiny(name: str, steps: int, resolution: int = 32, **training: Any) -> Recipe:
     """The preset for CPUs at its smallest: few steps of few small pictures in each phase. training: laid over the training settings."""
-    tells = "tells stories" in abilities_of(methods.get(name))
-    recipe = from_preset(name, "cpu", "garden-stories" if tells else "garden", resolution)
+    made = methods.get(name)
+    tells = "tells stories" in abilities_of(made)
+    places = isinstance(made, type) and made.reads_layouts(None)
+    recipe = from_preset(name, "cpu", "garden-stories" if tells else "garden-bouquets" if places else "garden", resolution)
     fields = [field.name for field in dataclasses.fields(recipe.method_settings)]
     small: dict[str, Any] = {field: 4 for field in fields if field.endswith("batch_size")}
     small |= {field: (4,) for field in fields if field.endswith("batch_sizes")}  # of each phase
@@ -28,7 +30,7 @@ def tiny(name: str, steps: int, resolution: int = 32, **training: Any) -> Recipe
         recipe,
         method_settings=dataclasses.replace(recipe.method_settings, **small),
         training=dataclasses.replace(recipe.training, **values),
-        text=dataclasses.replace(recipe.text, encoder="garden") if tells else recipe.text,  # which no run trains first
+        text=dataclasses.replace(recipe.text, encoder="garden") if tells or places else recipe.text,  # which no run trains first
         data_settings=dataclasses.replace(recipe.data_settings, garden_pictures=40),
     )
 

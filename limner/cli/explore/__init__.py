@@ -15,6 +15,7 @@ EXPLORATIONS = {
     "edit": "change a word of a caption at fixed noise, or a given picture by words: what changes, and where?",
     "interpolate": "walk between two captions at fixed noise, two noises at a fixed caption, or two real pictures",
     "invert": "find the codes of real pictures and paint them again",
+    "layout": "show where a model puts things, move them, and let the picture follow",
     "mix": "coarse styles of some pictures with the fine ones of others",
     "nearest": "put generated pictures beside their nearest training pictures: remembered or made?",
     "redescribe": "paint captions and let a captioner say what the pictures show: do the sentences agree?",
@@ -42,6 +43,7 @@ examples:
   limner explore edit garden "a red flower with five petals" "a blue flower with five petals" --out edit.png
   limner explore interpolate garden --caption "a white flower" --seeds 1 2 --steps 16 --out walk.gif
   limner explore invert runs/cigan --picture flower.png --out invert.png
+  limner explore layout runs/scenes "a red flower to the left of a blue one" --move 1=0,12 --out layout.png
   limner explore mix runs/stylegan2 --at 4 --out mix.png
   limner explore nearest runs/mine --out nearest.png
   limner explore redescribe runs/mirrorgan "a red flower" --out read.png
