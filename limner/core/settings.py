@@ -85,8 +85,9 @@ class TextSettings:
     maximum_words: int | None = None
     """Words of a caption that the text encoder reads, in place of its own number: 48 where the run trains it first, 18 in DAMSM as
     published. Not for encoders that read characters or byte pairs."""
-    steps: int = 3000
-    """Steps of training captions against pictures, where the run trains its encoder first."""
+    steps: int | None = None
+    """Steps of training captions against pictures, where the run trains its encoder first. By default 3,000; fewer for small sets, whose
+    val split also ends that phase early."""
     batch_size: int = 64
     """Pictures in a batch of that training: each caption must find its own picture among them."""
 
@@ -107,6 +108,9 @@ class TrainingSettings:
     """The most minutes that the method's phases may take together, each its part; a resumed run goes on counting."""
     images: int | None = role("budget", None)
     """The most training pictures that the method's phases may see together, each its part; a picture seen twice counts twice."""
+    epoch_pictures: int = role("budget", 2000)
+    """The fewest pictures that an epoch of a painting method counts: a smaller set of your own is passed over more often, so that it trains
+    as long as one of this size. 0 counts what there is. `epochs` above always does."""
     batch_size: int | None = None
     """Pictures a step, over all processes, in place of the method's own number."""
     micro_batch: int | None = None
@@ -141,7 +145,7 @@ class TrainingSettings:
         at_least(self, "training", 1, "steps", "images", "micro_batch", "devices", "nodes", "log_every", "sample_every", "checkpoint_every")
         at_least(self, "training", 1, "keep_checkpoints")
         at_least(self, "training", 2, "batch_size")
-        at_least(self, "training", 0, "ema_half_life")
+        at_least(self, "training", 0, "ema_half_life", "epoch_pictures")
         above_zero(self, "training", "epochs", "minutes")
 
 

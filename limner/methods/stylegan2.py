@@ -37,24 +37,21 @@ from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.families import settings as shared
+from limner.families.augmentation import Augmenting, ChangeSettings, shared_by_processes
 from limner.families.matching_aware import mean_sentence
 from limner.families.stacked import doublings
-from limner.families.style.augmentation import STRONGEST, Change, adapted, augmented
 from limner.families.style.discriminator import Discriminator, discriminator_loss, generator_loss
 from limner.families.style.generator import Generator, map_widths, mixed
 from limner.families.style.noise import StyleNoise, drawn, drawn_maps
 from limner.families.style.path_length import path_lengths, path_penalty
-from limner.matching.losses.gathering import processes
 from limner.nn.penalties import zero_centred_penalty
 from limner.nn.uncompiled import uncompiled
 
 NAME = "stylegan2"
-ADAPTED_EVERY = 4
-"""Steps between two moves of the augmentation's strength (ADA, section 3)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleGAN2Settings(shared.CaptionSettings, shared.ScheduleSettings):
+class StyleGAN2Settings(ChangeSettings, shared.CaptionSettings, shared.ScheduleSettings):
     """Settings of StyleGAN2; the defaults are those of the paper's configuration F."""
 
     unconditional: bool = True
@@ -85,15 +82,6 @@ class StyleGAN2Settings(shared.CaptionSettings, shared.ScheduleSettings):
     """How many times fewer pictures a path-length penalty looks at than a step has."""
     deviation_group: int = 4
     """Pictures that minibatch deviation compares with each other; a process's part of a batch is a multiple of it, or smaller."""
-    augmentation: tuple[Change, ...] = ()
-    """How pictures are changed before the discriminator sees them: `translation`, `cutout`, `flip`; for sets of few thousand pictures.
-    `flip` is for things that may be mirrored. None as published."""
-    augmentation_strength: float = 0.0
-    """Probability of each change, or the one that training begins with, where it adapts."""
-    augmentation_target: float | None = 0.6
-    """What the mean sign of real pictures' logits shall be: the strength grows where it is higher. None keeps the strength."""
-    augmentation_images: int = 500_000
-    """Pictures over which the strength can grow from 0 to 1."""
     learning_rate: float = 2e-3
     """Learning rate of both players' Adam; mapping layers learn a hundredth as fast."""
     beta1: float = 0.0
@@ -111,26 +99,17 @@ class StyleGAN2Settings(shared.CaptionSettings, shared.ScheduleSettings):
 
     def check(self) -> None:
         at_least(self, "method", 1, "noise_width", "style_width", "mapping_layers", "discriminator_layers", "channel_base", "channel_limit")
-        at_least(self, "method", 1, "penalty_every", "path_every", "path_shrink", "deviation_group", "augmentation_images")
+        at_least(self, "method", 1, "penalty_every", "path_every", "path_shrink", "deviation_group")
         at_least(self, "method", 0, "gradient_penalty", "path_weight", "truncation", "truncation_layers")
         above_zero(self, "method", "learning_rate")
         shared.share(self, "mixing")
         shared.below_one(self, "beta1", "beta2")
-        if not 0.0 <= self.augmentation_strength <= STRONGEST:
-            given = f"method.augmentation-strength is {self.augmentation_strength}, but must lie between 0 and {STRONGEST}"
-            raise SettingsError(f"{given}: changes that are nearly certain leak into what is painted")
-        if self.augmentation_target is not None and not -1.0 < self.augmentation_target < 1.0:
-            raise SettingsError(f"method.augmentation-target is {self.augmentation_target}, but a mean sign lies between -1 and 1")
-        if self.augmentation and not self.augmentation_strength and self.augmentation_target is None:
-            raise SettingsError("method.augmentation would never happen: give method.augmentation-strength, or a target that it adapts to")
-        if not self.augmentation and self.augmentation_strength:
-            raise SettingsError("method.augmentation-strength is for method.augmentation: say what is changed, such as translation cutout")
         if self.batch_size > self.deviation_group and self.batch_size % self.deviation_group:
             wanted = f"must be a multiple of method.deviation-group, {self.deviation_group}"
             raise SettingsError(f"method.batch-size is {self.batch_size}, but {wanted}")
 
 
-class StyleGAN2(Method[StyleNoise]):
+class StyleGAN2(Augmenting, Method[StyleNoise]):
     """The generator with its styles, and the residual discriminator.
 
     path_mean: the running mean of path lengths; strength: the probability of the augmentation's changes.
@@ -235,14 +214,11 @@ class StyleGAN2(Method[StyleNoise]):
         yield Update("generator", generator_loss(self.judge(fake, condition)))
         if settings.path_weight and step % settings.path_every == 0:
             yield self._path_update(batch, condition)
-        if settings.augmentation and settings.augmentation_target is not None and step % ADAPTED_EVERY == 0:
-            share = shared_by_processes(real.detach().sign().mean())
-            seen = ADAPTED_EVERY * len(batch) * processes()
-            self.strength = adapted(self.strength, share, settings.augmentation_target, seen, settings.augmentation_images)
+        self.adapt(step, real)
 
     def judge(self, pictures: Tensor, condition: Tensor | None) -> Tensor:
         """[B] logits of pictures [B, 3, R, R], changed by the augmentation first."""
-        logits: Tensor = self.discriminator(augmented(pictures, self.settings.augmentation, self.strength), condition)
+        logits: Tensor = self.discriminator(self.changed(pictures), condition)
         return logits
 
     def _painted(self, batch: Batch, stream: str, count: int, condition: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -307,12 +283,3 @@ class StyleGAN2(Method[StyleNoise]):
     def look(self, pictures: Tensor) -> Tensor:
         """The discriminator's map before the pictures of a batch are compared, place by place: [B, 16 C]."""
         return self.discriminator.look(pictures).flatten(1)
-
-
-def shared_by_processes(value: Tensor) -> float:
-    """The mean over all processes of a scalar, as a number: state must be alike in all of them."""
-    value = value.detach().float()
-    if processes() > 1:
-        torch.distributed.all_reduce(value)
-        value = value / processes()
-    return float(value)

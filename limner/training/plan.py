@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 FEWEST_STEPS = 50
 """The fewest steps between two evaluations, unless the recipe says otherwise."""
+MOST_STEPS = 250
+"""The most steps between two evaluations that may end a phase."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,8 @@ class PlannedPhase:
     minutes: float | None = None
     evaluate_every: int = 0
     """Steps between two evaluations; 0 for none."""
+    steps_per_epoch: float = 1.0
+    """Steps that schedules in epochs call one: see `training.epoch_pictures`."""
 
     @property
     def trained(self) -> Trainable:
@@ -183,7 +187,7 @@ def make_plan(recipe: Recipe, pictures: CaptionedPictures, device: torch.device 
 
 
 def _text_act(recipe: Recipe, pictures: CaptionedPictures, encoder: TextEncoder) -> Act:
-    settings = text_settings(recipe)
+    settings = text_settings(recipe, pictures)
     conditions = Conditions(
         resolution=recipe.resolution, sentence_width=encoder.sentence_width, word_width=encoder.word_width, class_count=pictures.class_count
     )
@@ -192,9 +196,7 @@ def _text_act(recipe: Recipe, pictures: CaptionedPictures, encoder: TextEncoder)
         registered="text",
         trained=CaptionMatching(settings, conditions, encoder),
         encoder=encoder,
-        introduction=(
-            f"no text encoder for '{pictures.name}': training one first, by matching captions and pictures ({{steps:,}} steps)"
-        ),
+        introduction=(f"no text encoder for '{pictures.name}': training one first, by matching captions and pictures ({{steps:,}} steps)"),
         is_asked_for=False,
         writes=False,
         lasts=False,
@@ -258,6 +260,7 @@ def _sized(act: Act, phase: Phase, recipe: Recipe) -> Phase:
 def _budgeted(act: Act, phases: list[Phase], recipe: Recipe, pictures: CaptionedPictures) -> Iterator[PlannedPhase]:
     training = recipe.training
     shares = sum(phase.share for phase in phases)
+    own_set = recipe.data not in BUILT_IN and act.is_asked_for and isinstance(act.trained, Paints)
     for phase in phases:
         minutes = images = None
         if act.is_asked_for:
@@ -266,19 +269,22 @@ def _budgeted(act: Act, phases: list[Phase], recipe: Recipe, pictures: Captioned
         last = not act.is_asked_for or phase.name == phases[-1].name
         epochs = training.epochs if act.is_asked_for and last and training.epochs is not None else phase.epochs
         steps = phase.steps if phase.steps is not None and not (act.is_asked_for and last and training.epochs) else None
-        steps_per_epoch = pictures_seen(pictures, phase) / phase.batch_size
+        steps_per_epoch = counted = pictures_seen(pictures, phase) / phase.batch_size
+        if own_set and training.epochs is None:
+            counted = max(steps_per_epoch, training.epoch_pictures / phase.batch_size)
         if steps is None:
             assert epochs is not None, f"phase {phase.name} has no budget"
-            steps = max(1, math.ceil(epochs * steps_per_epoch))
+            steps = max(1, math.ceil(epochs * counted))
         if training.steps is not None:
             steps = min(steps, training.steps)
         if images is not None:
             steps = min(steps, max(1, round(images / phase.batch_size)))
-        every = recipe.evaluation.every if act.is_asked_for else 0
+        every = recipe.evaluation.every if act.is_asked_for else None
         between = max(1, round(every * steps_per_epoch)) if every else 0
         if every is None and phase.evaluations:
             between = max(FEWEST_STEPS, steps // phase.evaluations)
-        yield PlannedPhase(act=act, phase=phase, steps=steps, minutes=minutes, evaluate_every=between)
+            between = min(between, MOST_STEPS) if phase.patience else between
+        yield PlannedPhase(act=act, phase=phase, steps=steps, minutes=minutes, evaluate_every=between, steps_per_epoch=counted)
 
 
 def training_pictures(recipe: Recipe) -> CaptionedPictures:
