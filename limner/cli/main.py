@@ -33,6 +33,7 @@ VERBS = {
     "compare": "put trained models side by side: the same captions, scores, costs, learning curves",
     "report": "write a run's page anew, with what it does worst and what it may remember",
     "study": "train, score and compare a list of methods within one budget, on one page",
+    "curve": "say how many pictures a set of your own needs, by training on parts of it",
     "explore": "look into a trained model: walks, nearest training pictures, worst captions, style",
     "export": "write a trained model as one file that paints anywhere: ONNX, torch.export, a page for browsers",
     "import": "turn the authors' own checkpoints into Limner models",

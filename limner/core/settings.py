@@ -60,6 +60,8 @@ class DataSettings:
     """Mirror half of the pictures in training, where the data set allows it (never where captions speak of left and right)."""
     garden_pictures: int = 20_000
     """How many training pictures the built-in garden paints (it has no end; more take longer to paint at the start)."""
+    share: float = 1.0
+    """The share of the training pictures that is used, for a learning curve; a smaller one lies within a larger one."""
     trainval: bool = False
     """Train on the val split too, as published models of the zero-shot sets do; what is evaluated on val then means little."""
     counterfactuals: int = 1
@@ -69,6 +71,9 @@ class DataSettings:
     def __post_init__(self) -> None:
         at_least(self, "data", 1, "garden_pictures")
         at_least(self, "data", 0, "counterfactuals")
+        above_zero(self, "data", "share")
+        if self.share > 1.0:
+            raise SettingsError(f"data.share is {self.share:g}, but must be at most 1")
 
 
 @dataclass(frozen=True, kw_only=True)

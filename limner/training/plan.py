@@ -19,6 +19,7 @@ from limner.core.settings import Recipe, TrainingSettings
 from limner.core.trainable import Conditions, Phase, Player, Trainable
 from limner.data.catalog import BUILT_IN, open_data
 from limner.data.loader import Loader, pictures_seen
+from limner.data.part import PartOfPictures
 from limner.parts.style import StyleInversion
 from limner.parts.text import CaptionMatching
 from limner.text.encoder import TextEncoder
@@ -294,7 +295,8 @@ def training_pictures(recipe: Recipe) -> CaptionedPictures:
     split = "train+val" if recipe.data_settings.trainval else "train"
     pictures = open_data(recipe.data, split, recipe.resolution, recipe.data_settings)
     pictures.mirrored = recipe.data_settings.flip
-    return pictures
+    share = recipe.data_settings.share
+    return pictures if share == 1.0 else PartOfPictures(pictures, share)
 
 
 def adopted_phases(act: Act, names: Iterable[str]) -> list[Phase]:

@@ -28,6 +28,7 @@ from limner.training.folder import check_place, owner
 from limner.training.inputs import with_places, write_inputs
 from limner.training.launch import going_on, is_first_process, launch
 from limner.training.log import RunLog
+from limner.training.outset import outset
 from limner.training.plan import PlannedPhase, make_plan, training_pictures
 from limner.training.players import PlayerTraining, painting
 from limner.training.side_work import SideWork
@@ -218,6 +219,8 @@ class Run:
             self.log.drop_after(-1)
             for remark in caption_remarks(self.recipe, self.pictures, self.plan.encoder):
                 self.log.say(remark)
+            with self.stop.at_once():
+                self.remarks += outset(self)
         self.fabric.barrier()
 
     def _train(self, planned: PlannedPhase) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -129,7 +130,7 @@ class SideWork:
         figures = self._validated(planned)
         if figures is not None:
             self._judge(planned, figures["score"])
-        return scores | (figures or {})
+        return {name: value for name, value in (scores | (figures or {})).items() if math.isfinite(value)}
 
     def _validated(self, planned: PlannedPhase) -> dict[str, float] | None:
         """What held-out pictures say of what is trained; its "score" chooses the state that is kept."""
@@ -141,7 +142,7 @@ class SideWork:
     def _judge(self, planned: PlannedPhase, score: float) -> None:
         """Keep the state that has this score, if it is the best so far."""
         run, position = self.run, self.run.position
-        if position.best is not None and score <= position.best:
+        if not math.isfinite(score) or (position.best is not None and score <= position.best):
             position.since_best += 1
             return
         if planned.writes:

@@ -266,18 +266,16 @@ class Trainer:
     def _how_it_ended(self, planned: PlannedPhase, position: Position) -> str:
         """What ended a phase, in words."""
         place, took = f"step {position.step:,} of {planned.steps:,}", f"after {spoken(position.seconds)} of training"
+        kept = f"; the state of step {position.best_step:,} is kept" if planned.phase.patience and position.since_best else ""
         if position.step >= planned.steps:
-            return f"all {planned.steps:,} steps done {took}"
+            return f"all {planned.steps:,} steps done {took}{kept}"
         if position.waited_enough(planned):
-            return (
-                f"stopped at {place} {took}: no better score on the val split in {position.since_best} evaluations; the state of step "
-                f"{position.best_step:,} is kept"
-            )
+            return f"stopped at {place} {took}: no better score on the val split in {position.since_best} evaluations{kept}"
         if self.stop.signal is not None:
             return f"stopped by {signal.Signals(self.stop.signal).name} at {place} {took}"
         own, whole = planned.minutes or 0.0, self.settings.minutes or 0.0
         part = "" if own == whole else f" (this phase's part: {own:.3g})"
-        return f"stopped by --training.minutes {whole:g}{part} at {place} {took}"
+        return f"stopped by --training.minutes {whole:g}{part} at {place} {took}{kept}"
 
     def _judge_skipped(self, player: str, share: float, position: Position) -> None:
         if share >= 1.0:

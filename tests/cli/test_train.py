@@ -24,11 +24,12 @@ PUBLIC_FLAGS = """
 --method.mismatch-weight --method.mismatch --method.counterfactual --method.interpolation --method.learning-rate --method.beta1
 --method.gradient-penalty --method.penalty-every --method.discriminator-normalization --method.no-discriminator-normalization
 --method.halve-every --method.epochs --method.batch-size
---training.steps --training.epochs --training.minutes --training.images --training.batch-size --training.seed --training.device
+--training.steps --training.epochs --training.minutes --training.images --training.batch-size --training.epoch-pictures
+--training.seed --training.device
 --training.devices --training.nodes
 --training.precision --training.compile --training.ema-half-life --training.log-every --training.sample-every --training.checkpoint-every
 --training.micro-batch --training.keep-checkpoints --training.tensorboard --training.no-tensorboard
---data.flip --data.no-flip --data.garden-pictures --data.counterfactuals --data.trainval --data.no-trainval
+--data.flip --data.no-flip --data.garden-pictures --data.counterfactuals --data.share --data.trainval --data.no-trainval
 --text.encoder --text.standardize --text.no-standardize --text.width --text.maximum-words --text.steps --text.batch-size
 --style.steps --style.batch-size --style.channels --style.learning-rate
 --evaluation.every --evaluation.split --evaluation.metrics --evaluation.count --evaluation.features
