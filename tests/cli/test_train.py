@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from shared.pictures import prepared
 
 from limner.cli.arguments import options
 from limner.cli.main import main
@@ -187,3 +188,13 @@ def test_training_is_imported_without_what_its_launcher_needs() -> None:
     """Settings that cannot work are refused before seconds go by."""
     code = "import sys, limner.training.run; sys.exit(bool({'lightning_fabric', 'torch._dynamo', 'torchmetrics'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}).returncode == 0
+
+
+def test_a_small_set_has_a_preset_of_its_own(tmp_path: Path) -> None:
+    data = prepared(tmp_path / "set", [("train", f"a bird {number}") for number in range(3)])
+    for method, expected in (("limner-gan", "small-set"), ("stylegan2", "small-set"), ("gan-cls", "cpu")):
+        recipe, why = starting_point(method, [method, "--data", str(data), "--device", "cpu"])
+        assert recipe.preset == expected and ("3 training pictures" in why) == (expected == "small-set")
+    for data_given in ("garden", str(tmp_path / "nowhere")):
+        assert starting_point("limner-gan", ["limner-gan", "--data", data_given, "--device", "cpu"])[0].preset == "cpu"
+    assert starting_point("limner-gan", ["limner-gan", "--data", str(data), "--preset", "cpu"])[0].preset == "cpu"
