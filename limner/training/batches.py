@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from lightning_fabric import Fabric
 
-MOST_HELD_OUT = 512
+MOST_HELD_OUT = 256
 """Held-out pictures that a phase is validated on, at most."""
 
 
