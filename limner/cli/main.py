@@ -34,6 +34,7 @@ VERBS = {
     "report": "write a run's page anew, with what it does worst and what it may remember",
     "study": "train, score and compare a list of methods within one budget, on one page",
     "studio": "a page in the browser on which trained models are used, and a training is watched",
+    "curve": "say how many pictures a set of your own needs, by training on parts of it",
     "explore": "look into a trained model: walks, nearest training pictures, worst captions, style",
     "export": "write a trained model as one file that paints anywhere: ONNX, torch.export, a page for browsers",
     "import": "turn the authors' own checkpoints into Limner models",

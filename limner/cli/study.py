@@ -200,8 +200,8 @@ def _say_what_fell_short(results: Sequence[Result], study: Study) -> None:
     for result in results:
         if not result.spent:
             print(
-                f"note    {result.run.name} ended with its method's own number of epochs, after {result.course.images:,} images and before "
-                f"its budget of {study.budget}: to compare at equal budgets, raise training.epochs"
+                f"note    {result.run.name} ended by its method's own number of epochs, or by validation, after {result.course.images:,} "
+                f"images and before its budget of {study.budget}: to compare at equal budgets, raise training.epochs"
             )
 
 

@@ -60,6 +60,8 @@ class DataSettings:
     """Mirror half of the pictures in training, where the data set allows it (never where captions speak of left and right)."""
     garden_pictures: int = 20_000
     """How many training pictures the built-in garden paints (it has no end; more take longer to paint at the start)."""
+    share: float = 1.0
+    """The share of the training pictures that is used, for a learning curve; a smaller one lies within a larger one."""
     trainval: bool = False
     """Train on the val split too, as published models of the zero-shot sets do; what is evaluated on val then means little."""
     counterfactuals: int = 1
@@ -69,6 +71,9 @@ class DataSettings:
     def __post_init__(self) -> None:
         at_least(self, "data", 1, "garden_pictures")
         at_least(self, "data", 0, "counterfactuals")
+        above_zero(self, "data", "share")
+        if self.share > 1.0:
+            raise SettingsError(f"data.share is {self.share:g}, but must be at most 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +91,9 @@ class TextSettings:
     maximum_words: int | None = None
     """Words of a caption that the text encoder reads, in place of its own number: 48 where the run trains it first, 18 in DAMSM as
     published. Not for encoders that read characters or byte pairs."""
-    steps: int = 3000
-    """Steps of training captions against pictures, where the run trains its encoder first."""
+    steps: int | None = None
+    """Steps of training captions against pictures, where the run trains its encoder first. By default 3,000; fewer for small sets, whose
+    val split also ends that phase early."""
     batch_size: int = 64
     """Pictures in a batch of that training: each caption must find its own picture among them."""
 
@@ -108,6 +114,9 @@ class TrainingSettings:
     """The most minutes that the method's phases may take together, each its part; a resumed run goes on counting."""
     images: int | None = role("budget", None)
     """The most training pictures that the method's phases may see together, each its part; a picture seen twice counts twice."""
+    epoch_pictures: int = role("budget", 2000)
+    """The fewest pictures that an epoch of a painting method counts: a smaller set of your own is passed over more often, so that it trains
+    as long as one of this size. 0 counts what there is. `epochs` above always does."""
     batch_size: int | None = None
     """Pictures a step, over all processes, in place of the method's own number."""
     micro_batch: int | None = None
@@ -146,7 +155,7 @@ class TrainingSettings:
         at_least(self, "training", 1, "steps", "images", "micro_batch", "devices", "nodes", "log_every", "sample_every", "checkpoint_every")
         at_least(self, "training", 1, "keep_checkpoints")
         at_least(self, "training", 2, "batch_size")
-        at_least(self, "training", 0, "ema_half_life")
+        at_least(self, "training", 0, "ema_half_life", "epoch_pictures")
         above_zero(self, "training", "epochs", "minutes")
 
 

@@ -63,7 +63,7 @@ class Progress:
     images: int
     """Pictures seen in this phase, over all processes."""
     epoch: float
-    """Passes over the training pictures done in this phase."""
+    """Passes over the training pictures done in this phase; of a small set, as `training.epoch_pictures` counts them."""
     seconds: float = 0.0
     """Training time spent in this phase, over all its runs: saved with a run, and alike in all its processes."""
     minutes: float | None = None
@@ -117,7 +117,10 @@ class Phase:
     """Whether pictures can be painted while it runs: sample grids are drawn, scores taken and models saved. A phase that trains a part
     which does not paint yet says False; it may show something by `preview`."""
     evaluations: int = 0
-    """How often `validate` is asked over the phase, unless the recipe says otherwise."""
+    """How often `validate` and `validate_batches` are asked over the phase, unless the recipe says otherwise."""
+    patience: int = 0
+    """Evaluations in a row without a better score that end the phase; what comes after it goes on with the best state. 0: it goes on to
+    the end of its budget."""
     captions: int = 1
     """How many captions are drawn for each picture: `Batch.texts`. With 0, pictures without captions are trained on too."""
     counterfactuals: int = 0
@@ -263,6 +266,12 @@ class Trainable(Stateful, ABC):
 
     def validate(self, pictures: CaptionedPictures) -> dict[str, float] | None:
         """Figures on pictures that it is not trained on; the state with the highest "score" is kept. None: the newest state is kept."""
+        return None
+
+    def validate_batches(self, batches: Sequence[Batch]) -> dict[str, float] | None:
+        """The same of what learns from pairs: batches of held-out pictures, made as the phase asks for them, text features included. It
+        is called in evaluation mode, without gradients, and with averaged weights; every random number comes from a batch's seed and
+        samples. None: there is nothing to say."""
         return None
 
     def kept(self) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ docs/limner-gan.md says what each of them bought.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,21 +34,26 @@ from limner.core.errors import SettingsError
 from limner.core.method import Painting
 from limner.core.noise import ConditionedNoise, gaussian
 from limner.core.optimizers import Adam
-from limner.core.settings import Preset, at_least
+from limner.core.settings import FAST, Preset, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.families import settings as shared
 from limner.families.adversarial import AdversarialMethod, smoothed
+from limner.families.augmentation import Augmenting, ChangeSettings
 from limner.families.conditioning import ConditioningAugmentation
+from limner.families.likeness import ValidationSettings, validated
 from limner.families.matching_aware import bce, mismatched_logits
 from limner.families.pair_head import PairHead
 from limner.families.stacked import FIRST_SIDE, doublings, picture_code
+from limner.nn.blurring import binomial
 from limner.nn.fast.layout import for_convolutions
 from limner.nn.initialization import dcgan_initialization, he_initialization
 
 
 @dataclass(frozen=True, kw_only=True)
 class LimnerGANSettings(
+    ChangeSettings,
+    ValidationSettings,
     shared.PenaltySettings,
     shared.AdamSettings,
     shared.ScheduleSettings,
@@ -114,14 +119,18 @@ class LimnerGANSettings(
         shared.share(self, "counterfactual", "cool_from", "cool_to")
         if not 0.0 <= self.repeated <= 0.5:
             raise SettingsError(f"method.repeated is {self.repeated}: give 0 to 0.5, for a caption is repeated once")
+        if "flip" in self.augmentation:
+            raise SettingsError("method.augmentation has flip: leave it out, for data.flip mirrors pictures where their captions allow it")
 
 
-class LimnerGAN(AdversarialMethod[ConditionedNoise]):
+class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
     """A generator steered by text and noise, and a discriminator that judges pairs and recognises captions."""
 
     Settings = LimnerGANSettings
     title = "Limner GAN"
     paper = "the library's own: docs/limner-gan.md"
+    _small = {"generator_channels": 16, "discriminator_channels": 16, "epochs": 100.0, "patience": 12, "gradient_penalty": 2.0}
+    _changes = {"augmentation": ("translation", "cutout"), "augmentation_strength": 0.2, "augmentation_images": 100_000}
     presets = {
         "as-published": Preset(
             sentence="The library's own defaults at 128 px, for a GPU.", resolution=128, training={"ema_half_life": 10_000.0}
@@ -131,6 +140,18 @@ class LimnerGAN(AdversarialMethod[ConditionedNoise]):
             resolution=64,
             method={"generator_channels": 16, "discriminator_channels": 16, "epochs": 40.0},
             training={"ema_half_life": 4000.0},
+        ),
+        "small-set": Preset(
+            sentence="As cpu, for 50 to 2,000 pictures: the discriminator sees changed ones, and validation ends training.",
+            resolution=64,
+            method={**_small, **_changes},
+            training={"ema_half_life": 4000.0},
+        ),
+        "gpu": Preset(
+            sentence="Wide networks at 128 px (or --resolution 256) in bfloat16, for a GPU; sized by --dry-run, and never run yet.",
+            resolution=128,
+            method={"generator_channels": 64, "discriminator_channels": 64, "batch_size": 64, "learning_rate": 4e-4, "epochs": 300.0},
+            training={**FAST, "ema_half_life": 20_000.0},
         ),
     }
     settings: LimnerGANSettings
@@ -144,9 +165,11 @@ class LimnerGAN(AdversarialMethod[ConditionedNoise]):
         self.generator.apply(dcgan_initialization)
         self.discriminator.apply(he_initialization)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # PyTorch's stubs lack it; a step takes 3/4 of the time
+        if settings.augmentation:
+            self.register_state("strength", settings.augmentation_strength)
 
     def phases(self) -> list[Phase]:
-        return [self.phase(epochs=self.settings.epochs, counterfactuals=self.settings.choices)]
+        return [self.phase(epochs=self.settings.epochs, counterfactuals=self.settings.choices, **self.settings.validations)]
 
     def player(self, module: nn.Module, *, averaged: bool = False) -> Player:
         optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
@@ -166,17 +189,19 @@ class LimnerGAN(AdversarialMethod[ConditionedNoise]):
         noise = self.noise(batch, "gan")
         sentence = batch.text.sentence[rows]  # [B, D]
         fake, divergence = self.generator(noise.z, noise.epsilon, sentence)  # [B, 3, R, R]
-        features = self.discriminator.look(batch.pictures)  # [B, C, 4, 4]
-        yield self._discriminator_update(batch, features, sentence, fake.detach(), self.penalty(progress))
-        yield self._generator_update(batch, features.detach(), sentence, fake, divergence, painted)
+        features = self.discriminator.look(self.changed(batch.pictures))  # [B, C, 4, 4]
+        seen = self.changed(fake, alike=rows)  # pictures of one caption alike, so that what differs is theirs
+        yield self._discriminator_update(batch, features, sentence, seen.detach(), progress)
+        yield self._generator_update(batch, features.detach(), sentence, seen, divergence, painted)
 
-    def _discriminator_update(self, batch: Batch, features: Tensor, sentence: Tensor, fake: Tensor, penalty: float) -> Update:
+    def _discriminator_update(self, batch: Batch, features: Tensor, sentence: Tensor, fake: Tensor, progress: Progress) -> Update:
         """BCE of real pairs against mismatched and painted ones, and the cross-entropy of recognising each real picture's caption."""
         own, discriminator, settings = batch.text.sentence, self.discriminator, self.settings
         real = discriminator.match(features, own)  # [B]
         generated = discriminator(fake, sentence)
         mismatched = mismatched_logits(discriminator, batch, features, own, "caption", settings.counterfactual)
         loss = bce(real, 1.0) + 0.5 * bce(generated, 0.0) + 0.5 * bce(mismatched, 0.0)
+        self.adapt(progress.step, real)
         logits = {"real": real, "fake": generated, "mismatched": mismatched}
         metrics = {name: value.detach().sigmoid().mean() for name, value in logits.items()}
         if discriminator.recognition is not None:
@@ -187,7 +212,8 @@ class LimnerGAN(AdversarialMethod[ConditionedNoise]):
             loss = loss + settings.recognition_weight * recognition
             metrics |= {"recognition": recognition.detach(), "recognised": (choices.argmax(1) == right).float().mean()}
         update = Update("discriminator", loss, metrics)
-        return smoothed(update, penalty, (lambda pictures: discriminator.verdict(pictures, own.float()), batch.pictures))
+        judged = (lambda pictures: discriminator.verdict(self.changed(pictures), own.float()), batch.pictures)
+        return smoothed(update, self.penalty(progress), judged)
 
     def _generator_update(self, batch: Batch, real: Tensor, sentence: Tensor, fake: Tensor, divergence: Tensor, painted: int) -> Update:
         """BCE(fake, 1), the divergence, and three hinges: the margin of the own caption, the spread of a caption's pictures, decisions.
@@ -223,6 +249,18 @@ class LimnerGAN(AdversarialMethod[ConditionedNoise]):
             loss = loss + settings.spread_weight * hinge
             metrics |= {"spread": spread.detach().mean()}
         return Update("generator", loss, metrics)
+
+    def validate_batches(self, batches: Sequence[Batch]) -> dict[str, float]:
+        """How like held-out pictures the pictures of their captions are, and in how many the recognition head finds the caption."""
+        recognition = self.discriminator.recognition
+
+        def found(batch: Batch, pictures: Tensor) -> Tensor:
+            assert recognition is not None
+            wrong = torch.stack([text.sentence for text in batch.counterfactuals], dim=1)  # [B, K, D]
+            choices = recognition.among(self.discriminator.look(pictures), batch.text.sentence, wrong)  # [B, B + K]
+            return choices.diagonal() >= choices.amax(1)
+
+        return validated(self, batches, None if recognition is None else found)
 
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> ConditionedNoise:
         settings = self.settings
@@ -378,9 +416,3 @@ class Recognition(nn.Module):
 def distance(first: Tensor, second: Tensor) -> Tensor:
     """Root mean square difference of each two of [B, ...]: [B]. Its gradient is finite where they are equal."""
     return ((first - second).square().flatten(1).mean(1) + 1e-12).sqrt()
-
-
-def binomial(x: Tensor) -> Tensor:
-    """[B, C, H, W], blurred by [1 2 1] / 4 along both sides, with its edges repeated: two means of 2x2 places."""
-    padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
-    return F.avg_pool2d(F.avg_pool2d(padded, 2, 1), 2, 1)

@@ -34,6 +34,9 @@ from limner.text.recurrent import RecurrentEncoder, RecurrentSettings
 from limner.text.tokenizers import WordTokenizer
 from limner.text.words import drop_words, split_words
 
+EVALUATIONS = 10
+"""How often the loss on the val split is taken, where training may end by it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionMatchingSettings:
@@ -63,6 +66,8 @@ class CaptionMatchingSettings:
     """Temperature of the softmax at the start; it is learned, and kept above 0.01."""
     word_dropout: float = 0.1
     """Probability that a word is unknown in training, so that words never met do little harm later."""
+    patience: int = 0
+    """Evaluations on the val split, ten or more in all, without a lower loss that end training; 0 trains to the end."""
     counterfactual: bool = True
     """Whether each picture's caption must also win against itself with one attribute or word changed."""
     mask_classes: bool = False
@@ -124,14 +129,27 @@ class CaptionMatching(MatchingModel):
                 resolution=settings.resolution,
                 batch_size=settings.batch_size,
                 steps=settings.steps,
+                evaluations=EVALUATIONS if settings.patience else 0,
+                patience=settings.patience,
                 counterfactuals=int(settings.counterfactual),
                 encoded=False,
             )
         ]
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
+        loss, metrics = self._matched(batch, self.settings.word_dropout)
+        yield Update("matching", loss, metrics)
+
+    def validate_batches(self, batches: Sequence[Batch]) -> dict[str, float]:
+        """The loss on held-out pairs, every word heard; "score" is its negative."""
+        found = [self._matched(batch, 0.0) for batch in batches]
+        loss = float(torch.stack([loss for loss, _ in found]).mean())
+        right = float(torch.stack([metrics["picture_to_caption"] for _, metrics in found]).mean())
+        return {"score": -loss, "loss": loss, "picture_to_caption": right}
+
+    def _matched(self, batch: Batch, drop: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """The contrastive loss of a batch, a scalar, and its figures. drop: probability that a word is unknown."""
         settings = self.settings
-        drop = settings.word_dropout
         split = self.encoder.words if isinstance(self.encoder, RecurrentEncoder) else split_words
         captions = drop_words([own[0] for own in batch.captions], drop, batch.seed, batch.samples, split=split)
         wrong: list[str] = []
@@ -160,7 +178,7 @@ class CaptionMatching(MatchingModel):
         }
         if wrong:
             metrics["counterfactual"] = (logits.diagonal() > candidates[:, -1]).float().mean()
-        yield Update("matching", loss, metrics)
+        return loss, metrics
 
     def kept(self) -> dict[str, Tensor]:
         """Nothing but the text encoder."""

@@ -120,6 +120,8 @@ def _refuse_another(run: Planned) -> None:
     """Raise SettingsError where a run folder was begun with other settings or another budget than the study now asks for."""
     before, now = flat_settings(load_recipe(run.folder / "recipe.yaml")), flat_settings(run.recipe)
     ignored = settings_with("shown")  # neither a step nor its time depends on them
+    if now["text.steps"] is None:
+        ignored.add("text.steps")  # runs that were begun before it could be left open have a number there, and keep it
     changed = [name for name in now if before.get(name) != now[name] and name not in ignored]
     if changed:
         name = changed[0]

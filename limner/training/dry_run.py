@@ -17,13 +17,13 @@ from limner.core.settings import Recipe
 from limner.core.trainable import Progress
 from limner.training.accumulation import refuse_coupled_rows
 from limner.training.adoption import adopt
+from limner.training.batches import make_loader
 from limner.training.choices import compile_networks, settled
 from limner.training.launch import launch
 from limner.training.log import RunLog
 from limner.training.memory import most_memory
 from limner.training.plan import PlannedPhase, make_plan, training_pictures
 from limner.training.progress import spoken
-from limner.training.run import make_loader
 from limner.training.signals import StopRequest
 from limner.training.trainer import Trainer
 
@@ -89,7 +89,7 @@ def _measured(planned: PlannedPhase, recipe: Recipe, trainer: Trainer, *, prepar
     for step in range(STEPS):
         torch.manual_seed(int(random.hash64(recipe.training.seed, "layers", planned.act.name, step, 0) >> 1))
         begun = time.perf_counter()
-        images, epoch = step * planned.phase.batch_size, step / loader.steps_per_epoch
+        images, epoch = step * planned.phase.batch_size, step / planned.steps_per_epoch
         progress = Progress(phase=planned.phase.name, step=step, steps=planned.steps, images=images, epoch=epoch)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LimnerWarning)  # of codes that are not in use, for example: after two steps they never are

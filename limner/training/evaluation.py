@@ -58,10 +58,12 @@ def make_evaluator(recipe: Recipe, plan: Plan) -> Evaluator | None:
 
     What is evaluated unasked is so only where its data have the split. Captions that the encoder cannot read are left out.
     """
-    if not any(planned.evaluate_every for planned in plan.phases):
+    if not any(planned.evaluate_every for planned in plan.phases if planned.act.is_asked_for):
         return None
     settings, seed, trained = recipe.evaluation, recipe.training.seed, plan.asked_for.trained
     paints = isinstance(trained, Paints)
+    if paints and not settings.every:  # it is validated, and not scored
+        return None
     if not paints and settings.split == "test":
         raise SettingsError("evaluation.split is test, which would choose the model that is kept: use val, and `limner evaluate` for test")
     if recipe.data_settings.trainval and settings.split == "val":

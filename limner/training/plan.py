@@ -20,6 +20,7 @@ from limner.core.settings import Recipe, TrainingSettings
 from limner.core.trainable import Conditions, Phase, Player, Trainable
 from limner.data.catalog import BUILT_IN, open_data
 from limner.data.loader import Loader, pictures_seen
+from limner.data.part import PartOfPictures
 from limner.data.stories import told_alone
 from limner.matching.model import MatchingModel
 from limner.matching.saving import save_matcher
@@ -38,6 +39,8 @@ MATCHER = "matcher"
 """The folder in a run of the matching model with which it has trained its text encoder."""
 FEWEST_STEPS = 50
 """The fewest steps between two evaluations, unless the recipe says otherwise."""
+MOST_STEPS = 250
+"""The most steps between two evaluations that may end a phase."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +90,8 @@ class PlannedPhase:
     """Steps between two evaluations; 0 for none."""
     frozen: int = 0
     """Convolutions of each network that does not paint that stand still."""
+    steps_per_epoch: float = 1.0
+    """Steps that schedules in epochs call one: see `training.epoch_pictures`."""
 
     @property
     def trained(self) -> Trainable:
@@ -225,7 +230,7 @@ def make_plan(recipe: Recipe, pictures: CaptionedPictures, device: torch.device 
 
 
 def _text_act(recipe: Recipe, pictures: CaptionedPictures, encoder: TextEncoder, strange: list[str]) -> Act:
-    settings = dataclasses.replace(text_settings(recipe), sentence_width=encoder.sentence_width)
+    settings = dataclasses.replace(text_settings(recipe, pictures), sentence_width=encoder.sentence_width)
     if recipe.start.model is not None:
         learner = f"the text encoder of {recipe.start.model} learns {len(strange):,} new words"
     else:
@@ -305,6 +310,7 @@ def _sized(act: Act, phase: Phase, recipe: Recipe) -> Phase:
 def _budgeted(act: Act, phases: list[Phase], recipe: Recipe, pictures: CaptionedPictures) -> Iterator[PlannedPhase]:
     training = recipe.training
     shares = sum(phase.share for phase in phases)
+    own_set = recipe.data not in BUILT_IN and act.is_asked_for and isinstance(act.trained, Paints)
     for phase in phases:
         minutes = images = None
         if act.is_asked_for:
@@ -313,18 +319,21 @@ def _budgeted(act: Act, phases: list[Phase], recipe: Recipe, pictures: Captioned
         last = not act.is_asked_for or phase.name == phases[-1].name
         epochs = training.epochs if act.is_asked_for and last and training.epochs is not None else phase.epochs
         steps = phase.steps if phase.steps is not None and not (act.is_asked_for and last and training.epochs) else None
-        steps_per_epoch = pictures_seen(pictures, phase) / phase.batch_size
+        steps_per_epoch = counted = pictures_seen(pictures, phase) / phase.batch_size
+        if own_set and training.epochs is None:
+            counted = max(steps_per_epoch, training.epoch_pictures / phase.batch_size)
         if steps is None:
             assert epochs is not None, f"phase {phase.name} has no budget"
-            steps = max(1, math.ceil(epochs * steps_per_epoch))
+            steps = max(1, math.ceil(epochs * counted))
         if training.steps is not None:
             steps = min(steps, training.steps)
         if images is not None:
             steps = min(steps, max(1, round(images / phase.batch_size)))
-        every = recipe.evaluation.every if act.is_asked_for else 0
+        every = recipe.evaluation.every if act.is_asked_for else None
         between = max(1, round(every * steps_per_epoch)) if every else 0
         if every is None and phase.evaluations:
             between = max(FEWEST_STEPS, steps // phase.evaluations)
+            between = min(between, MOST_STEPS) if phase.patience else between
         yield PlannedPhase(
             act=act,
             phase=phase,
@@ -332,6 +341,7 @@ def _budgeted(act: Act, phases: list[Phase], recipe: Recipe, pictures: Captioned
             minutes=minutes,
             evaluate_every=between,
             frozen=recipe.start.freeze if act.is_asked_for else 0,
+            steps_per_epoch=counted,
         )
 
 
@@ -342,6 +352,8 @@ def training_pictures(recipe: Recipe) -> CaptionedPictures:
     split = "train+val" if recipe.data_settings.trainval else "train"
     pictures = open_data(recipe.data, split, recipe.resolution, recipe.data_settings)
     pictures.mirrored = recipe.data_settings.flip
+    share = recipe.data_settings.share
+    pictures = pictures if share == 1.0 else PartOfPictures(pictures, share)
     tells = "tells stories" in abilities_of(trainable(recipe.method))
     return pictures if tells else told_alone(pictures)
 

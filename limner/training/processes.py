@@ -26,6 +26,9 @@ class Processes(Protocol):
     def all_reduce(self, data: Tensor, *, reduce_op: str) -> Any:
         """The mean or sum of a tensor over all processes."""
 
+    def broadcast(self, obj: Any) -> Any:
+        """What the first process has, in all of them."""
+
 
 class Alone:
     """The only process of a run: what a Fabric of one device does, loaded in no time, where lightning_fabric takes longer than PyTorch.
@@ -51,3 +54,7 @@ class Alone:
     def all_reduce(self, data: Tensor, *, reduce_op: str) -> Tensor:
         """The tensor itself."""
         return data
+
+    def broadcast(self, obj: Any) -> Any:
+        """The thing itself."""
+        return obj

@@ -12,15 +12,14 @@ import torch
 
 from limner.core import folder
 from limner.core.errors import CheckpointError, LimnerError, SettingsError, in_words
-from limner.core.pictures import CaptionedPictures
 from limner.core.recipes import flat_settings, load_recipe, save_recipe
 from limner.core.registry import keep_copy
 from limner.core.settings import Recipe
-from limner.data.captions import CaptionFeatures
 from limner.data.catalog import BUILT_IN
 from limner.data.loader import Loader
 from limner.training.accumulation import refuse_coupled_rows
 from limner.training.adoption import adopt
+from limner.training.batches import make_loader
 from limner.training.card import card
 from limner.training.checkpoints import Checkpoints
 from limner.training.choices import compile_networks, settled
@@ -28,6 +27,7 @@ from limner.training.folder import check_place, owner
 from limner.training.inputs import with_places, write_inputs
 from limner.training.launch import going_on, is_first_process, launch
 from limner.training.log import RunLog
+from limner.training.outset import outset
 from limner.training.plan import PlannedPhase, make_plan, training_pictures
 from limner.training.players import PlayerTraining, painting
 from limner.training.result import RunResult
@@ -83,6 +83,8 @@ class Run:
         self.players: dict[str, PlayerTraining] = {}
         self.loader: Loader | None = None
         self.made: dict[str, Any] | None = None
+        self.best: dict[str, torch.Tensor] | None = None
+        """The best state of a phase that is validated, until the next act has taken it over."""
         self.moved = moved or {}
         self.remarks = [f"{name} moved: going on with {place}" for name, place in self.moved.items()]
         """What is to be said before training begins."""
@@ -149,7 +151,8 @@ class Run:
         if self.position.phase + 1 < len(self.plan.phases):
             return False
         last = self.plan.phases[-1]
-        spent = self.position.step >= last.steps or (last.minutes is not None and self.position.seconds >= last.minutes * 60)
+        by_time = last.minutes is not None and self.position.seconds >= last.minutes * 60
+        spent = self.position.step >= last.steps or by_time or self.position.waited_enough(last)
         return self.position.finished and spent
 
     def _next_phase(self) -> None:
@@ -164,8 +167,22 @@ class Run:
             if name not in going_on:
                 player.exchange()
         self.players = {name: player for name, player in self.players.items() if name in going_on}
-        if self.now.act is not ended.act and self.fabric.global_rank == 0 and (problem := ended.act.keep_judge(self.out, about)):
-            self.log.say(problem)
+        if self.now.act is not ended.act:
+            self._go_back_to_best(ended)
+            if self.fabric.global_rank == 0 and (problem := ended.act.keep_judge(self.out, about)):
+                self.log.say(problem)
+
+    def keep_best(self) -> None:
+        """Remember what is trained now, as the best state that validation has seen, where another act will build on it."""
+        after = self.plan.phases[self.position.phase + 1 :]
+        if self.now.phase.patience and after and after[0].act is not self.now.act:
+            with painting(self.players):
+                self.best = {name: value.detach().clone() for name, value in self.now.trained.state_dict().items()}
+
+    def _go_back_to_best(self, ended: PlannedPhase) -> None:
+        best, self.best = self.fabric.broadcast(self.best), None
+        if best is not None:
+            ended.trained.load_state_dict(best)
 
     def _keep_settings(self) -> None:
         """What a resumed run is trained with from now on becomes its recipe, so that this says what was trained."""
@@ -191,6 +208,8 @@ class Run:
             self.log.drop_after(-1)
             for remark in caption_remarks(self.recipe, self.pictures, self.plan.encoder):
                 self.log.say(remark)
+            with self.stop.at_once():
+                self.remarks += outset(self)
         self.fabric.barrier()
 
     def _train(self, planned: PlannedPhase) -> bool:
@@ -311,6 +330,7 @@ class Run:
             "splitting": "characters",
             "players": {name: player.state_dict() for name, player in self.players.items()},
             "made": self.made,
+            "best": self.best,
         }
 
     def _restore(self) -> bool:
@@ -324,7 +344,7 @@ class Run:
             )
         renamed = {"stage": "phase"}  # what version 0.1 called it
         self.position = Position(**{renamed.get(name, name): value for name, value in state["position"].items()})
-        self.made = state.get("made")
+        self.made, self.best = state.get("made"), state.get("best")
         planned = self.now
         self._check_text_steps()
         if "splitting" not in state and self.plan.trains_encoder:
@@ -361,24 +381,5 @@ class Run:
             raise SettingsError(
                 f"{self.out} was begun with text.steps {before}, not {now}, and no text encoder is in training now: leave --text.steps out"
             )
-        self.remarks.append(f"text.steps is {now:,} in place of {before:,}; the phase's learning rate follows it from here on")
-
-
-def make_loader(planned: PlannedPhase, recipe: Recipe, pictures: CaptionedPictures, fabric: Processes) -> Loader:
-    """The batches of a phase, for this process."""
-    features, encoder = None, planned.act.encoder
-    if planned.phase.encoded:
-        asked = planned.phase.counterfactuals
-        count = max(recipe.data_settings.counterfactuals, asked) if asked else 0
-        words = planned.phase.words and encoder.word_width is not None
-        features = CaptionFeatures(encoder, pictures, words=words, counterfactuals=count, device=fabric.device)
-    return Loader(
-        pictures,
-        planned.phase,
-        seed=recipe.training.seed,
-        device=fabric.device,
-        features=features,
-        flip=recipe.data_settings.flip,
-        rank=fabric.global_rank,
-        processes=fabric.world_size,
-    )
+        steps = self.now.steps  # as many as the plan says, where the setting says nothing
+        self.remarks.append(f"text.steps is {steps:,} in place of {before or 'none'}; the phase's learning rate follows it from here on")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from limner.training.grids import grid_name
 from limner.training.plan import PlannedPhase
 from limner.training.players import painting
 from limner.training.samples import PICTURES, SampleGrid
+from limner.training.validation import Validation
 
 if TYPE_CHECKING:
     from limner.training.run import Run
@@ -39,10 +41,12 @@ class SideWork:
         self.remarks: list[str] = []
         self.evaluator: Evaluator | None = None
         self.grid: SampleGrid | None = None
+        self.validation: Validation | None = None
         if run.fabric.global_rank == 0:
             self.evaluator = make_evaluator(run.recipe, run.plan)
+            self.validation = Validation(run)
             self.grid = self._make_grid()
-            self.remarks += [made.remark for made in (self.evaluator, self.grid) if made is not None and made.remark]
+            self.remarks += [made.remark for made in (self.evaluator, self.validation, self.grid) if made is not None and made.remark]
 
     def _make_grid(self) -> SampleGrid | None:
         run = self.run
@@ -61,7 +65,12 @@ class SideWork:
 
     def evaluate(self) -> dict[str, float]:
         """Score what is being trained; of a matching model, keep the best. Returns the figures for the log."""
-        return self._aside("the evaluation", self._evaluate)
+        figures = self._aside("the evaluation", self._evaluate)
+        if self.run.now.phase.patience and self.run.fabric.world_size > 1:
+            position = self.run.position
+            shared = self.run.fabric.broadcast((position.best, position.best_step, position.since_best))
+            position.best, position.best_step, position.since_best = shared
+        return figures
 
     def _aside(self, what: str, work: Callable[[], dict[str, float]]) -> dict[str, float]:
         """Do what may fail: that is said then, and all processes go on together."""
@@ -114,19 +123,34 @@ class SideWork:
 
     def _evaluate(self) -> dict[str, float]:
         run, planned = self.run, self.run.now
-        if self.evaluator is None:
+        if run.fabric.global_rank:
             return {}
-        if planned.paints:
+        scores: dict[str, float] = {}
+        if planned.paints and self.evaluator is not None and run.recipe.evaluation.every:
             with self._painter() as model:
-                return self.evaluator.painting(model, run.out / "evaluation.json")
-        with self._at_rest(planned.trained):
-            figures = planned.trained.validate(self.evaluator.pictures)
-        if figures is None:
-            return {}
-        if run.position.best is None or figures["score"] > run.position.best:
-            run.write_folder(figures["score"])
-            run.position.best = figures["score"]
-        return figures
+                scores = self.evaluator.painting(model, run.out / "evaluation.json")
+        figures = self._validated(planned)
+        if figures is not None:
+            self._judge(planned, figures["score"])
+        return {name: value for name, value in (scores | (figures or {})).items() if math.isfinite(value)}
+
+    def _validated(self, planned: PlannedPhase) -> dict[str, float] | None:
+        """What held-out pictures say of what is trained; its "score" chooses the state that is kept."""
+        with self._at_rest(planned.trained), painting(self.run.players):
+            if self.evaluator is not None and planned.act.is_asked_for and not planned.paints:
+                return planned.trained.validate(self.evaluator.pictures)
+            return None if self.validation is None else self.validation.figures()
+
+    def _judge(self, planned: PlannedPhase, score: float) -> None:
+        """Keep the state that has this score, if it is the best so far."""
+        run, position = self.run, self.run.position
+        if not math.isfinite(score) or (position.best is not None and score <= position.best):
+            position.since_best += 1
+            return
+        if planned.writes:
+            run.write_folder(score)
+        run.keep_best()
+        position.best, position.best_step, position.since_best = score, position.step, 0
 
     @contextmanager
     def _at_rest(self, trained: Trainable) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,10 @@ from limner.text.standardized import Standardized
 from limner.text.tokenizers import WordTokenizer
 from limner.text.words import MAXIMUM_WORDS
 
+EPOCHS, FEWEST_STEPS, MOST_STEPS = 100, 200, 3000
+"""Passes over the pictures for which a text encoder is trained at most, and the bounds of that in steps."""
+PATIENCE = 3
+"""Evaluations without a lower loss on the val split after which a small set's text encoder is left as it was at its best."""
 STANDARDIZING = 2000
 """About how many captions give the mean and deviation of an encoder's sentences."""
 
@@ -44,7 +49,7 @@ def choose_encoder(recipe: Recipe, pictures: CaptionedPictures) -> tuple[TextEnc
             )
         if (width := vector_width(every_caption(pictures))) is not None:
             return Numbers(width), False
-        return CaptionMatching.own_encoder(text_settings(recipe), every_caption(pictures)), True
+        return CaptionMatching.own_encoder(text_settings(recipe, pictures), every_caption(pictures)), True
     encoder = named_encoder(name)
     if words is not None:
         encoder.read_at_most(words)
@@ -60,11 +65,20 @@ def says_nothing(encoder: TextEncoder, caption: str) -> bool:
     return not set(encoder.words(caption)) - set(encoder.unknown_words(caption))
 
 
-def text_settings(recipe: Recipe) -> CaptionMatchingSettings:
-    """How a run that needs a text encoder trains one first."""
+def text_settings(recipe: Recipe, pictures: CaptionedPictures) -> CaptionMatchingSettings:
+    """How a run that needs a text encoder trains one first.
+
+    Unless the recipe says how many steps, a small set is passed over at most EPOCHS times, and its val split may end that sooner.
+    """
     text = recipe.text
+    captioned = int((pictures.caption_counts > 0).sum())
+    most = min(max(math.ceil(EPOCHS * captioned / text.batch_size), FEWEST_STEPS), MOST_STEPS)
     return CaptionMatchingSettings(
-        sentence_width=text.width, maximum_words=text.maximum_words or MAXIMUM_WORDS, steps=text.steps, batch_size=text.batch_size
+        sentence_width=text.width,
+        maximum_words=text.maximum_words or MAXIMUM_WORDS,
+        steps=most if text.steps is None else text.steps,
+        patience=PATIENCE if text.steps is None and most < MOST_STEPS else 0,
+        batch_size=text.batch_size,
     )
 
 

@@ -49,11 +49,22 @@ class Position:
     """Time spent in this phase, over all its runs."""
     best: float | None = None
     """The highest score that an evaluation has given in this phase, where one chooses what is kept."""
+    best_step: int = 0
+    """After which step of the phase."""
+    since_best: int = 0
+    """Evaluations after it."""
+    evaluated: int = 0
+    """After which step of the phase the newest evaluation was."""
     finished: bool = False
+
+    def waited_enough(self, planned: PlannedPhase) -> bool:
+        """Whether so many evaluations have found nothing better that the phase is over."""
+        return bool(planned.phase.patience) and self.since_best >= planned.phase.patience
 
     def next_phase(self) -> None:
         """Stand at the start of the next phase."""
-        self.phase, self.step, self.seconds, self.best = self.phase + 1, 0, 0.0, None
+        self.phase, self.step, self.seconds = self.phase + 1, 0, 0.0
+        self.best, self.best_step, self.since_best, self.evaluated = None, 0, 0, 0
 
 
 @dataclass
@@ -88,13 +99,16 @@ class Trainer:
         self.log.begin(planned.phase.name, self._left)
         before, first, clock = position.seconds, position.step, Stopwatch(position.step)
         written = drawn = evaluated = saved = position.step
+        if self._evaluation_was_missed(planned, position):
+            self._evaluate(planned, loader, position)
+            clock = Stopwatch(position.step)
         while not self._is_over(planned, position):
             step = position.step
             torch.manual_seed(int(random.hash64(settings.seed, "layers", planned.act.name, step, self.fabric.global_rank) >> 1))
             with self.stop.at_once() if step == first else nullcontext():  # the first batch may be long in coming: the garden is painted
                 batch = loader.batch(step)
             check = self.fabric.world_size > 1 and step - first < 3
-            self.play(planned, batch, players, self._progress(planned, loader, position), check=check)
+            self.play(planned, batch, players, self._progress(planned, position), check=check)
             position.step, position.total_step = step + 1, position.total_step + 1
             position.seconds = before + clock.total()
             self._left.stepped(position.step, position.seconds)
@@ -145,9 +159,7 @@ class Trainer:
             figures = {"loss": loss, "gradient_norm": player.gradient_norm, "skipped": skipped, **update.metrics}
             self._means.add({f"{update.player}/{name}": value for name, value in figures.items()})
 
-    def _updates(
-        self, planned: PlannedPhase, batch: Batch, players: Mapping[str, PlayerTraining], progress: Progress
-    ) -> Iterator[Update]:
+    def _updates(self, planned: PlannedPhase, batch: Batch, players: Mapping[str, PlayerTraining], progress: Progress) -> Iterator[Update]:
         """The updates of a step, the gradient of each added to its player's when it comes."""
         size = self.settings.micro_batch
         # A text encoder that is trained first contrasts the rows of its whole batch, whatever what comes after it can do.
@@ -165,14 +177,14 @@ class Trainer:
         with self.fabric.autocast():
             return next(updates, None)
 
-    def _progress(self, planned: PlannedPhase, loader: Loader, position: Position) -> Progress:
+    def _progress(self, planned: PlannedPhase, position: Position) -> Progress:
         step = position.step
         return Progress(
             phase=planned.phase.name,
             step=step,
             steps=planned.steps,
             images=step * planned.phase.batch_size,
-            epoch=step / loader.steps_per_epoch,
+            epoch=step / planned.steps_per_epoch,
             seconds=self._common_seconds(planned, position),
             minutes=planned.minutes,
         )
@@ -225,8 +237,15 @@ class Trainer:
         if warning:
             self.log.say(f"warning: {warning}")
 
+    @staticmethod
+    def _evaluation_was_missed(planned: PlannedPhase, position: Position) -> bool:
+        """Whether the process was killed between the checkpoint of a step and an evaluation at it that counts for an early end."""
+        every, step = planned.evaluate_every, position.step
+        return bool(planned.phase.patience and every and step) and step % every == 0 and position.evaluated != step
+
     def _evaluate(self, planned: PlannedPhase, loader: Loader, position: Position) -> None:
         with self._left.doing("evaluate"):
+            position.evaluated = position.step
             figures = self.evaluate()
         self.log.evaluated(self._place(planned, loader, position), figures)
 
@@ -247,13 +266,16 @@ class Trainer:
     def _how_it_ended(self, planned: PlannedPhase, position: Position) -> str:
         """What ended a phase, in words."""
         place, took = f"step {position.step:,} of {planned.steps:,}", f"after {spoken(position.seconds)} of training"
+        kept = f"; the state of step {position.best_step:,} is kept" if planned.phase.patience and position.since_best else ""
         if position.step >= planned.steps:
-            return f"all {planned.steps:,} steps done {took}"
+            return f"all {planned.steps:,} steps done {took}{kept}"
+        if position.waited_enough(planned):
+            return f"stopped at {place} {took}: no better score on the val split in {position.since_best} evaluations{kept}"
         if self.stop.signal is not None:
             return f"stopped by {signal.Signals(self.stop.signal).name} at {place} {took}"
         own, whole = planned.minutes or 0.0, self.settings.minutes or 0.0
         part = "" if own == whole else f" (this phase's part: {own:.3g})"
-        return f"stopped by --training.minutes {whole:g}{part} at {place} {took}"
+        return f"stopped by --training.minutes {whole:g}{part} at {place} {took}{kept}"
 
     def _judge_skipped(self, player: str, share: float, position: Position) -> None:
         if share >= 1.0:
@@ -276,7 +298,9 @@ class Trainer:
         return self._any(position.step, position.seconds >= planned.minutes * 60 / GRIDS)
 
     def _is_over(self, planned: PlannedPhase, position: Position) -> bool:
-        return position.step >= planned.steps or self._time_is_up(planned, position) or self._asked_to_stop(position.step)
+        if position.step >= planned.steps or position.waited_enough(planned):
+            return True
+        return self._time_is_up(planned, position) or self._asked_to_stop(position.step)
 
     def _time_is_up(self, planned: PlannedPhase, position: Position) -> bool:
         return planned.minutes is not None and self._any(position.step, position.seconds >= planned.minutes * 60)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from shared.pictures import prepared
 
 from limner.cli.arguments import options
 from limner.cli.main import main
@@ -24,11 +25,12 @@ PUBLIC_FLAGS = """
 --method.mismatch-weight --method.mismatch --method.counterfactual --method.interpolation --method.learning-rate --method.beta1
 --method.gradient-penalty --method.penalty-every --method.discriminator-normalization --method.no-discriminator-normalization
 --method.halve-every --method.epochs --method.batch-size
---training.steps --training.epochs --training.minutes --training.images --training.batch-size --training.seed --training.device
+--training.steps --training.epochs --training.minutes --training.images --training.batch-size --training.epoch-pictures
+--training.seed --training.device
 --training.devices --training.nodes
 --training.precision --training.compile --training.ema-half-life --training.log-every --training.sample-every --training.checkpoint-every
 --training.micro-batch --training.keep-checkpoints --training.tensorboard --training.no-tensorboard
---data.flip --data.no-flip --data.garden-pictures --data.counterfactuals --data.trainval --data.no-trainval
+--data.flip --data.no-flip --data.garden-pictures --data.counterfactuals --data.share --data.trainval --data.no-trainval
 --text.encoder --text.standardize --text.no-standardize --text.width --text.maximum-words --text.steps --text.batch-size
 --style.steps --style.batch-size --style.channels --style.learning-rate
 --evaluation.every --evaluation.split --evaluation.metrics --evaluation.count --evaluation.features
@@ -198,3 +200,13 @@ def test_a_run_of_one_process_loads_nothing_that_is_slow_and_for_others(tmp_path
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_small_set_has_a_preset_of_its_own(tmp_path: Path) -> None:
+    data = prepared(tmp_path / "set", [("train", f"a bird {number}") for number in range(3)])
+    for method, expected in (("limner-gan", "small-set"), ("stylegan2", "small-set"), ("gan-cls", "cpu")):
+        recipe, why = starting_point(method, [method, "--data", str(data), "--device", "cpu"])
+        assert recipe.preset == expected and ("3 training pictures" in why) == (expected == "small-set")
+    for data_given in ("garden", str(tmp_path / "nowhere")):
+        assert starting_point("limner-gan", ["limner-gan", "--data", data_given, "--device", "cpu"])[0].preset == "cpu"
+    assert starting_point("limner-gan", ["limner-gan", "--data", str(data), "--preset", "cpu"])[0].preset == "cpu"

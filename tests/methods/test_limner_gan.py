@@ -141,3 +141,61 @@ def test_one_painting_a_caption_and_no_heads() -> None:
 def test_settings_that_do_not_work(values: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=f"method.{next(iter(values)).replace('_', '-')}"):
         build(**values)
+
+
+def test_the_discriminator_of_a_small_set_sees_changed_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real and painted ones, and R1's; those of one caption alike. The strength is state where it is used, and adapts."""
+    given: list[tuple[torch.Tensor, Any]] = []
+
+    def changed(self: LimnerGAN, pictures: torch.Tensor, alike: Any = None) -> torch.Tensor:
+        given.append((pictures, alike))
+        return pictures.roll(1, 3)
+
+    monkeypatch.setattr(LimnerGAN, "changed", changed)
+    method = build(augmentation=("translation", "cutout"), augmentation_strength=0.4, augmentation_images=100)
+    batch = make_batch(counterfactuals=3)
+    judge = method.eval().discriminator
+    step = method.training_step(batch, dataclasses.replace(PROGRESS, step=4))
+    update = next(step)
+    real, painted, penalised = given
+    assert real[0] is batch.pictures and real[1] is None and painted[1].tolist() == [0, 1, 2, 0, 1, 2] and len(penalised[0]) == len(batch)
+    seen = judge.match(judge.look(batch.pictures.roll(1, 3)), batch.text.sentence)
+    torch.testing.assert_close(update.metrics["real"], seen.sigmoid().mean())
+    sign = float(seen.detach().sign().mean())
+    assert method.strength == pytest.approx(0.4 + (0.24 if sign > 0.6 else -0.24))
+    assert "strength" in method.state_dict() and "strength" not in build().state_dict()
+    with pytest.raises(SettingsError, match="method.augmentation has flip: leave it out"):
+        build(augmentation=("flip",), augmentation_strength=0.1)
+
+
+def test_without_augmentation_nothing_is_drawn_for_it() -> None:
+    method, batch = build().eval(), make_batch(counterfactuals=3)
+    before = torch.get_rng_state()
+    for _ in method.training_step(batch, dataclasses.replace(PROGRESS, step=4)):
+        pass
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_validation_asks_the_recognition_head_about_painted_pictures() -> None:
+    method, batch = build(patience=5).eval(), make_batch(counterfactuals=3)
+    (phase,), (unasked,) = method.phases(), build().phases()
+    assert (phase.patience, unasked.patience, unasked.evaluations) == (5, 0, 0) and phase.evaluations
+    figures = method.validate_batches([batch])
+    assert 0.0 <= figures["likeness"] <= 1.0 and figures["score"] == pytest.approx((figures["likeness"] + figures["recognised"]) / 2)
+    found, repeats = [], 128 // len(batch)
+    wrong = torch.stack([text.sentence for text in batch.counterfactuals], dim=1)
+    for number in range(repeats):
+        pictures = method.paint(batch.text, method.noise(batch, f"validation {number}")).images
+        choices = method.discriminator.recognition.among(method.discriminator.look(pictures), batch.text.sentence, wrong)
+        found.append((choices.argmax(1) == torch.arange(len(batch))).float())
+    assert figures["recognised"] == pytest.approx(float(torch.cat(found).mean()))
+    assert build(recognition_weight=0.0).eval().validate_batches([batch]).keys() == {"score", "likeness"}
+
+
+def test_steps_in_bfloat16_are_finite() -> None:
+    method, batch = build(augmentation=("translation",), augmentation_strength=0.5), make_batch(counterfactuals=3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for update in method.training_step(batch, dataclasses.replace(PROGRESS, step=4)):
+            assert torch.isfinite(update.loss)
+            update.loss.backward()
+    assert all(torch.isfinite(value.grad).all() for value in method.parameters() if value.grad is not None)

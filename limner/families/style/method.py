@@ -15,21 +15,17 @@ from limner.core.method import Method, Painting
 from limner.core.noise import gaussian
 from limner.core.optimizers import Adam
 from limner.core.trainable import Conditions, Player, Update
+from limner.families.augmentation import Augmenting, shared_by_processes
 from limner.families.stacked import doublings
-from limner.families.style.augmentation import adapted, augmented
 from limner.families.style.discriminator import Discriminator, discriminator_loss, generator_loss
 from limner.families.style.generator import Generator, map_widths, mixed
 from limner.families.style.noise import StyleNoise, drawn, drawn_maps
 from limner.families.style.path_length import path_lengths, path_penalty
-from limner.matching.losses.gathering import processes
 from limner.nn.penalties import zero_centred_penalty
 from limner.nn.uncompiled import uncompiled
 
-ADAPTED_EVERY = 4
-"""Steps between two moves of the augmentation's strength (ADA, section 3)."""
 
-
-class StyleMethod(Method[StyleNoise]):
+class StyleMethod(Augmenting, Method[StyleNoise]):
     """The generator with its styles, the residual discriminator, and a step of their game. The settings have `StyleSettings`' fields.
 
     name: the method's, for errors. condition_width: numbers of a condition that both networks read, 0 for none; condition_layers: layers
@@ -87,14 +83,11 @@ class StyleMethod(Method[StyleNoise]):
         yield Update("generator", generator_loss(self.judge(fake, condition)))
         if settings.path_weight and step % settings.path_every == 0:
             yield self._path_update(batch, condition)
-        if settings.augmentation and settings.augmentation_target is not None and step % ADAPTED_EVERY == 0:
-            share = shared_by_processes(real.detach().sign().mean())
-            seen = ADAPTED_EVERY * len(batch) * processes()
-            self.strength = adapted(self.strength, share, settings.augmentation_target, seen, settings.augmentation_images)
+        self.adapt(step, real)
 
     def judge(self, pictures: Tensor, condition: Tensor | None) -> Tensor:
         """[B] logits of pictures [B, 3, R, R], changed by the augmentation first."""
-        logits: Tensor = self.discriminator(augmented(pictures, self.settings.augmentation, self.strength), condition)
+        logits: Tensor = self.discriminator(self.changed(pictures), condition)
         return logits
 
     def _painted(self, batch: Batch, stream: str, count: int, condition: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -153,12 +146,3 @@ class StyleMethod(Method[StyleNoise]):
     def look(self, pictures: Tensor) -> Tensor:
         """The discriminator's map before the pictures of a batch are compared, place by place: [B, 16 C]."""
         return self.discriminator.look(pictures).flatten(1)
-
-
-def shared_by_processes(value: Tensor) -> float:
-    """The mean over all processes of a scalar, as a number: state must be alike in all of them."""
-    value = value.detach().float()
-    if processes() > 1:
-        torch.distributed.all_reduce(value)
-        value = value / processes()
-    return float(value)

@@ -8,11 +8,11 @@ from typing import Any
 from limner.core.errors import SettingsError
 from limner.core.settings import above_zero, at_least
 from limner.families import settings as shared
-from limner.families.style.augmentation import STRONGEST, Change
+from limner.families.augmentation import ChangeSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleSettings(shared.ScheduleSettings):
+class StyleSettings(ChangeSettings, shared.ScheduleSettings):
     """Sizes, losses and schedule; the defaults are those of the paper's configuration F."""
 
     noise_width: int = 512
@@ -39,15 +39,6 @@ class StyleSettings(shared.ScheduleSettings):
     """How many times fewer pictures a path-length penalty looks at than a step has."""
     deviation_group: int = 4
     """Pictures that minibatch deviation compares with each other; a process's part of a batch is a multiple of it, or smaller."""
-    augmentation: tuple[Change, ...] = ()
-    """How pictures are changed before the discriminator sees them: `translation`, `cutout`, `flip`; for sets of few thousand pictures.
-    `flip` is for things that may be mirrored. None as published."""
-    augmentation_strength: float = 0.0
-    """Probability of each change, or the one that training begins with, where it adapts."""
-    augmentation_target: float | None = 0.6
-    """What the mean sign of real pictures' logits shall be: the strength grows where it is higher. None keeps the strength."""
-    augmentation_images: int = 500_000
-    """Pictures over which the strength can grow from 0 to 1."""
     learning_rate: float = 2e-3
     """Learning rate of both players' Adam; mapping layers learn a hundredth as fast."""
     beta1: float = 0.0
@@ -65,20 +56,11 @@ class StyleSettings(shared.ScheduleSettings):
 
     def check(self) -> None:
         at_least(self, "method", 1, "noise_width", "style_width", "mapping_layers", "channel_base", "channel_limit")
-        at_least(self, "method", 1, "penalty_every", "path_every", "path_shrink", "deviation_group", "augmentation_images")
+        at_least(self, "method", 1, "penalty_every", "path_every", "path_shrink", "deviation_group")
         at_least(self, "method", 0, "gradient_penalty", "path_weight", "truncation", "truncation_layers")
         above_zero(self, "method", "learning_rate")
         shared.share(self, "mixing")
         shared.below_one(self, "beta1", "beta2")
-        if not 0.0 <= self.augmentation_strength <= STRONGEST:
-            given = f"method.augmentation-strength is {self.augmentation_strength}, but must lie between 0 and {STRONGEST}"
-            raise SettingsError(f"{given}: changes that are nearly certain leak into what is painted")
-        if self.augmentation_target is not None and not -1.0 < self.augmentation_target < 1.0:
-            raise SettingsError(f"method.augmentation-target is {self.augmentation_target}, but a mean sign lies between -1 and 1")
-        if self.augmentation and not self.augmentation_strength and self.augmentation_target is None:
-            raise SettingsError("method.augmentation would never happen: give method.augmentation-strength, or a target that it adapts to")
-        if not self.augmentation and self.augmentation_strength:
-            raise SettingsError("method.augmentation-strength is for method.augmentation: say what is changed, such as translation cutout")
         if self.batch_size > self.deviation_group and self.batch_size % self.deviation_group:
             wanted = f"must be a multiple of method.deviation-group, {self.deviation_group}"
             raise SettingsError(f"method.batch-size is {self.batch_size}, but {wanted}")

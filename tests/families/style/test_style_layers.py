@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from limner.families.augmentation import CUT, FARTHEST, STRONGEST, adapted, augmented, cut_out, translated
 from limner.families.style.adaptive import HalvingConvolution
-from limner.families.style.augmentation import CUT, FARTHEST, STRONGEST, adapted, augmented, cut_out, translated
 from limner.families.style.generator import Mapping, map_widths, mixed
 from limner.families.style.layers import EPSILON, StyledConvolution, StyledPicture
 from limner.families.style.noise import StyleNoise
@@ -141,7 +141,7 @@ def test_changes_of_the_augmentation() -> None:
     assert augmented(pictures, ("translation", "cutout", "flip"), 0.0) is pictures
     share = (augmented(pictures, ("flip",), 0.5) != pictures).flatten(1).any(1).double().mean()
     assert 0.3 < float(share) < 0.7
-    moved, reach = translated(pictures), round(16 * FARTHEST)
+    moved, reach = translated(pictures, torch.arange(64)), round(16 * FARTHEST)
     for before, after in zip(pictures, moved, strict=True):
         kept = (after[0] > 0).nonzero()
         (top, left), (bottom, right) = kept.amin(0).tolist(), kept.amax(0).tolist()
@@ -159,8 +159,10 @@ def test_changes_of_the_augmentation() -> None:
             )
         ]
         assert found, "a shift of the picture"
-    cut = (cut_out(pictures) == 0).all(1).flatten(1).sum(1)
+    cut = (cut_out(pictures, torch.arange(64)) == 0).all(1).flatten(1).sum(1)
     assert cut.max() == (16 * CUT) ** 2 and cut.min() >= (8 * CUT) ** 2
+    alike = augmented(pictures[:1].expand(64, -1, -1, -1), ("translation", "cutout"), 0.5, torch.arange(64) % 32)
+    assert torch.equal(alike[:32], alike[32:]) and (alike[0] != alike[1:32]).flatten(1).any(1).any()
     given = pictures.clone().requires_grad_()
     augmented(given, ("translation", "cutout"), 0.8).sum().backward()
     assert given.grad is not None and 0 < given.grad.mean() < 1
