@@ -44,6 +44,7 @@ from limner.families.conditioning import ConditioningAugmentation
 from limner.families.likeness import ValidationSettings, validated
 from limner.families.matching_aware import bce, mismatched_logits
 from limner.families.pair_head import PairHead
+from limner.families.recognition import Recognition
 from limner.families.stacked import FIRST_SIDE, doublings, picture_code
 from limner.nn.blurring import binomial
 from limner.nn.fast.layout import for_convolutions
@@ -95,8 +96,8 @@ class LimnerGANSettings(
     """Weight of the hinge that keeps pictures of one caption apart; it needs repeated captions."""
     spread: float = 0.6
     """How far apart pictures of one caption should be, as a share of the distance between two real pictures."""
-    decision_weight: float = 0.0
-    """Weight of the hinge that makes painted pictures as decided as real ones about what their caption leaves open; 0 leaves it out."""
+    openness_weight: float = 0.0
+    """Weight of the term that makes what captions leave open as frequent in painted pictures as in real ones, by repeated captions."""
     cool_from: float = 0.5
     """Share of the budget, in steps or in minutes, after which learning rates fall; 1 keeps them."""
     cool_to: float = 0.1
@@ -115,7 +116,7 @@ class LimnerGANSettings(
     def check(self) -> None:
         at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels", "choices")
         at_least(self, "method", 0, "mapping_layers", "divergence_weight", "recognition_weight", "margin_weight", "margin")
-        at_least(self, "method", 0, "spread_weight", "spread", "decision_weight")
+        at_least(self, "method", 0, "spread_weight", "spread", "openness_weight")
         shared.share(self, "counterfactual", "cool_from", "cool_to")
         if not 0.0 <= self.repeated <= 0.5:
             raise SettingsError(f"method.repeated is {self.repeated}: give 0 to 0.5, for a caption is repeated once")
@@ -211,15 +212,23 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
             recognition = F.cross_entropy(choices, right)
             loss = loss + settings.recognition_weight * recognition
             metrics |= {"recognition": recognition.detach(), "recognised": (choices.argmax(1) == right).float().mean()}
+            if settings.openness_weight:
+                with torch.no_grad():
+                    answers = discriminator.recognition.answers(features, own, wrong).sigmoid()
+                expected = discriminator.recognition.expected(own, own, wrong)
+                loss = loss + F.binary_cross_entropy_with_logits(expected, answers)
         update = Update("discriminator", loss, metrics)
         judged = (lambda pictures: discriminator.verdict(self.changed(pictures), own.float()), batch.pictures)
         return smoothed(update, self.penalty(progress), judged)
 
     def _generator_update(self, batch: Batch, real: Tensor, sentence: Tensor, fake: Tensor, divergence: Tensor, painted: int) -> Update:
-        """BCE(fake, 1), the divergence, and three hinges: the margin of the own caption, the spread of a caption's pictures, decisions.
+        """BCE(fake, 1), the divergence, the margin of the own caption, openness, and the spread of a caption's pictures.
 
-        real: the features [B, C, 4, 4] of real pictures, for the two hinges that stop where these are; sentence: [B, D], painted as
-        fake: [B, 3, R, R], whose first `painted` captions fill the rows that are left.
+        real: the features [B, C, 4, 4] of real pictures, whose distances bound the spread; sentence: [B, D], painted as fake:
+        [B, 3, R, R], whose first `painted` captions fill the rows that are left.
+
+        Openness: a caption's two pictures answer questions about what it leaves open by p and q, and real pictures of such captions answer
+        by e in the mean. As the two noises are independent, (p - e)(q - e) is in the mean the square of the answers' bias.
         """
         settings, discriminator = self.settings, self.discriminator
         features = discriminator.look(fake)
@@ -227,7 +236,7 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
         loss = fooling + settings.divergence_weight * divergence
         metrics = {"fooling": fooling.detach(), "divergence": divergence.detach()}
         recognition = discriminator.recognition
-        if recognition is not None and (settings.margin_weight or settings.decision_weight):
+        if recognition is not None and (settings.margin_weight or settings.openness_weight):
             wrong = torch.stack([text.sentence for text in batch.counterfactuals], dim=1)  # [B, K, D]
             rows = torch.arange(len(fake), device=fake.device) % painted
             logits = recognition.each(features, torch.cat([sentence[:, None], wrong[rows]], dim=1))  # [B, 1 + K]
@@ -235,12 +244,13 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
             hinge = F.relu(settings.margin - margin).mean()
             loss = loss + settings.margin_weight * hinge
             metrics |= {"margin_hinge": hinge.detach(), "recognised": (margin > 0).float().mean()}
-            if settings.decision_weight:
+            if settings.openness_weight and painted < len(features):
+                answers = recognition.answers(features, batch.text.sentence, wrong).sigmoid()  # [B, N K]
                 with torch.no_grad():
-                    goal = recognition.decided(real, batch.text.sentence, wrong).mean()
-                decided = recognition.decided(features, batch.text.sentence, wrong)
-                loss = loss + settings.decision_weight * F.relu(goal - decided).mean()
-                metrics |= {"decided": decided.detach().mean() / goal.clamp_min(1e-6)}
+                    expected = recognition.expected(sentence[painted:], batch.text.sentence, wrong).sigmoid()
+                bias = ((answers[:-painted] - expected) * (answers[painted:] - expected)).mean()
+                loss = loss + settings.openness_weight * bias
+                metrics |= {"openness_bias": bias.detach()}
         if settings.spread_weight and painted < len(features):
             with torch.no_grad():
                 apart = distance(real, real.roll(1, 0)).mean()  # of two real pictures
@@ -357,7 +367,8 @@ class Discriminator(nn.Module):
         top = settings.discriminator_channels * 2 ** min(levels - 1, 3)
         self.picture = picture_code(settings.discriminator_channels, conditions.resolution, normalize=False)
         self.pair = PairHead(top, conditions.sentence_width, settings.text_width, normalize=False)
-        recognition = Recognition(top * FIRST_SIDE**2, conditions.sentence_width, settings.text_width)
+        expects = settings.openness_weight > 0
+        recognition = Recognition(top * FIRST_SIDE**2, conditions.sentence_width, settings.text_width, expects=expects)
         self.recognition = recognition if settings.recognition_weight else None
 
     def look(self, pictures: Tensor) -> Tensor:
@@ -377,40 +388,6 @@ class Discriminator(nn.Module):
         features = self.look(pictures)
         logits = self.match(features, sentence)
         return logits if self.recognition is None else logits + self.recognition.each(features, sentence[:, None])[:, 0]
-
-
-class Recognition(nn.Module):
-    """How well sentences fit pictures, by products of their projections.
-
-    Neither is brought to unit length: with cosines the margin is never reached, and the generator is pushed for ever.
-    """
-
-    def __init__(self, features: int, sentence_width: int, width: int) -> None:
-        super().__init__()
-        self.of_picture, self.of_sentence = nn.Linear(features, width), nn.Linear(sentence_width, width)
-
-    def each(self, features: Tensor, sentences: Tensor) -> Tensor:
-        """Features [B, C, 4, 4] and each picture's own sentences [B, K, D] -> logits [B, K]."""
-        return torch.einsum("bw,bkw->bk", self.of_picture(features.flatten(1)), self.of_sentence(sentences))
-
-    def among(self, features: Tensor, sentences: Tensor, wrong: Tensor) -> Tensor:
-        """Logits [B, B + K] of each picture with every sentence [B, D] of the batch, its own on the diagonal, and with its own wrong ones.
-
-        features: [B, C, 4, 4]; wrong: [B, K, D].
-        """
-        seen = self.of_picture(features.flatten(1))  # [B, W]
-        others = torch.einsum("bw,bkw->bk", seen, self.of_sentence(wrong))
-        return torch.cat([seen @ self.of_sentence(sentences).T, others], dim=1)
-
-    def decided(self, features: Tensor, sentences: Tensor, wrong: Tensor) -> Tensor:
-        """How sure each picture makes this head whether a sentence or one that differs in one attribute or word fits it: [B] of 0 to 1.
-
-        features: [B, C, 4, 4]. The mean, over the sentences [N, D] of all the batch and the counterfactual ones [N, K, D] of each, of
-        |2 p - 1|, where p is the share that the sentence has of the two. Most of them name what a picture's own caption leaves open.
-        """
-        differences = F.linear(sentences[:, None] - wrong, self.of_sentence.weight).flatten(0, 1)  # [N K, W]
-        logits = self.of_picture(features.flatten(1)) @ differences.T  # [B, N K]
-        return torch.tanh(0.5 * logits.abs()).mean(1)
 
 
 def distance(first: Tensor, second: Tensor) -> Tensor:
