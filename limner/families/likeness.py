@@ -77,7 +77,7 @@ def sliced(first: Tensor, second: Tensor, directions: Tensor) -> float:
     count = max(len(first), len(second))
     shares = (torch.arange(count, device=first.device) + 0.5) / count
     one, other = ((rows @ directions).sort(0).values[(shares * len(rows)).long()] for rows in (first, second))
-    return float((one - other).abs().mean())
+    return float((one - other).abs().mean().detach())
 
 
 def _patches(pictures: Tensor, places: Tensor) -> Tensor:

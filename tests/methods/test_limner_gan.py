@@ -13,7 +13,8 @@ from shared.batches import PROGRESS, WIDTH, make_batch
 
 from limner.core.errors import SettingsError
 from limner.core.trainable import Conditions, Progress
-from limner.methods.limner_gan import LimnerGAN, LimnerGANSettings, Recognition, binomial, distance
+from limner.families.recognition import Recognition
+from limner.methods.limner_gan import LimnerGAN, LimnerGANSettings, binomial, distance
 
 SMALL = LimnerGANSettings(noise_width=6, text_width=8, generator_channels=4, discriminator_channels=4, choices=3, penalty_every=4)
 
@@ -66,6 +67,39 @@ def test_generator_loss() -> None:
     expected = F.softplus(-judge(fake, painted)).mean() + 0.05 * divergence
     expected = expected + 0.3 * (2.5 - own + others).clamp_min(0).mean() + 0.8 * (0.9 - apart / really).clamp_min(0).mean()
     torch.testing.assert_close(update.loss, expected)
+
+
+def test_openness() -> None:
+    """Each caption's two pictures answer all the batch's questions; the product of their distances from what is expected is the loss."""
+    batch = make_batch(counterfactuals=3)
+    method, without = (build(openness_weight=weight, margin_weight=0.0, spread_weight=0.0).eval() for weight in (3.0, 0.0))
+    without.load_state_dict(method.state_dict(), strict=False)
+    judge, noise, painted = method.discriminator, method.noise(batch, "gan"), batch.text.sentence[:3].repeat(2, 1)
+    code = judge.look(method.generator(noise.z, noise.epsilon, painted)[0])
+    seen, read = judge.recognition.of_picture(code.flatten(1)), judge.recognition.of_sentence
+    products = []
+    for own in range(len(batch)):
+        for wrong in batch.counterfactuals:
+            question = read(batch.text.sentence[own]) - read(wrong.sentence[own])
+            said = (seen @ question).sigmoid()
+            expected = (judge.recognition.expectation(batch.text.sentence[:3]) @ question).sigmoid()
+            products += [(said[row] - expected[row]) * (said[row + 3] - expected[row]) for row in range(3)]
+    losses = [[update.loss for update in one.training_step(batch, PROGRESS)][1] for one in (method, without)]
+    torch.testing.assert_close(losses[0] - losses[1], 3.0 * torch.stack(products).mean(), rtol=1e-4, atol=1e-5)
+
+
+def test_only_the_expectation_learns_from_what_is_expected() -> None:
+    """It learns to say from the caption alone what real pictures answer, and changes nothing else that the discriminator learns."""
+    batch, gradients = make_batch(counterfactuals=3), []
+    method, without = build(openness_weight=1.0), build()
+    without.load_state_dict(method.state_dict(), strict=False)
+    for one in (method, without):
+        next(one.eval().training_step(batch, dataclasses.replace(PROGRESS, step=1))).loss.backward()
+        gradients.append({name: value.grad for name, value in one.discriminator.named_parameters()})
+    learned, plain = gradients
+    own = [name for name in learned if name not in plain]
+    assert own and all("expectation" in name and learned[name].abs().sum() > 0 for name in own)
+    assert all(torch.equal(learned[name], plain[name]) for name in plain)
 
 
 def test_what_is_reached_is_not_asked_for() -> None:
