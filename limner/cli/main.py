@@ -59,7 +59,7 @@ examples:
   limner demo
   limner generate garden "a pink flower with five round petals" --out pictures
   limner data prepare my-folder --out prepared/mine --resolution 64
-  limner train gan-cls --data prepared/mine --out runs/mine"""
+  limner train limner-gan --data prepared/mine --out runs/mine"""
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -28,9 +28,9 @@ Settings = TypeVar("Settings")
 DRY_RUN = "--dry-run"
 
 EXAMPLE = """example:
-  limner train gan-cls --data garden --out runs/first
-  limner train gan-cls --data prepared/mine --out runs/mine --resolution 64 --method.interpolation 0.5 --training.checkpoint-every 200
-  limner train gan-cls --data prepared/mine --out runs/mine --resume
+  limner train limner-gan --data garden --out runs/first
+  limner train limner-gan --data prepared/mine --out runs/mine --resolution 64 --method.repeated 0 --training.checkpoint-every 200
+  limner train limner-gan --data prepared/mine --out runs/mine --resume
   limner train gan-cls --out runs/mine --resume --style.steps 3000
   limner train sje --data prepared/mine --out runs/words
   limner train my_method.py --data garden --out runs/mine"""
