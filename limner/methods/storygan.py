@@ -298,6 +298,17 @@ class StoryGAN(AdversarialMethod[StoryNoise]):
         sentences = torch.stack([frame.sentence for frame in text], dim=1)
         return Painting(self.generator(sentences, sentences, noise)[0])
 
+    def summary(self) -> str:
+        return f"Paints a story of {self.frames} sentences as {self.frames} pictures of {self.resolution} x {self.resolution}."
+
+    def usage(self) -> str:
+        return f"""```python
+import limner
+model = limner.load("PATH")
+stories = model.tell([{", ".join(f'"sentence {number}"' for number in range(1, self.frames + 1))}], n=4, seed=7)
+```
+"""
+
     @classmethod
     def next_steps(cls, settings: Any) -> tuple[tuple[str, str], ...]:
         return (*super().next_steps(settings), ("tell a story", 'limner explore story RUN "..." "..." --out story.png'))
