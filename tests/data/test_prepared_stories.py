@@ -77,6 +77,8 @@ def test_frames_that_miss_are_reported_and_their_story_is_none(tmp_path: Path) -
     assert report.stories == (18, [("7", [3]), ("4", [2])]) or report.stories == (18, [("4", [2]), ("7", [3])])
     (line,) = (line for line in summary(report) if line.startswith("stories"))
     assert line.startswith("stories: 18 of 3 frames; 2 lack frames, such as '") and "serve as single pictures" in line
+    listed = (tmp_path / "out" / "rejects.jsonl").read_text()
+    assert "story without its frame 2" in listed and "story without its frame 3" in listed
     pictures = open_prepared(tmp_path / "out", "all")
     assert len(pictures) == 58 and pictures.stories is not None and pictures.stories.shape == (18, FRAMES)
 
