@@ -70,7 +70,7 @@ class StoryIndex:
         if lengths[shortest] != self.frames:
             raise DataError(
                 f"stories have unequal lengths: '{longest}' has {self.frames} frames and '{shortest}' has {lengths[shortest]}: "
-                "make all alike, or prepare them apart"
+                "make all alike, prepare them apart, or rename the fields story and frame if they mean something else"
             )
         if self.frames < 2:
             raise DataError(f"every story has one frame, such as '{longest}': number the frames of a story, or leave story and frame out")

@@ -134,6 +134,12 @@ def test_a_table_tells_stories_too(tmp_path: Path) -> None:
     )
 
 
+def test_what_holds_no_names_is_not_categories(tmp_path: Path) -> None:
+    assert made(tmp_path, stories(categories=[{"id": 3}, 4])).card.category_names is None
+    with pytest.raises(DataError, match="categories is a list with names and other things"):
+        made(tmp_path, stories(categories=["small", 4]), force=True)
+
+
 def test_a_story_column_alone_is_something_else(tmp_path: Path) -> None:
     told = [(key, png, {name: value for name, value in fields.items() if name != "frame"}) for key, png, fields in stories()]
     assert made(tmp_path, told).card.frames == 0
