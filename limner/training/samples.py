@@ -16,6 +16,7 @@ from limner.data.catalog import open_data
 from limner.data.pngwords import with_captions
 from limner.data.reduced import at_resolution
 from limner.data.sheet import caption_grid
+from limner.data.stories import ToldSoFar, told_alone
 from limner.model import Model
 from limner.model.model import check_caption
 from limner.model.stories import told
@@ -54,6 +55,7 @@ class SampleGrid:
         held_out = "test" if recipe.data_settings.trainval else "val"
         try:
             source = open_data(recipe.data, held_out, recipe.resolution, recipe.data_settings, length=CAPTIONS * 8)
+            source = told_alone(source) if isinstance(train, ToldSoFar) else source
         except LimnerError:
             source = train
         chosen, refused = self._paintable(source, encoder)

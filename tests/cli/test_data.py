@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from limner.cli.main import main
+from limner.data.garden.stories import Stories
 
 
 @pytest.fixture
@@ -75,3 +76,19 @@ def test_the_summary_says_what_was_left_out_and_left_alone(source, tmp_path, cap
     assert lines[2].startswith("not read: 1 ") and ".heic picture that" in lines[2] and "1 note on the set" in lines[2]
     assert lines[1].endswith(listed) and lines[2].endswith(listed)
     assert lines[-1] == "left and right: 1 of 29 captions speak of them; their pictures are never mirrored, the others may be"
+
+
+def test_stories_are_shown_as_strips(tmp_path, capsys, monkeypatch):
+    drawn = {}
+
+    def sheet(pictures, captions, columns, notes):
+        drawn.update(pictures=len(pictures), captions=captions, columns=columns)
+        return Image.new("RGB", (8, 8))
+
+    monkeypatch.setattr("limner.data.sheet.contact_sheet", sheet)
+    assert main(["data", "show", "garden-stories", "--count", "14", "--columns", "9", "--out", str(tmp_path / "strips.png")]) == 0
+    assert drawn["pictures"] == len(drawn["captions"]) == 12 and drawn["columns"] == 8
+    world = Stories("train", length=3)
+    rows = [next(row for row in range(12) if caption in world.captions(row)) for caption in drawn["captions"]]
+    assert sorted(rows[::4]) == [0, 4, 8] and all(rows[place] == rows[place - place % 4] + place % 4 for place in range(12))
+    assert "12 pictures of garden-stories, train split" in capsys.readouterr().out

@@ -191,3 +191,14 @@ def test_readings_are_packed_as_the_truth_is() -> None:
     there = truth[..., 0] > 0
     assert np.array_equal(packed[..., 0], truth[..., 0]) and np.allclose(packed[there], truth[there])
     assert frames_of(WORLD.plots[:1], WORLD.stage[np.arange(1)]).number.tolist() == shown.number[:4].tolist()
+
+
+def test_a_model_is_asked_for_stories_of_its_own_length() -> None:
+    from types import SimpleNamespace
+
+    from limner.cli.evaluate.painting import score
+
+    model = SimpleNamespace(method=SimpleNamespace(frames=5), reads_text=True)
+    for data, has in (("garden-stories", "stories of 4 frames"), ("garden", "no stories")):
+        with pytest.raises(SettingsError, match=f"tells stories of 5 frames, and '{data}' has {has}"):
+            score(model, [open_data(data, "test", 16, length=8)], ScoringRequest(metrics=["fid"], count=8))  # type: ignore[arg-type]

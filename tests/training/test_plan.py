@@ -86,3 +86,17 @@ def test_what_paints_nothing_has_no_style() -> None:
     recipe = dataclasses.replace(recipe, style=dataclasses.replace(recipe.style, steps=5))
     with pytest.raises(SettingsError, match="clip paints nothing, so there is no style to find: leave style.steps out"):
         make_plan(recipe, training_pictures(recipe))
+
+
+def test_what_paints_single_pictures_is_told_all_that_was_said_so_far() -> None:
+    few = {"garden_pictures": 8}
+    told = {}
+    for method in ("gan-cls", "storygan"):
+        recipe = from_preset(method, "cpu", "garden-stories", 32)
+        told[method] = training_pictures(dataclasses.replace(recipe, data_settings=dataclasses.replace(recipe.data_settings, **few)))
+    alone, stories = told["gan-cls"], told["storygan"]
+    assert len(alone) == len(stories) == 8 and stories.stories is not None
+    for first, *others in stories.stories.tolist():
+        assert alone.captions(first) == stories.captions(first)
+        assert alone.captions(others[0])[1] == f"{stories.captions(first)[1]}. {stories.captions(others[0])[1]}"
+        assert [len(alone.captions(index)[0].split(". ")) for index in others] == [2, 3, 4]

@@ -190,3 +190,13 @@ def test_an_encoder_from_elsewhere_keeps_its_vocabulary(old_set: str) -> None:
         encoder = RecurrentEncoder(WordTokenizer(["a", "zebra"])).requires_grad_(not frozen)
         read_as_before(encoder, pictures)
         assert encoder.tokenizer.vocabulary == expected and encoder.embedding.num_embeddings == len(expected) + 2
+
+
+def test_captions_that_are_rows_of_numbers_are_read_as_they_are(tmp_path: Path) -> None:
+    recipe = from_preset("gan-cls", "cpu", prepared(tmp_path, [f"{number} 0.25 -3" for number in range(6)]), 32)
+    pictures = training_pictures(recipe)
+    plan = make_plan(recipe, pictures)
+    assert plan.encoder.kind == "numbers" and [act.name for act in plan.acts] == ["method"]  # no text encoder to train first
+    encoded = plan.encoder(list(every_caption(pictures))).sentence
+    assert encoded.shape == (len(encoded), 3) and encoded[:, 1:].unique(dim=0).tolist() == [[0.25, -3.0]]
+    assert not list(caption_remarks(recipe, pictures, plan.encoder))

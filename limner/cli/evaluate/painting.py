@@ -205,7 +205,12 @@ def score(model: Model, splits: Sequence[CaptionedPictures], request: ScoringReq
     """Take the metrics of a model on every split, with a progress bar."""
     from limner.metrics.scoring.evaluate import Unprompted
 
-    paint = model.painter() if splits[0].stories is None else model.storyteller(splits[0].stories.shape[1])
+    stories = splits[0].stories
+    frames = getattr(model.method, "frames", None)
+    if frames is not None and (stories is None or stories.shape[1] != frames):
+        has = "no stories" if stories is None else f"stories of {stories.shape[1]} frames"
+        raise SettingsError(f"the model tells stories of {frames} frames, and '{splits[0].name}' has {has}: give --data with such stories")
+    paint = model.painter() if stories is None else model.storyteller(stories.shape[1])
     return score_source(paint if model.reads_text else Unprompted(paint, request.count, request.seed), splits, request)
 
 
