@@ -222,7 +222,10 @@ def summary(report: PrepareReport) -> Iterator[str]:
         lost = ""
         if lacking:
             story, frames = lacking[0]
-            lost = f"; {len(lacking):,} lack frames, such as '{story}' its frame {frames[0]}, and their others serve as single pictures"
+            lost = (
+                f"; {len(lacking):,} lack frames, such as '{story}' its frame {frames[0]}, and their others serve as single pictures; "
+                f"each is in {report.folder / 'rejects.jsonl'}"
+            )
         yield f"stories: {whole:,} of {card.frames} frames{lost}"
     if card.category_names is not None:
         yield f"categories: {len(card.category_names):,}, of which a picture may show several"

@@ -182,12 +182,12 @@ def _frame(story: Any, frame: Any) -> tuple[str | None, int | None, str | None]:
 
 
 def _names(value: Any) -> tuple[tuple[str, ...] | None, str | None]:
-    """Names of a list, or of a text that parts them by semicolons; and what is wrong with it."""
-    if value is None:
-        return None, None
+    """Names of a list, or of a text that parts them by semicolons, and what is wrong with it; none of what holds no name at all."""
     names = value.split(";") if isinstance(value, str) else value
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        return None, "categories is neither a list of names nor a text with semicolons between them"
+    if not isinstance(names, list) or not any(isinstance(name, str) for name in names):
+        return None, None
+    if not all(isinstance(name, str) for name in names):
+        return None, "categories is a list with names and other things"
     return tuple(dict.fromkeys(name.strip() for name in names if name.strip())), None
 
 

@@ -354,7 +354,7 @@ def _write(
         json.dumps(dict(sorted(tally.words.items(), key=lambda item: (-item[1], item[0]))), indent=0, ensure_ascii=False), encoding="utf-8"
     )
     with (folder / "rejects.jsonl").open("w", encoding="utf-8", errors="backslashreplace") as stream:
-        listed = [*rejects, *map(_caption_alone, left_out), *survey.ignored]
+        listed = [*rejects, *map(_caption_alone, left_out), *survey.stories.rejects(), *survey.ignored]
         stream.writelines(json.dumps(reject.as_json(), ensure_ascii=False) + "\n" for reject in listed)
     return PrepareReport(
         folder=out,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from limner.core.errors import DataError
 from limner.data import clevr
+from limner.data.refusals import Reject
 from limner.data.sources import Sample
 from limner.text.numbers import as_caption
 
@@ -69,7 +70,7 @@ class StoryIndex:
         if lengths[shortest] != self.frames:
             raise DataError(
                 f"stories have unequal lengths: '{longest}' has {self.frames} frames and '{shortest}' has {lengths[shortest]}: "
-                "make all alike, or prepare them apart"
+                "make all alike, prepare them apart, or rename the fields story and frame if they mean something else"
             )
         if self.frames < 2:
             raise DataError(f"every story has one frame, such as '{longest}': number the frames of a story, or leave story and frame out")
@@ -94,6 +95,13 @@ class StoryIndex:
         whole = [own for own in self._put.values() if len(own) == self.frames]  # none without stories
         rows = [[starts[own[frame][0]] + own[frame][1] for frame in wanted] for own in whole]
         return np.array(sorted(rows), dtype=np.int64).reshape(len(rows) if self.frames else 0, self.frames)
+
+    def rejects(self) -> list[Reject]:
+        """A line for each story that lacks frames."""
+        return [
+            Reject(f"story {story}", "", f"story without its frame{'s' * (len(frames) > 1)} {', '.join(map(str, frames))}")
+            for story, frames in self.missing()
+        ]
 
     def missing(self) -> list[tuple[str, list[int]]]:
         """Stories that lack frames, and which."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from limner.core.pictures import CaptionedPictures
+
+if TYPE_CHECKING:
+    from limner.core.layout import Layout
 
 
 def so_far(sentences: Sequence[str]) -> list[str]:
@@ -65,6 +69,9 @@ class ToldSoFar(CaptionedPictures):
 
     def categories(self, indices: NDArray[np.int64]) -> NDArray[np.bool_] | None:
         return self.pictures.categories(indices)
+
+    def layouts(self, indices: NDArray[np.int64]) -> Layout | None:
+        return self.pictures.layouts(indices)
 
     def counterfactual(self, index: int, caption: int, draw: int) -> str:
         return self._told(index, caption, self.pictures.counterfactual(index, caption, draw))

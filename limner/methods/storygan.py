@@ -122,6 +122,7 @@ class StoryGAN(AdversarialMethod[StoryNoise]):
                 "augmentation": "glu",
                 "picture_condition": "story",
                 "story_condition": "sentences",
+                "noise_width": 16,  # of each frame; what a whole story shares is drawn by the augmentation
                 "generator_channels": 24,
                 "discriminator_channels": 16,
                 "pictures_per_story": 2,
@@ -298,9 +299,20 @@ class StoryGAN(AdversarialMethod[StoryNoise]):
         sentences = torch.stack([frame.sentence for frame in text], dim=1)
         return Painting(self.generator(sentences, sentences, noise)[0])
 
+    def summary(self) -> str:
+        return f"Paints a story of {self.frames} sentences as {self.frames} pictures of {self.resolution} x {self.resolution}."
+
+    def usage(self) -> str:
+        return f"""```python
+import limner
+model = limner.load("PATH")
+stories = model.tell([{", ".join(f'"sentence {number}"' for number in range(1, self.frames + 1))}], n=4, seed=7)
+```
+"""
+
     @classmethod
     def next_steps(cls, settings: Any) -> tuple[tuple[str, str], ...]:
-        return (*super().next_steps(settings), ("tell a story", 'limner explore story RUN "..." "..." --out story.png'))
+        return (*super().next_steps(settings), ("story", 'limner explore story RUN "..." "..." --out story.png'))
 
     def look(self, pictures: Tensor) -> Tensor:
         """The map of the pictures' discriminator before it reads the text, place by place: [B, 128 C]."""

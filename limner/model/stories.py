@@ -66,8 +66,10 @@ def storyteller(model: Model, frames: int) -> Callable[[list[str], NDArray[np.in
     """What tells (sentences, sample numbers, seed) of whole stories of so many frames, the frames of each one after another, as uint8
     pictures [B, 3, H, W] on the CPU: how evaluations ask for stories. The noise of a story is that of its first frame's number.
 
-    Raises SettingsError for stories of another length than a method tells that tells stories.
+    A model that reads no text paints as ever. Raises SettingsError for stories of another length than a method tells that tells stories.
     """
+    if not model.reads_text:
+        return model.painter()
     if isinstance(model.method, TellsStories) and frames != model.method.frames:
         raise SettingsError(f"the stories have {frames} pictures, and the model tells stories of {model.method.frames}: give other data")
 

@@ -65,6 +65,8 @@ def drawn_captions(contenders: Sequence[Contender], count: int, seed: int, data:
     side = min(contender.resolution for contender in contenders)
     pictures = _held_out(data, side, 8 * count)
     pool = np.flatnonzero(pictures.caption_counts > 0)
+    if pictures.stories is not None and len(pictures.stories):
+        pool = np.intersect1d(pool, pictures.stories[:, 0])  # what is said first in a story says enough by itself
     asked: dict[str, int] = {}
     for index in pool[random.permutation(len(pool), seed, "compare", pictures.split)].tolist():
         if len(asked) == count:

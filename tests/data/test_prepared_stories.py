@@ -77,6 +77,8 @@ def test_frames_that_miss_are_reported_and_their_story_is_none(tmp_path: Path) -
     assert report.stories == (18, [("7", [3]), ("4", [2])]) or report.stories == (18, [("4", [2]), ("7", [3])])
     (line,) = (line for line in summary(report) if line.startswith("stories"))
     assert line.startswith("stories: 18 of 3 frames; 2 lack frames, such as '") and "serve as single pictures" in line
+    listed = (tmp_path / "out" / "rejects.jsonl").read_text()
+    assert "story without its frame 2" in listed and "story without its frame 3" in listed
     pictures = open_prepared(tmp_path / "out", "all")
     assert len(pictures) == 58 and pictures.stories is not None and pictures.stories.shape == (18, FRAMES)
 
@@ -130,6 +132,12 @@ def test_a_table_tells_stories_too(tmp_path: Path) -> None:
         row.tolist() == [number % 2 == 0, number % 2 == 1, True]
         for row, number in zip(shown, pictures.read(np.arange(18))[:, 8, 8, 0] // 10)
     )
+
+
+def test_what_holds_no_names_is_not_categories(tmp_path: Path) -> None:
+    assert made(tmp_path, stories(categories=[{"id": 3}, 4])).card.category_names is None
+    with pytest.raises(DataError, match="categories is a list with names and other things"):
+        made(tmp_path, stories(categories=["small", 4]), force=True)
 
 
 def test_a_story_column_alone_is_something_else(tmp_path: Path) -> None:

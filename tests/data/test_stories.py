@@ -221,3 +221,9 @@ def test_a_vector_is_text_that_is_read_back_exactly() -> None:
     for wrong, message in (("1 2", "has 2 numbers"), ("1 2 3 red", "is not a row of numbers"), ("1 nan 2 3 4 5 6", "not a row")):
         with pytest.raises(DataError, match=message):
             encoder([wrong])
+
+
+def test_single_frames_have_counterfactual_captions_too() -> None:
+    asked = Phase(name="x", resolution=10, batch_size=6, steps=1, frames=FRAMES, counterfactuals=1)
+    single = Loader(Told(STORIES), asked, seed=1).batch(0).draw("frames")
+    assert single.counterfactual_captions == [["another"]] * 6

@@ -259,3 +259,15 @@ def test_what_cannot_be_compared_is_refused(make: Make, tmp_path: Path) -> None:
 def test_what_does_not_paint_cannot_be_compared(name: str, holds: str) -> None:
     with pytest.raises(CheckpointError, match=f"holds {holds}, not a model that paints captions: `limner train METHOD`"):
         read_contender(Path(name))
+
+
+def test_of_stories_first_sentences_are_painted() -> None:
+    from types import SimpleNamespace
+
+    from limner.data.garden.stories import Stories
+    from limner.report.gallery import drawn_captions
+
+    asked = drawn_captions([SimpleNamespace(resolution=16)], 3, seed=0, data="garden-stories")  # type: ignore[list-item]
+    world = Stories("test", length=6)
+    firsts = {caption for story in range(6) for caption in world.captions(4 * story)}
+    assert len(asked.captions) == len(asked.real) == 3 and set(asked.captions) <= firsts
