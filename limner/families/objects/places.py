@@ -86,8 +86,8 @@ def by_size(layout: Layout) -> Layout:
 def _ordered(layout: Layout, order: Tensor) -> Layout:
     shapes = layout.shapes
     if shapes is not None:
-        shapes = shapes.gather(1, order[..., None, None].expand_as(shapes))
-    return Layout(layout.boxes.gather(1, order[..., None].expand_as(layout.boxes)), layout.labels.gather(1, order), shapes)
+        shapes = shapes.gather(1, order[..., None, None].expand(-1, -1, *shapes.shape[2:]))
+    return Layout(layout.boxes.gather(1, order[..., None].expand(-1, -1, 4)), layout.labels.gather(1, order), shapes)
 
 
 def sized(layout: Layout, most: int) -> Layout:

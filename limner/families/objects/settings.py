@@ -109,6 +109,8 @@ class PictureSettings(shared.Checked):
 
     first_residual_blocks: int = 7
     """Residual blocks of the first stage; `residual_blocks` are those of each later one."""
+    label_channels: int | None = None
+    """Channels to which labels' vectors are brought before they are laid on maps; by default they are laid there as they are."""
     label_product: bool = False
     """Compare labels with words by their product, as in the paper; the released code takes the cosine."""
     object_side: int = 512
@@ -130,6 +132,7 @@ class PictureSettings(shared.Checked):
     """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; 0 as published."""
 
     def check(self) -> None:
+        at_least(self, "method", 1, "label_channels")
         at_least(self, "method", 0, "first_residual_blocks", "unconditional_weight", "text_weight", "shape_weight", "object_weight")
         shared.share(self, "large_from", "counterfactual")
         if self.object_side < 32 or self.object_side % 16:
