@@ -343,7 +343,6 @@ class ObjGAN(LayoutMethod):
         scene, sentence = self.scene(layout), self.sentence(batch.text)
         condition = self.generator.condition(sentence)
         seen: Seen = self.generator(noise.z, condition.sample(noise.epsilon), self.words(batch.text), scene)
-        wrong_sentences = self.mismatched(batch)
         chances = torch.from_numpy(random.uniform(batch.seed, "label order", batch.samples[:, None], np.arange(len(self.label_words))))
         order, rows = orders(layout.labels, len(self.label_words), chances.to(sentence.device))
         objects = self._objects(layout, torch.cat([scene.labels, seen.codes[-1]], 2)) if s.object_weight else {}
@@ -354,8 +353,8 @@ class ObjGAN(LayoutMethod):
                 code = patches(pictures)
                 return (patches.reality(code).mean(1) + patches.matching(code, sentence.float()).mean(1)) / 2.0
 
-            loss = patch_loss(patches, real, fake, sentence, wrong_sentences, s.terms)
-            yield smoothed(Update(f"patches-{side}", loss), penalty, (verdict, real))
+            loss, metrics = patch_loss(patches, real, fake, sentence, self.mismatched(batch, side), s.terms)
+            yield smoothed(Update(f"patches-{side}", loss, metrics), penalty, (verdict, real))
             yield Update(f"shapes-{side}", shaped_loss(shaped, real, fake, maps, permuted(maps, order), rows))
         maps, fake = scene.maps[-1], seen.pictures[-1]
         for name, chosen in objects.items():

@@ -14,6 +14,7 @@ from limner.families.matching_aware import bce
 from limner.families.objects import places
 from limner.families.objects.boxes import PAD, BoxGenerator, box_loss, label_loss
 from limner.families.objects.discriminators import (
+    Mismatched,
     ObjectDiscriminator,
     Objects,
     PatchDiscriminator,
@@ -236,7 +237,7 @@ def discriminators_losses(given: Given, golden: GoldenSet) -> Found:
     found = Found({"extra/permuted_hmap64": wrong})
     assert isinstance(patches, PatchDiscriminator) and isinstance(shaped, ShapedDiscriminator)
     losses = {
-        "patches": ("patD", patch_loss(patches, real, fake, sentence, sentence[1:], weights)),
+        "patches": ("patD", patch_loss(patches, real, fake, sentence, Mismatched(sentence[1:]), weights)[0]),
         "shaped": ("shpD", shaped_loss(shaped, real, fake, maps, wrong, rows)),
     }
     for size in ("small", "large"):

@@ -149,20 +149,32 @@ class TermWeights:
     objects: float = 0.1
 
 
-def patch_loss(
-    discriminator: PatchDiscriminator, real: Tensor, fake: Tensor, sentence: Tensor, mismatched: Tensor, weights: TermWeights
-) -> Tensor:
-    """A patch discriminator's loss of pictures [B, 3, S, S] and sentences [B, D].
+@dataclass(frozen=True)
+class Mismatched:
+    """Pairs that do not belong together: sentences [M, D], and pictures [M, 3, S, S], or None for the batch's own first M."""
 
-    mismatched: [M, D], sentences that do not describe the first M of the real pictures; M may be 0.
+    sentences: Tensor
+    pictures: Tensor | None = None
+
+
+def patch_loss(
+    discriminator: PatchDiscriminator, real: Tensor, fake: Tensor, sentence: Tensor, mismatched: Mismatched, weights: TermWeights
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """A patch discriminator's loss of pictures [B, 3, S, S] and sentences [B, D], and how well it finds that each kind of pair matches.
+
+    mismatched: M may be 0.
     """
     code, false = discriminator(real), discriminator(fake.detach())
-    kept = weights.unconditional * bce(discriminator.reality(code), 1.0) + weights.text * bce(discriminator.matching(code, sentence), 1.0)
+    matching = {"real": discriminator.matching(code, sentence), "fake": discriminator.matching(false, sentence)}
+    kept = weights.unconditional * bce(discriminator.reality(code), 1.0) + weights.text * bce(matching["real"], 1.0)
     refused = weights.unconditional * bce(discriminator.reality(false), 0.0)
-    wrong = bce(discriminator.matching(false, sentence), 0.0)
-    if len(mismatched):
-        wrong = wrong + bce(discriminator.matching(code[: len(mismatched)], mismatched), 0.0)
-    return kept / 2.0 + (refused + weights.text * wrong) / 3.0
+    wrong = bce(matching["fake"], 0.0)
+    if len(mismatched.sentences):
+        other = code[: len(mismatched.sentences)] if mismatched.pictures is None else discriminator(mismatched.pictures)
+        matching["mismatched"] = discriminator.matching(other, mismatched.sentences)
+        wrong = wrong + bce(matching["mismatched"], 0.0)
+    metrics = {name: logits.detach().sigmoid().mean() for name, logits in matching.items()}
+    return kept / 2.0 + (refused + weights.text * wrong) / 3.0, metrics
 
 
 def patch_fooling(discriminator: PatchDiscriminator, fake: Tensor, sentence: Tensor, weights: TermWeights) -> Tensor:

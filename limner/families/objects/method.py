@@ -20,7 +20,7 @@ from limner.core.text import TextFeatures
 from limner.families.adversarial import AdversarialMethod
 from limner.families.objects import places
 from limner.families.objects.boxes import BoxGenerator, Drawn
-from limner.families.objects.discriminators import ObjectDiscriminator, PatchDiscriminator, ShapedDiscriminator
+from limner.families.objects.discriminators import Mismatched, ObjectDiscriminator, PatchDiscriminator, ShapedDiscriminator
 from limner.families.objects.generator import ObjectGenerator, Scene, Seen, Words
 from limner.families.objects.shapes import ShapeGenerator
 
@@ -47,6 +47,7 @@ class LayoutMethod(AdversarialMethod[SceneNoise]):
     have the fields of `limner.families.objects.settings`.
     """
 
+    sampling: tuple[str, ...] = ("temperature",)
     settings: Any
     sides: tuple[int, ...]
     boxes: BoxGenerator
@@ -174,14 +175,16 @@ class LayoutMethod(AdversarialMethod[SceneNoise]):
         assert isinstance(network, ObjectDiscriminator)
         return network
 
-    def mismatched(self, batch: Batch) -> Tensor:
-        """Sentences that do not describe the first rows' pictures: [M, D]."""
-        count = batch.rows_of(self.settings.counterfactual)
-        if self.settings.mismatch == "neighbour":
-            wrong = self.sentence(batch.text)[1:]
-        else:
-            wrong = self.sentence(batch.mismatched.text) if count < len(batch) else self.sentence(batch.text)
+    def mismatched(self, batch: Batch, side: int) -> Mismatched:
+        """Sentences and pictures of a side that do not belong together."""
+        count, mismatch, sentence = batch.rows_of(self.settings.counterfactual), self.settings.mismatch, self.sentence(batch.text)
+        pictures, others = None, count < len(batch)
+        wrong = sentence[1:] if mismatch == "neighbour" else sentence
+        if mismatch == "caption" and others:
+            wrong = self.sentence(batch.mismatched.text)
+        if mismatch == "picture" and others:
+            pictures = torch.cat([batch.image(side)[:count], batch.mismatched.image(side)[count:]])
         if count:
             assert batch.counterfactual is not None
             wrong = torch.cat([self.sentence(batch.counterfactual)[: len(wrong)][:count], wrong[count:]])
-        return wrong
+        return Mismatched(wrong, pictures)

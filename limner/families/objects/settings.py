@@ -125,9 +125,9 @@ class PictureSettings(shared.Checked):
     """Weight of whether pictures match their label maps, in the generator's loss."""
     object_weight: float = 0.1
     """Weight of whether objects look real and match, in the generator's loss; 0 trains without object discriminators."""
-    mismatch: Literal["neighbour", "caption"] = "neighbour"
-    """The caption of a mismatched pair: that of the batch's next picture, as published, or another picture's, of another class where
-    classes are known."""
+    mismatch: shared.Mismatch = "neighbour"
+    """What a mismatched pair is made of: a picture and the caption of the batch's next one, as published; or another picture or caption, of
+    another class where classes are known."""
     counterfactual: float = 0.0
     """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; 0 as published."""
 
