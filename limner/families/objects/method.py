@@ -115,15 +115,19 @@ class LayoutMethod(AdversarialMethod[SceneNoise]):
     # What the networks are told of text and layouts.
 
     def arranged(self, layout: Layout) -> Layout:
+        """A training layout as the networks are given it: in the order of the settings, with `things` places."""
         return places.sized(places.by_size(layout) if self.settings.order == "size" else layout, self.settings.things)
 
     def sentence(self, text: TextFeatures) -> Tensor:
+        """The sentence that the picture networks read: [B, D]."""
         return text.sentence[:, : text.sentence.shape[1] // 2] if self.settings.released_text else text.sentence
 
     def state(self, text: TextFeatures) -> tuple[Tensor, Tensor]:
+        """The box generator's first state for each row of the text."""
         return self.boxes.begun(text.sentence)
 
     def read(self, text: TextFeatures) -> tuple[Tensor | None, Tensor | None]:
+        """The words and their mask that the box generator attends to; None where it does not."""
         if not self.settings.box_attention:
             return None, None
         words = self.words(text)
@@ -142,6 +146,7 @@ class LayoutMethod(AdversarialMethod[SceneNoise]):
         )
 
     def words(self, text: TextFeatures) -> Words:
+        """What the picture generator reads of each word."""
         assert text.words is not None and text.mask is not None
         if not self.settings.released_text:
             return Words(text.words, text.words, text.mask)
@@ -161,16 +166,19 @@ class LayoutMethod(AdversarialMethod[SceneNoise]):
         return Scene(maps, [drawn(side // 2) for side in self.sides], vectors)
 
     def patches(self, side: int) -> PatchDiscriminator:
+        """The patch discriminator of pictures of a side."""
         network = self.discriminators[f"patches-{side}"]
         assert isinstance(network, PatchDiscriminator)
         return network
 
     def shaped_discriminator(self, side: int) -> ShapedDiscriminator:
+        """The shape discriminator of pictures of a side."""
         network = self.discriminators[f"shapes-{side}"]
         assert isinstance(network, ShapedDiscriminator)
         return network
 
     def object_discriminator(self, name: str) -> ObjectDiscriminator:
+        """The discriminator of "small-objects" or "large-objects"."""
         network = self.discriminators[name]
         assert isinstance(network, ObjectDiscriminator)
         return network
