@@ -18,6 +18,7 @@ from limner.data.cache import FORMAT, SPLITS, CacheCard, SplitWriter, join, save
 from limner.data.caption_checks import CaptionTally, WordlessCaption, with_words
 from limner.data.decoding import Rejected, decode_all
 from limner.data.layouts import MOST_THINGS, Instances, largest
+from limner.data.panoptic import Panoptic, list_of_things
 from limner.data.reading import read_sources
 from limner.data.refusals import Reject, explain, refuse, too_many
 from limner.data.sources import NO_CAPTION, Sample
@@ -108,7 +109,7 @@ def prepare(
     validation, test: shares of classes or pictures in splits that are made.
     flip: whether pictures may be mirrored; "auto" says no where more than 1 caption in 100 speaks of left or right.
     evaluation_only: accept a set without training pictures.
-    instances: a file in the form of COCO's instances, which says what stands where in pictures of these names.
+    instances: a file in the form of COCO's instances or panoptic lists, which says what stands where in pictures of these names.
     most_things: things of a picture that are kept, the largest ones.
     force: take the place of a prepared folder that is there.
     Raises DataError in one line; nothing is written then.
@@ -118,7 +119,7 @@ def prepare(
     _check_settings(resolution, max_rejected, validation, test)
     if most_things < 1:
         raise DataError(f"--most-things {most_things} leaves nothing of a layout: give at least 1")
-    read = _reader(paths, Instances(Path(instances)) if instances is not None else None)
+    read = _reader(paths, list_of_things(Path(instances)) if instances is not None else None)
     _check_out(out, force)
     tell: Progress = progress or (lambda stage, done, total: None)
     splitter = Splitter(split_by, validation, test, seed)
@@ -215,7 +216,7 @@ def _check_space(out: Path, needed: int) -> None:
 Read = Callable[[], Iterator[Sample]]
 
 
-def _reader(sources: Sequence[Path], instances: Instances | None) -> Read:
+def _reader(sources: Sequence[Path], instances: Instances | Panoptic | None) -> Read:
     """Reads the samples of the sources anew each time, with what a list of instances says of them."""
     return lambda: read_sources(sources) if instances is None else map(instances.of, read_sources(sources))
 
