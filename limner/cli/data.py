@@ -85,7 +85,8 @@ class PrepareArguments:
     evaluation_only: bool = False
     """Accept a set without training pictures, for scores alone."""
     instances: Annotated[Path | None, arg(metavar="FILE.json")] = None
-    """A list in the form of COCO's instances: boxes, labels and masks of the things in pictures of these names."""
+    """A list in the form of COCO's instances, or of its panoptic lists with their folder of PNGs: boxes, labels and masks of the things in
+    pictures of these names."""
     most_things: Annotated[int, arg(metavar="N")] = 10
     """Things of a picture that are kept where its layout has more: the largest ones."""
     columns: Annotated[str | None, arg(metavar="FILE,TEXT")] = None

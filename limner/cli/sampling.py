@@ -21,7 +21,8 @@ class SamplingArguments:
     """What is laid over a model's own settings."""
 
     temperature: Annotated[float | None, arg(metavar="T")] = None
-    """Of a model that draws codes, such as dall-e: below 1 its pictures are likelier and more alike; 0 always takes the likeliest code."""
+    """Of a model that draws codes or layouts, such as dall-e or obj-gan: below 1 its pictures are likelier and more alike; 0 always takes
+    the likeliest code."""
     top_k: Annotated[int | None, arg(metavar="K")] = None
     """Of such a model: only the K likeliest codes can be drawn; 0 for all."""
     top_p: Annotated[float | None, arg(metavar="P")] = None

@@ -21,6 +21,7 @@ from limner.data.decoding import Rejected, decode_all
 from limner.data.framing import Fit, Framing
 from limner.data.layouts import MOST_THINGS, Instances, largest
 from limner.data.naming import Namer
+from limner.data.panoptic import Panoptic, list_of_things
 from limner.data.prechecks import check_out, check_settings, check_space
 from limner.data.readers.known import nearest
 from limner.data.reading import read_sources
@@ -125,7 +126,7 @@ def prepare(
     validation, test: shares of classes or pictures in splits that are made.
     flip: whether pictures may be mirrored; "auto" says no where more than 1 caption in 100 speaks of left or right.
     evaluation_only: accept a set without training pictures.
-    instances: a file in the form of COCO's instances, which says what stands where in pictures of these names.
+    instances: a file in the form of COCO's instances or panoptic lists, which says what stands where in pictures of these names.
     most_things: things of a picture that are kept, the largest ones.
     columns: what tables call a picture's file and its captions; tables of any name that have both are read then.
     tags: captions are lists of tags, such as "red, sword".
@@ -139,7 +140,7 @@ def prepare(
     check_settings(resolution, max_rejected, validation, test, most_things)
     framing = Framing(fit=fit, background=background, pixel_art=pixel_art)
     reading = Reading(columns=columns, tags=tags)
-    read = _reader(paths, reading, Instances(Path(instances)) if instances is not None else None, captions_from)
+    read = _reader(paths, reading, list_of_things(Path(instances)) if instances is not None else None, captions_from)
     check_out(out, force)
     tell: Progress = progress or (lambda stage, done, total: None)
     splitter = Splitter(split_by, validation, test, seed)
@@ -210,12 +211,12 @@ def prepare(
 Read = Callable[[], Iterator[Sample]]
 
 
-def _reader(sources: Sequence[Path], reading: Reading, instances: Instances | None, captions_from: CaptionsFrom) -> Read:
-    """Reads the samples of the sources anew each time, with what a list of instances says of them, and captions of their attributes."""
+def _reader(sources: Sequence[Path], reading: Reading, things: Instances | Panoptic | None, captions_from: CaptionsFrom) -> Read:
+    """Reads the samples of the sources anew each time, with what a list of things says of them, and captions of their attributes."""
 
     def read() -> Iterator[Sample]:
         for sample in read_sources(sources, reading):
-            yield described(sample if instances is None else instances.of(sample), captions_from)
+            yield described(sample if things is None else things.of(sample), captions_from)
 
     return read
 

@@ -197,7 +197,7 @@ def _by_player(kinds: Mapping[str, list[dict[str, Tensor]]], branches: int, reso
     sides = [resolution >> (branches - 1 - number) for number in range(branches)]
     names = {
         **{kind: [kind] for kind in ("boxes", "shapes", "generator", "small-objects", "large-objects")},
-        "masks": ["shape-instance", "shape-global"],
+        "masks": ["shape-single", "shape-whole"],
         "patches": [f"patches-{side}" for side in sides],
         "shaped": [f"shapes-{side}" for side in sides],
     }

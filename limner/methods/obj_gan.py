@@ -57,6 +57,7 @@ from limner.families.objects.discriminators import (
     patch_fooling,
     patch_loss,
     permuted,
+    shaped_fooling,
     shaped_loss,
 )
 from limner.families.objects.generator import ObjectGenerator, Seen
@@ -142,6 +143,7 @@ class ObjGAN(LayoutMethod):
                 "branches": 2,
                 "condition_width": 64,
                 "generator_channels": 12,
+                "label_channels": 12,
                 "discriminator_channels": 16,
                 "first_residual_blocks": 1,
                 "residual_blocks": 0,
@@ -149,7 +151,7 @@ class ObjGAN(LayoutMethod):
                 "divergence_weight": 0.05,
                 "text_weight": 1.0,
                 "object_weight": 0.5,
-                "object_side": 128,
+                "object_side": 64,
                 "mismatch": "caption",
                 "epochs": 40.0,
             },
@@ -186,7 +188,7 @@ class ObjGAN(LayoutMethod):
         shape_width, halvings = s.shape_width or max(labels, 16), s.shape_side.bit_length() - 3
         self.shapes = ShapeGenerator(labels, shape_width, s.shape_residuals)
         self.shape_discriminators = nn.ModuleDict(
-            {which: ShapeDiscriminator(labels, shape_width, halvings) for which in ("instance", "global")}
+            {which: ShapeDiscriminator(labels, shape_width, halvings) for which in ("single", "whole")}
         )
         self.generator = ObjectGenerator(
             self.sides,
@@ -195,6 +197,7 @@ class ObjGAN(LayoutMethod):
             word_width=word_width,
             labels=labels,
             label_width=label_width,
+            label_channels=s.label_channels,
             noise_width=s.noise_width,
             condition_width=s.condition_width,
             channels=s.generator_channels,
@@ -238,7 +241,7 @@ class ObjGAN(LayoutMethod):
 
     def phases(self) -> list[Phase]:
         s = self.settings
-        masks = ("shape-instance", "shape-global", SHAPES)
+        masks = ("shape-single", "shape-whole", SHAPES)
         last = 1.0 - s.boxes_share - s.shapes_share
         first = self.phase(
             name=BOXES,
@@ -322,13 +325,13 @@ class ObjGAN(LayoutMethod):
         there = layout.labels >= 0
         there = there | ~there.any()  # where a batch has nothing at all, its empty places
         whole = maps.amax(1)
-        instance, together = (self.shape_discriminators[which] for which in ("instance", "global"))
-        yield Update("shape-instance", shape_discriminator_loss(instance, real[there], fake[there], maps[there]))
-        yield Update("shape-global", shape_discriminator_loss(together, real.amax(1), fake.amax(1), whole))
+        instance, together = (self.shape_discriminators[which] for which in ("single", "whole"))
+        yield Update("shape-single", shape_discriminator_loss(instance, real[there], fake[there], maps[there]))
+        yield Update("shape-whole", shape_discriminator_loss(together, real.amax(1), fake.amax(1), whole))
         one, all_of_them = bce(instance(fake[there], maps[there]), 1.0), bce(together(fake.amax(1), whole), 1.0)
         difference = (fake - real).abs()[there].mean()
         loss = one + all_of_them + s.shape_distance * difference
-        metrics = {"instance": one.detach(), "global": all_of_them.detach(), "difference": difference.detach()}
+        metrics = {"single": one.detach(), "whole": all_of_them.detach(), "difference": difference.detach()}
         if PERCEPTUAL in self.guides:
             seen = self.guides[PERCEPTUAL](fake.amax(1), real.amax(1))
             loss, metrics = loss + s.shape_perceptual * seen, metrics | {"perceptual": seen.detach()}
@@ -340,7 +343,6 @@ class ObjGAN(LayoutMethod):
         scene, sentence = self.scene(layout), self.sentence(batch.text)
         condition = self.generator.condition(sentence)
         seen: Seen = self.generator(noise.z, condition.sample(noise.epsilon), self.words(batch.text), scene)
-        wrong_sentences = self.mismatched(batch)
         chances = torch.from_numpy(random.uniform(batch.seed, "label order", batch.samples[:, None], np.arange(len(self.label_words))))
         order, rows = orders(layout.labels, len(self.label_words), chances.to(sentence.device))
         objects = self._objects(layout, torch.cat([scene.labels, seen.codes[-1]], 2)) if s.object_weight else {}
@@ -351,8 +353,8 @@ class ObjGAN(LayoutMethod):
                 code = patches(pictures)
                 return (patches.reality(code).mean(1) + patches.matching(code, sentence.float()).mean(1)) / 2.0
 
-            loss = patch_loss(patches, real, fake, sentence, wrong_sentences, s.terms)
-            yield smoothed(Update(f"patches-{side}", loss), penalty, (verdict, real))
+            loss, metrics = patch_loss(patches, real, fake, sentence, self.mismatched(batch, side), s.terms)
+            yield smoothed(Update(f"patches-{side}", loss, metrics), penalty, (verdict, real))
             yield Update(f"shapes-{side}", shaped_loss(shaped, real, fake, maps, permuted(maps, order), rows))
         maps, fake = scene.maps[-1], seen.pictures[-1]
         for name, chosen in objects.items():
@@ -362,7 +364,7 @@ class ObjGAN(LayoutMethod):
         terms = {"divergence": s.divergence_weight * divergence}
         for side, picture, drawn in zip(self.sides, seen.pictures, scene.maps, strict=True):
             terms[f"patches-{side}"] = patch_fooling(self.patches(side), picture, sentence, s.terms)
-            terms[f"shapes-{side}"] = s.shape_weight * bce(self.shaped_discriminator(side)(picture, drawn), 1.0)
+            terms[f"shapes-{side}"] = s.shape_weight * shaped_fooling(self.shaped_discriminator(side), picture, drawn)
         for name, chosen in objects.items():
             terms[name] = s.object_weight * object_fooling(self.object_discriminator(name), chosen, fake, maps)
         update = Update("generator", torch.stack(list(terms.values())).sum(), {name: term.detach() for name, term in terms.items()})

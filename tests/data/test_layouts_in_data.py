@@ -132,6 +132,44 @@ def test_instances_in_the_form_of_coco(tmp_path: Path) -> None:
         prepare([source], tmp_path / "other", resolution=32, instances=tmp_path / "none.json")
 
 
+def test_panoptic_lists_of_coco(tmp_path: Path) -> None:
+    """Things with their segments; grounds and crowds are left out."""
+    source = folder(tmp_path / "source", [None, None])
+    numbers = np.zeros((SIZE[1], SIZE[0]), np.int64)
+    numbers[:20], numbers[20:, 30:40], numbers[20:, 50:] = 300, 70_000, 5
+    colours = np.stack([numbers % 256, numbers // 256 % 256, numbers // 65_536], 2).astype(np.uint8)
+    (tmp_path / "list").mkdir()
+    Image.fromarray(colours).save(tmp_path / "list" / "0.png")
+    content = {
+        "images": [{"id": 4, "file_name": "0.png"}],
+        "categories": [{"id": 1, "name": "sky", "isthing": 0}, {"id": 2, "name": "tree", "isthing": 1}],
+        "annotations": [
+            {
+                "image_id": 4,
+                "file_name": "0.png",
+                "segments_info": [
+                    {"id": 300, "category_id": 1, "bbox": [0, 0, 60, 20], "iscrowd": 0},
+                    {"id": 70_000, "category_id": 2, "bbox": [20, 20, 20, 20], "iscrowd": 0},
+                    {"id": 5, "category_id": 2, "bbox": [50, 20, 10, 20], "iscrowd": 1},
+                ],
+            }
+        ],
+    }
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps(content))
+    prepare([source], tmp_path / "set", resolution=32, instances=path)
+    layout = open_prepared(tmp_path / "set", "train").layouts(np.arange(2))
+    assert layout is not None and layout.shapes is not None and layout.counts.tolist() == [1, 0]
+    assert torch.allclose(layout.boxes[0, 0], torch.tensor([0.25, 0.5, 0.5, 0.5]))
+    assert layout.shapes[0, 0, :, 16:].min() == 1 and layout.shapes[0, 0, :, :16].max() == 0
+    (tmp_path / "list" / "0.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match="unpack the PNGs of the panoptic list again"):
+        prepare([source], tmp_path / "other", resolution=32, instances=path)
+    (tmp_path / "alone.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match="there is no folder .*alone: unpack the PNGs"):
+        prepare([source], tmp_path / "other", resolution=32, instances=tmp_path / "alone.json")
+
+
 @pytest.mark.parametrize(
     ("layout", "reason"),
     [

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from shared.batches import CAPTIONS, CLASSES
+from shared.batches import CAPTIONS, CLASSES, LABELS
 from shared.pictures import Captioned
 from shared.tiny_runs import tiny
 from torch import nn
@@ -55,7 +55,7 @@ REFUSED = {"dall-e": "writes codes one by one"}
 def model_of(name: str) -> Model:
     """An untrained model at its smallest, prepared as a run does it."""
     settings = dataclasses.asdict(tiny(name, STEPS).method_settings)
-    conditions = {"resolution": 32, "sentence_width": WIDTH, "word_width": WIDTH, "class_count": CLASSES, "frames": 4}
+    conditions = {"resolution": 32, "sentence_width": WIDTH, "word_width": WIDTH, "class_count": CLASSES, "frames": 4, "labels": LABELS}
     if name == "df-gan":
         settings["truncation"] = 0.0  # of the noise, which exported files cannot cut
     method: Method = limner.create(name, preset="cpu", **conditions, **settings)

@@ -100,8 +100,8 @@ def test_sizes_of_the_released_networks(facts: dict[str, Any]) -> None:
         "small-objects": "OBJ_SS_D_NET",
         "large-objects": "OBJ_LS_D_NET",
         "shapes": "G_NET(80)",
-        "shape-instance": "INS_D_NET(80)",
-        "shape-global": "GLB_D_NET(80)",
+        "shape-single": "INS_D_NET(80)",
+        "shape-whole": "GLB_D_NET(80)",
         "boxes": "decoder (83 labels: pad,sos,eos + 80)",
     }
     assert {name: numbers[name] for name in expected} == {name: whole[key] for name, key in expected.items()}

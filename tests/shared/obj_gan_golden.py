@@ -14,6 +14,7 @@ from limner.families.matching_aware import bce
 from limner.families.objects import places
 from limner.families.objects.boxes import PAD, BoxGenerator, box_loss, label_loss
 from limner.families.objects.discriminators import (
+    Mismatched,
     ObjectDiscriminator,
     Objects,
     PatchDiscriminator,
@@ -25,6 +26,7 @@ from limner.families.objects.discriminators import (
     patch_fooling,
     patch_loss,
     permuted,
+    shaped_fooling,
     shaped_loss,
 )
 from limner.families.objects.generator import ObjectAttention, ObjectGenerator, Scene, Words
@@ -148,7 +150,7 @@ def judged(given: Given) -> dict[str, Tensor]:
     patches, shaped = networks["patches"], networks["shaped"]
     assert isinstance(patches, PatchDiscriminator) and isinstance(shaped, ShapedDiscriminator)
     maps = image["hmap64"].to(image["z"].dtype)
-    code, with_maps = patches(image["d_img64"]), shaped.code(image["d_img64"], maps)
+    code, with_maps = patches(image["d_img64"]), shaped.code(image["d_img64"], shaped.maps(maps))
 
     def score(logits: Tensor) -> Tensor:
         return logits.sigmoid()[..., None, None]
@@ -162,7 +164,7 @@ def judged(given: Given) -> dict[str, Tensor]:
     }
     for size, network in (("SS", networks["small"]), ("LS", networks["large"])):
         assert isinstance(network, ObjectDiscriminator)
-        codes = network(image["d_img64"], maps, boxes_of(given))
+        (codes,) = network(boxes_of(given), maps, image["d_img64"])
         flat = codes.flatten(0, 1)
         seen = {"roi_feat": codes, "cond": score(network.matching(flat, image["obj_cond"])), "uncond": score(network.reality(flat))}
         found |= {f"extra/OBJ_{size}_{name}_true": value for name, value in seen.items()}
@@ -235,7 +237,7 @@ def discriminators_losses(given: Given, golden: GoldenSet) -> Found:
     found = Found({"extra/permuted_hmap64": wrong})
     assert isinstance(patches, PatchDiscriminator) and isinstance(shaped, ShapedDiscriminator)
     losses = {
-        "patches": ("patD", patch_loss(patches, real, fake, sentence, sentence[1:], weights)),
+        "patches": ("patD", patch_loss(patches, real, fake, sentence, Mismatched(sentence[1:]), weights)[0]),
         "shaped": ("shpD", shaped_loss(shaped, real, fake, maps, wrong, rows)),
     }
     for size in ("small", "large"):
@@ -245,7 +247,7 @@ def discriminators_losses(given: Given, golden: GoldenSet) -> Found:
     for part, (name, loss) in losses.items():
         found.losses[f"image/{name}"] = loss
         found.gradients[f"image/{name}"] = gradients(loss, networks[part], part)
-    total = patch_fooling(patches, fake, sentence, weights) + weights.shape * bce(shaped(fake, maps), 1.0)
+    total = patch_fooling(patches, fake, sentence, weights) + weights.shape * shaped_fooling(shaped, fake, maps)
     for size in ("small", "large"):
         network = networks[size]
         assert isinstance(network, ObjectDiscriminator)
@@ -383,8 +385,8 @@ def read_given(golden: GoldenSet, facts: dict[str, Any]) -> Given:
     networks: dict[str, nn.Module] = {
         "boxes": box.boxes,
         "shapes": shape.shapes,
-        "instance": shape.shape_discriminators["instance"],
-        "global": shape.shape_discriminators["global"],
+        "instance": shape.shape_discriminators["single"],
+        "global": shape.shape_discriminators["whole"],
         "generator": image.generator,
         "patches": image.discriminators[f"patches-{side}"],
         "shaped": image.discriminators[f"shapes-{side}"],

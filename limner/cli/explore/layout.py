@@ -97,6 +97,8 @@ def edits_of(arguments: LayoutArguments) -> Edits:
     def added(text: str) -> tuple[str, tuple[float, float, float, float]]:
         label, _, box = text.rpartition("=")
         left, top, width, height = (float(part) for part in box.split(","))
+        if not label.strip():
+            raise ValueError(text)
         return label.strip(), (left, top, width, height)
 
     return Edits(

@@ -217,7 +217,7 @@ class BoxGenerator(nn.Module):
         uniform: [B, N, 3], which label and which Gaussian of each mixture; normal: [B, N, 4], where in them. label_temperature: 0 takes
         the likeliest label, as the released code does.
         """
-        count = len(uniform)
+        count = uniform.shape[0]
         label = torch.full((count,), START, device=uniform.device)
         code = self.first.expand(count, 4).to(normal.dtype)
         over = torch.zeros(count, dtype=torch.bool, device=uniform.device)

@@ -85,13 +85,14 @@ class ShapedDiscriminator(nn.Module):
         self.look = trunk(3 + extra, width << (DEEPEST - halvings), halvings, normalize=normalize)
         self.reality = PatchHead(8 * width)
 
-    def code(self, pictures: Tensor, maps: Tensor) -> Tensor:
-        """[B, 3, S, S] and label maps [B, L, S, S] -> [B, 8 width, ...]."""
-        return self.look(for_convolutions(torch.cat([pictures, self.maps(maps)], 1)))
+    def code(self, pictures: Tensor, read: Tensor) -> Tensor:
+        """[B, 3, S, S], and label maps as `maps` reads them [B, extra, S, S] -> [B, 8 width, ...]."""
+        return self.look(for_convolutions(torch.cat([pictures, read], 1)))
 
-    def forward(self, pictures: Tensor, maps: Tensor) -> Tensor:
-        """The same -> logits [B, P]."""
-        return self.reality(self.code(pictures, maps))
+    def forward(self, maps: Tensor, *pictures: Tensor) -> list[Tensor]:
+        """Label maps [B, L, S, S], and several batches of pictures [B, 3, S, S] of them -> the logits of each, [B, P]."""
+        read = self.maps(maps)
+        return [self.reality(self.code(own, read)) for own in pictures]
 
 
 class ObjectDiscriminator(nn.Module):
@@ -121,15 +122,21 @@ class ObjectDiscriminator(nn.Module):
         self.matching = PatchHead(4 * width, condition, normalize=normalize)
         self.reality = PatchHead(4 * width)
 
-    def forward(self, pictures: Tensor, maps: Tensor, boxes: Tensor) -> Tensor:
-        """[B, 3, S, S], label maps [B, L, S, S], boxes [B, N, 4] as shares of the sides -> each object's code [B, N, 4 width, 4, 4]."""
-        size = (self.side, self.side)
-        if pictures.shape[-1] != self.side:
-            pictures, maps = (F.interpolate(value, size=size, mode="bilinear", align_corners=True) for value in (pictures, maps))
-        seen = self.look(for_convolutions(torch.cat([pictures, self.maps(maps)], 1)))
+    def forward(self, boxes: Tensor, maps: Tensor, *pictures: Tensor) -> list[Tensor]:
+        """Boxes [B, N, 4] as shares of the sides, label maps [B, L, S, S], and several batches of pictures [B, 3, S, S] of them -> in each,
+        every object's code [B, N, 4 width, 4, 4]."""
+        read = self.maps(self._sized(maps))
         corners = torch.cat([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], -1) * (self.side / self.stride)
-        regions = roi_align(seen, corners, REGION)
-        return self.region(regions.flatten(0, 1)).unflatten(0, boxes.shape[:2])
+        codes = []
+        for own in pictures:
+            seen = self.look(for_convolutions(torch.cat([self._sized(own), read], 1)))
+            codes.append(self.region(roi_align(seen, corners, REGION).flatten(0, 1)).unflatten(0, boxes.shape[:2]))
+        return codes
+
+    def _sized(self, maps: Tensor) -> Tensor:
+        if maps.shape[-1] == self.side:
+            return maps
+        return F.interpolate(maps, size=(self.side, self.side), mode="bilinear", align_corners=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,20 +149,32 @@ class TermWeights:
     objects: float = 0.1
 
 
-def patch_loss(
-    discriminator: PatchDiscriminator, real: Tensor, fake: Tensor, sentence: Tensor, mismatched: Tensor, weights: TermWeights
-) -> Tensor:
-    """A patch discriminator's loss of pictures [B, 3, S, S] and sentences [B, D].
+@dataclass(frozen=True)
+class Mismatched:
+    """Pairs that do not belong together: sentences [M, D], and pictures [M, 3, S, S], or None for the batch's own first M."""
 
-    mismatched: [M, D], sentences that do not describe the first M of the real pictures; M may be 0.
+    sentences: Tensor
+    pictures: Tensor | None = None
+
+
+def patch_loss(
+    discriminator: PatchDiscriminator, real: Tensor, fake: Tensor, sentence: Tensor, mismatched: Mismatched, weights: TermWeights
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """A patch discriminator's loss of pictures [B, 3, S, S] and sentences [B, D], and how well it finds that each kind of pair matches.
+
+    mismatched: M may be 0.
     """
     code, false = discriminator(real), discriminator(fake.detach())
-    kept = weights.unconditional * bce(discriminator.reality(code), 1.0) + weights.text * bce(discriminator.matching(code, sentence), 1.0)
+    matching = {"real": discriminator.matching(code, sentence), "fake": discriminator.matching(false, sentence)}
+    kept = weights.unconditional * bce(discriminator.reality(code), 1.0) + weights.text * bce(matching["real"], 1.0)
     refused = weights.unconditional * bce(discriminator.reality(false), 0.0)
-    wrong = bce(discriminator.matching(false, sentence), 0.0)
-    if len(mismatched):
-        wrong = wrong + bce(discriminator.matching(code[: len(mismatched)], mismatched), 0.0)
-    return kept / 2.0 + (refused + weights.text * wrong) / 3.0
+    wrong = bce(matching["fake"], 0.0)
+    if len(mismatched.sentences):
+        other = code[: len(mismatched.sentences)] if mismatched.pictures is None else discriminator(mismatched.pictures)
+        matching["mismatched"] = discriminator.matching(other, mismatched.sentences)
+        wrong = wrong + bce(matching["mismatched"], 0.0)
+    metrics = {name: logits.detach().sigmoid().mean() for name, logits in matching.items()}
+    return kept / 2.0 + (refused + weights.text * wrong) / 3.0, metrics
 
 
 def patch_fooling(discriminator: PatchDiscriminator, fake: Tensor, sentence: Tensor, weights: TermWeights) -> Tensor:
@@ -170,10 +189,17 @@ def shaped_loss(discriminator: ShapedDiscriminator, real: Tensor, fake: Tensor, 
 
     rows: [M], those whose wrong maps differ from their own; the others have no mismatched pair.
     """
-    loss, false = bce(discriminator(real, maps), 1.0), bce(discriminator(fake.detach(), maps), 0.0)
+    true, false = discriminator(maps, real, fake.detach())
+    loss, refused = bce(true, 1.0), bce(false, 0.0)
     if not len(rows):
-        return loss + false
-    return loss + (false + bce(discriminator(real[rows], wrong[rows]), 0.0)) / 2.0
+        return loss + refused
+    (moved,) = discriminator(wrong[rows], real[rows])
+    return loss + (refused + bce(moved, 0.0)) / 2.0
+
+
+def shaped_fooling(discriminator: ShapedDiscriminator, fake: Tensor, maps: Tensor) -> Tensor:
+    """The generator's part of the same."""
+    return bce(discriminator(maps, fake)[0], 1.0)
 
 
 @dataclass(frozen=True)
@@ -206,9 +232,9 @@ class Objects:
         own = place[self.rows] >= 0
         return Objects(place[self.rows[own]], self.things[own], self.boxes[rows], self.conditions[rows])
 
-    def codes(self, discriminator: ObjectDiscriminator, pictures: Tensor, maps: Tensor) -> Tensor:
-        """[M, C, 4, 4]."""
-        return discriminator(pictures, maps, self.boxes)[self.rows, self.things]
+    def codes(self, discriminator: ObjectDiscriminator, maps: Tensor, *pictures: Tensor) -> list[Tensor]:
+        """In each batch of pictures, [M, C, 4, 4]."""
+        return [codes[self.rows, self.things] for codes in discriminator(self.boxes, maps, *pictures)]
 
     @property
     def own_conditions(self) -> Tensor:
@@ -221,11 +247,10 @@ def object_loss(
 ) -> Tensor:
     """An object discriminator's loss, over all its objects of a batch at once; mismatched are an object with the next one's condition,
     and real pictures with `wrong` label maps, in those rows [M] where they differ. 0, with gradients of 0, without objects."""
-    fake, conditions = fake.detach(), objects.own_conditions.detach()
-    codes = objects.codes(discriminator, real, maps)
+    conditions = objects.own_conditions.detach()
     if not len(objects):
         return _nothing(discriminator, real, maps, objects.boxes)
-    false = objects.codes(discriminator, fake, maps)
+    codes, false = objects.codes(discriminator, maps, real, fake.detach())
     kept = bce(discriminator.reality(codes), 1.0) + bce(discriminator.matching(codes, conditions), 1.0)
     refused = bce(discriminator.reality(false), 0.0) + bce(discriminator.matching(false, conditions), 0.0)
     if len(objects) > 1:
@@ -233,7 +258,7 @@ def object_loss(
     parts = 3.0  # even where there is one object alone, and so no pair with the next one's condition
     changed = objects.among(rows)
     if len(changed):
-        moved = changed.codes(discriminator, real[rows], wrong[rows])
+        (moved,) = changed.codes(discriminator, wrong[rows], real[rows])
         refused = refused + bce(discriminator.matching(moved, changed.own_conditions.detach()), 0.0)
         parts += 1.0
     return kept / 2.0 + refused / parts
@@ -243,13 +268,13 @@ def object_fooling(discriminator: ObjectDiscriminator, objects: Objects, fake: T
     """The generator's part of the same; 0 without objects."""
     if not len(objects):
         return fake.new_zeros(())
-    codes = objects.codes(discriminator, fake, maps)
+    (codes,) = objects.codes(discriminator, maps, fake)
     return bce(discriminator.reality(codes), 1.0) + bce(discriminator.matching(codes, objects.own_conditions), 1.0)
 
 
 def _nothing(discriminator: ObjectDiscriminator, pictures: Tensor, maps: Tensor, boxes: Tensor) -> Tensor:
     """A loss of 0 that all its weights have a part in."""
-    codes = discriminator(pictures[:1], maps[:1], boxes[:1])[0]
+    codes = discriminator(boxes[:1], maps[:1], pictures[:1])[0][0]
     logits = [discriminator.reality(codes), discriminator.matching(codes, codes.new_zeros(len(codes), _condition_width(discriminator)))]
     return torch.stack([value.sum() for value in logits]).sum() * 0.0
 
@@ -272,7 +297,7 @@ def orders(labels: Tensor, count: int, chances: Tensor) -> tuple[Tensor, Tensor]
     present = (labels[..., None] == own).any(1)  # [B, L]
     slots = torch.where(present, own, count + own).argsort(1)  # the picture's labels in order, then the others
     drawn = torch.where(present, chances, 2.0 + own).argsort(1)  # the picture's labels in a random order, then the others
-    order = own.expand(len(labels), -1).scatter(1, slots, drawn)
+    order = torch.empty_like(slots).scatter(1, slots, drawn)
     return order, (order != own).any(1).nonzero()[:, 0]
 
 

@@ -146,10 +146,10 @@ class Stage(nn.Module):
         self.picture = to_picture(channels)
 
     def forward(
-        self, hidden: Tensor, maps: Tensor, masks: Tensor, labels: Tensor, words: Words
+        self, hidden: Tensor, maps: Tensor, masks: Tensor, labels: Tensor, laid: Tensor, words: Words
     ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-        """The map before [B, C, S / 2, S / 2], label maps [B, L, S, S], masks [B, N, S / 2, S / 2], labels' vectors [B, N, G] -> the next
-        map, what things found, their attention, and that of places where they attend."""
+        """The map before [B, C, S / 2, S / 2], label maps [B, L, S, S], masks [B, N, S / 2, S / 2], labels' vectors [B, N, G], and
+        what is laid on the map in their place [B, N, G'] -> the next map, what things found, their attention, that of places."""
         found, object_attention = self.objects(labels, words)
         attention = []
         if self.words is None:
@@ -158,7 +158,7 @@ class Stage(nn.Module):
             context, by_place = self.words(hidden, words.features, words.mask)
             attention.append(by_place)
             parts = [hidden + self.maps(maps), context]
-        joined = torch.cat([*parts, spread(found, masks), spread(labels, masks)], 1)
+        joined = torch.cat([*parts, spread(found, masks), spread(laid, masks)], 1)
         return self.upsampling(self.residuals(for_convolutions(joined))), found, object_attention, attention
 
 
@@ -166,6 +166,7 @@ class ObjectGenerator(nn.Module):
     """The tree of pictures.
 
     sides: of the pictures, coarse to fine. labels: how many there are; label_width, word_width: of their vectors, and of words' features.
+    label_channels: to which labels' vectors are brought before they are laid on the map; None lays them there as they are, as published.
     residual_blocks: in the first stage, and in each later one.
     """
 
@@ -178,6 +179,7 @@ class ObjectGenerator(nn.Module):
         word_width: int,
         labels: int,
         label_width: int,
+        label_channels: int | None = None,
         noise_width: int,
         condition_width: int,
         channels: int,
@@ -192,11 +194,12 @@ class ObjectGenerator(nn.Module):
         inner = self.top * FIRST_SIDE**2 * 2
         self.linear = nn.Sequential(nn.Linear(condition_width + noise_width, inner, bias=False), nn.BatchNorm1d(inner), nn.GLU(dim=1))
         self.grow = nn.Sequential(*(upsampling(self.top >> level, self.top >> level + 1, gated=True) for level in range(levels)))
+        self.labels = None if label_channels is None else nn.Linear(label_width, label_channels, bias=False)
         self.stages = nn.ModuleList(
             Stage(
                 channels,
                 labels,
-                label_width,
+                label_channels or label_width,
                 word_width,
                 residual_blocks[min(number, 1)],
                 attends=number > 0,
@@ -214,10 +217,11 @@ class ObjectGenerator(nn.Module):
     def forward(self, z: Tensor, condition: Tensor, words: Words, scene: Scene) -> Seen:
         """Noise [B, Z] and conditions [B, C] -> pictures."""
         hidden = self.grow(self.linear(torch.cat([condition, z], 1)).view(-1, self.top, FIRST_SIDE, FIRST_SIDE))
+        laid = scene.labels if self.labels is None else self.labels(scene.labels)
         pictures, codes, attention, object_attention = [], [], [], []
         for stage, maps, masks in zip(self.stages, scene.maps, scene.masks, strict=True):
             assert isinstance(stage, Stage)
-            hidden, found, by_object, by_place = stage(hidden, maps, masks, scene.labels, words)
+            hidden, found, by_object, by_place = stage(hidden, maps, masks, scene.labels, laid, words)
             pictures.append(stage.picture(hidden))
             codes.append(found)
             object_attention.append(by_object)

@@ -20,7 +20,7 @@ from limner.core.text import TextFeatures
 from limner.families.adversarial import AdversarialMethod
 from limner.families.objects import places
 from limner.families.objects.boxes import BoxGenerator, Drawn
-from limner.families.objects.discriminators import ObjectDiscriminator, PatchDiscriminator, ShapedDiscriminator
+from limner.families.objects.discriminators import Mismatched, ObjectDiscriminator, PatchDiscriminator, ShapedDiscriminator
 from limner.families.objects.generator import ObjectGenerator, Scene, Seen, Words
 from limner.families.objects.shapes import ShapeGenerator
 
@@ -47,6 +47,7 @@ class LayoutMethod(AdversarialMethod[SceneNoise]):
     have the fields of `limner.families.objects.settings`.
     """
 
+    sampling: tuple[str, ...] = ("temperature",)
     settings: Any
     sides: tuple[int, ...]
     boxes: BoxGenerator
@@ -114,15 +115,19 @@ class LayoutMethod(AdversarialMethod[SceneNoise]):
     # What the networks are told of text and layouts.
 
     def arranged(self, layout: Layout) -> Layout:
+        """A training layout as the networks are given it: in the order of the settings, with `things` places."""
         return places.sized(places.by_size(layout) if self.settings.order == "size" else layout, self.settings.things)
 
     def sentence(self, text: TextFeatures) -> Tensor:
+        """The sentence that the picture networks read: [B, D]."""
         return text.sentence[:, : text.sentence.shape[1] // 2] if self.settings.released_text else text.sentence
 
     def state(self, text: TextFeatures) -> tuple[Tensor, Tensor]:
+        """The box generator's first state for each row of the text."""
         return self.boxes.begun(text.sentence)
 
     def read(self, text: TextFeatures) -> tuple[Tensor | None, Tensor | None]:
+        """The words and their mask that the box generator attends to; None where it does not."""
         if not self.settings.box_attention:
             return None, None
         words = self.words(text)
@@ -141,6 +146,7 @@ class LayoutMethod(AdversarialMethod[SceneNoise]):
         )
 
     def words(self, text: TextFeatures) -> Words:
+        """What the picture generator reads of each word."""
         assert text.words is not None and text.mask is not None
         if not self.settings.released_text:
             return Words(text.words, text.words, text.mask)
@@ -160,28 +166,33 @@ class LayoutMethod(AdversarialMethod[SceneNoise]):
         return Scene(maps, [drawn(side // 2) for side in self.sides], vectors)
 
     def patches(self, side: int) -> PatchDiscriminator:
+        """The patch discriminator of pictures of a side."""
         network = self.discriminators[f"patches-{side}"]
         assert isinstance(network, PatchDiscriminator)
         return network
 
     def shaped_discriminator(self, side: int) -> ShapedDiscriminator:
+        """The shape discriminator of pictures of a side."""
         network = self.discriminators[f"shapes-{side}"]
         assert isinstance(network, ShapedDiscriminator)
         return network
 
     def object_discriminator(self, name: str) -> ObjectDiscriminator:
+        """The discriminator of "small-objects" or "large-objects"."""
         network = self.discriminators[name]
         assert isinstance(network, ObjectDiscriminator)
         return network
 
-    def mismatched(self, batch: Batch) -> Tensor:
-        """Sentences that do not describe the first rows' pictures: [M, D]."""
-        count = batch.rows_of(self.settings.counterfactual)
-        if self.settings.mismatch == "neighbour":
-            wrong = self.sentence(batch.text)[1:]
-        else:
-            wrong = self.sentence(batch.mismatched.text) if count < len(batch) else self.sentence(batch.text)
+    def mismatched(self, batch: Batch, side: int) -> Mismatched:
+        """Sentences and pictures of a side that do not belong together."""
+        count, mismatch, sentence = batch.rows_of(self.settings.counterfactual), self.settings.mismatch, self.sentence(batch.text)
+        pictures, others = None, count < len(batch)
+        wrong = sentence[1:] if mismatch == "neighbour" else sentence
+        if mismatch == "caption" and others:
+            wrong = self.sentence(batch.mismatched.text)
+        if mismatch == "picture" and others:
+            pictures = torch.cat([batch.image(side)[:count], batch.mismatched.image(side)[count:]])
         if count:
             assert batch.counterfactual is not None
             wrong = torch.cat([self.sentence(batch.counterfactual)[: len(wrong)][:count], wrong[count:]])
-        return wrong
+        return Mismatched(wrong, pictures)

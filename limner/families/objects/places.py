@@ -66,7 +66,7 @@ def one_hot(labels: Tensor, count: int, dtype: torch.dtype) -> Tensor:
 def label_maps(masks: Tensor, labels: Tensor, count: int) -> Tensor:
     """Masks [B, N, S, S] and labels [B, N] -> [B, count, S, S]: for each label the largest of its things' masks."""
     chosen = one_hot(labels, count, masks.dtype)
-    maps = torch.zeros(len(masks), count, *masks.shape[2:], dtype=masks.dtype, device=masks.device)
+    maps = torch.zeros(masks.shape[0], count, *masks.shape[2:], dtype=masks.dtype, device=masks.device)
     for thing in range(masks.shape[1]):
         maps = torch.maximum(maps, chosen[:, thing, :, None, None] * masks[:, thing, None])
     return maps
@@ -86,8 +86,8 @@ def by_size(layout: Layout) -> Layout:
 def _ordered(layout: Layout, order: Tensor) -> Layout:
     shapes = layout.shapes
     if shapes is not None:
-        shapes = shapes.gather(1, order[..., None, None].expand_as(shapes))
-    return Layout(layout.boxes.gather(1, order[..., None].expand_as(layout.boxes)), layout.labels.gather(1, order), shapes)
+        shapes = shapes.gather(1, order[..., None, None].expand(-1, -1, *shapes.shape[2:]))
+    return Layout(layout.boxes.gather(1, order[..., None].expand(-1, -1, 4)), layout.labels.gather(1, order), shapes)
 
 
 def sized(layout: Layout, most: int) -> Layout:
@@ -103,7 +103,9 @@ def sized(layout: Layout, most: int) -> Layout:
 
 def packed(layout: Layout) -> Layout:
     """The same things in the same order, those that are none at the end."""
-    return _ordered(layout, (layout.labels < 0).to(torch.int64).argsort(dim=1, stable=True))
+    things = layout.labels.shape[1]
+    numbers = torch.arange(things, device=layout.labels.device)
+    return _ordered(layout, torch.where(layout.labels < 0, numbers + things, numbers).argsort(1))
 
 
 def spread(values: Tensor, masks: Tensor) -> Tensor:

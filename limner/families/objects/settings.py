@@ -109,6 +109,8 @@ class PictureSettings(shared.Checked):
 
     first_residual_blocks: int = 7
     """Residual blocks of the first stage; `residual_blocks` are those of each later one."""
+    label_channels: int | None = None
+    """Channels to which labels' vectors are brought before they are laid on maps; by default they are laid there as they are."""
     label_product: bool = False
     """Compare labels with words by their product, as in the paper; the released code takes the cosine."""
     object_side: int = 512
@@ -123,13 +125,14 @@ class PictureSettings(shared.Checked):
     """Weight of whether pictures match their label maps, in the generator's loss."""
     object_weight: float = 0.1
     """Weight of whether objects look real and match, in the generator's loss; 0 trains without object discriminators."""
-    mismatch: Literal["neighbour", "caption"] = "neighbour"
-    """The caption of a mismatched pair: that of the batch's next picture, as published, or another picture's, of another class where
-    classes are known."""
+    mismatch: shared.Mismatch = "neighbour"
+    """What a mismatched pair is made of: a picture and the caption of the batch's next one, as published; or another picture or caption, of
+    another class where classes are known."""
     counterfactual: float = 0.0
     """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; 0 as published."""
 
     def check(self) -> None:
+        at_least(self, "method", 1, "label_channels")
         at_least(self, "method", 0, "first_residual_blocks", "unconditional_weight", "text_weight", "shape_weight", "object_weight")
         shared.share(self, "large_from", "counterfactual")
         if self.object_side < 32 or self.object_side % 16:
