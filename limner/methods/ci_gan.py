@@ -15,9 +15,10 @@ Three phases:
    share of their mean square, and may be those of the first phase's discriminator, which is at hand whatever the pictures show and needs
    no download (own).
 3. `text`: an LSTM reads captions, as codes (read); a linear layer is added, for an LSTM's output lies within (-1, 1) (own). The loss is
-   InfoNCE over the batch of -||t - w||^2 (read). It leaves open where t lies in directions in which codes do not differ, and exaggerates
-   those in which few captions do: `pair_weight` adds ||t - w||^2 (own; 0 by default). Gates learn which part of a code a caption speaks
-   of (own, see `TextToCode`): the squared distance of that part from t is minimised over pairs; t itself takes no gradient from it.
+   InfoNCE over the batch of -||t - w||^2 (read). By itself it makes t ever longer, far from where codes are, since that tells pictures
+   apart the better: `pair_weight` adds ||t - w||^2, and `text_scaled` makes both independent of W's scale (own; neither by default). Gates
+   learn which part of a code a caption speaks of (own, see `TextToCode`): the squared distance of that part from t is minimised over pairs;
+   t itself takes no gradient from it.
 
 Painting: the paper optimises a code for the text alone, argmin over w of ||t - w||^2 (read), which t itself solves. One caption would
 so have one picture, up to fine noise. Here diversity comes from a random code of the generator's mapping network: the part of it that the
@@ -116,8 +117,8 @@ class CIGAN(StyleMethod):
                 "inversion_epochs": 4.0,
                 "encoder_width": 256,
                 "word_embedding": 64,
-                "contrast_temperature": 10.0,
-                "pair_weight": 0.1,
+                "text_scaled": True,
+                "pair_weight": 2.0,
                 "text_learning_rate": 2e-3,
                 "text_cooled": True,
                 "text_epochs": 24.0,
@@ -268,9 +269,10 @@ class CIGAN(StyleMethod):
             codes = self.invert(batch.pictures) - mean
         encoder = self.text.encoder
         read: Reading = self.text(batch.text.sentence if encoder is None else encoder([own[0] for own in batch.captions]).sentence)
-        contrast, nearest = code_contrast(read.codes, codes, settings.contrast_temperature)
-        pair = square_distance(read.codes, codes).mean()
-        spoken = square_distance(self.text.spoken(codes, read.gates), read.codes.detach()).mean()
+        unit = codes.square().sum(1).mean() if settings.text_scaled else codes.new_ones(())
+        contrast, nearest = code_contrast(read.codes, codes, settings.contrast_temperature * unit)
+        pair = square_distance(read.codes, codes).mean() / unit
+        spoken = square_distance(self.text.spoken(codes, read.gates), read.codes.detach()).mean() / unit
         loss = settings.contrast_weight * contrast + settings.pair_weight * pair + spoken
         metrics = {"contrast": contrast, "pair": pair, "spoken": spoken, "own_is_nearest": nearest, "gates": read.gates.mean()}
         return Update(TEXT, loss, {name: value.detach() for name, value in metrics.items()})

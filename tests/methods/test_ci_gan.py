@@ -99,6 +99,19 @@ def test_contrast_is_a_softmax_of_squared_distances() -> None:
     assert float(code_contrast(codes, codes, 2.0)[1]) == 1.0
 
 
+def test_text_losses_do_not_depend_on_the_scale_of_codes_where_they_are_scaled() -> None:
+    for scaled in (True, False):
+        found = []
+        for scale in (1.0, 3.0):
+            method = build(text_scaled=scaled, pair_weight=1.0)
+            with torch.no_grad():
+                for layer in (method.inverter.code, method.text.code):
+                    layer.weight.mul_(scale)
+                    layer.bias.mul_(scale)
+            found.append(turns(method, TEXT)[0].loss.detach())
+        assert torch.isclose(found[0], found[1], rtol=1e-4) == scaled
+
+
 def test_the_part_that_is_spoken_of_trains_neither_code_nor_encoder() -> None:
     method = build()
     read = method.text(some_text(3).sentence)
@@ -180,6 +193,17 @@ def test_a_generator_of_stylegan2_is_taken_over() -> None:
     build(perceptual="vgg16").adopt(first, painter)
     with pytest.raises(CheckpointError, match="does not fit this recipe's"):
         build(style_width=9).adopt(first, state)
+
+
+def test_an_encoder_is_taken_over_with_its_adversaries() -> None:
+    method, other = build(), build()
+    with torch.no_grad():
+        for value in other.parameters():
+            value.normal_()
+    method.adopt(method.phases()[1], other.state_dict())
+    for name in ("inverter", "adversaries"):
+        assert same(dict(getattr(method, name).state_dict()), dict(getattr(other, name).state_dict())), name
+    assert not same(dict(method.generator.state_dict()), dict(other.generator.state_dict()))
 
 
 def test_what_editing_needs_is_kept() -> None:

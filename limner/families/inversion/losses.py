@@ -19,7 +19,7 @@ def square_distance(one: Tensor, other: Tensor) -> Tensor:
     return (one - other).square().sum(1)
 
 
-def code_contrast(texts: Tensor, codes: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def code_contrast(texts: Tensor, codes: Tensor, temperature: float | Tensor) -> tuple[Tensor, Tensor]:
     """InfoNCE of each text with the codes of all pictures, by squared distance: -log softmax_j(-||t_i - w_j||^2 / T) at j = i.
 
     texts, codes: [B, W] of the same pictures, in the same order. Returns the loss and the share of texts whose own picture is nearest.

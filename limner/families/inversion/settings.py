@@ -65,6 +65,8 @@ class TextToCodeSettings(shared.Checked):
     """What squared distances are divided by in it."""
     pair_weight: float = 0.0
     """Weight of the squared distance itself; 0 as published. With it a caption's code stays where pictures' codes are."""
+    text_scaled: bool = False
+    """Count these squared distances in those of pictures' codes from the mean code, whatever the scale of W; not so as published."""
     text_learning_rate: float = 1e-3
     """Learning rate of the third phase's Adam."""
     text_cooled: bool = False
