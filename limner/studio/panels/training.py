@@ -31,6 +31,7 @@ SECONDS = 5
 
 
 def build(desk: Desk, runs: Sequence[Opened]) -> None:
+    """The panel's fields."""
     run = desk.model(runs)
     facts = gr.HTML(elem_classes="run")
     slider = gr.Slider(1, 2, value=1, step=1, label="Samples over time", visible=False, elem_classes="moments")
