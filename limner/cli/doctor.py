@@ -29,6 +29,7 @@ EXTRAS = {
     "keras": ("h5py",),
     "tokens": ("tokenizers",),
     "export": ("onnx", "onnxscript", "onnxruntime"),
+    "web": ("gradio",),
     "dev": ("pytest", "ruff", "mypy"),
 }
 GIGABYTE = 1 << 30
