@@ -20,14 +20,16 @@ HERE = "[...document.querySelectorAll('[role=tabpanel]')].find((panel) => panel.
 
 def show(studio: Studio, file: Path, panel: str, captions: tuple[str, ...] = (), wide: bool = True, dark: bool = False) -> None:
     """A panel with what its button gives for the captions, as a PNG of 128 colours."""
-    with Browser(1280 if wide else 390, 760 if wide else 844, served=True) as browser:
+    with Browser(1280, 760, served=True) as browser:
         if dark:
             browser.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
         browser.open(studio.address)
         tab = f"document.querySelector('#panel-{panel}-button')"
         browser.wait(tab)
         browser.run(f"{tab}.click()")
-        browser.wait(f"{HERE} && {HERE}.querySelector('p.about')")
+        browser.wait(f"{HERE} && {HERE}.querySelector('.buttons button, .samples')")
+        if not wide:
+            browser.size(390, 844)
         for place, caption in enumerate(captions):
             browser.run(
                 f"(() => {{ const field = [...{HERE}.querySelectorAll('textarea')].filter((one) => one.offsetParent)[{place}];"

@@ -30,6 +30,7 @@ EXTRAS = {
     "tokens": ("tokenizers",),
     "parquet": ("pyarrow",),
     "export": ("onnx", "onnxscript", "onnxruntime"),
+    "web": ("gradio",),
     "dev": ("pytest", "ruff", "mypy"),
 }
 GIGABYTE = 1 << 30

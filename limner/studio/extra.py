@@ -29,6 +29,8 @@ class _Late:
     """A library that is imported when something of it is asked for."""
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # which those ask for who look at modules
+            raise AttributeError(name)
         needed()
         return getattr(importlib.import_module("gradio"), name)
 

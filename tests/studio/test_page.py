@@ -21,7 +21,7 @@ def open_panel(browser: Browser, title: str) -> None:
     tabs = "[...document.querySelectorAll('[role=tab]')]"
     browser.wait(f"{tabs}.find((tab) => tab.textContent.trim() == '{title}')")
     browser.run(f"{tabs}.find((tab) => tab.textContent.trim() == '{title}').click()")
-    browser.wait(f"{HERE} && {HERE}.querySelector('p.about')")
+    browser.wait(f"{HERE} && {HERE}.querySelector('.buttons button, .run')")
 
 
 def fill(browser: Browser, *captions: str) -> None:

@@ -13,6 +13,7 @@ from limner.studio.panel import Panel
 
 
 def build(desk: Desk, models: Sequence[Opened]) -> None:
+    """The panel's fields."""
     with desk.inputs():
         model, caption, seed = desk.model(models), desk.caption(models), desk.seed()
         desk.task("Look", look, [model, caption, seed], submit=[caption])

@@ -18,6 +18,7 @@ MOST = 8
 
 
 def build(desk: Desk, models: Sequence[Opened]) -> None:
+    """The panel's fields."""
     with desk.inputs():
         chosen, caption = desk.models(models), desk.caption(models)
         with gr.Row():

@@ -27,6 +27,7 @@ PARTS = {
 
 
 def build(desk: Desk, models: Sequence[Opened]) -> None:
+    """The panel's fields."""
     with desk.inputs():
         model, picture, caption = desk.model(models), desk.picture(), desk.caption(models)
         keep = gr.Radio(list(PARTS), value=next(iter(PARTS)), label="Keep")

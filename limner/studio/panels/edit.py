@@ -18,6 +18,7 @@ MOST = 8
 
 
 def build(desk: Desk, models: Sequence[Opened]) -> None:
+    """The panel's fields."""
     with desk.inputs():
         model = desk.model(models)
         before, after = desk.caption(models, "Before"), desk.caption(models, "After", value="")

@@ -16,6 +16,7 @@ MOST = 24
 
 
 def build(desk: Desk, models: Sequence[Opened]) -> None:
+    """The panel's fields."""
     with desk.inputs():
         model = desk.model(models)
         start, end = desk.caption(models, "From"), desk.caption(models, "To", value="")

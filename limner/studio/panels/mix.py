@@ -17,6 +17,7 @@ MOST = 6
 
 
 def build(desk: Desk, models: Sequence[Opened]) -> None:
+    """The panel's fields."""
     places = max(len(styled(one.model()).style_weights()) for one in models)
     with desk.inputs():
         model, caption = desk.model(models), desk.caption(models)

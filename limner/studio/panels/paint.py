@@ -23,6 +23,7 @@ MOST_WORDS = 1_000
 
 
 def build(desk: Desk, models: Sequence[Opened]) -> None:
+    """The panel's fields."""
     names = list(dict.fromkeys(name for one in models for name in _sampling(one.model())))
     with desk.inputs():
         model, caption = desk.model(models), desk.caption(models)

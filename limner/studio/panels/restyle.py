@@ -13,6 +13,7 @@ from limner.studio.uploads import read_upload
 
 
 def build(desk: Desk, models: Sequence[Opened]) -> None:
+    """The panel's fields."""
     with desk.inputs():
         model, picture, caption = desk.model(models), desk.picture(), desk.caption(models)
         desk.task("Restyle", paint_like, [model, picture, caption], submit=[caption])

@@ -18,6 +18,7 @@ MOST = 8
 
 
 def build(desk: Desk, models: Sequence[Opened]) -> None:
+    """The panel's fields."""
     with desk.inputs():
         model, caption = desk.model(models), desk.caption(models)
         with gr.Row():

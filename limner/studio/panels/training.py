@@ -31,6 +31,7 @@ SECONDS = 5
 
 
 def build(desk: Desk, runs: Sequence[Opened]) -> None:
+    """The panel's fields."""
     run = desk.model(runs)
     facts = gr.HTML(elem_classes="run")
     slider = gr.Slider(1, 2, value=1, step=1, label="Samples over time", visible=False, elem_classes="moments")
@@ -87,7 +88,7 @@ def facts_of(folder: Path) -> str:
         return _facts(facts, None)
     facts[f"step of {place.phase}"] = f"{place.step:,} of {place.steps:,}"
     facts["pictures a second"] = "-" if place.images_per_second is None else rate(place.images_per_second)
-    facts["left of this phase"] = hours(place.left(place.phase_left))
+    facts["left of this phase" if place.rough else "left"] = hours(place.left(place.phase_left))
     if place.rough:
         facts["left of the run, roughly"] = "~" + hours(place.left(place.run_left))
     return _facts(facts, place.fraction)
