@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import json
@@ -28,6 +29,8 @@ PATIENCE_SECONDS = 60.0
 ATTEMPTS = 5
 """Connections in a row that may bring nothing."""
 _PAUSE_SECONDS = 1.0
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+"""Errors that no other connection helps against."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +105,8 @@ def _receive(url: str, part: Path, remote: Remote, unchecked: bool, folder: Path
                 raise DataError(f"{url} answers {error.code} ({error.reason}): {_by_hand(remote, folder)}") from None
             reason = f"{error.code} {error.reason}"
         except (OSError, http.client.HTTPException, _Interrupted) as error:  # URLError and time-outs among them
-            if isinstance(error, OSError) and error.filename:
-                raise  # of the disk, not of the network
+            if isinstance(error, OSError) and (error.filename or error.errno in _OF_THE_DISK):
+                raise
             cause = getattr(error, "reason", error)
             reason = str(getattr(cause, "strerror", None) or cause).split("\n")[0] or type(error).__name__
         failures = 0 if part.exists() and part.stat().st_size > before else failures + 1
@@ -149,7 +152,8 @@ def _connection(url: str, part: Path, remote: Remote, unchecked: bool, tell: Pro
             )
         _check_space(part, (length or remote.size or 0) - start)
         tag = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
-        if not tag.startswith("W/"):  # a weak tag says nothing of bytes
+        # A weak tag says nothing of bytes; without any, only a checksum tells parts of two files from one.
+        if not tag.startswith("W/") and (tag or remote.sha256):
             write_whole(_note(part), json.dumps(asdict(_Known(url, tag, length))))
         with part.open("r+b" if start else "wb") as stream:
             stream.seek(start)

@@ -1,6 +1,7 @@
 """Data sets as they come: a small made-up tree of each official form goes through `prepare`, and all of it is accounted for."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -236,6 +237,9 @@ def test_a_source_that_no_reader_recognises_hears_what_is_nearest(tmp_path):
         path.unlink()
     with pytest.raises(DataError, match=r"is nearest to captions in class folders .CUB.*and lacks pictures of the captions' names"):
         prepared(tmp_path / "texts", tmp_path / "out")
+    packed = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "texts")
+    with pytest.raises(DataError, match=r"packed.zip is nearest to captions in class folders"):
+        prepared(Path(packed), tmp_path / "out")
     write(tmp_path / "lists/annotations/captions_val2014.json", json.dumps({"images": [], "annotations": []}))
     with pytest.raises(DataError, match=r"is nearest to COCO's captions, and lacks pictures in the same source"):
         prepared(tmp_path / "lists", tmp_path / "out")
