@@ -21,7 +21,7 @@ from limner.core.errors import DataError
 from limner.core.files import cache_folder, sync, write_whole
 
 Progress = Callable[[int, int, str], None]
-"""Told how many bytes are there, of how many (0 while that is not known), and what is being done."""
+"""Called with the bytes that are there, all bytes (0 while that is not known), and what is being done."""
 
 _PIECE = 1 << 18
 PATIENCE_SECONDS = 60.0
@@ -112,7 +112,7 @@ def _receive(url: str, part: Path, remote: Remote, unchecked: bool, folder: Path
         failures = 0 if part.exists() and part.stat().st_size > before else failures + 1
         if failures >= ATTEMPTS:
             kept = part.stat().st_size if part.exists() else 0
-            then = f"what has come ({kept:,} bytes) is kept, and the same command goes on from there; or " if kept else ""
+            then = f"what has come ({kept:,} bytes) is kept, and the same command resumes there; or " if kept else ""
             raise DataError(f"{url} cannot be reached ({reason}): {then}{_by_hand(remote, folder)}")
         time.sleep(_PAUSE_SECONDS * failures)
 
@@ -194,7 +194,7 @@ def _note(part: Path) -> Path:
 
 
 def _known(part: Path, url: str) -> _Known | None:
-    """What is known of a part that can be gone on with: one of the same address."""
+    """What is known of a part that can be resumed: one of the same address."""
     try:
         known = _Known(**json.loads(_note(part).read_text(encoding="utf-8")))
         return known if known.url == url and 0 < part.stat().st_size <= (known.length or part.stat().st_size) else None

@@ -115,7 +115,7 @@ def remote(server: Server, **more) -> Remote:
         (["truncated", "no ranges"], [None, "bytes=512000-"]),
     ],
 )
-def test_what_breaks_off_is_gone_on_with(server, tmp_path, faults, ranges):
+def test_a_download_that_breaks_off_is_resumed(server, tmp_path, faults, ranges):
     server.faults = list(faults)
     told: list[tuple[int, int, str]] = []
     path = fetch(remote(server), tmp_path / "in", progress=lambda *values: told.append(values))
@@ -154,7 +154,7 @@ def test_a_full_disk_is_no_matter_of_the_network(server, tmp_path, monkeypatch):
 
 def test_a_later_call_goes_on_where_an_earlier_one_gave_up(server, tmp_path):
     server.faults = ["truncated", *["503"] * 5]
-    with pytest.raises(DataError, match=r"cannot be reached \(503 .*what has come \(512,000 bytes\) is kept, and the same command goes on"):
+    with pytest.raises(DataError, match=r"cannot be reached \(503 .*what has come \(512,000 bytes\) is kept, and the same command resumes"):
         fetch(remote(server), tmp_path / "in")
     server.asked.clear()
     assert fetch(remote(server), tmp_path / "in").read_bytes() == CONTENT
