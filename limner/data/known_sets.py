@@ -167,8 +167,8 @@ def get(
     """Fetch, check and unpack a known set; returns the folder to prepare.
 
     Files lie in `out`/downloads, and each archive unpacked in a folder of its own in `out`/unpacked. What is there is not fetched again.
-    tell: called with a line for each file that is done. Raises SettingsError for a name that is not known, and DataError for what cannot be had; files
-    that a person has to fetch are named last, with where to put them, when all others are there.
+    tell: called with a line for each file that is done. Raises SettingsError for a name that is not known, and DataError for what cannot
+    be had; files that a person has to fetch are named last, with where to put them, when all others are there.
     """
     if name not in KNOWN:
         raise unknown_name("known set", name, KNOWN)
