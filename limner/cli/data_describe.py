@@ -35,7 +35,7 @@ class DescribeArguments:
     pictures: Annotated[int, arg(metavar="N")] = 1000
     """How many pictures of a built-in world are looked at, since it has no end."""
     model: Annotated[str | None, arg(metavar="MODEL")] = None
-    """A trained model, or garden, whose text encoder is asked which captions it would cut, and which words it does not know."""
+    """A trained model, or garden, to count which captions its text encoder would cut, and which words it does not know."""
     out: Annotated[Path | None, arg(metavar="FILE.json")] = None
     """Where to write all numbers."""
 

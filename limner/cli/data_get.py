@@ -14,7 +14,7 @@ from limner.cli.outputs import check_folder
 from limner.cli.progress import progress_bar
 from limner.core.errors import SettingsError, unknown_name
 
-DESCRIPTION = """Fetch a known data set from its authors: checked, resumed where it broke off, and unpacked.
+DESCRIPTION = """Fetch a known data set from its authors, resume what broke off, check it and unpack it.
 
 Without a NAME it lists the sets. The terms of use are shown first; nothing is fetched before --agree. Files that their authors
 give out behind a form or a page are named, with where to put them. Without a network, put the files into DIR/downloads.

@@ -49,12 +49,12 @@ class Encoder(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heard:
-    """What a model's text encoder makes of the captions."""
+class Reading:
+    """How a model's text encoder reads the captions."""
 
     cut: int
     """Captions that it cuts."""
-    deaf: int
+    with_unknown: int
     """Captions with words that it does not know."""
     unknown: dict[str, int]
     """Those words, with how many captions hold them."""
@@ -65,11 +65,11 @@ class Twins:
     """Pictures that stand in a set more than once."""
 
     equal: int
-    """Pictures with the pixels of an earlier one."""
+    """Pictures whose pixels are those of an earlier one."""
     near: int
-    """Pictures nearly like an earlier one, and not equal to any."""
+    """Pictures nearly like an earlier one, but not equal to it."""
     across_splits: int
-    """Of both, those whose earlier picture is in another split, so that a test asks for what was trained."""
+    """How many of both have the earlier picture in another split, so that a test asks for what was trained."""
     pairs: list[tuple[str, str]]
     """Some of them by name: the earlier one, the later one."""
 
@@ -103,8 +103,8 @@ class Description:
     """Captions over so many words: 18, where DAMSM cuts them as published, and 48, where other word encoders do."""
     over_characters: int
     """Captions over 201 characters, which char-CNN-RNN cuts."""
-    heard: Heard | None
-    """What the encoder of a model makes of the captions; None where none is asked."""
+    encoder: Reading | None
+    """How the text encoder of a model reads the captions; None where no model was given."""
     equal_captions: int
     """Captions that an earlier one of another picture says word for word."""
     near_captions: int
@@ -128,11 +128,11 @@ def describe(
 ) -> Description:
     """Count what a set holds.
 
-    splits: names and sizes of the splits that it is made of, in their order. encoder: that of a model, which is asked what it would cut.
+    splits: names and sizes of the splits that it is made of, in their order. encoder: of a model, to count what it would cut.
     """
     tell = progress or (lambda done, total, text: None)
     words, in_captions, unknown = Counter[str](), Counter[str](), Counter[str]()
-    cut = deaf = 0
+    cut = strangers = 0
     lengths: list[int] = []
     longest, equal, near, left, right, over_characters = "", 0, 0, 0, 0, 0
     said: dict[tuple[str, ...], int] = {}
@@ -151,7 +151,7 @@ def describe(
             over_characters += len(caption) > CHARACTERS
             if encoder is not None:
                 strange = set(encoder.unknown_words(caption))
-                cut, deaf = cut + encoder.was_cut(caption), deaf + bool(strange)
+                cut, strangers = cut + encoder.was_cut(caption), strangers + bool(strange)
                 unknown.update(strange)
             text, bag = tuple(spoken), tuple(sorted(spoken))
             if said.setdefault(text, index) != index:
@@ -177,7 +177,7 @@ def describe(
         right=right,
         over_words={str(most): int((lines > most).sum()) for most in (DAMSM_WORDS, MAXIMUM_WORDS)},
         over_characters=over_characters,
-        heard=None if encoder is None else Heard(cut=cut, deaf=deaf, unknown=_among(unknown, set(unknown))),
+        encoder=None if encoder is None else Reading(cut=cut, with_unknown=strangers, unknown=_among(unknown, set(unknown))),
         equal_captions=equal,
         near_captions=near,
         classes=_classes(pictures, class_names),
@@ -276,10 +276,10 @@ def sentences(about: Description, most: int = 12) -> Iterator[str]:
             f"{over[str(MAXIMUM_WORDS)]:,} over {MAXIMUM_WORDS}, where the encoders that a run trains do (--text.maximum-words), and "
             f"{about.over_characters:,} over {CHARACTERS} characters, where char-CNN-RNN does"
         )
-        if about.heard is not None:
-            heard = about.heard
-            strange = f": {listed(heard.unknown)}" if heard.unknown else ""
-            yield f"the model    cuts {heard.cut:,} captions; {heard.deaf:,} hold words that it does not know{strange}"
+        if about.encoder is not None:
+            read = about.encoder
+            strange = f": {listed(read.unknown)}" if read.unknown else ""
+            yield f"the model    cuts {read.cut:,} captions; {read.with_unknown:,} hold words that it does not know{strange}"
         yield (
             f"captions     {about.equal_captions:,} say what a caption of another picture says, word for word; "
             f"{about.near_captions:,} in another order"

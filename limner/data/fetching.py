@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import json
@@ -20,7 +21,7 @@ from limner.core.errors import DataError
 from limner.core.files import cache_folder, sync, write_whole
 
 Progress = Callable[[int, int, str], None]
-"""Told how many bytes are there, of how many (0 while that is not known), and what is being done."""
+"""Called with the bytes that are there, all bytes (0 while that is not known), and what is being done."""
 
 _PIECE = 1 << 18
 PATIENCE_SECONDS = 60.0
@@ -28,6 +29,8 @@ PATIENCE_SECONDS = 60.0
 ATTEMPTS = 5
 """Connections in a row that may bring nothing."""
 _PAUSE_SECONDS = 1.0
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+"""Errors that no other connection helps against."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,14 +105,14 @@ def _receive(url: str, part: Path, remote: Remote, unchecked: bool, folder: Path
                 raise DataError(f"{url} answers {error.code} ({error.reason}): {_by_hand(remote, folder)}") from None
             reason = f"{error.code} {error.reason}"
         except (OSError, http.client.HTTPException, _Interrupted) as error:  # URLError and time-outs among them
-            if isinstance(error, OSError) and error.filename:
-                raise  # of the disk, not of the network
+            if isinstance(error, OSError) and (error.filename or error.errno in _OF_THE_DISK):
+                raise
             cause = getattr(error, "reason", error)
             reason = str(getattr(cause, "strerror", None) or cause).split("\n")[0] or type(error).__name__
         failures = 0 if part.exists() and part.stat().st_size > before else failures + 1
         if failures >= ATTEMPTS:
             kept = part.stat().st_size if part.exists() else 0
-            then = f"what has come ({kept:,} bytes) is kept, and the same command goes on from there; or " if kept else ""
+            then = f"what has come ({kept:,} bytes) is kept, and the same command resumes there; or " if kept else ""
             raise DataError(f"{url} cannot be reached ({reason}): {then}{_by_hand(remote, folder)}")
         time.sleep(_PAUSE_SECONDS * failures)
 
@@ -149,7 +152,8 @@ def _connection(url: str, part: Path, remote: Remote, unchecked: bool, tell: Pro
             )
         _check_space(part, (length or remote.size or 0) - start)
         tag = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
-        if not tag.startswith("W/"):  # a weak tag says nothing of bytes
+        # A weak tag says nothing of bytes; without any, only a checksum tells parts of two files from one.
+        if not tag.startswith("W/") and (tag or remote.sha256):
             write_whole(_note(part), json.dumps(asdict(_Known(url, tag, length))))
         with part.open("r+b" if start else "wb") as stream:
             stream.seek(start)
@@ -190,7 +194,7 @@ def _note(part: Path) -> Path:
 
 
 def _known(part: Path, url: str) -> _Known | None:
-    """What is known of a part that can be gone on with: one of the same address."""
+    """What is known of a part that can be resumed: one of the same address."""
     try:
         known = _Known(**json.loads(_note(part).read_text(encoding="utf-8")))
         return known if known.url == url and 0 < part.stat().st_size <= (known.length or part.stat().st_size) else None

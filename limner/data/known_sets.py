@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from limner.core.errors import DataError
+from limner.core.errors import DataError, unknown_name
 from limner.core.owner import owned
 from limner.data.fetching import Progress, Remote, fetch
 from limner.data.unpacking import is_archive, unpack
@@ -167,9 +167,11 @@ def get(
     """Fetch, check and unpack a known set; returns the folder to prepare.
 
     Files lie in `out`/downloads, and each archive unpacked in a folder of its own in `out`/unpacked. What is there is not fetched again.
-    tell: hears of each file that is done. Raises DataError for what cannot be had; files that a person has to fetch are named last, with
-    where to put them, when all others are there.
+    tell: called with a line for each file that is done. Raises SettingsError for a name that is not known, and DataError for what cannot
+    be had; files that a person has to fetch are named last, with where to put them, when all others are there.
     """
+    if name not in KNOWN:
+        raise unknown_name("known set", name, KNOWN)
     downloads, unpacked = out / "downloads", out / "unpacked"
     missing = []
     with owned(out / ".lock", f"{out} is being filled by"):

@@ -8,6 +8,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -33,18 +34,43 @@ def read_zip(path: Path, read_folder: Callable[[Path], Iterator[Sample]]) -> Ite
 
     Raises DataError for an archive that is damaged, encrypted, leads out of its folder or unpacks to more than it may.
     """
+    with laid_out(path) as laid:
+        for name in laid.packed:
+            yield left_alone(name, path.stem, "archive within an archive: unpack it, and give it as a source of its own")
+        for sample in _named_as_in(path, laid.root, read_folder(laid.root)):
+            inside = sample.picture.path.relative_to(laid.root).as_posix() if sample.picture is not None else ""
+            if sample.picture is not None and inside in laid.pictures:
+                member = laid.pictures[inside]
+                sample = replace(sample, picture=ZippedPicture(path, member.file_size, archive=laid.archive, member=member))
+            yield sample
+
+
+@dataclass(frozen=True)
+class Laid:
+    """An archive as a folder: words are there, and of all else the names."""
+
+    root: Path
+    archive: zipfile.ZipFile
+    pictures: dict[str, zipfile.ZipInfo]
+    """The members that only their names stand for."""
+    packed: list[str]
+    """Names of archives within, which are not laid out."""
+
+
+@contextmanager
+def laid_out(path: Path) -> Iterator[Laid]:
+    """Lay an archive out in a temporary folder while the block runs. Raises DataError as `read_zip` does."""
     archive = _opened(path)
     members = _members(path, archive)
-    pictures: dict[str, zipfile.ZipInfo] = {}
     with tempfile.TemporaryDirectory(prefix="limner-") as place:
-        root = Path(place) / (path.stem or "archive")
-        root.mkdir()
+        laid = Laid(Path(place) / (path.stem or "archive"), archive, {}, [])
+        laid.root.mkdir()
         left = LARGEST_TEXTS
         for name, member in members.items():
             if suffix_of(name) in _PACKED:
-                yield left_alone(name, path.stem, "archive within an archive: unpack it, and give it as a source of its own")
+                laid.packed.append(name)
                 continue
-            target = root / name
+            target = laid.root / name
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if suffix_of(name) in _WORDS:
@@ -52,18 +78,13 @@ def read_zip(path: Path, read_folder: Callable[[Path], Iterator[Sample]]) -> Ite
                     left -= len(content)
                     target.write_bytes(content)
                 else:
-                    target.touch()  # it is there to be found by its name
-                    pictures[name] = member
+                    target.touch()
+                    laid.pictures[name] = member
             except FileExistsError:
                 raise DataError(f"{path} has a file and a folder of one name, {name}: unpack it, and give the folder") from None
             except OSError as error:
                 raise DataError(f"{name} of {path} {system_reason(error)}: unpack the archive, and give the folder") from None
-        for sample in _named_as_in(path, root, read_folder(root)):
-            inside = sample.picture.path.relative_to(root).as_posix() if sample.picture is not None else ""
-            if sample.picture is not None and inside in pictures:
-                member = pictures[inside]
-                sample = replace(sample, picture=ZippedPicture(path, member.file_size, archive=archive, member=member))
-            yield sample
+        yield laid
 
 
 def _named_as_in(path: Path, root: Path, samples: Iterator[Sample]) -> Iterator[Sample]:

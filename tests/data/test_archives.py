@@ -84,7 +84,8 @@ def test_zips_that_unpack_to_more_than_they_may_are_refused(tmp_path, monkeypatc
     many = archive(tmp_path / "many.zip", {"p.png": picture(0)} | {f"{n}.txt": b"a square" * 50 for n in range(5)})
     with pytest.raises(DataError, match="unpacks to more than it may .2.txt"):
         prepare([many], tmp_path / "out", resolution=8)
-    huge = archive(tmp_path / "huge.zip", {"p.png": bytes(200 << 20), "p.txt": b"a square"})
+    monkeypatch.setattr("limner.data.decoding.LARGEST_BYTES", 1 << 20)
+    huge = archive(tmp_path / "huge.zip", {"p.png": bytes(2 << 20), "p.txt": b"a square"})
     with pytest.raises(DataError, match="huge picture"):
         prepare([huge], tmp_path / "out", resolution=8)
 

@@ -1,6 +1,7 @@
 """Data sets as they come: a small made-up tree of each official form goes through `prepare`, and all of it is accounted for."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -211,10 +212,10 @@ def test_what_a_layout_lacks_is_a_reject_with_its_place(tmp_path):
 @pytest.mark.parametrize(
     ("build", "file", "content", "message"),
     [
-        (coco, "annotations/captions_val2014.json", '{"images": [{"id": 1}], "annotations": []}', "image 0 has no 'file_name'"),
+        (coco, "annotations/captions_val2014.json", '{"images": [{"id": 1}], "annotations": []}', "missing required field `file_name`"),
         (coco, "annotations/captions_val2014.json", '{"images": [], "annotations": [{"image_id": 5}]}', "is of image 5, which"),
-        (coco, "annotations/captions_val2014.json", '{"images": [{"id', "cannot be read as JSON"),
-        (karpathy, "dataset_coco.json", '{"images": [{"sentences": [{"row": 1}]}]}', "has no 'raw'"),
+        (coco, "annotations/captions_val2014.json", '{"images": [{"id', "captions_val2014.json cannot be read as the list it seems to be"),
+        (karpathy, "dataset_coco.json", '{"images": [{"sentences": [{"row": 1}]}]}', "missing required field `filename`"),
         (flickr8k, "Flickr8k_text/Flickr8k.token.txt", "a.jpg#0\ta dog\na.jpg a cat", "line 2 is not NAME.jpg#NUMBER, a tab"),
         (celeba, "Anno/list_attr_celeba.txt", "1\nMale Young\n000001.jpg 1", "line 3 is not a picture's name and 2 times"),
         (celeba, "Anno/list_attr_celeba.txt", "1\nfoo bar\n000001.jpg 1 1", "does not begin with the names"),
@@ -236,6 +237,9 @@ def test_a_source_that_no_reader_recognises_hears_what_is_nearest(tmp_path):
         path.unlink()
     with pytest.raises(DataError, match=r"is nearest to captions in class folders .CUB.*and lacks pictures of the captions' names"):
         prepared(tmp_path / "texts", tmp_path / "out")
+    packed = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "texts")
+    with pytest.raises(DataError, match=r"packed.zip is nearest to captions in class folders"):
+        prepared(Path(packed), tmp_path / "out")
     write(tmp_path / "lists/annotations/captions_val2014.json", json.dumps({"images": [], "annotations": []}))
     with pytest.raises(DataError, match=r"is nearest to COCO's captions, and lacks pictures in the same source"):
         prepared(tmp_path / "lists", tmp_path / "out")

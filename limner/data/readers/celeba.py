@@ -125,7 +125,7 @@ class MultiModalCelebA(Reader):
 
 
 def _texts(tree: Tree) -> list[Folder]:
-    return [folder for folder in tree.folders.values() if folder.path.name.lower() in ("celeba-caption", "celeba_caption")]
+    return [folder for folder in tree.folders.values() if folder.path.name.lower() in ("celeba-caption", "celeba-captions")]
 
 
 def _homes(tree: Tree, texts: list[Folder]) -> list[Folder]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+
+import msgspec
 
 from limner.core.errors import DataError
 from limner.data.readers.reader import Account, Marks, Reader, missing, said_lines, samples_of
@@ -15,7 +16,40 @@ from limner.data.tree import Tree
 
 _OTHERS = ("image_info", "instances", "panoptic", "person_keypoints", "stuff")
 """How COCO's lists begin that hold no captions."""
-_FORM = "download it again, or take it out of the folder"
+_FIX = "download it again, or take it out of the folder"
+
+
+class _Sentence(msgspec.Struct):
+    raw: str
+
+
+class _Described(msgspec.Struct):
+    filename: str
+    sentences: list[_Sentence]
+    filepath: str = ""
+    split: str = ""
+
+
+class _KarpathyList(msgspec.Struct):
+    images: list[_Described]
+
+
+class _Image(msgspec.Struct):
+    id: int | str
+    file_name: str
+
+
+class _Annotation(msgspec.Struct):
+    image_id: int | str
+    caption: str
+
+
+class _CocoList(msgspec.Struct):
+    images: list[_Image]
+    annotations: list[_Annotation]
+
+
+_List = TypeVar("_List", _KarpathyList, _CocoList)
 
 
 class Karpathy(Reader):
@@ -34,15 +68,12 @@ class Karpathy(Reader):
         account, finder = Account(), _Finder(tree)
         for path in _lists(tree, b'"sentences"'):
             account.read.add(path)
-            found: list[tuple[str, list[str], str | None]] = []
-            for number, image in enumerate(_part(path, _load(path), "images")):
-                where = f"{path}, image {number}"
-                split = str(_field(where, image, "split")).lower() if "split" in image else ""
-                lines = [str(_field(where, sentence, "raw")) for sentence in _field(where, image, "sentences")]
-                folder = str(image.get("filepath", ""))
-                name = str(_field(where, image, "filename"))
+            found = []
+            for image in _load(path, _KarpathyList).images:
+                split = image.split.lower()
+                name = f"{image.filepath}/{image.filename}" if image.filepath else image.filename
                 # What Karpathy calls restval is for training too.
-                found.append((f"{folder}/{name}" if folder else name, lines, "train" if split == "restval" else SPLIT_NAMES.get(split)))
+                found.append((name, [each.raw for each in image.sentences], "train" if split == "restval" else SPLIT_NAMES.get(split)))
             yield from _take(tree, path, found, finder, account)
         yield from samples_of(tree, account, self.name)
 
@@ -63,18 +94,13 @@ class CocoCaptions(Reader):
         account, finder = Account(), _Finder(tree)
         for path in _caption_lists(tree):
             account.read.add(path)
-            content = _load(path)
-            names = {
-                _field(f"{path}, image {number}", image, "id"): str(_field(f"{path}, image {number}", image, "file_name"))
-                for number, image in enumerate(_part(path, content, "images"))
-            }
-            lines: dict[Any, list[str]] = {image: [] for image in names}
-            for number, entry in enumerate(_part(path, content, "annotations")):
-                where = f"{path}, annotation {number}"
-                image = _field(where, entry, "image_id")
-                if image not in lines:
-                    raise DataError(f"{where} is of image {image}, which the list does not have: {_FORM}")
-                lines[image].append(str(_field(where, entry, "caption")))
+            content = _load(path, _CocoList)
+            names = {image.id: image.file_name for image in content.images}
+            lines: dict[int | str, list[str]] = {image: [] for image in names}
+            for number, entry in enumerate(content.annotations):
+                if entry.image_id not in lines:
+                    raise DataError(f"{path}, annotation {number} is of image {entry.image_id}, which the list does not have: {_FIX}")
+                lines[entry.image_id].append(entry.caption)
             split = next((SPLIT_NAMES[word] for word in re.findall("[a-z]+", path.stem.lower()) if word in SPLIT_NAMES), None)
             yield from _take(tree, path, [(name, lines[image], split) for image, name in names.items()], finder, account)
         yield from samples_of(tree, account, self.name)
@@ -126,8 +152,11 @@ def _caption_lists(tree: Tree) -> list[Path]:
         if path.name.lower().startswith("captions"):
             found.append(path)
         elif not path.name.lower().startswith(_OTHERS) and b'"sentences"' not in _start(path):
-            annotations = _load(path).get("annotations")
-            if isinstance(annotations, list) and annotations and isinstance(annotations[0], dict) and "caption" in annotations[0]:
+            try:
+                captioned = bool(_load(path, _CocoList).annotations)
+            except DataError:
+                continue
+            if captioned:
                 found.append(path)
     return found
 
@@ -145,24 +174,8 @@ def _start(path: Path) -> bytes:
         return b""
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path, form: type[_List]) -> _List:
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as JSON ({' '.join(str(error).split())[:100]}): {_FORM}") from None
-    if not isinstance(content, dict):
-        raise DataError(f"{path} is not an object of images and annotations: {_FORM}")
-    return content
-
-
-def _part(path: Path, content: dict[str, Any], name: str) -> list[Any]:
-    part = content.get(name)
-    if not isinstance(part, list):
-        raise DataError(f"{path} has no list '{name}': {_FORM}")
-    return part
-
-
-def _field(where: str, entry: Any, name: str) -> Any:
-    if not isinstance(entry, dict) or name not in entry:
-        raise DataError(f"{where} has no '{name}': {_FORM}")
-    return entry[name]
+        return msgspec.json.decode(path.read_bytes(), type=form)
+    except (OSError, ValueError) as error:  # msgspec's own errors among them
+        raise DataError(f"{path} cannot be read as the list it seems to be ({' '.join(str(error).split())[:100]}): {_FIX}") from None

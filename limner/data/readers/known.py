@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from limner.data.readers.coco import CocoCaptions, Karpathy
 from limner.data.readers.flickr import Flickr
 from limner.data.readers.reader import Reader, recognises
 from limner.data.tree import Tree
+from limner.data.zipped import laid_out
 
 READERS: Sequence[Reader] = (MultiModalCelebA(), CelebA(), ClassFolders(), Karpathy(), CocoCaptions(), Flickr(), Apart())
 """In the order in which they are asked: those that know more of a layout come first."""
@@ -30,14 +32,24 @@ def reader_for(tree: Tree) -> Reader | None:
 
 
 def nearest(sources: Sequence[Path]) -> str | None:
-    """Which known layout folders that cannot be used come nearest to, and what they lack for it; None where none is near."""
+    """Which known layout sources that cannot be used come nearest to, and what they lack for it; None where none is near."""
     for source in sources:
-        if not source.is_dir():
+        if source.is_dir():
+            near = _nearest(Tree(source), source)
+        elif zipfile.is_zipfile(source):
+            with laid_out(source) as laid:
+                near = _nearest(Tree(laid.root), source)
+        else:
             continue
-        tree = Tree(source)
-        for reader in READERS:
-            marks = reader.marks(tree)
-            lacks = [mark for mark, there in marks.items() if not there]
-            if lacks and next(iter(marks)) not in lacks:  # the first mark is what no other layout has
-                return f"{source} is nearest to {reader.name}, and lacks {' and '.join(lacks)}"
+        if near:
+            return near
+    return None
+
+
+def _nearest(tree: Tree, source: Path) -> str | None:
+    for reader in READERS:
+        marks = reader.marks(tree)
+        lacks = [mark for mark, there in marks.items() if not there]
+        if lacks and next(iter(marks)) not in lacks:  # the first mark is what no other layout has
+            return f"{source} is nearest to {reader.name}, and lacks {' and '.join(lacks)}"
     return None
