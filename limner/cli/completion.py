@@ -203,16 +203,16 @@ def fish(found: dict[str, Command]) -> str:
             f'            case {_quoted(found, " ")}; set command (string trim "$command $part")',
             "        end",
             "    end",
-            *_cases(found, '    switch "$command $given[-1]"', "string split ' ' {}; return", "    end", "case {};"),
+            *_cases(found, '    switch "$command $given[-1]"', "string split -- ' ' {}; return", "    end", "case {};"),
             "    if string match -q -- '-*' (commandline -ct)",
             '        switch "$command"',
-            *(f"            case {shlex.quote(name)}; string split ' ' {shlex.quote(' '.join(c.options))}" for name, c in found.items()),
+            *(f"            case {shlex.quote(name)}; string split -- ' ' {shlex.quote(' '.join(c.options))}" for name, c in found.items()),
             "        end",
             "        return",
             "    end",
             '    switch "$command"',
             *(
-                f"        case {shlex.quote(name)}; string split ' ' {shlex.quote(' '.join(c.words))}"
+                f"        case {shlex.quote(name)}; string split -- ' ' {shlex.quote(' '.join(c.words))}"
                 for name, c in found.items()
                 if c.words
             ),
