@@ -29,6 +29,9 @@ EXTRAS = {
     "keras": ("h5py",),
     "tokens": ("tokenizers",),
     "export": ("onnx", "onnxscript", "onnxruntime"),
+    "hub": ("huggingface_hub",),
+    "wandb": ("wandb",),
+    "trackio": ("trackio",),
     "dev": ("pytest", "ruff", "mypy"),
 }
 GIGABYTE = 1 << 30
