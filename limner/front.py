@@ -81,7 +81,7 @@ def train(
         if data is None:
             raise SettingsError("a run needs pictures: give data, a built-in name or the folder of a prepared set")
         recipe = from_preset(method, preset or ("as-published" if torch.cuda.is_available() else "cpu"), str(data), resolution)
-    if start is not None:
+    if start is not None and recipe.start.model != str(start):
         from limner.training.starting import starting_recipe
 
         recipe = starting_recipe(recipe, str(start))

@@ -20,6 +20,8 @@ from tyro.conf import Positional, arg
 from limner.cli.arguments import options, parse
 
 Shell = Literal["bash", "zsh", "fish"]
+TAKES_MODEL = ("generate", "evaluate", "explore", "export", "words", "compare")
+"""Verbs whose first word may be a shipped model."""
 
 DESCRIPTION = """Print a script that lets the Tab key complete verbs, methods, options and their values.
 
@@ -57,10 +59,10 @@ def main(argv: Sequence[str]) -> int:
 
 def commands() -> dict[str, Command]:
     """Every command by its words, such as "explore edit" or "train gan-cls"; "" is the bare `limner`."""
-    from limner.cli.explore import EXPLORATIONS
     from limner.cli.main import VERBS
     from limner.core import folder
     from limner.core.recipes import trainable_names
+    from limner.data.catalog import BUILT_IN
     from limner.interop import importer
 
     found: dict[str, Command] = {"": Command(["--help", "--version", "--with"], words=list(VERBS))}
@@ -70,20 +72,17 @@ def commands() -> dict[str, Command]:
         _add(found.setdefault(f"import {kind.name}", Command()), kind.options)
     for name in trainable_names():
         _add(found.setdefault(f"train {name}", Command()), *_training(name))
-    models = folder.shipped("method")
-    for parent, words in {
-        "data": ["prepare", "show"],
-        "explore": [*EXPLORATIONS],
-        "import": importer.names(),
-        "train": trainable_names(),
-        "completion": [*get_args(Shell)],
-        **dict.fromkeys(("generate", "evaluate", "export", "words", "compare", *(f"explore {name}" for name in EXPLORATIONS)), models),
-    }.items():
-        command = found.setdefault(parent, Command(["--help"]))
-        command.words = list(dict.fromkeys([*command.words, *words]))
+    for name in [name for name in found if " " in name]:  # such as "explore edit"
+        parent, _, word = name.partition(" ")
+        found.setdefault(parent, Command(["--help"])).words.append(word)
+    for name, command in found.items():
+        if name == "completion":
+            command.words += get_args(Shell)
+        elif name.split(" ")[0] in TAKES_MODEL and name != "explore":
+            command.words += folder.shipped("method")
     for command in found.values():
         if "--data" in command.options:
-            command.choices["--data"] = ["garden", "garden-bouquets"]
+            command.choices["--data"] = [*BUILT_IN]
     return found
 
 
@@ -203,16 +202,16 @@ def fish(found: dict[str, Command]) -> str:
             f'            case {_quoted(found, " ")}; set command (string trim "$command $part")',
             "        end",
             "    end",
-            *_cases(found, '    switch "$command $given[-1]"', "string split ' ' {}; return", "    end", "case {};"),
+            *_cases(found, '    switch "$command $given[-1]"', "string split -- ' ' {}; return", "    end", "case {};"),
             "    if string match -q -- '-*' (commandline -ct)",
             '        switch "$command"',
-            *(f"            case {shlex.quote(name)}; string split ' ' {shlex.quote(' '.join(c.options))}" for name, c in found.items()),
+            *(f"            case {shlex.quote(name)}; string split -- ' ' {shlex.quote(' '.join(c.options))}" for name, c in found.items()),
             "        end",
             "        return",
             "    end",
             '    switch "$command"',
             *(
-                f"        case {shlex.quote(name)}; string split ' ' {shlex.quote(' '.join(c.words))}"
+                f"        case {shlex.quote(name)}; string split -- ' ' {shlex.quote(' '.join(c.words))}"
                 for name, c in found.items()
                 if c.words
             ),

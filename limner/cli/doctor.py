@@ -31,6 +31,9 @@ EXTRAS = {
     "parquet": ("pyarrow",),
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "web": ("gradio",),
+    "hub": ("huggingface_hub",),
+    "wandb": ("wandb",),
+    "trackio": ("trackio",),
     "dev": ("pytest", "ruff", "mypy"),
 }
 GIGABYTE = 1 << 30

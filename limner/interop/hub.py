@@ -44,7 +44,9 @@ def push(model: Model | str | Path, repository: str, *, licence: str, private: b
             hub.create_repo(repository, private=private, exist_ok=True)
             hub.upload_folder(folder_path=str(made), repo_id=repository, commit_message="A model made with Limner")
         except Exception as error:  # the library's own, of many kinds, and those of connections
-            raise SettingsError(f"the Hub did not take {repository} ({_first_line(error)}): look at the name, and at the token") from error
+            raise SettingsError(
+                f"the Hub did not take {repository} ({_first_line(error)}): look at the name, the token and the connection"
+            ) from error
     return f"https://huggingface.co/{repository}"
 
 

@@ -78,6 +78,10 @@ def recipe(study: Study, entry: StudyEntry, data: str, seed: int) -> Recipe:
         if group not in GROUPS.values() or not setting:
             raise unknown_name(f"group of settings (in '{name}' of {entry.title}) called", group, GROUPS.values())
         values[group][setting.replace("-", "_")] = value
+    if model := values["start"].get("model"):
+        from limner.training.starting import starting_recipe
+
+        base = starting_recipe(base, str(model))
     values["training"] |= {"minutes": study.budget.minutes, "images": study.budget.images, "seed": seed, "device": study.device}
     groups = {field: laid_over(getattr(base, field), values[name], f"{name} of entry '{entry.title}'") for field, name in GROUPS.items()}
     return Recipe(method=entry.method, data=data, preset=base.preset, resolution=study.resolution, **groups)

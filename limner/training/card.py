@@ -18,6 +18,8 @@ def card(recipe: Recipe, trained: Trainable, about: dict[str, Any]) -> str:
     more = ""
     if about.get("style_steps"):
         more = f"\n- Style encoder: {about['style_steps']:,} steps; `limner explore restyle` paints captions in a picture's style"
+    if about.get("started_from"):
+        more += f"\n- Started from: {about['started_from']}"
     if about.get("score") is not None:
         more += f"\n- Chosen as the best of the run on the {recipe.evaluation.split} split: score {about['score']:.4f}"
     usage = trained.usage().replace("PATH", "PATH_OF_THIS_FOLDER").replace("DATA", shlex.quote(recipe.data))

@@ -78,3 +78,8 @@ def test_other_shells_can_read_their_scripts(shell: str, found: dict[str, comple
     script.write_text(completion.SCRIPTS[shell](found), encoding="utf-8")
     done = subprocess.run([shell, "-n", str(script)], capture_output=True, text=True)
     assert done.returncode == 0 and not done.stderr
+    if shell == "fish":
+        asked = f"source {script}; complete -C'limner train gan-cls --method.interp'"
+        assert subprocess.run([shell, "--no-config", "-c", asked], capture_output=True, text=True).stdout.split() == [
+            "--method.interpolation"
+        ]

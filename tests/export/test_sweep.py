@@ -6,6 +6,7 @@ Two methods are exported in every run of the tests, all of them by `pytest -m sw
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -22,6 +23,7 @@ from limner.core.errors import SettingsError
 from limner.core.method import Method
 from limner.model import Model
 from limner.text.bag_of_words import BagOfWords, BagOfWordsSettings
+from limner.text.bert import Bert, BertSettings
 from limner.text.char_cnn_rnn import CharCnnRnn, CharCnnRnnSettings
 from limner.text.clip_text import ClipText, ClipTextSettings
 from limner.text.encoder import TextEncoder
@@ -113,7 +115,19 @@ def _clip() -> TextEncoder:
     return encoder
 
 
+def _bert() -> TextEncoder:
+    tokenizers = pytest.importorskip("tokenizers")
+    ids = {word: place for place, word in enumerate(["[UNK]", "[CLS]", "[SEP]", *WORDS])}
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel(ids, unk_token="[UNK]"))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    marks = [("[CLS]", 1), ("[SEP]", 2)]
+    made.post_processor = tokenizers.processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=marks)
+    sizes = BertSettings(vocabulary=len(ids), positions=50, width=6, layers=2, heads=2, inner=8, maximum=50)
+    return Bert(json.loads(made.to_str()), sizes)
+
+
 ENCODERS: dict[str, Callable[[], TextEncoder]] = {
+    "bert": _bert,
     "recurrent": lambda: RecurrentEncoder(WordTokenizer(WORDS), RecurrentSettings(word_embedding=4, hidden=5, sentence_width=6)),
     "attngan": lambda: LSTMEncoder(Vocabulary(WORDS), LSTMSettings(width=WIDTH)),
     "bag-of-words": lambda: BagOfWords(WordTokenizer(WORDS), BagOfWordsSettings(word_embedding=4, sentence_width=6)),

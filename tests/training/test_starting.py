@@ -78,6 +78,7 @@ def test_a_run_gives_all_players_and_a_model_what_paints(
         assert all(same_eyes) and bool(same_eyes) == bool(own)
         assert f"discriminator {'whole' if own else 'fresh'}, generator whole" in capsys.readouterr().err
     assert load(tmp_path / "model").about["started_from"] == str(place / "model")
+    assert f"- Started from: {place / 'model'}\n" in (tmp_path / "model" / "model" / "README.md").read_text(encoding="utf-8")
 
 
 def test_new_words_are_learned_and_old_ones_keep_their_meaning(place: Path, tmp_path: Path) -> None:
