@@ -169,6 +169,9 @@ def load_recipe(path: Path | str) -> Recipe:
     adopted = values.get("adopted") or {}
     if not isinstance(adopted, dict) or not all(isinstance(text, str) for pair in adopted.items() for text in pair):
         raise SettingsError(f"adopted in {path} must hold lines like 'PHASE: FOLDER'")
+    training = values.get("training")
+    if isinstance(training, dict) and {"steps", "keep_checkpoints"} <= training.keys() and "epoch_pictures" not in training:
+        values["training"] = training | {"epoch_pictures": 0}  # a whole recipe of the time when an epoch counted what there is
     groups = {name: laid_over(getattr(base, name), values[name] or {}, f"{name} in {path}") for name in GROUPS if name in values}
     return dataclasses.replace(base, resolution=resolution, adopted=adopted, **groups)
 

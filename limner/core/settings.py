@@ -114,9 +114,9 @@ class TrainingSettings:
     """The most minutes that the method's phases may take together, each its part; a resumed run goes on counting."""
     images: int | None = role("budget", None)
     """The most training pictures that the method's phases may see together, each its part; a picture seen twice counts twice."""
-    epoch_pictures: int = role("budget", 2000)
-    """The fewest pictures that an epoch of a painting method counts: a smaller set of your own is passed over more often, so that it trains
-    as long as one of this size. 0 counts what there is. `epochs` above always does."""
+    epoch_pictures: int = 2000
+    """The fewest pictures that an epoch of a painting method counts, in its length and in its schedules: a smaller set of your own is
+    passed over more often, so that it trains as long as one of this size. 0 counts what there is, as `epochs` above always does."""
     batch_size: int | None = None
     """Pictures a step, over all processes, in place of the method's own number."""
     micro_batch: int | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import Any
 from PIL import Image
 
 from limner.core.abilities import abilities_of
-from limner.core.errors import CheckpointError
+from limner.core.errors import CheckpointError, DataError
 from limner.core.files import write_whole
 from limner.core.recipes import GROUPS, load_recipe, trainable
 from limner.core.settings import Recipe
+from limner.data.cache import read_card
 from limner.data.pngwords import captions_in
 from limner.metrics.scoring.protocol import read_scores
 from limner.report.curves import charts, read_log
@@ -174,11 +176,20 @@ def _strips(run: Path) -> str:
     return "".join(parts) + "\n" if parts else ""
 
 
+def _passes(recipe: Recipe) -> int:
+    """A hundred epochs, in passes over the pictures: a small set's epochs count as those of a larger one."""
+    try:
+        own = read_card(Path(recipe.data)).splits.get("train", 0)
+    except DataError:  # a built-in set, or one that has gone
+        own = 0
+    return math.ceil(100 * max(recipe.training.epoch_pictures, own) / own) if own and _paints(recipe) else 100
+
+
 def _next(run: Path, recipe: Recipe) -> str:
     name, data = shlex.quote(str(run)), shlex.quote(recipe.data)
     longer = (
         "Train longer, from where it stands:",
-        f"limner train {recipe.method} --data {data} --out {name} --resume --training.minutes 60 --training.epochs 100",
+        f"limner train {recipe.method} --data {data} --out {name} --resume --training.minutes 60 --training.epochs {_passes(recipe)}",
     )
     if not _paints(recipe):
         steps = [

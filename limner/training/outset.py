@@ -127,12 +127,12 @@ def _advice(run: Run, seconds: Sequence[float] | None) -> Iterator[str]:
         )
     if count < SMALL and recipe.preset != "small-set" and "small-set" in run.plan.asked_for.trained.presets:
         yield f"{count:,} training pictures: {recipe.method} has a preset for sets of {FEWEST_PICTURES} to {SMALL:,}, --preset small-set"
-    for planned in [phases[place] for place in painting[-1:]]:
-        if planned.steps_per_epoch * planned.phase.batch_size > count + planned.phase.batch_size and recipe.training.steps is None:
-            yield (
-                f"{count:,} training pictures: an epoch counts as one of {recipe.training.epoch_pictures:,}, so that {planned.phase.name} "
-                f"takes {planned.steps:,} steps at most (--training.epochs counts passes over what there is)"
-            )
+    last, whole = phases[painting[-1]], recipe.training.epoch_pictures
+    if count < whole and recipe.training.steps is None and recipe.training.epochs is None and last.phase.steps is None:
+        yield (
+            f"{count:,} training pictures: an epoch counts as one of {whole:,}, so that {last.phase.name} takes {last.steps:,} steps at "
+            "most (--training.epochs counts passes over what there is)"
+        )
     steps = sum(_reached(phases[place], None if seconds is None else seconds[place]) for place in painting)
     if steps < FEWEST_STEPS:
         ends = "--training.minutes" if recipe.training.minutes is not None else "--steps" if recipe.training.steps else "--training.epochs"

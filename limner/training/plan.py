@@ -320,11 +320,11 @@ def _budgeted(act: Act, phases: list[Phase], recipe: Recipe, pictures: Captioned
         epochs = training.epochs if act.is_asked_for and last and training.epochs is not None else phase.epochs
         steps = phase.steps if phase.steps is not None and not (act.is_asked_for and last and training.epochs) else None
         steps_per_epoch = counted = pictures_seen(pictures, phase) / phase.batch_size
-        if own_set and training.epochs is None:
+        if own_set:
             counted = max(steps_per_epoch, training.epoch_pictures / phase.batch_size)
         if steps is None:
             assert epochs is not None, f"phase {phase.name} has no budget"
-            steps = max(1, math.ceil(epochs * counted))
+            steps = max(1, math.ceil(epochs * (steps_per_epoch if last and training.epochs else counted)))
         if training.steps is not None:
             steps = min(steps, training.steps)
         if images is not None:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from shared.batches import PROGRESS, WIDTH, make_batch
 
 from limner.core.errors import SettingsError
+from limner.core.recipes import from_preset
 from limner.core.trainable import Conditions, Progress
 from limner.families.recognition import Recognition
 from limner.methods.limner_gan import LimnerGAN, LimnerGANSettings, binomial, distance
@@ -214,7 +215,8 @@ def test_validation_asks_the_recognition_head_about_painted_pictures() -> None:
     method, batch = build(patience=5).eval(), make_batch(counterfactuals=3)
     (phase,), (unasked,) = method.phases(), build().phases()
     assert (phase.patience, unasked.patience, unasked.evaluations) == (5, 0, 0) and phase.evaluations
-    figures = method.validate_batches([batch])
+    with torch.no_grad():
+        figures = method.validate_batches([batch])
     assert 0.0 <= figures["likeness"] <= 1.0 and figures["score"] == pytest.approx((figures["likeness"] + figures["recognised"]) / 2)
     found, repeats = [], 128 // len(batch)
     wrong = torch.stack([text.sentence for text in batch.counterfactuals], dim=1)
@@ -223,7 +225,8 @@ def test_validation_asks_the_recognition_head_about_painted_pictures() -> None:
         choices = method.discriminator.recognition.among(method.discriminator.look(pictures), batch.text.sentence, wrong)
         found.append((choices.argmax(1) == torch.arange(len(batch))).float())
     assert figures["recognised"] == pytest.approx(float(torch.cat(found).mean()))
-    assert build(recognition_weight=0.0).eval().validate_batches([batch]).keys() == {"score", "likeness"}
+    with torch.no_grad():
+        assert build(recognition_weight=0.0).eval().validate_batches([batch]).keys() == {"score", "likeness"}
 
 
 def test_steps_in_bfloat16_are_finite() -> None:
@@ -233,3 +236,14 @@ def test_steps_in_bfloat16_are_finite() -> None:
             assert torch.isfinite(update.loss)
             update.loss.backward()
     assert all(torch.isfinite(value.grad).all() for value in method.parameters() if value.grad is not None)
+
+
+@pytest.mark.parametrize("resolution", [128, 256])
+def test_the_preset_for_gpus_can_be_built(resolution: int) -> None:
+    recipe = from_preset("limner-gan", "gpu", "garden", resolution)
+    with torch.device("meta"):
+        method = LimnerGAN(recipe.method_settings, Conditions(resolution=resolution, sentence_width=128))
+        judged = method.discriminator(torch.empty(2, 3, resolution, resolution), torch.empty(2, 128))
+        painted, _ = method.generator(torch.empty(2, 100), torch.empty(2, 128), torch.empty(2, 128))
+    assert judged.shape == (2,) and painted.shape == (2, 3, resolution, resolution)
+    assert (recipe.training.precision, recipe.training.compile) == ("auto", "auto")
