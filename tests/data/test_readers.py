@@ -144,9 +144,6 @@ def hugging_face(root: Path) -> None:
         write(root / f"{split}/metadata.jsonl", *lines)
 
 
-ANNOTATION = {"image_id": 5, "caption": "a dog"}
-
-
 def prepared(source: Path, out: Path, **more: object) -> PrepareReport:
     return prepare([source], out, resolution=8, **more)  # type: ignore[arg-type]
 
