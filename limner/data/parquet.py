@@ -30,7 +30,7 @@ def _opened(path: Path) -> ParquetFile:
         raise DataError(f"{path} is a parquet file, and pyarrow is not installed: pip install 'limner[parquet]'") from None
     try:
         return parquet.ParquetFile(path)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise DataError(f"{path} is not a whole parquet file ({reason}): download or write it again") from None
 
@@ -39,7 +39,15 @@ def table_rows(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a table, without columns of bytes."""
     file = _opened(path)
     for group in range(file.num_row_groups):
-        yield from file.read_row_group(group, columns=_written(file)).to_pylist()
+        yield from _rows(path, file, group, _written(file))
+
+
+def _rows(path: Path, file: ParquetFile, group: int, columns: list[str]) -> list[dict[str, Any]]:
+    try:
+        return file.read_row_group(group, columns=columns).to_pylist()
+    except Exception as error:  # pyarrow raises all kinds of errors on broken bytes
+        reason = " ".join(str(error).split())[:100]
+        raise DataError(f"{path} is damaged in its group {group} of rows ({reason}): download or write it again") from None
 
 
 def written_columns(path: Path) -> list[str]:
@@ -117,7 +125,7 @@ def read_parquet(path: Path, name: str, source: str, reading: Reading, split: st
     for group in range(file.num_row_groups):
         wanted = [*kept, *([labelled] if labelled else [])]
         count = file.metadata.row_group(group).num_rows
-        values = file.read_row_group(group, columns=wanted).to_pylist() if wanted else [{}] * count
+        values = _rows(path, file, group, wanted) if wanted else [{}] * count
         for place, fields in enumerate(values):
             captions, problem = captions_of_field(columns.value(fields, "text"))
             labels = read_labels({key: value for key, value in fields.items() if key != labelled}, columns, split)
@@ -163,12 +171,12 @@ class _Groups:
                     raise Unreadable("picture in a group of rows over 2 GiB (write the parquet file with smaller groups)")
                 while len(self.held) > 1:
                     self.held.pop(min(self.held))
-                try:
-                    column = self.file.read_row_group(group, columns=[self.column]).column(0)
-                except Exception as error:  # pyarrow raises all kinds of errors on broken bytes
-                    raise Unreadable("damaged group of rows in a parquet file") from error
-                self.held[group] = column
-            value = self.held[group][row].as_py()
+            try:
+                if group not in self.held:
+                    self.held[group] = self.file.read_row_group(group, columns=[self.column]).column(0)
+                value = self.held[group][row].as_py()
+            except Exception as error:  # pyarrow raises all kinds of errors on broken bytes
+                raise Unreadable("damaged group of rows in a parquet file") from error
         return value["bytes"] if isinstance(value, dict) else value
 
 

@@ -6,13 +6,12 @@ import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
 from limner.core.errors import DataError
-from limner.data.zipped import safe_name
+from limner.data.zipped import BROKEN, safe_name
 
 _MOST_TIMES = 50
 _ALWAYS = 1 << 30
@@ -52,7 +51,7 @@ def unpack(path: Path, folder: Path, tell: Callable[[int, int, str], None]) -> N
             if number % 64 == 0:
                 tell(number, 0, f"unpacking {path.name}")
         fresh.rename(folder)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (tarfile.TarError, *BROKEN) as error:
         raise DataError(f"{path} is damaged ({' '.join(str(error).split())[:100]}): delete it and fetch it again") from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

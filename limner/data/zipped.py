@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import re
 import stat
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -26,7 +28,18 @@ MOST_PACKED = 200
 """Times that a member of more than 16 MiB may grow when it is unpacked: text and pictures do not come near."""
 _WORDS = {*CAPTION_SUFFIXES, *TABLE_SUFFIXES, ".cls", ".token"} - {".parquet"}
 _PACKED = (".zip", ".tar", ".parquet")
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+)
+"""What Python's zipfile raises where an archive is damaged, encrypted or packed in a way that it does not know."""
 
 
 def read_zip(path: Path, read_folder: Callable[[Path], Iterator[Sample]]) -> Iterator[Sample]:
@@ -98,7 +111,7 @@ def _named_as_in(path: Path, root: Path, samples: Iterator[Sample]) -> Iterator[
 def _opened(path: Path) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+    except BROKEN as error:
         raise DataError(f"{path} is not a whole zip archive ({error}): download or pack it again") from None
     except OSError as error:
         raise DataError(f"{path} {system_reason(error)}: make it readable, or take it out") from None
@@ -145,7 +158,7 @@ def _content(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, most
     try:
         with archive.open(member) as stream:
             return stream.read()  # zipfile reads no more than the member's size
-    except _BROKEN as error:
+    except BROKEN as error:
         raise DataError(f"{path} is damaged at {member.filename[:80]} ({str(error)[:80]}): download or pack it again") from None
 
 
@@ -161,5 +174,5 @@ class ZippedPicture(PictureFile):
         try:
             with self.archive.open(self.member) as stream:
                 return stream.read(self.member.file_size)
-        except _BROKEN as error:
+        except BROKEN as error:
             raise Unreadable("damaged picture in a zip archive") from error

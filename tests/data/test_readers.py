@@ -213,9 +213,14 @@ def test_what_a_layout_lacks_is_a_reject_with_its_place(tmp_path):
     ("build", "file", "content", "message"),
     [
         (coco, "annotations/captions_val2014.json", '{"images": [{"id": 1}], "annotations": []}', "missing required field `file_name`"),
-        (coco, "annotations/captions_val2014.json", '{"images": [], "annotations": [{"image_id": 5}]}', "is of image 5, which"),
+        (
+            coco,
+            "annotations/captions_val2014.json",
+            '{"images": [], "annotations": [{"image_id": 5, "caption": "x"}]}',
+            "is of image 5, which",
+        ),
         (coco, "annotations/captions_val2014.json", '{"images": [{"id', "captions_val2014.json cannot be read as the list it seems to be"),
-        (karpathy, "dataset_coco.json", '{"images": [{"sentences": [{"row": 1}]}]}', "missing required field `filename`"),
+        (karpathy, "dataset_coco.json", '{"images": [{"sentences": [{"row": 1}]}]}', "missing required field `raw`"),
         (flickr8k, "Flickr8k_text/Flickr8k.token.txt", "a.jpg#0\ta dog\na.jpg a cat", "line 2 is not NAME.jpg#NUMBER, a tab"),
         (celeba, "Anno/list_attr_celeba.txt", "1\nMale Young\n000001.jpg 1", "line 3 is not a picture's name and 2 times"),
         (celeba, "Anno/list_attr_celeba.txt", "1\nfoo bar\n000001.jpg 1 1", "does not begin with the names"),

@@ -149,7 +149,7 @@ def _lists(tree: Tree, sign: bytes) -> list[Path]:
 def _caption_lists(tree: Tree) -> list[Path]:
     found = []
     for path in _candidates(tree):
-        if path.name.lower().startswith("captions"):
+        if path.name.lower().startswith("captions_"):
             found.append(path)
         elif not path.name.lower().startswith(_OTHERS) and b'"sentences"' not in _start(path):
             try:
