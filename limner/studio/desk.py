@@ -119,8 +119,8 @@ class Desk:
         )
 
         def halt(request: gr.Request) -> str:
-            stopped = self.turns.stop(_visitor(request))
-            return said("Stopped." if stopped else "Nothing is being painted.")
+            self.turns.stop(_visitor(request))
+            return said("Stopped.")
 
         halt.__annotations__["request"] = gr.Request
         stop.click(halt, None, answer, cancels=[event], queue=False, api_visibility="private", show_progress="hidden")

@@ -27,7 +27,7 @@ def read_upload(path: str | None, side: int) -> NDArray[np.uint8]:
         if size > LARGEST_UPLOAD:
             raise Rejected(f"file of {size / 1e6:,.0f} MB")
         with _DECODING:
-            return decode(PictureFile(file, size), side)[0]
+            return decode(PictureFile(file, size), side)[0].copy()  # Pillow's own memory is not to be written to
     except Rejected as error:
         limits = f"of up to {LARGEST_UPLOAD >> 20} MiB and {LARGEST_PIXELS // 1_000_000} million pixels"
         raise DataError(f"the picture cannot be used ({error}): give a PNG, JPEG, WebP, BMP or GIF file {limits}") from None

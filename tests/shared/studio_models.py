@@ -30,15 +30,15 @@ CAPTIONS = ["a red flower", "a blue flower with five petals", "a flower at night
 
 
 def write_models(folder: Path) -> list[Path]:
-    """Models in stages with attention, with a style encoder, with styles, and one that writes codes."""
+    """Models in stages with attention and a captioner, with a style encoder, with styles, and one that writes codes."""
     torch.manual_seed(0)
     written = [folder / name for name in ("looking", "restyled", "styled", "writing")]
     words = LSTMEncoder(Vocabulary(WORDS), LSTMSettings(width=8))
-    small = {"channels": 4} if "channels" in limner.methods.get("attngan").Settings.__dataclass_fields__ else {}
-    looking = limner.create(
-        "attngan", resolution=64, sentence_width=words.sentence_width, word_width=words.word_width, preset="cpu", **small
-    )
-    save_model(written[0], "attngan", looking, words, {"data": "garden"}, "")
+    small = {"condition_width": 4, "caption_channels": 2, "caption_width": 8, "caption_hidden": 8}
+    widths = {"sentence_width": words.sentence_width, "word_width": words.word_width}
+    looking = limner.create("mirrorgan", resolution=64, preset="cpu", **widths, **small)
+    looking.captioner.learn(WORDS)  # type: ignore[operator, union-attr]
+    save_model(written[0], "mirrorgan", looking, words, {"data": "garden"}, "")
 
     sentences = RecurrentEncoder(WordTokenizer.build([" ".join(WORDS)]))
     plain = limner.create("gan-cls", resolution=16, sentence_width=sentences.sentence_width, preset="cpu", generator_channels=4)

@@ -72,6 +72,9 @@ def test_every_panel(studio: Studio, tmp_path: Path) -> None:
         assert browser.run(f"[...{film}.querySelectorAll('figure')].map((one) => one.hidden).indexOf(false)") == 0
         assert browser.run(f"{film}.querySelector('input').getAttribute('aria-valuetext')") == "0% of the way"
 
+        press(browser, "secondary")
+        browser.wait(f"{HERE}.querySelector('.said')?.textContent == 'Stopped.'")
+
         open_panel(browser, "Training")
         browser.wait(f"{HERE}.querySelector('.samples img') && {HERE}.querySelector('.charts svg')")
         assert browser.run(f"{HERE}.textContent").count("gan step 30") == 1
