@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limner.data.sources import Sample, decode_captions
-from limner.text.numbers import vector_width
+from limner.text.number_rows import vector_width
 from limner.text.words import MAXIMUM_WORDS, WITHOUT_WORD, has_word, split_words, without_accents
 
 _LETTERS = np.zeros(256, dtype=bool)

@@ -13,7 +13,7 @@ from limner.core.errors import DataError
 from limner.data import clevr
 from limner.data.refusals import Reject
 from limner.data.sources import Sample
-from limner.text.numbers import as_caption
+from limner.text.number_rows import as_caption
 
 CaptionsFrom = Literal["text", "attributes", "clevr"]
 """Where captions come from: what is written, a sample's attributes as a row of numbers, or CLEVR-SV's attributes as sentences."""

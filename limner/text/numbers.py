@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,9 +12,8 @@ from torch import Tensor
 from limner.core.errors import DataError, SettingsError
 from limner.core.text import TextFeatures
 from limner.text.encoder import Limit, TextEncoder
+from limner.text.number_rows import numbers_of
 from limner.text.tokenizers import Tokens
-
-_LOOKED_AT = 64
 
 
 class Numbers(TextEncoder):
@@ -61,23 +59,3 @@ class Numbers(TextEncoder):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Numbers:
         return cls(**config)
-
-
-def numbers_of(caption: str) -> list[float] | None:
-    """The numbers of a caption that is a row of them; None of any other text."""
-    try:
-        values = [float(word) for word in caption.split()]
-    except ValueError:
-        return None
-    return values if values and np.isfinite(values).all() else None
-
-
-def as_caption(values: Iterable[float]) -> str:
-    """Numbers as a caption that `Numbers` reads back exactly."""
-    return " ".join(str(int(value)) if float(value).is_integer() else repr(float(value)) for value in values)
-
-
-def vector_width(captions: Iterable[str]) -> int | None:
-    """How many numbers the first captions have, two or more, where all of them are such rows of one length; else None."""
-    lengths = {len(values) if (values := numbers_of(caption)) is not None else 0 for caption in islice(captions, _LOOKED_AT)}
-    return lengths.pop() if len(lengths) == 1 and min(lengths) > 1 else None

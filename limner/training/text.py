@@ -20,7 +20,8 @@ from limner.text.bag_of_words import BagOfWords
 from limner.text.encoder import Limit, TextEncoder
 from limner.text.lstm import LSTMEncoder, Vocabulary
 from limner.text.no_text import NoText
-from limner.text.numbers import Numbers, vector_width
+from limner.text.number_rows import vector_width
+from limner.text.numbers import Numbers
 from limner.text.recurrent import RecurrentEncoder
 from limner.text.saving import load_encoder, load_shipped_encoder, shipped_encoders
 from limner.text.standardized import Standardized

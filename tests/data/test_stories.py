@@ -14,7 +14,8 @@ from limner.core.trainable import Phase
 from limner.data.captions import CaptionFeatures
 from limner.data.loader import Loader
 from limner.data.stories import ToldSoFar, so_far
-from limner.text.numbers import Numbers, as_caption, vector_width
+from limner.text.number_rows import as_caption, vector_width
+from limner.text.numbers import Numbers
 
 FRAMES = 3
 
