@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
+from limner.core.abilities import Inverts
 from limner.core.errors import LimnerWarning, SettingsError
 from limner.core.method import Method, Painting
 from limner.core.noise import Noise
@@ -24,6 +25,8 @@ from limner.text.words import nearest_words
 
 LONGEST_CAPTION = 2_000
 """Characters a caption may have."""
+_REBUILT = 64
+"""Pictures that are inverted at a time."""
 _NAMED = 8
 """Unknown words that a message names."""
 
@@ -98,9 +101,7 @@ class Model:
         pictures = self.pictures([text for text in captions for _ in range(n)], np.tile(np.arange(n), len(captions)), seed)
         return [Image.fromarray(picture) for picture in pictures]
 
-    def painting(
-        self, captions: Sequence[str], samples: ArrayLike, seed: int = 0, batch_size: int = 64, *, check: bool = True
-    ) -> Painting:
+    def painting(self, captions: Sequence[str], samples: ArrayLike, seed: int = 0, batch_size: int = 64, *, check: bool = True) -> Painting:
         """Paint one picture for each caption and sample number, which decides its noise: all that the method has to show, on its device.
 
         batch_size: the most rows that are painted at a time; rows that belong together (`Method.rows`) are never cut apart. check: whether
@@ -128,9 +129,7 @@ class Model:
         ]
         return [np.concatenate(stage) for stage in zip(*parts, strict=True)]
 
-    def _paintings(
-        self, captions: Sequence[str], samples: ArrayLike, seed: int, batch_size: int, check: bool = True
-    ) -> Iterator[Painting]:
+    def _paintings(self, captions: Sequence[str], samples: ArrayLike, seed: int, batch_size: int, check: bool = True) -> Iterator[Painting]:
         """`painting`, a batch at a time."""
         for caption in dict.fromkeys(captions) if check else ():
             self.check(caption)
@@ -171,6 +170,24 @@ class Model:
             return to_bytes(self.painting(captions, samples, seed, len(captions), check=False).images).cpu()
 
         return paint
+
+    def rebuilder(self, seed: int = 0) -> Callable[[Tensor, NDArray[np.int64]], Tensor] | None:
+        """What paints pictures [B, 3, R, R] uint8 of these sample numbers again from the codes that the method finds for them, as uint8
+        pictures on the CPU; None for a method that finds none."""
+        method = self.method
+        if not isinstance(method, Inverts):
+            return None
+
+        @torch.no_grad()
+        def rebuild(pictures: Tensor, samples: NDArray[np.int64]) -> Tensor:
+            found = []
+            for start in range(0, len(pictures), _REBUILT):
+                rows = slice(start, start + _REBUILT)
+                codes = method.invert(to_float(pictures[rows].to(self.device)))
+                found.append(to_bytes(method.paint_codes(codes, self.noise(seed, samples[rows])).images).cpu())
+            return torch.cat(found)
+
+        return rebuild
 
     @torch.no_grad()
     def invert(self, pictures: Tensor) -> Noise:
