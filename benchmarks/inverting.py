@@ -24,7 +24,7 @@ from limner.core.errors import LimnerError
 from limner.core.files import write_whole
 from limner.data.catalog import open_data
 from limner.data.sheet import caption_grid
-from limner.explore.invert import inverting, rebuilt
+from limner.explore.invert import inverting
 from limner.features.garden_judge import load_judge
 from limner.metrics.faithfulness import NAMES, read_codes
 from limner.metrics.pixels import psnr, ssim
@@ -59,7 +59,9 @@ def main(arguments: Arguments) -> None:
         raise SystemExit(str(error)) from None
     drawn = np.sort(random.permutation(len(pictures), arguments.seed, "inverting")[: arguments.count])
     real = torch.cat([stored(pictures, drawn[start : start + CHUNK]) for start in range(0, len(drawn), CHUNK)])  # [N, 3, R, R] uint8
-    again = rebuilt(model, real, np.arange(len(drawn)), arguments.seed)
+    rebuild = model.rebuilder(arguments.seed)
+    assert rebuild is not None
+    again = rebuild(real, np.arange(len(drawn)))
     figures: dict[str, float] = {
         "psnr": float(psnr(again, real).mean()),
         "ssim": float(ssim(again, real).mean()),

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from limner.core.abilities import Inverts
 from limner.core.errors import SettingsError
@@ -23,8 +22,6 @@ from limner.model.model import to_bytes
 if TYPE_CHECKING:
     from limner.model import Model
 
-_CHUNK = 64
-
 
 def inverting(model: Model) -> Inverts:
     """The model's method, which inverts. Raises SettingsError for another."""
@@ -33,20 +30,6 @@ def inverting(model: Model) -> Inverts:
             "this model finds no codes of pictures: give one of a method that does (limner methods says which), such as ci-gan"
         )
     return model.method
-
-
-@torch.no_grad()
-def rebuilt(model: Model, pictures: Tensor, samples: NDArray[np.int64], seed: int = 0) -> Tensor:
-    """Pictures [B, 3, R, R] uint8, painted again from the codes that are found for them: [B, 3, R, R] uint8 on the CPU.
-
-    samples: [B] sample numbers, which decide the noise. Raises SettingsError for a model that does not invert.
-    """
-    method, found = inverting(model), []
-    for start in range(0, len(pictures), _CHUNK):
-        part = to_float(pictures[start : start + _CHUNK].to(model.device))
-        noise = model.noise(seed, samples[start : start + _CHUNK])
-        found.append(to_bytes(method.paint_codes(method.invert(part), noise).images).cpu())
-    return torch.cat(found)
 
 
 @dataclass(frozen=True)
@@ -72,7 +55,10 @@ class Inverted:
 
 def invert(model: Model, pictures: NDArray[np.uint8], seed: int = 0) -> Inverted:
     """Pictures [N, R, R, 3] and what the model paints of their codes. Raises SettingsError for a model that does not invert."""
-    return Inverted(pictures, rebuilt(model, to_tensor(pictures), np.arange(len(pictures)), seed).permute(0, 2, 3, 1).numpy())
+    inverting(model)
+    rebuild = model.rebuilder(seed)
+    assert rebuild is not None
+    return Inverted(pictures, rebuild(to_tensor(pictures), np.arange(len(pictures))).permute(0, 2, 3, 1).numpy())
 
 
 def inverted_page(found: Inverted, titles: Sequence[str], tile: int = 128) -> Image.Image:

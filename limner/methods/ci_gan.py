@@ -118,7 +118,7 @@ class CIGAN(StyleMethod):
                 "encoder_width": 256,
                 "word_embedding": 64,
                 "text_scaled": True,
-                "pair_weight": 2.0,
+                "pair_weight": 1.0,
                 "text_learning_rate": 2e-3,
                 "text_cooled": True,
                 "text_epochs": 24.0,

@@ -15,18 +15,21 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
+from limner.core.abilities import Inverts
 from limner.core.errors import LimnerWarning, SettingsError
 from limner.core.method import Method, Painting
 from limner.core.noise import Noise
 from limner.core.text import TextFeatures
 from limner.features.network import to_float
-from limner.model.stories import check_story, storyteller, told
+from limner.model.stories import storyteller, tell
 from limner.parts.style import StyleEncoder
 from limner.text.encoder import TextEncoder
 from limner.text.words import nearest_words
 
 LONGEST_CAPTION = 2_000
 """Characters a caption may have."""
+_REBUILT = 64
+"""Pictures that are inverted at a time."""
 _NAMED = 8
 """Unknown words that a message names."""
 
@@ -215,14 +218,7 @@ class Model:
         sentences than the model tells, and for a sentence that is empty, too long or without a word that the model knows; warns of other
         words that it does not know.
         """
-        if n < 1:
-            raise SettingsError(f"n is {n}: ask for at least one telling of the story")
-        check_story(self, sentences)
-        for sentence in dict.fromkeys(sentences):
-            if strange := self.strange_words(sentence):
-                warnings.warn(f"the model never met {strange} in '{shortened(sentence)}'", LimnerWarning, stacklevel=2)
-        pictures = told(self, [list(sentences)] * n, np.arange(n), seed).permute(0, 1, 3, 4, 2).cpu().numpy()
-        return [[Image.fromarray(picture) for picture in story] for story in pictures]
+        return tell(self, sentences, n, seed)
 
     def painting(self, captions: Sequence[str], samples: ArrayLike, seed: int = 0, batch_size: int = 64, *, check: bool = True) -> Painting:
         """Paint one picture for each caption and sample number, which decides its noise: all that the method has to show, on its device.
@@ -297,6 +293,24 @@ class Model:
     def storyteller(self, frames: int) -> Callable[[list[str], NDArray[np.int64], int], Tensor]:
         """`painter` for whole stories of so many frames, the frames of each one after another; see `limner.model.stories`."""
         return storyteller(self, frames)
+
+    def rebuilder(self, seed: int = 0) -> Callable[[Tensor, NDArray[np.int64]], Tensor] | None:
+        """What paints pictures [B, 3, R, R] uint8 of these sample numbers again from the codes that the method finds for them, as uint8
+        pictures on the CPU; None for a method that finds none."""
+        method = self.method
+        if not isinstance(method, Inverts):
+            return None
+
+        @torch.no_grad()
+        def rebuild(pictures: Tensor, samples: NDArray[np.int64]) -> Tensor:
+            found = []
+            for start in range(0, len(pictures), _REBUILT):
+                rows = slice(start, start + _REBUILT)
+                codes = method.invert(to_float(pictures[rows].to(self.device)))
+                found.append(to_bytes(method.paint_codes(codes, self.noise(seed, samples[rows])).images).cpu())
+            return torch.cat(found)
+
+        return rebuild
 
     @torch.no_grad()
     def invert(self, pictures: Tensor) -> Noise:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from limner.core.abilities import TellsStories
-from limner.core.errors import SettingsError
+from limner.core.errors import LimnerWarning, SettingsError
 from limner.data.stories import so_far
 
 if TYPE_CHECKING:
@@ -34,6 +36,20 @@ def check_story(model: Model, sentences: Sequence[str]) -> None:
         )
     for sentence in dict.fromkeys(sentences):
         model.check(sentence)
+
+
+def tell(model: Model, sentences: Sequence[str], n: int, seed: int) -> list[list[Image.Image]]:
+    """`Model.tell`: a story's pictures, `n` times."""
+    from limner.model.model import shortened
+
+    if n < 1:
+        raise SettingsError(f"n is {n}: ask for at least one telling of the story")
+    check_story(model, sentences)
+    for sentence in dict.fromkeys(sentences):
+        if strange := model.strange_words(sentence):
+            warnings.warn(f"the model never met {strange} in '{shortened(sentence)}'", LimnerWarning, stacklevel=3)
+    pictures = told(model, [list(sentences)] * n, np.arange(n), seed).permute(0, 1, 3, 4, 2).cpu().numpy()
+    return [[Image.fromarray(picture) for picture in story] for story in pictures]
 
 
 def told(

@@ -46,6 +46,7 @@ class Evaluator:
                 seed=self.seed,
                 network=self.network,
                 device=model.device,
+                rebuild=model.rebuilder(self.seed),
                 cache=cache_folder(),
             ),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,9 +20,7 @@ from limner.core.errors import DataError, SettingsError
 from limner.core.files import cache_folder
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
 
     from limner.core.pictures import CaptionedPictures
     from limner.metrics.scoring.evaluate import Painter, ScoringRequest, Stored, Unprompted
@@ -126,23 +124,13 @@ def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> 
     data = arguments.data or trained_on(arguments.model, model.about)
     splits = reference(data, arguments.split, model.resolution)
     matching = matching_model(arguments.matching or (own_matcher(arguments.model) if model.reads_text else None), device)
-    rebuild = rebuilder(model, arguments.seed)
+    rebuild = model.rebuilder(arguments.seed)
     metrics = _metrics(arguments, splits, model.reads_text, matching, rebuild is not None)
     if {*metrics} & NEEDS_MATCHING and matching is not None and arguments.matching is None and not share.rank:
         print(f"limner: the judge of captions is what the run trained first: {own_matcher(arguments.model)}", file=sys.stderr)
     training = training_pictures(arguments.model, data, model.resolution) if {"all", "memorisation"} & {*metrics} else None
     request = _request(arguments, metrics, arguments.count or MODEL_COUNT, splits, matching, training, share, model.device)
     return score(model, splits, dataclasses.replace(request, sampling=sampling, rebuild=rebuild))
-
-
-def rebuilder(model: Model, seed: int) -> Callable[[torch.Tensor, NDArray[np.int64]], torch.Tensor] | None:
-    """What paints real pictures again from the codes that the model finds for them; None for a model that finds none."""
-    from functools import partial
-
-    from limner.core.abilities import Inverts
-    from limner.explore.invert import rebuilt
-
-    return partial(rebuilt, model, seed=seed) if isinstance(model.method, Inverts) else None
 
 
 def _score_pictures(arguments: EvaluateArguments, share: Share, device: Device) -> list[Score]:
