@@ -83,6 +83,9 @@ def test_the_phase_has_a_budget_of_its_own_and_a_log(straight: Path) -> None:
         "total_step": STEPS + 30,
         "seconds": 0,
         "best": None,
+        "best_step": 0,
+        "since_best": 0,
+        "evaluated": 0,
         "finished": True,
     }
 
