@@ -12,7 +12,6 @@ from tyro.conf import arg
 from limner.core.errors import CheckpointError, SettingsError
 from limner.interop import trees
 from limner.interop.importer import Files, ImportOptions, NetworkImporter
-from limner.interop.pickled_modules import is_pickled_module, read_pickled_module
 from limner.interop.state_dicts import read_networks
 
 if TYPE_CHECKING:
@@ -178,6 +177,8 @@ def kind_of(tensors: Mapping[str, Tensor]) -> str | None:
 
 def _read(path: Path, within: Sequence[str]) -> dict[str, dict[str, Tensor]]:
     """The networks that a file holds, by kind, under Limner's names."""
+    from limner.interop.pickled_modules import is_pickled_module, read_pickled_module
+
     if is_pickled_module(path):  # the box decoder is saved whole
         plain = read_pickled_module(path)
         kind = kind_of(plain)
