@@ -60,7 +60,7 @@ def test_every_loss(golden: GoldenSet, facts: dict[str, Any], everything: Realiz
 
 
 def test_every_gradient(golden: GoldenSet, given: Given) -> None:
-    """Biases before an instance normalisation have no gradient: what is stored of theirs is rounding, and below what the set calls noise."""
+    """Biases before an instance normalisation have no gradient: what is stored of theirs is rounding, below what the set calls noise."""
     found, stored = realized(learning(golden), given, roundings=KINKS * SPREADS, batch_losses=False), stored_gradients(golden)
     nothing = [(net, name) for net, own in found.double.gradients.items() for name, value in own.items() if float(value.norm()) < 1e-12]
     for net, name in nothing:
