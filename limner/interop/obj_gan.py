@@ -177,7 +177,7 @@ def kind_of(tensors: Mapping[str, Tensor]) -> str | None:
 
 def _read(path: Path, within: Sequence[str]) -> dict[str, dict[str, Tensor]]:
     """The networks that a file holds, by kind, under Limner's names."""
-    from limner.interop.pickled_modules import is_pickled_module, read_pickled_module  # which loads PyTorch
+    from limner.interop.pickled_modules import is_pickled_module, read_pickled_module
 
     if is_pickled_module(path):  # the box decoder is saved whole
         plain = read_pickled_module(path)

@@ -212,8 +212,14 @@ def weights_of(golden: GoldenSet, factor: float) -> TermWeights:
     )
 
 
+LEARNED: list[bool] = [False]
+"""Whether gradients by weights are computed now."""
+
+
 def gradients(loss: Tensor, network: nn.Module, kind: str) -> dict[str, Tensor]:
-    """Of a loss by each weight that it depends on, under the authors' names."""
+    """Of a loss by each weight that it depends on, under the authors' names; nothing where they are not asked for."""
+    if not LEARNED[0]:
+        return {}
     named = dict(network.named_parameters())
     found = torch.autograd.grad(loss, list(named.values()), allow_unused=True, retain_graph=True)
     theirs = NAMED[kind]
@@ -354,22 +360,45 @@ def _stepwise(found: Any) -> Any:
 
 
 def computation(golden: GoldenSet) -> Callable[[Given], Found]:
+    """Arrays and losses."""
+
     def compute(given: Given) -> Found:
-        for network in given.networks.values():
-            network.eval()
-        dtype = given.image["z"].dtype
-        parts = [discriminators_losses(given, golden), shapes(given, dtype), boxes(given, golden)]
+        parts = trained(given, golden)
         with torch.no_grad():
             parts.append(Found({f"image/{name}": value for name, value in painted(given).items()}))
             parts.append(Found(judged(given)))
-        whole = Found({})
-        for part in parts:
-            whole.arrays |= part.arrays
-            whole.losses |= part.losses
-            whole.gradients |= part.gradients
-        return whole
+        return together(parts)
 
     return compute
+
+
+def learning(golden: GoldenSet) -> Callable[[Given], Found]:
+    """Gradients of the losses by weights."""
+
+    def compute(given: Given) -> Found:
+        LEARNED[0] = True
+        try:
+            return Found({}, {}, together(trained(given, golden)).gradients)
+        finally:
+            LEARNED[0] = False
+
+    return compute
+
+
+def trained(given: Given, golden: GoldenSet) -> list[Found]:
+    """What the three trainings compute."""
+    for network in given.networks.values():
+        network.eval()
+    return [discriminators_losses(given, golden), shapes(given, given.image["z"].dtype), boxes(given, golden)]
+
+
+def together(parts: list[Found]) -> Found:
+    whole = Found({})
+    for part in parts:
+        whole.arrays |= part.arrays
+        whole.losses |= part.losses
+        whole.gradients |= part.gradients
+    return whole
 
 
 def read_given(golden: GoldenSet, facts: dict[str, Any]) -> Given:

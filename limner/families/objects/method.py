@@ -79,8 +79,12 @@ class LayoutMethod(AdversarialMethod[SceneNoise]):
     def shaped(self, layout: Layout, noise: SceneNoise) -> Layout:
         """Boxes with the shapes that the noise gives them; things beyond `things` are left out."""
         layout, side = places.sized(layout, self.settings.things), self.settings.shape_side
-        maps = places.labelled(places.box_masks(layout, side), layout.labels, len(self.conditions.labels))
-        masks = self.shapes(noise.shapes.to(maps.dtype), maps, places.box_masks(layout, side // 4))
+        order = places.size_order(layout) if self.settings.order == "size" else None  # in which the shape generator has learned them
+        asked = layout if order is None else places.ordered(layout, order)
+        maps = places.labelled(places.box_masks(asked, side), asked.labels, len(self.conditions.labels))
+        masks = self.shapes(noise.shapes.to(maps.dtype), maps, places.box_masks(asked, side // 4))
+        if order is not None:
+            masks = masks.gather(1, order.argsort(1)[..., None, None].expand_as(masks))
         shapes = places.cut_out(masks, layout.boxes, SHAPE_CELLS) * (layout.labels >= 0)[..., None, None]
         lowest, highest = shapes.amin((2, 3), keepdim=True), shapes.amax((2, 3), keepdim=True)
         return replace(layout, shapes=(shapes - lowest) / (highest - lowest).clamp_min(1e-3))

@@ -79,11 +79,17 @@ def labelled(masks: Tensor, labels: Tensor, count: int) -> Tensor:
 
 def by_size(layout: Layout) -> Layout:
     """The same things, the largest first, as Obj-GAN has them; things that are none come last."""
+    return ordered(layout, size_order(layout))
+
+
+def size_order(layout: Layout) -> Tensor:
+    """The places of a layout's things [B, N], that of the largest first."""
     area = torch.where(layout.labels >= 0, layout.boxes[..., 2] * layout.boxes[..., 3], -1.0)
-    return _ordered(layout, area.argsort(dim=1, descending=True, stable=True))
+    return area.argsort(dim=1, descending=True, stable=True)
 
 
-def _ordered(layout: Layout, order: Tensor) -> Layout:
+def ordered(layout: Layout, order: Tensor) -> Layout:
+    """The things whose places are in `order` [B, M], in that order."""
     shapes = layout.shapes
     if shapes is not None:
         shapes = shapes.gather(1, order[..., None, None].expand(-1, -1, *shapes.shape[2:]))
@@ -95,7 +101,7 @@ def sized(layout: Layout, most: int) -> Layout:
     things = layout.labels.shape[1]
     if things > most:
         area = torch.where(layout.labels >= 0, layout.boxes[..., 2] * layout.boxes[..., 3], -1.0)
-        layout = _ordered(layout, area.topk(most, dim=1).indices.sort(1).values)
+        layout = ordered(layout, area.topk(most, dim=1).indices.sort(1).values)
     missing = max(most - things, 0)
     shapes = None if layout.shapes is None else F.pad(layout.shapes, (0, 0, 0, 0, 0, missing))
     return packed(Layout(F.pad(layout.boxes, (0, 0, 0, missing)), F.pad(layout.labels, (0, missing), value=-1), shapes))
@@ -105,7 +111,7 @@ def packed(layout: Layout) -> Layout:
     """The same things in the same order, those that are none at the end."""
     things = layout.labels.shape[1]
     numbers = torch.arange(things, device=layout.labels.device)
-    return _ordered(layout, torch.where(layout.labels < 0, numbers + things, numbers).argsort(1))
+    return ordered(layout, torch.where(layout.labels < 0, numbers + things, numbers).argsort(1))
 
 
 def spread(values: Tensor, masks: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ class ConvolutionalLSTM(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps [B, N, inner, H, W], one after the other -> the states after each, [B, N, hidden, H, W]."""
-        hidden = cell = maps.new_zeros(len(maps), self.hidden, *maps.shape[3:])
+        hidden = cell = maps.new_zeros(maps.shape[0], self.hidden, *maps.shape[3:])
         states = []
         for number in range(maps.shape[1]):
             let_in, keep, let_out, new = self.gates(torch.cat([maps[:, number], hidden], 1)).chunk(4, 1)
