@@ -54,8 +54,11 @@ def _grid(x: Tensor, y: Tensor) -> Tensor:
 
 def seen(masks: Tensor) -> Tensor:
     """Masks [B, N, S, S] of which later ones hide earlier ones."""
-    clear = (1.0 - masks).flip(1).cumprod(1).flip(1)  # what a thing and all after it leave free
-    return masks * torch.cat([clear[:, 1:], torch.ones_like(clear[:, :1])], dim=1)
+    visible, clear = [], torch.ones_like(masks[:, 0])
+    for thing in reversed(range(masks.shape[1])):
+        visible.append(masks[:, thing] * clear)
+        clear = clear * (1.0 - masks[:, thing])  # what a thing and all after it leave free
+    return torch.stack(visible[::-1], 1)
 
 
 def one_hot(labels: Tensor, count: int, dtype: torch.dtype) -> Tensor:
