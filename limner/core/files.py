@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limner.core.errors import LimnerError
 from limner.core.owner import owned, owns
 
 if TYPE_CHECKING:
@@ -107,3 +108,17 @@ def keep_array(place: Path, values: NDArray[Any]) -> None:
         fresh.replace(place)
     except OSError:
         fresh.unlink(missing_ok=True)
+
+
+@contextmanager
+def reading_arrays() -> Iterator[None]:
+    """Around what reads .npy and .npz files: whatever NumPy stumbles over in a damaged one becomes a ValueError; errors of the system stay.
+
+    Their headers are Python, so that cutting one short raises errors of Python's own parser.
+    """
+    try:
+        yield
+    except (OSError, ValueError, LimnerError):
+        raise
+    except Exception as error:
+        raise ValueError(f"a damaged array: {error}") from error

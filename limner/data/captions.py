@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limner.core.files import cache_folder, keep_array
+from limner.core.files import cache_folder, keep_array, reading_arrays
 from limner.core.pictures import CaptionedPictures
 from limner.core.text import TextFeatures
 from limner.text.encoder import TextEncoder
@@ -91,10 +91,11 @@ def kept_sentences(encoder: TextEncoder, captions: list[str]) -> Tensor:
     place = cache_folder() / "sentences" / f"{digest.hexdigest()[:24]}.npy"
     if place.exists():
         try:
-            found = torch.from_numpy(np.load(place, allow_pickle=False))
+            with reading_arrays():
+                found = torch.from_numpy(np.load(place, allow_pickle=False))
             if found.shape == (len(captions), encoder.sentence_width):
                 return found
-        except (OSError, ValueError, EOFError):
+        except (OSError, ValueError):
             pass  # damaged: encoded again below
     start = time.monotonic()
     sentences = encode_all(encoder, captions, sentence_only=True).sentence

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from limner.core import random
 from limner.core.errors import DataError
+from limner.core.files import reading_arrays
 from limner.core.pictures import CaptionedPictures
 from limner.data.cache import SPLITS, read_card
 from limner.data.caption_checks import wordless_captions
@@ -65,22 +66,23 @@ class PreparedPictures(CaptionedPictures):
         stop = start + sum(card.splits.get(name, 0) for name in parts)
         self._start, self._own = start, slice(start, stop)
         try:
-            # asarray: plain arrays over the mapped files, because numpy.memmap's own indexing is slow
-            self._pictures = np.asarray(np.memmap(path / "pictures.u8", np.uint8, "r", shape=(total, side, side, 3)))[self._own]
-            self._captions, self._keys = (_mapped_bytes(path / name) for name in ("captions.utf8", "keys.utf8"))
-            self._caption_offsets = _mapped(path / "caption_offsets.npy", card.captions + 1)
-            self._first = _mapped(path / "first_captions.npy", total + 1)
-            self._key_offsets = _mapped(path / "key_offsets.npy", total + 1)
-            self.class_ids = None if card.class_names is None else _mapped(path / "class_ids.npy", total)[self._own]
-            self.mirrorable: NDArray[np.bool_] = _mapped(path / "mirrorable.npy", total)[self._own]
-            self.stories = _stories(path, card.frames, total, start, stop) if card.frames else None
-            self._categories = None if card.category_names is None else _categories(path, total, len(card.category_names))[self._own]
-            self._layouts = None if card.label_names is None else _layouts(path, total, self._own)
-            if (path / "pictures.u8").stat().st_size != total * side * side * 3:
-                raise ValueError("pictures.u8 has another size")
-            if len(self._captions) != self._caption_offsets[-1] or len(self._keys) != self._key_offsets[-1]:
-                raise ValueError("captions or keys have another size")
-        except (OSError, ValueError, EOFError) as error:
+            with reading_arrays():
+                # asarray: plain arrays over the mapped files, because numpy.memmap's own indexing is slow
+                self._pictures = np.asarray(np.memmap(path / "pictures.u8", np.uint8, "r", shape=(total, side, side, 3)))[self._own]
+                self._captions, self._keys = (_mapped_bytes(path / name) for name in ("captions.utf8", "keys.utf8"))
+                self._caption_offsets = _mapped(path / "caption_offsets.npy", card.captions + 1)
+                self._first = _mapped(path / "first_captions.npy", total + 1)
+                self._key_offsets = _mapped(path / "key_offsets.npy", total + 1)
+                self.class_ids = None if card.class_names is None else _mapped(path / "class_ids.npy", total)[self._own]
+                self.mirrorable: NDArray[np.bool_] = _mapped(path / "mirrorable.npy", total)[self._own]
+                self.stories = _stories(path, card.frames, total, start, stop) if card.frames else None
+                self._categories = None if card.category_names is None else _categories(path, total, len(card.category_names))[self._own]
+                self._layouts = None if card.label_names is None else _layouts(path, total, self._own)
+                if (path / "pictures.u8").stat().st_size != total * side * side * 3:
+                    raise ValueError("pictures.u8 has another size")
+                if len(self._captions) != self._caption_offsets[-1] or len(self._keys) != self._key_offsets[-1]:
+                    raise ValueError("captions or keys have another size")
+        except (OSError, ValueError) as error:
             raise DataError(f"{path} is damaged ({error}): {again}") from None
 
     def __reduce__(self) -> tuple[Any, ...]:

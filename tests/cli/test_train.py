@@ -30,6 +30,8 @@ PUBLIC_FLAGS = """
 --training.devices --training.nodes
 --training.precision --training.compile --training.ema-half-life --training.log-every --training.sample-every --training.checkpoint-every
 --training.micro-batch --training.keep-checkpoints --training.tensorboard --training.no-tensorboard
+--training.wandb --training.trackio
+--start.model --start.words --start.neighbours --start.freeze
 --data.flip --data.no-flip --data.garden-pictures --data.counterfactuals --data.share --data.trainval --data.no-trainval
 --text.encoder --text.standardize --text.no-standardize --text.width --text.maximum-words --text.steps --text.batch-size
 --style.steps --style.batch-size --style.channels --style.learning-rate
@@ -120,7 +122,10 @@ def test_a_resumed_run_keeps_the_settings_that_it_has(tmp_path: Path) -> None:
             "gan-clss --data garden --out run",
             "there is no method 'gan-clss': did you mean 'gan-cls'? known: " + ", ".join(trainable_names()),
         ),
-        ("gan-cls --data gardn --out run", "there is no data set or folder 'gardn': did you mean 'garden'? known: garden, garden-bouquets"),
+        (
+            "gan-cls --data gardn --out run",
+            "there is no data set or folder 'gardn': did you mean 'garden'? known: garden, garden-bouquets, garden-stories",
+        ),
         ("gan-cls --data garden", "missing: --out; see limner train gan-cls --help"),
         (
             "--data garden gan-cls --out run --preset cup",

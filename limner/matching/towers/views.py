@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limner.core.errors import DataError, SettingsError
-from limner.core.files import cache_folder, keep_array
+from limner.core.files import cache_folder, keep_array, reading_arrays
 from limner.core.pictures import CaptionedPictures
 from limner.data.loader import to_network
 from limner.features.network import FeatureNetwork
@@ -60,8 +60,9 @@ class NetworkFeatures(FixedFeatures):
         place = self._place(pictures, count)
         if place.exists():
             try:
-                return torch.from_numpy(np.load(place, allow_pickle=False))
-            except (OSError, ValueError, EOFError):
+                with reading_arrays():
+                    return torch.from_numpy(np.load(place, allow_pickle=False))
+            except (OSError, ValueError):
                 place.unlink(missing_ok=True)  # damaged: made again below
         views = np.empty((len(pictures), count, self.width), np.float32)
         for start in range(0, len(pictures), chunk):
@@ -104,11 +105,11 @@ class FileFeatures(FixedFeatures):
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with np.load(path, allow_pickle=False) as content:
+            with reading_arrays(), np.load(path, allow_pickle=False) as content:
                 keys, features = content["keys"], content["features"].astype(np.float32)
         except FileNotFoundError:
             raise SettingsError(f"there is no file {path}: give a .npz with arrays `keys` and `features`, or a feature network") from None
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError) as error:
             raise SettingsError(f"cannot read features from {path} ({error}): it must hold arrays `keys` and `features`") from None
         if features.ndim == 2:
             features = features[:, None]

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from limner.core.files import reading_arrays
 
 VERSION = 1
 """Changes where the same name would stand for other content."""
@@ -31,10 +32,10 @@ def cache_file(folder: Path, facts: Mapping[str, Any]) -> Path:
 def load(path: Path) -> dict[str, NDArray[Any]] | None:
     """The arrays of a file; None where there is none, or it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with reading_arrays(), np.load(path, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
-        digest = str(found.pop("digest"))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            digest = str(found.pop("digest"))
+    except (OSError, ValueError):
         return None
     return found if digest == _digest(found) else None
 
