@@ -17,7 +17,9 @@ from limner.core.trainable import Conditions, Progress
 from limner.families.recognition import Recognition
 from limner.methods.limner_gan import LimnerGAN, LimnerGANSettings, binomial, distance
 
-SMALL = LimnerGANSettings(noise_width=6, text_width=8, generator_channels=4, discriminator_channels=4, choices=3, penalty_every=4)
+SMALL = LimnerGANSettings(
+    noise_width=6, text_width=8, generator_channels=4, discriminator_channels=4, choices=3, penalty_every=4, openness_weight=0.0
+)
 
 
 def build(**values: Any) -> LimnerGAN:
