@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -23,7 +24,10 @@ ADDRESS = re.compile(r"limner studio: (http://127\.0\.0\.1:\d+)/")
 def served(*models: str | Path) -> Iterator[Studio]:
     """A studio of these models and runs, on a free port."""
     environment = os.environ | {"PYTHONPATH": str(Path(limner.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "limner", "studio", *map(str, models), "--device", "cpu"]
+    with socket.socket() as listener:  # two studios that begin at once would both take the first free port
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    command = [sys.executable, "-m", "limner", "studio", *map(str, models), "--device", "cpu", "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         try:

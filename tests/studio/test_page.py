@@ -18,10 +18,11 @@ HERE = "[...document.querySelectorAll('[role=tabpanel]')].find((panel) => panel.
 
 
 def open_panel(browser: Browser, title: str) -> None:
-    tabs = "[...document.querySelectorAll('[role=tab]')]"
-    browser.wait(f"{tabs}.find((tab) => tab.textContent.trim() == '{title}')")
-    browser.run(f"{tabs}.find((tab) => tab.textContent.trim() == '{title}').click()")
-    browser.wait(f"{HERE} && {HERE}.querySelector('.buttons button, .run')")
+    tab = f"[...document.querySelectorAll('[role=tab]')].find((tab) => tab.textContent.trim() == '{title}')"
+    browser.wait(tab)
+    browser.run(f"{tab}.click()")
+    browser.wait(f"{tab}.getAttribute('aria-selected') == 'true' && {HERE}.id == {tab}.getAttribute('aria-controls')")  # not the last one
+    browser.wait(f"{HERE}.querySelector('.buttons button, .run')")
 
 
 def fill(browser: Browser, *captions: str) -> None:
@@ -54,10 +55,10 @@ def test_every_panel(studio: Studio, tmp_path: Path) -> None:
             open_panel(browser, panel.title)
             if not browser.run(f"!!{HERE}.querySelector('.buttons')"):
                 continue
-            fill(browser, "a red flower", "a blue flower")
             if browser.run(f"!!{HERE}.querySelector('input[type=file]')"):
                 choose_file(browser, own)
                 browser.wait(f"{HERE}.querySelector('.upload img')")
+            fill(browser, "a red flower", "a blue flower")
             press(browser)
             said = browser.wait(
                 f"{HERE}.querySelector('.result img, .said.error')?.alt || {HERE}.querySelector('.said.error')?.textContent"
