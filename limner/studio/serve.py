@@ -100,11 +100,11 @@ def serve(
         from limner.studio.page import page, style, theme
         from limner.studio.uploads import LARGEST_UPLOAD
 
-        blocks = page(opened)
+        blocks, free = page(opened), _port(host, port)
         try:
             _, address, public = blocks.launch(
                 server_name=host,
-                server_port=_port(host, port),
+                server_port=free if port is not None else None,  # gradio takes the next one where another program was faster
                 share=share,
                 inbrowser=browse,
                 inline=False,
@@ -123,7 +123,7 @@ def serve(
                 app_kwargs={"middleware": [Middleware(Policy)]},
             )
         except OSError as error:
-            raise SettingsError(f"--host {host}, --port {port}: the studio cannot listen there ({error}): choose another") from error
+            raise SettingsError(f"the studio cannot listen on {host}, port {free} ({error}): give another --port or --host") from error
         try:
             if share and not public:
                 raise SettingsError("--share: gradio's relay cannot be reached: leave --share out, or look at the network")
