@@ -4,7 +4,7 @@ Of every method, by its preset `cpu` at 64 px: the losses of its first steps on 
 the most memory in float32 and in bfloat16, and compiled as far as --minutes allow; milliseconds of painting 1, 8 and 64 pictures. Then two
 minutes of `limner-gan` at 256 px in bfloat16. OUT/gpu.json has the figures and OUT/gpu.html shows them. It goes on where it was stopped.
 
-`--device cpu --only gan-cls --steps 3` tries the script where there is no GPU.
+Without a GPU, `--device cpu --only gan-cls --steps 3` checks that the script itself runs.
 """
 
 from __future__ import annotations

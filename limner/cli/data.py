@@ -45,7 +45,7 @@ file_name,text[,class,split]. CUB-200-2011, Oxford-102, COCO, Flickr8k and 30k, 
 and captions in two folders are recognised as they come. Links to folders are followed, and all formats that Pillow reads
 are read. A zip archive is read as a folder; a parquet file as Hugging Face writes it. A tar shard holds KEY.jpg, KEY.txt
 and KEY.json (split, class_id, class_name). Several sources become one set.
-Pictures with the fields or columns story and frame (1, 2, ...) are told as stories; all have equally many frames.
+Pictures with the fields or columns story and frame (1, 2, ...) form stories; all stories must have the same number of frames.
 
 examples:
   limner data prepare my-folder --out prepared/mine --resolution 64

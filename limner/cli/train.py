@@ -48,7 +48,7 @@ Train a method, or a matching model, on captioned pictures. METHOD is a name fro
 a Python file with a method of your own, which is executed (docs/add-a-method.md).
 Its options differ: `limner train METHOD --help` lists them all, with their sentences and defaults.
 
-  --data NAME|DIR         'garden', 'garden-bouquets', or the folder of a prepared data set
+  --data NAME|DIR         'garden', 'garden-bouquets', 'garden-stories', or the folder of a prepared data set
   --out RUN               folder for the run
   --preset NAME           cpu, as-published and, where a method has it, fast
   --steps N               the most steps any one phase may take
@@ -71,7 +71,7 @@ class TrainArguments(Generic[Settings]):
     name: Annotated[Positional[str], arg(metavar="METHOD")]
     """A method's name, the path of a recipe.yaml, or a Python file with a method of your own."""
     data: Annotated[str, arg(metavar="NAME|DIR")]
-    """'garden', 'garden-bouquets', or the folder of a prepared data set."""
+    """'garden', 'garden-bouquets', 'garden-stories', or the folder of a prepared data set."""
     out: Annotated[Path, arg(metavar="RUN")]
     """Folder for the run: it must not exist yet, unless with --resume."""
     preset: Annotated[str, arg(metavar="NAME")]

@@ -31,7 +31,7 @@ class InvertArguments:
     picture: Annotated[tuple[Path, ...], arg(metavar="FILE ...")] = ()
     """Picture files of any size, whose centre square is used; by default --count pictures of the test or val split."""
     data: Annotated[str | None, arg(metavar="NAME|DIR")] = None
-    """'garden', 'garden-bouquets', or the folder of a prepared data set; by default what the model was trained on."""
+    """'garden', 'garden-bouquets', 'garden-stories', or the folder of a prepared data set; by default what the model was trained on."""
     split: Annotated[str | None, arg(metavar="NAME")] = None
     """The split that pictures come from; by default test, or else val."""
     count: Annotated[int, arg(metavar="N")] = 6

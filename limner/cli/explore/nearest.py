@@ -34,7 +34,7 @@ class NearestArguments:
     """What to paint, each caption in quotes; by default eight captions of the test or val split; none for a model that reads no
     text."""
     data: Annotated[str | None, arg(metavar="NAME|DIR")] = None
-    """'garden', 'garden-bouquets', or the folder of a prepared data set; by default what the model was trained on."""
+    """'garden', 'garden-bouquets', 'garden-stories', or the folder of a prepared data set; by default what the model was trained on."""
     features: Annotated[str | None, arg(metavar="SPEC")] = None
     """How pictures are seen: discriminator, garden, squeezenet=FILE or pixels; by default the run's discriminator where there is one, else
     garden on the garden, else pixels."""

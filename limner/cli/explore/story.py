@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """Tell a story: one picture for each sentence, as a strip (.png), an animation (.gif) or a page (.html).
 
 A method that tells stories, such as storygan, wants as many sentences as the stories it was trained on have. Any other one paints frame
-by frame, each from all sentences so far and from the same noise. With --swap the story is told a second time, with names exchanged and
+by frame, each from all sentences so far and from the same noise. With --swap a second row shows the story with names exchanged and
 from the same noise: exactly the two characters should change.
 
 examples:
