@@ -1,6 +1,6 @@
 """A small set of pictures, learned from nothing and from a trained model, for the same number of pictures seen: which paints better?
 
-    python benchmarks/fine_tuning.py --data prepared/mine --out runs/fine --images 20000
+    python benchmarks/fine_tuning.py --data prepared/mine --model runs/garden --out runs/fine --images 80000
 
 trains each way once (what is there already is kept), scores all of them by one feature network and by one matching model that is trained on
 the set, and prints a table. `--only NAME ...` chooses among the ways; `--pretrained FOLDER` adds those that use a sentence encoder.
@@ -43,7 +43,7 @@ def train(way: str, arguments: argparse.Namespace) -> Path:
     given = [word.replace("MODEL", arguments.model).replace("PRETRAINED", str(arguments.pretrained)) for word in WAYS[way]]
     if not (run / "report.html").exists():
         budget = ["--training.images", str(arguments.images), "--training.epochs", "1000000", "--text.steps", str(arguments.text_steps)]
-        resume = ["--resume"] if (run / "recipe.yaml").exists() else [*given, "--preset", "cpu"]
+        resume = ["--resume"] if (run / "recipe.yaml").exists() else [*given]
         limner("train", arguments.method, "--data", str(arguments.data), "--out", str(run), "--device", "cpu", *budget, *resume)
     return run
 
@@ -52,10 +52,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--method", default="attngan", help="the method of MODEL")
-    parser.add_argument("--model", default="garden", help="what is started from")
+    parser.add_argument("--method", default="limner-gan", help="the method of MODEL")
+    parser.add_argument("--model", required=True, help="what is started from: a run, a model folder or a shipped name of the method")
     parser.add_argument("--pretrained", type=Path, help="the folder of a pretrained sentence encoder")
-    parser.add_argument("--images", type=int, default=20_000, help="training pictures that each run sees")
+    parser.add_argument("--images", type=int, default=20_000, help="training pictures that each run sees, at most")
     parser.add_argument("--text-steps", type=int, default=300)
     parser.add_argument("--judge-steps", type=int, default=300, help="training of the matching model that scores all")
     parser.add_argument("--features", default="garden", help="as limner evaluate takes it; tv-squeezenet=FILE is better for photographs")

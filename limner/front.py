@@ -56,17 +56,16 @@ def train(
         method: A method's or matching model's name, the path of a recipe.yaml, or a whole recipe.
         data: A built-in name or the folder of a prepared set; a recipe says it by itself.
         out: The run's folder, which must not exist yet unless with `resume`.
-        preset: By default "cpu" where there is no GPU, else "as-published".
+        preset: By default "as-published" where there is a GPU; else "small-set" for few pictures, where the method has it, or "cpu".
         resolution: Side of the pictures in pixels, by default the preset's.
-        start: A trained model of this method to start from: its settings are the defaults then.
+        start: A trained model of this method to start from: its networks' settings are the defaults then.
         resume: Go on with the run in `out`.
         settings: Further settings by their names on the command line, such as {"training.minutes": 5, "method.noise-width": 50}.
 
     Raises LimnerError for what cannot work, before anything is written.
     """
-    import torch
-
     from limner.core.recipes import from_preset, load_recipe, with_settings
+    from limner.training.presets import suitable_preset
     from limner.training.run import train as run
 
     if out is None:
@@ -80,7 +79,9 @@ def train(
     else:
         if data is None:
             raise SettingsError("a run needs pictures: give data, a built-in name or the folder of a prepared set")
-        recipe = from_preset(method, preset or ("as-published" if torch.cuda.is_available() else "cpu"), str(data), resolution)
+        recipe = from_preset(
+            method, preset or suitable_preset(method, str(data), (settings or {}).get("training.device"))[0], str(data), resolution
+        )
     if start is not None and recipe.start.model != str(start):
         from limner.training.starting import starting_recipe
 

@@ -18,10 +18,10 @@ from limner import methods
 from limner.cli.arguments import parse
 from limner.cli.outputs import check_folder
 from limner.core import registry
-from limner.core.errors import DataError, SettingsError, in_words, unknown_name
+from limner.core.errors import SettingsError, in_words, unknown_name
 from limner.core.recipes import GROUPS, chosen_preset, from_preset, load_recipe, read_mapping, trainable, trainable_names
 from limner.core.settings import DataSettings, EvaluationSettings, Recipe, StartSettings, StyleSettings, TextSettings, TrainingSettings
-from limner.data.catalog import BUILT_IN, check_name
+from limner.data.catalog import check_name
 from limner.training.folder import check_place, is_first, owner
 
 Settings = TypeVar("Settings")
@@ -178,39 +178,17 @@ def starting_point(name: str, argv: Sequence[str]) -> tuple[Recipe, str]:
     if preset:
         why = f"preset '{preset}'"
     else:
-        preset, why = default_preset(_value_of("--device", argv) or _value_of("--training.device", argv))
-        if preset == "cpu" and "small-set" in trainable(method).presets and (count := small_set(_value_of("--data", argv))) is not None:
-            preset, why = "small-set", f"{why}, and the set has {count:,} training pictures"
+        from limner.training.presets import suitable_preset
+
+        device = _value_of("--device", argv) or _value_of("--training.device", argv)
+        preset, why = suitable_preset(method, _value_of("--data", argv), device)
         why = f"preset '{preset}', because {why}"
     base = from_preset(method, preset, "")
     if model := next((text for text in _values_of("--from", argv) if not _is_phase(text)), _value_of("--start.model", argv)):
         from limner.training.starting import starting_recipe
 
-        return starting_recipe(base, model), f"settings of {model}, else {why}"
+        return starting_recipe(base, model), f"networks of {model}, else {why}"
     return base, why
-
-
-def default_preset(device: str | None) -> tuple[str, str]:
-    """The preset for this machine, and why."""
-    import torch
-
-    if device == "cpu":
-        return "cpu", "--device is cpu"
-    return ("as-published", "there is a GPU") if torch.cuda.is_available() else ("cpu", "there is no GPU")
-
-
-def small_set(data: str | None) -> int | None:
-    """How many training pictures a prepared set has, where these are few enough for presets that are made for small sets."""
-    from limner.data.cache import read_card
-    from limner.training.outset import SMALL
-
-    if not data or data in BUILT_IN:
-        return None
-    try:
-        count = read_card(Path(data)).splits.get("train", 0)
-    except DataError:  # which is said where the set is opened
-        return None
-    return count if 0 < count < SMALL else None
 
 
 def read_arguments(name: str, default: Recipe, argv: Sequence[str]) -> tuple[Recipe, Path, bool]:

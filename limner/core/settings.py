@@ -239,6 +239,11 @@ class Preset:
     start: dict[str, Any] = field(default_factory=dict)
 
 
+def training_fields(settings: type) -> set[str]:
+    """The fields of a method's settings that say how to train and not what the networks are: those of its classes with `of_training`."""
+    return {name for part in settings.__mro__ if vars(part).get("of_training") for name in part.__annotations__}
+
+
 FAST = {"precision": "auto", "compile": "auto"}
 """Training settings of presets that are to be as fast as the device allows."""
 

@@ -35,6 +35,7 @@ ADAPTED_EVERY = 4
 class ChangeSettings(Checked):
     """How pictures are changed before a discriminator sees them, and how strongly."""
 
+    of_training = True
     augmentation: tuple[Change, ...] = ()
     """How pictures are changed before the discriminator sees them: `translation`, `cutout`, `flip`; for sets of few thousand pictures.
     `flip` is for things that may be mirrored. None as published."""

@@ -35,6 +35,7 @@ VALIDATIONS = 40
 class ValidationSettings(Checked):
     """When held-out pairs end training."""
 
+    of_training = True
     patience: int = 0
     """Validations without a better score that end training, whose best state is kept; 0 trains to the end and keeps the newest."""
 

@@ -2,7 +2,8 @@
 
 A method's `Settings` lists the classes that it needs side by side and adds fields of its own; none of these classes derives from another
 one that has fields. Each checks its own values in `check`, and `Checked` runs every class's check when settings are made. The fields stay
-flat: on the command line, in recipes and in saved folders.
+flat: on the command line, in recipes and in saved folders. A class with `of_training` says how to train and not what the networks are: a
+run that starts from a trained model takes these fields from its preset, and the others from the model.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class NoiseSettings(Checked):
 class ScheduleSettings(Checked):
     """How long to train, and on how many pictures at a time."""
 
+    of_training = True
     epochs: float = 600.0
     """Passes over the training pictures."""
     batch_size: int = 64
@@ -83,6 +85,7 @@ class ScheduleSettings(Checked):
 class AdamSettings(Checked):
     """One Adam for every player."""
 
+    of_training = True
     learning_rate: float = 2e-4
     """Learning rate of every player's Adam."""
     beta1: float = 0.5
@@ -97,6 +100,7 @@ class AdamSettings(Checked):
 class HalvingSettings(Checked):
     """A learning rate that halves as training goes on."""
 
+    of_training = True
     halve_every: float = 0.0
     """Epochs after which the learning rate halves, again and again; 0 keeps it."""
 
@@ -108,6 +112,7 @@ class HalvingSettings(Checked):
 class PenaltySettings(Checked):
     """A gradient penalty in some of the discriminators' steps."""
 
+    of_training = True
     gradient_penalty: float = 0.0
     """Weight of R1, which keeps discriminators smooth around real pictures (Mescheder et al., ICML 2018); 0 as published."""
     penalty_every: int = 8

@@ -18,14 +18,15 @@ from limner.data.catalog import BUILT_IN
 from limner.data.loader import Loader
 from limner.training.log import RunLog
 from limner.training.plan import PlannedPhase
+from limner.training.presets import SMALL
 from limner.training.signals import StopRequest
 from limner.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from limner.training.run import Run
 
-FEWEST_PICTURES, SMALL = 50, 2000
-"""Training pictures below which a painter learns them by heart, and below which a set is a small one."""
+FEWEST_PICTURES = 50
+"""Training pictures below which a painter learns them by heart."""
 FEWEST_STEPS, ENOUGH_STEPS = 1000, 2000
 """Steps of a painter below which its pictures are fog (300 steps of 16 pictures were), and from which on they show shapes."""
 STEPS = 2

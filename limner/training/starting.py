@@ -17,7 +17,7 @@ from limner.core import folder
 from limner.core.errors import CheckpointError, LimnerError, SettingsError
 from limner.core.pictures import CaptionedPictures
 from limner.core.recipes import trainable
-from limner.core.settings import Recipe
+from limner.core.settings import Recipe, training_fields
 from limner.core.trainable import Trainable
 from limner.text.encoder import TextEncoder
 from limner.text.extending import extend, learn_new_words_alone, new_words
@@ -30,8 +30,9 @@ TEXT_STEPS = 500
 
 
 def starting_recipe(recipe: Recipe, model: str) -> Recipe:
-    """The recipe with the settings that a model was made with, so that its networks fit. Raises SettingsError where it is another method's,
-    CheckpointError where there is none."""
+    """The recipe with the settings that a model was made with, so that its networks fit. How to train remains as the recipe has it: for how
+    long, at which rates, and with changed pictures and validation where its preset is for small sets. Raises SettingsError where it is
+    another method's, CheckpointError where there is none."""
     with folder.located(model, "method") as found:
         config = folder.describe(found, "method")
     if config["name"] != recipe.method:
@@ -41,9 +42,10 @@ def starting_recipe(recipe: Recipe, model: str) -> Recipe:
         settings: Any = msgspec.convert(config["settings"], trainable(recipe.method).Settings)
     except msgspec.ValidationError as error:
         raise CheckpointError(f"{model} has settings that this Limner does not know ({error}): use the Limner that wrote it") from error
+    kept = training_fields(type(settings))
     return dataclasses.replace(
         recipe,
-        method_settings=settings,
+        method_settings=dataclasses.replace(settings, **{name: getattr(recipe.method_settings, name) for name in kept}),
         resolution=int(config["conditions"]["resolution"]),
         text=dataclasses.replace(recipe.text, steps=TEXT_STEPS),
         start=dataclasses.replace(recipe.start, model=model),

@@ -13,9 +13,10 @@ from PIL import Image
 from shared.tiny_runs import same, state_of, tiny
 
 from limner.cli.main import main
+from limner.cli.train import starting_point
 from limner.core.errors import SettingsError
-from limner.core.recipes import load_recipe
-from limner.core.settings import Recipe, StartSettings
+from limner.core.recipes import from_preset, load_recipe
+from limner.core.settings import Recipe, StartSettings, training_fields
 from limner.data.prepare import prepare
 from limner.model import Model, load
 from limner.text.extending import extend, new_words
@@ -174,9 +175,24 @@ def test_the_command_line_takes_the_model_s_settings(place: Path, tmp_path: Path
     out = str(tmp_path / "run")
     short = ["--text.steps", "1", "--text.batch-size", "4", "--steps", "1", "--device", "cpu"]
     assert main(["train", "gan-cls", "--from", str(place / "model"), "--data", str(place / "set"), "--out", out, *short]) == 0
-    made = load_recipe(tmp_path / "run" / "recipe.yaml")
+    made, preset = load_recipe(tmp_path / "run" / "recipe.yaml"), from_preset("gan-cls", "cpu", "garden")
     assert made.start.model == str(place / "model") and made.resolution == 32
-    assert made.method_settings == load(place / "model").method.settings
+    settings = (load(place / "model").method.settings, preset.method_settings, made.method_settings)
+    of_model, of_preset, given = (dataclasses.asdict(one) for one in settings)
+    how = training_fields(type(made.method_settings))
+    assert {"epochs", "batch_size", "learning_rate"} <= how and of_model["batch_size"] != of_preset["batch_size"]
+    assert given == of_model | {name: of_preset[name] for name in how}
+
+
+def test_a_preset_for_small_sets_says_how_to_train_from_a_model(place: Path) -> None:
+    model, out = str(place / "champion"), ["--out", "RUN", "--data", str(place / "set")]
+    made = tiny("limner-gan", steps=1)
+    made = dataclasses.replace(made, method_settings=dataclasses.replace(made.method_settings, generator_channels=4, openness_weight=3.0))
+    train(dataclasses.replace(made, text=dataclasses.replace(made.text, encoder="garden")), Path(model))
+    default, why = starting_point("limner-gan", ["--from", model, *out, "--device", "cpu"])
+    settings: Any = default.method_settings
+    assert "small-set" in why and (settings.generator_channels, settings.openness_weight) == (4, 3.0)
+    assert settings.augmentation == ("translation", "cutout") and settings.patience == 12 and settings.gradient_penalty == 2.0
 
 
 def test_methods_with_their_own_encoder_do_not_start(place: Path) -> None:
