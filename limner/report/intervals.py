@@ -1,4 +1,9 @@
-"""Means over seeds, and how far they can be trusted."""
+"""Means over seeds, and how far they can be trusted.
+
+Two or three seeds say little of how far apart seeds lie: by themselves they give intervals of several times their spread. A comparison has
+more to go by. `estimates` takes one spread for all its entries, each about its own mean, as an analysis of variance does; ten entries of
+two seeds then have ten degrees of freedom where each alone has one.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,8 @@ from functools import lru_cache
 import mpmath
 
 CONFIDENCE = 0.95
+LARGE = 1000
+"""Degrees of freedom of an error over captions, of which there are many."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +25,7 @@ class Estimate:
 
     mean: float
     margin: float | None
-    """Half the width of the 95 % confidence interval; None for a single run, which says nothing of the spread."""
+    """Half the width of the 95 % confidence interval; None where no entry has two runs, which say nothing of the spread then."""
     runs: int
 
     @property
@@ -35,12 +42,45 @@ class Estimate:
 
 def estimate(values: Sequence[float]) -> Estimate:
     """Mean and 95 % confidence interval of independent runs: Student's t with their number less one degrees of freedom."""
-    count = len(values)
-    mean = math.fsum(values) / count
-    if count < 2:
-        return Estimate(mean, None, count)
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
-    return Estimate(mean, critical(count - 1) * deviation / math.sqrt(count), count)
+    (found,) = estimates([values])
+    assert found is not None
+    return found
+
+
+def estimates(
+    groups: Sequence[Sequence[float]], errors: Sequence[Sequence[float | None]] | None = None, relative: bool = False
+) -> list[Estimate | None]:
+    """The mean of each group, a group being one entry's seeds, and its 95 % confidence interval; None for a group without a value.
+
+    The spread over seeds is taken to be the same in all groups, and is pooled: the sum of squares about each group's own mean, by as many
+    degrees of freedom as there are values beyond one a group. A group of one value has an interval too, where another has more.
+
+    errors: the standard error of each value over the captions that were scored. Seeds share their captions, so it does not shrink with
+    their number; its square is added. relative: the spread is the same as a share of the mean, as that of distances such as FID is.
+    """
+    known = [[value for value in group if math.isfinite(value)] for group in groups]
+    means = [math.fsum(group) / len(group) if group else math.nan for group in known]
+    scales = [abs(mean) if relative else 1.0 for mean in means]
+    squares = [
+        math.fsum((value - mean) ** 2 for value in group) / scale**2 if scale else 0.0
+        for group, mean, scale in zip(known, means, scales, strict=True)
+        if group
+    ]
+    degrees = sum(len(group) - 1 for group in known if group)
+    reach = critical(degrees) * math.sqrt(math.fsum(squares) / degrees) if degrees else None
+    found: list[Estimate | None] = []
+    for place, group in enumerate(groups):
+        if not group:
+            found.append(None)
+        elif len(known[place]) < len(group):
+            found.append(Estimate(math.nan, None, len(group)))
+        elif reach is None:
+            found.append(Estimate(means[place], None, len(group)))
+        else:
+            captions = [error for error in errors[place] if error is not None] if errors else []
+            shared = critical(LARGE) * math.fsum(captions) / len(captions) if captions else 0.0
+            found.append(Estimate(means[place], math.hypot(reach * scales[place] / math.sqrt(len(group)), shared), len(group)))
+    return found
 
 
 @lru_cache

@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from limner.metrics.scoring.protocol import Protocol, Score, comparable, differences
+from limner.metrics.scoring.protocol import Part, Protocol, Score, comparable, differences
 from limner.report.entries import ComparedEntry
-from limner.report.intervals import Estimate, estimate
+from limner.report.intervals import Estimate, estimates
 
 NEVER_RANKED = {
     "is": "it never looks at a real picture, and likes a generator that was trained against its network",
@@ -92,12 +92,15 @@ def _frame(protocol: Protocol) -> Protocol:
 def _column(entries: Sequence[ComparedEntry], model: Score) -> Column:
     own = [[score for run in entry.runs for score in run.scores if comparable(model, score) is None] for entry in entries]
     names = dict.fromkeys(name for scores in own for score in scores for name in score.parts)
-    parts = {name: [_estimate([score.parts[name].value for score in scores if name in score.parts]) for scores in own] for name in names}
-    return Column(model, [_estimate([score.value for score in scores]) for scores in own], parts)
+    parts = {name: _estimates([[score.parts[name] for score in scores if name in score.parts] for scores in own]) for name in names}
+    return Column(model, _estimates(own), parts)
 
 
-def _estimate(values: Sequence[float]) -> Estimate | None:
-    return estimate(values) if values else None
+def _estimates(found: Sequence[Sequence[Score | Part]]) -> list[Estimate | None]:
+    """For each entry the mean over its runs. Shares know the error over captions as well; other scores spread by their size."""
+    share = any(one.chance is not None for scores in found for one in scores)
+    errors = [[one.error for one in scores] for scores in found] if share else None
+    return estimates([[one.value for one in scores] for scores in found], errors, relative=not share)
 
 
 def _elsewhere(entries: Sequence[ComparedEntry], frame: Protocol, columns: Sequence[Column]) -> dict[int, str]:

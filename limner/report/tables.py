@@ -41,8 +41,8 @@ def _spread(entries: Sequence[ComparedEntry]) -> str:
     if counts == {1}:
         return "Each entry is one run from one seed, so nothing here says how much chance had its hand in it: there are no intervals."
     return (
-        "A score is the mean over an entry's seeds ± half of its 95 % confidence interval (Student's t). An entry of one seed has no "
-        "interval, and two seeds make a very wide one."
+        "A score is the mean over an entry's seeds ± half of its 95 % confidence interval, by Student's t with the spread over seeds that "
+        "all entries have together; in shares of captions, the choice of captions is counted too."
     )
 
 

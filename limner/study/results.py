@@ -17,8 +17,8 @@ import msgspec
 from limner.core.errors import SettingsError
 from limner.core.files import write_whole
 from limner.core.recipes import plain
-from limner.metrics.scoring.protocol import Score, comparable, read_scores
-from limner.report.intervals import Estimate, estimate
+from limner.metrics.scoring.protocol import Part, Score, comparable, read_scores
+from limner.report.intervals import Estimate, estimates
 from limner.study.plan import Planned
 from limner.study.settings import Study
 from limner.study.state import OTHER_PHASES, Course, asked_for, course
@@ -40,14 +40,15 @@ class Result:
     def measures(self) -> dict[tuple[str, str], float]:
         """Every number by split and name; those of training have no split, and parts of a score are called "faithfulness/colour"."""
         steps = sum(int(line["step"]) for phase, line in self.course.phases.items() if phase not in OTHER_PHASES)
-        found: dict[tuple[str, str], float] = {
-            ("", "images"): self.course.images,
-            ("", "seconds"): self.course.seconds,
-            ("", "steps"): steps,
-        }
+        training = {"images": self.course.images, "seconds": self.course.seconds, "steps": steps}
+        return {("", name): value for name, value in training.items()} | {key: one.value for key, one in self.scored().items()}
+
+    def scored(self) -> dict[tuple[str, str], Score | Part]:
+        """Every score and every part of one, by split and name."""
+        found: dict[tuple[str, str], Score | Part] = {}
         for score in self.scores:
-            found[score.protocol.split, score.name] = score.value
-            found |= {(score.protocol.split, f"{score.name}/{name}"): part.value for name, part in score.parts.items()}
+            found[score.protocol.split, score.name] = score
+            found |= {(score.protocol.split, f"{score.name}/{name}"): part for name, part in score.parts.items()}
         return found
 
 
@@ -83,12 +84,25 @@ def check_alike(results: Sequence[Result]) -> None:
 
 
 def means(results: Sequence[Result]) -> list[Mean]:
-    """Means over the seeds of each entry, with 95 % intervals; a number that is not finite makes the mean so."""
-    values: dict[tuple[str, str, str, str], list[float]] = {}
+    """Means over the seeds of each entry, with 95 % intervals by the spread of all; a number that is not finite makes the mean so."""
+    values: dict[tuple[str, str, str], dict[str, list[float]]] = {}
+    errors: dict[tuple[str, str, str], dict[str, list[float | None]]] = {}
+    shares: set[tuple[str, str, str]] = set()
     for result in results:
+        data, title, scored = result.run.recipe.data, result.run.entry.title, result.scored()
         for (split, measure), value in result.measures().items():
-            values.setdefault((result.run.recipe.data, result.run.entry.title, split, measure), []).append(value)
-    return [Mean(*key, _estimate(found)) for key, found in values.items()]
+            key, one = (data, split, measure), scored.get((split, measure))
+            values.setdefault(key, {}).setdefault(title, []).append(value)
+            errors.setdefault(key, {}).setdefault(title, []).append(one.error if one else None)
+            if one and one.chance is not None:
+                shares.add(key)
+    found: dict[tuple[str, str, str, str], Estimate] = {}
+    for key, groups in values.items():
+        share = key in shares
+        estimated = estimates([*groups.values()], [*errors[key].values()] if share else None, relative=not share)
+        found |= {(key[0], title, *key[1:]): one for title, one in zip(groups, estimated, strict=True) if one}
+    entries = dict.fromkeys((result.run.recipe.data, result.run.entry.title) for result in results)
+    return [Mean(*key, one) for entry in entries for key, one in found.items() if key[:2] == entry]
 
 
 def write_results(study: Study, runs: Sequence[Planned], results: Sequence[Result], out: Path) -> str:
@@ -171,12 +185,6 @@ def _tables(study: Study, results: Sequence[Result], found: Sequence[Mean]) -> s
                 rows.append(cells + [_shown(own.get((entry, name))) for name in measures])
             tables.append("".join(f"| {' | '.join(row)} |\n" for row in rows))
     return "\n".join(tables)
-
-
-def _estimate(values: Sequence[float]) -> Estimate:
-    if all(math.isfinite(value) for value in values):
-        return estimate(values)
-    return Estimate(math.nan, None, len(values))
 
 
 def _shown(value: Estimate | None) -> str:

@@ -23,7 +23,7 @@ from limner.report import plots
 from limner.report.compare import write_comparison
 from limner.report.cost import Held, cost
 from limner.report.entries import read_contender, read_entries
-from limner.report.intervals import critical, estimate
+from limner.report.intervals import critical, estimate, estimates
 from limner.report.plots import AXES, course
 from limner.report.standings import standings
 
@@ -91,6 +91,34 @@ def test_an_interval_holds_the_truth_as_often_as_it_says() -> None:
     draws = np.random.default_rng(0).normal(5.0, 2.0, (2000, 3))
     held = [abs(found.mean - 5.0) <= (found.margin or 0) for found in (estimate(row.tolist()) for row in draws)]
     assert np.mean(held) == pytest.approx(0.95, abs=0.015)
+
+
+def test_seeds_of_all_entries_tell_the_spread_together() -> None:
+    alone, three, empty = estimates([[7.0], [1.0, 2.0, 4.0], []])
+    assert alone is not None and three is not None and empty is None
+    assert three.margin == pytest.approx(3.7946, abs=1e-4) and alone.margin == pytest.approx(3.7946 * 3**0.5, abs=1e-3)
+    (first, second) = estimates([[1.0, 3.0], [10.0, 14.0]])  # squares 2 and 8 by two degrees of freedom: a deviation of the root of 5
+    assert first and second and first.margin == second.margin == pytest.approx(4.3027 * (5 / 2) ** 0.5, abs=1e-3)
+    (first, second) = estimates([[1.0, 3.0], [10.0, 14.0]], relative=True)
+    assert first and second and first.margin and second.margin == pytest.approx(6 * first.margin)
+    (both,) = estimates([[0.4, 0.6]], [[0.03, 0.05]])
+    assert both and both.margin == pytest.approx(((12.7062 * 0.1) ** 2 + (1.9623 * 0.04) ** 2) ** 0.5, abs=1e-4)
+    assert [one and one.margin for one in estimates([[1.0], [2.0]])] == [None, None]
+    broken, whole = estimates([[1.0, float("nan")], [1.0, 2.0]])
+    assert broken and np.isnan(broken.mean) and broken.margin is None and whole and whole.margin == pytest.approx(12.7062 * 0.5, abs=1e-3)
+
+
+def test_pooled_intervals_hold_the_truth_as_often_as_they_say_and_are_far_narrower() -> None:
+    random = np.random.default_rng(0)
+    held, widths, alone = [], [], []
+    for _ in range(400):
+        truths = random.uniform(0, 10, 6)
+        rows = [random.normal(truth, 2.0, 2).tolist() for truth in truths]
+        found = [one for one in estimates(rows) if one]
+        held += [abs(one.mean - truth) <= (one.margin or 0) for one, truth in zip(found, truths, strict=True)]
+        widths += [one.margin or 0 for one in found]
+        alone += [estimate(row).margin or 0 for row in rows]
+    assert np.mean(held) == pytest.approx(0.95, abs=0.015) and np.mean(widths) < np.mean(alone) / 3
 
 
 def test_runs_that_differ_in_their_seed_alone_are_one_entry(make: Make) -> None:
