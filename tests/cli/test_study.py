@@ -125,10 +125,11 @@ def check_results(out: Path) -> None:
         assert run["scores"] == stored and run["images"] == 80 and run["ended by"] == "the budget"
         values.setdefault(run["entry"], []).append(next(score["value"] for score in stored if score["name"] == "fid"))
     rows = list(csv.DictReader((out / "results.csv").open()))
+    spread = math.sqrt(statistics.mean((statistics.stdev(found) / statistics.mean(found)) ** 2 for found in values.values()))
     for entry, found in values.items():
         mean = next(row for row in rows if (row["entry"], row["seed"], row["measure"]) == (entry, "mean", "fid"))
         assert float(mean["value"]) == pytest.approx(statistics.mean(found)) and mean["runs"] == "2"
-        margin = 12.706 * statistics.stdev(found) / math.sqrt(2)  # Student's t of one degree of freedom
+        margin = 4.3027 * spread * statistics.mean(found) / math.sqrt(2)  # Student's t of two degrees of freedom, one of each entry
         assert float(mean["high"]) - float(mean["value"]) == pytest.approx(margin, rel=1e-3)
 
 
