@@ -119,6 +119,7 @@ class StoryGAN(AdversarialMethod[StoryNoise]):
             method={
                 **shared.SMALL_STEPS,
                 "discriminator_normalization": False,
+                "learning_rate": 4e-4,  # at 8e-4 training broke down after 1,950 steps: docs/storygan.md
                 "augmentation": "glu",
                 "picture_condition": "story",
                 "story_condition": "sentences",

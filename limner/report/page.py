@@ -26,7 +26,7 @@ from limner.report.phases import of_the_method, passed, when
 from limner.report.scores import score_table
 from limner.report.strips import TITLES, kept_strips
 from limner.training.grids import grid_moment, grids_of
-from limner.training.health import CAPTIONS, NOISES, CollapseWatch, too_short
+from limner.training.health import CAPTIONS, NOISES, CollapseWatch, OutburstWatch, too_short
 
 COURSE = 5
 """How many earlier grids show the course of training."""
@@ -141,6 +141,9 @@ def _health(log: Sequence[Mapping[str, Any]], paints: bool) -> str:
     watch = CollapseWatch()
     warned = [(line["step"], watch.judge(line, line["step"])) for line in grids]
     lines = [f"Step {step:,}: {warning}." for step, warning in warned if warning]
+    outbursts = OutburstWatch()
+    burst = [(line["step"], outbursts.judge(line["phase"], line)) for line in log]
+    lines += [f"Step {step:,}: {warning}." for step, warning in burst if warning]
     unfinished = dict.fromkeys(name for line in log for name, value in line.items() if value is None)
     if unfinished:
         lines.append(f"Not finite at times: {', '.join(unfinished)}.")

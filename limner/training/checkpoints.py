@@ -14,11 +14,11 @@ from limner.core.errors import CheckpointError
 from limner.core.files import sha256, whole_folder
 
 VERSION = 1
-STATE, MANIFEST = "state.pt", "manifest.json"
+STATE, MANIFEST, KEPT = "state.pt", "manifest.json", "kept"
 
 
 class Checkpoints:
-    """The checkpoints of one run, by the number of steps done in all its phases; the newest `keep` stay."""
+    """The checkpoints of one run, by the number of steps done in all its phases. The newest `keep` stay, and what `keep_newest` marks."""
 
     def __init__(self, run: Path, keep: int = 2) -> None:
         self.folder, self.keep = run / "checkpoints", max(keep, 1)
@@ -41,8 +41,16 @@ class Checkpoints:
             (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         beyond = [path for path in self._folders() if int(path.name) > step]  # damaged, or the run would have gone on from there
         before = [path for path in self._folders() if int(path.name) <= step]
-        for old in [*beyond, *before[self.keep :], *self.folder.glob(".*.new")]:
+        passed = [path for path in before[self.keep :] if not (path / KEPT).exists()]
+        for old in [*beyond, *passed, *self.folder.glob(".*.new")]:
             shutil.rmtree(old, ignore_errors=True)
+
+    def keep_newest(self) -> Path | None:
+        """Let the newest checkpoint stay for as long as the run does; returns its folder, or None where there is none."""
+        newest = next(iter(self._folders()), None)
+        if newest is not None:
+            (newest / KEPT).touch()
+        return newest
 
     def load(self) -> dict[str, Any] | None:
         """The newest whole checkpoint, or None where there is none; one that is damaged is passed over with a warning."""

@@ -1,4 +1,4 @@
-"""How much painted pictures differ, and what to say where they do not.
+"""How much painted pictures differ, how large gradients are, and what to say of runs that go wrong.
 
 Distances are between pixels: cheap, and enough to tell a generator that has collapsed. How varied pictures are beside real ones of the
 same caption is for `limner.metrics` to say.
@@ -6,7 +6,10 @@ same caption is for `limner.metrics` to say.
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +27,11 @@ UNMOVED = 0.015
 FEWEST_STEPS, FEWEST_EPOCHS = 1000, 1.0
 """A run of fewer steps, or of less than a pass over its pictures, says little of its health: the runs that docs/health.md judges had 1,200
 and more."""
+
+OUTBURST = 100.0
+"""A gradient norm so many times the median of what it was: training has broken down. Healthy runs stay within a factor of ten."""
+FIRST_LINES = 8
+"""Lines of the log before a gradient norm is judged by them."""
 
 ADVICE = "go back to an earlier checkpoint or begin anew with a lower --method.learning-rate; docs/health.md shows the signs"
 
@@ -83,6 +91,27 @@ class CollapseWatch:
         self._told.add(sign)
         seen = f"differences between noises {figures[NOISES]:.3f}, between captions {figures[CAPTIONS]:.3f} of real pictures'"
         return f"{sign} ({seen}): {ADVICE}"
+
+
+class OutburstWatch:
+    """Says once of each player of a phase that its gradient has burst out."""
+
+    def __init__(self) -> None:
+        self._norms: dict[tuple[str, str], list[float]] = {}
+
+    def judge(self, phase: str, figures: Mapping[str, Any]) -> str | None:
+        """A warning in one line where a line of the log has a gradient norm far above those of earlier lines, or None."""
+        for name, norm in figures.items():
+            player, _, kind = name.rpartition("/")
+            if kind != "gradient_norm" or norm is None or not math.isfinite(norm):
+                continue
+            earlier = self._norms.setdefault((phase, player), [])
+            usual = statistics.median(earlier) if len(earlier) >= FIRST_LINES else math.inf
+            if norm > OUTBURST * usual:
+                earlier[:] = [math.inf] * FIRST_LINES  # told
+                return f"the gradient of the {player} is {norm / usual:,.0f} times what it usually was: training may have broken down"
+            earlier.append(norm)
+        return None
 
 
 def _sign(noises: float, captions: float) -> str | None:

@@ -104,8 +104,13 @@ class Run:
             save=self.save,
             sample=self.side_work.sample,
             evaluate=self.side_work.evaluate,
+            keep_newest=self.keep_newest,
             phases=self.plan.phases,
         )
+
+    def keep_newest(self) -> Path | None:
+        """Let the newest checkpoint stay, and say where it is: in the first process, which writes them."""
+        return self.checkpoints.keep_newest() if self.fabric.global_rank == 0 else None
 
     @property
     def now(self) -> PlannedPhase:

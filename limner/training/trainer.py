@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,7 +24,7 @@ from limner.training.accumulation import accumulated, coupling
 from limner.training.clocks import PlayerClock, Stopwatch
 from limner.training.estimate import TimeLeft
 from limner.training.grids import GRIDS, is_due, steps_between
-from limner.training.health import CollapseWatch
+from limner.training.health import CollapseWatch, OutburstWatch
 from limner.training.log import Means, RunLog
 from limner.training.memory import most_memory
 from limner.training.plan import PlannedPhase
@@ -81,11 +82,14 @@ class Trainer:
     save: Callable[[], None]
     sample: Callable[[], dict[str, float]]
     evaluate: Callable[[], dict[str, float]] = dict
+    keep_newest: Callable[[], Path | None] = lambda: None
+    """Lets the newest checkpoint stay, and says where it is."""
     phases: Sequence[PlannedPhase] = ()
     """All of the run's, for the time that it will take."""
     _means: Means = field(default_factory=Means)
     _clock: PlayerClock = field(default_factory=PlayerClock)
     _watch: CollapseWatch = field(default_factory=CollapseWatch)
+    _outbursts: OutburstWatch = field(default_factory=OutburstWatch)
     _seconds: float | None = None
 
     def train(self, planned: PlannedPhase, loader: Loader, players: Mapping[str, PlayerTraining], position: Position) -> bool:
@@ -215,6 +219,10 @@ class Trainer:
         line |= {"memory_mib": most_memory(self.fabric.device)}
         line |= {f"{player}/seconds": round(took, 5) for player, took in self._clock.read(steps).items()}
         self.log.write(line | {name: value if math.isfinite(value) else None for name, value in means.items()} | left_out)
+        if warning := self._outbursts.judge(planned.phase.name, means):
+            kept = self.keep_newest()
+            way_back = f"{kept} is kept: remove the newer ones next to it, then --resume" if kept else "begin anew"
+            self.log.say(f"warning: step {position.step:,}: {warning}; {way_back} with a lower --method.learning-rate")
 
     @staticmethod
     def _place(planned: PlannedPhase, loader: Loader, position: Position) -> dict[str, Any]:

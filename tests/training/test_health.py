@@ -17,8 +17,9 @@ from limner.core.recipes import from_preset
 from limner.core.settings import Recipe
 from limner.core.trainable import Player, Progress
 from limner.methods.gan_cls import GANCLS
+from limner.report.page import write_report
 from limner.training import health
-from limner.training.health import CAPTIONS, NOISES, CollapseWatch, diversity, mean_distance
+from limner.training.health import CAPTIONS, NOISES, CollapseWatch, OutburstWatch, diversity, mean_distance
 from limner.training.players import PlayerTraining, Statistics
 from limner.training.run import train
 
@@ -78,6 +79,34 @@ def test_each_collapse_is_told_once_and_not_at_the_beginning(value: Callable[[in
     assert warning is None if said is None else warning is not None and warning.startswith(said)
     assert warning is None or "\n" not in warning
     assert watch.judge(figures, 2 * health.FIRST_UPDATES) is None
+
+
+def test_a_gradient_that_bursts_out_is_told_once() -> None:
+    watch, usual = OutburstWatch(), [4.0, 9.0, 6.0, 5.0, 7.0, 6.0, 30.0, 6.0, 60.0]
+    assert not any(watch.judge("gan", {"reader/gradient_norm": norm, "painter/gradient_norm": 1.0}) for norm in usual)
+    assert watch.judge("other", {"reader/gradient_norm": 6000.0}) is None, "another phase has norms of its own"
+    warning = watch.judge("gan", {"reader/loss": 9e9, "reader/gradient_norm": 6000.0, "painter/gradient_norm": None})
+    assert warning == "the gradient of the reader is 1,000 times what it usually was: training may have broken down"
+    assert watch.judge("gan", {"reader/gradient_norm": 90_000.0}) is None
+
+
+def test_the_checkpoint_before_an_outburst_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    honest = GANCLS.training_step
+
+    def bursting(self: GANCLS, batch: Any, progress: Any) -> Any:
+        for update in honest(self, batch, progress):
+            yield dataclasses.replace(update, loss=update.loss * (1e6 if progress.step == 37 else 1.0))
+
+    made = recipe(44)
+    monkeypatch.setattr(GANCLS, "training_step", bursting)
+    train(dataclasses.replace(made, training=dataclasses.replace(made.training, log_every=2, checkpoint_every=5)), tmp_path / "run")
+    checkpoints = tmp_path / "run" / "checkpoints"
+    assert {path.name for path in checkpoints.iterdir()} == {"00000035", "00000040", "00000044"}
+    told = [line for line in capsys.readouterr().err.splitlines() if "times what it usually was" in line]
+    assert told and "warning: step 38: the gradient of the " in told[0] and f"{checkpoints / '00000035'} is kept" in told[0]
+    assert "training may have broken down." in write_report(tmp_path / "run").read_text(encoding="utf-8")
 
 
 def recipe(steps: int) -> Recipe:
