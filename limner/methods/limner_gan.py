@@ -1,11 +1,11 @@
 """Limner GAN: the library's own method, made of what its comparisons of the others have shown to help. It has no paper.
 
 One stage, no class labels and no network that was trained before, a text encoder aside. What it is made of, and where that comes from:
-
 - noise first, text later: the first map is made of noise alone, and text and noise then steer every later map by scales and shifts
   (FusedGAN, arXiv:1801.05551; SD-GAN's and DF-GAN's conditional normalisation);
 - conditioning augmentation (StackGAN, arXiv:1612.03242);
 - a pair head: does the picture look real and match the sentence? (GAN-CLS, arXiv:1605.05396), with counterfactual captions;
+- for photographs, a head that asks the first alone, without the sentence (StackGAN++, arXiv:1710.10916);
 - a recognition head: which of several sentences, the picture's own, those of the batch and its own with one attribute or word changed,
   does a picture show? It learns from real pictures only. The generator is asked for a margin and no more, so that it has nothing to gain
   from exaggeration (InfoNCE, arXiv:1807.03748; the idea of AC-GAN's and TAC-GAN's classifiers without classes);
@@ -48,13 +48,56 @@ from limner.families.matching_aware import bce, mismatched_logits
 from limner.families.pair_head import PairHead
 from limner.families.recognition import Recognition
 from limner.families.stacked import FIRST_SIDE, doublings, picture_code
+from limner.families.steered import Residual, Steered
 from limner.nn.blurring import binomial
 from limner.nn.fast.layout import for_convolutions
 from limner.nn.initialization import dcgan_initialization, he_initialization
 
 
 @dataclass(frozen=True, kw_only=True)
+class LossSettings(shared.Checked):
+    """What the losses ask for, and how learning rates fall."""
+
+    of_training = True
+    divergence_weight: float = 0.05
+    """Weight of the augmentation's KL divergence from the standard normal."""
+    unconditional_weight: float = 0.0
+    """Weight of judging pictures without their captions, by a head of its own, which photographs need; 0 trains without that head."""
+    counterfactual: float = 0.75
+    """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; the others have another picture's caption."""
+    choices: int = 4
+    """Counterfactual captions of each picture among which the recognition head must find its own."""
+    recognition_weight: float = 1.0
+    """Weight of the discriminator's cross-entropy of recognising captions; 0 trains without that head."""
+    margin_weight: float = 0.5
+    """Weight of the generator's hinge: its picture should be recognised as its caption's."""
+    margin: float = 2.0
+    """By how much a painted picture's own caption should win against its counterfactual ones, in logits; beyond it, nothing is gained."""
+    repeated: float = 0.5
+    """Share of a step's painted pictures whose caption is painted a second time, from other noise; 0 paints each once, 0.5 each twice."""
+    spread_weight: float = 1.0
+    """Weight of the hinge that keeps pictures of one caption apart; it needs repeated captions."""
+    spread: float = 0.6
+    """How far apart pictures of one caption should be, as a share of the distance between two real pictures."""
+    openness_weight: float = 10.0
+    """Weight of the term that makes what captions leave open as frequent in painted pictures as in real ones, by repeated captions."""
+    cool_from: float = 0.5
+    """Share of the budget, in steps or in minutes, after which learning rates fall; 1 keeps them."""
+    cool_to: float = 0.1
+    """What is left of the learning rates at the end, by a cosine."""
+
+    def check(self) -> None:
+        at_least(self, "method", 1, "choices")
+        at_least(self, "method", 0, "divergence_weight", "recognition_weight", "margin_weight", "margin", "unconditional_weight")
+        at_least(self, "method", 0, "spread_weight", "spread", "openness_weight")
+        shared.share(self, "counterfactual", "cool_from", "cool_to")
+        if not 0.0 <= self.repeated <= 0.5:
+            raise SettingsError(f"method.repeated is {self.repeated}: give 0 to 0.5, for a caption is repeated once")
+
+
+@dataclass(frozen=True, kw_only=True)
 class LimnerGANSettings(
+    LossSettings,
     ChangeSettings,
     ValidationSettings,
     shared.PenaltySettings,
@@ -80,32 +123,8 @@ class LimnerGANSettings(
     """After which of the generator's doublings a binomial filter follows."""
     last_doubling: Literal["transposed", "resized"] = "transposed"
     """How the last map becomes a picture: by a transposed convolution, or made larger and by a 3x3 convolution, which leaves no grain."""
-    divergence_weight: float = 0.05
-    """Weight of the augmentation's KL divergence from the standard normal."""
-    counterfactual: float = 0.75
-    """Share of the mismatched pairs whose caption is wrong in exactly one attribute or word; the others have another picture's caption."""
-    choices: int = 4
-    """Counterfactual captions of each picture among which the recognition head must find its own."""
-    recognition_weight: float = 1.0
-    """Weight of the discriminator's cross-entropy of recognising captions; 0 trains without that head."""
-    margin_weight: float = 0.5
-    """Weight of the generator's hinge: its picture should be recognised as its caption's."""
-    margin: float = 2.0
-    """By how much a painted picture's own caption should win against its counterfactual ones, in logits; beyond it, nothing is gained."""
-    repeated: float = 0.5
-    """Share of a step's painted pictures whose caption is painted a second time, from other noise; 0 paints each once, 0.5 each twice."""
-    spread_weight: float = 1.0
-    """Weight of the hinge that keeps pictures of one caption apart; it needs repeated captions."""
-    spread: float = 0.6
-    """How far apart pictures of one caption should be, as a share of the distance between two real pictures."""
-    openness_weight: float = 10.0
-    """Weight of the term that makes what captions leave open as frequent in painted pictures as in real ones, by repeated captions."""
-    cool_from: float = 0.5
-    """Share of the budget, in steps or in minutes, after which learning rates fall; 1 keeps them."""
-    cool_to: float = 0.1
-    """What is left of the learning rates at the end, by a cosine."""
     gradient_penalty: float = 1.0
-    """Weight of R1 on pair logit and recognition logit together."""
+    """Weight of R1 on the sum of the heads' logits."""
     learning_rate: float = 8e-4
     """Learning rate of both players' Adam."""
     beta1: float = 0.0
@@ -116,12 +135,8 @@ class LimnerGANSettings(
     """Real pictures, and painted ones, in a step, over all processes."""
 
     def check(self) -> None:
-        at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels", "choices")
-        at_least(self, "method", 0, "mapping_layers", "divergence_weight", "recognition_weight", "margin_weight", "margin")
-        at_least(self, "method", 0, "spread_weight", "spread", "openness_weight")
-        shared.share(self, "counterfactual", "cool_from", "cool_to")
-        if not 0.0 <= self.repeated <= 0.5:
-            raise SettingsError(f"method.repeated is {self.repeated}: give 0 to 0.5, for a caption is repeated once")
+        at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels")
+        at_least(self, "method", 0, "mapping_layers")
         if "flip" in self.augmentation:
             raise SettingsError("method.augmentation has flip: leave it out, for data.flip mirrors pictures where their captions allow it")
 
@@ -132,6 +147,8 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
     Settings = LimnerGANSettings
     title = "Limner GAN"
     paper = "the library's own: docs/limner-gan.md"
+    _photographs = {"unconditional_weight": 1.0, "last_doubling": "resized", "margin_weight": 0.0, "openness_weight": 0.0}
+    _wide = {"generator_channels": 64, "discriminator_channels": 64, "batch_size": 64, "learning_rate": 4e-4}
     _small = {"generator_channels": 16, "discriminator_channels": 16, "epochs": 100.0, "patience": 12, "gradient_penalty": 2.0}
     _changes = {"augmentation": ("translation", "cutout"), "augmentation_strength": 0.2, "augmentation_images": 100_000}
     presets = {
@@ -144,16 +161,22 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
             method={"generator_channels": 16, "discriminator_channels": 16, "epochs": 40.0},
             training={"ema_half_life": 4000.0},
         ),
-        "small-set": Preset(
-            sentence="As cpu, for 50 to 2,000 pictures: the discriminator sees changed ones, and validation ends training.",
+        "photographs": Preset(
+            sentence="As cpu, for photographs and whatever else is less regular than the garden.",
             resolution=64,
-            method={**_small, **_changes, "openness_weight": 0.0},  # which has not been measured on small sets
+            method={"generator_channels": 16, "discriminator_channels": 16, "epochs": 100.0, **_photographs},
+            training={"ema_half_life": 4000.0},
+        ),
+        "small-set": Preset(
+            sentence="As photographs, for 50 to 2,000 pictures: the discriminator sees changed ones, and validation ends training.",
+            resolution=64,
+            method={**_small, **_changes, **_photographs},
             training={"ema_half_life": 4000.0},
         ),
         "gpu": Preset(
             sentence="Wide networks at 128 px (or --resolution 256) in bfloat16, for a GPU; sized by --dry-run, and never run yet.",
             resolution=128,
-            method={"generator_channels": 64, "discriminator_channels": 64, "batch_size": 64, "learning_rate": 4e-4, "epochs": 300.0},
+            method={**_photographs, **_wide, "epochs": 300.0},
             training={**FAST, "ema_half_life": 20_000.0},
         ),
     }
@@ -201,11 +224,16 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
         """BCE of real pairs against mismatched and painted ones, and the cross-entropy of recognising each real picture's caption."""
         own, discriminator, settings = batch.text.sentence, self.discriminator, self.settings
         real = discriminator.match(features, own)  # [B]
-        generated = discriminator(fake, sentence)
+        seen = discriminator.look(fake)
+        generated = discriminator.match(seen, sentence)
         mismatched = mismatched_logits(discriminator, batch, features, own, "caption", settings.counterfactual)
         loss = bce(real, 1.0) + 0.5 * bce(generated, 0.0) + 0.5 * bce(mismatched, 0.0)
         self.adapt(progress.step, real)
         logits = {"real": real, "fake": generated, "mismatched": mismatched}
+        if discriminator.unconditional is not None:
+            alone = {name: discriminator.unconditional(found).flatten() for name, found in (("real", features), ("fake", seen))}
+            loss = loss + settings.unconditional_weight * (bce(alone["real"], 1.0) + bce(alone["fake"], 0.0))
+            logits |= {f"{name}_unconditional": logit for name, logit in alone.items()}
         metrics = {name: value.detach().sigmoid().mean() for name, value in logits.items()}
         if discriminator.recognition is not None:
             wrong = torch.stack([text.sentence for text in batch.counterfactuals], dim=1)  # [B, K, D]
@@ -234,6 +262,8 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
         features = discriminator.look(fake)
         fooling = bce(discriminator.match(features, sentence), 1.0)
         loss = fooling + settings.divergence_weight * divergence
+        if discriminator.unconditional is not None:
+            loss = loss + settings.unconditional_weight * bce(discriminator.unconditional(features).flatten(), 1.0)
         metrics = {"fooling": fooling.detach(), "divergence": divergence.detach()}
         recognition = discriminator.recognition
         if recognition is not None and (settings.margin_weight or settings.openness_weight):
@@ -330,36 +360,8 @@ class Generator(nn.Module):
         return torch.tanh(binomial(picture) if self.blur_last else picture), found.divergence()
 
 
-class Steered(nn.Module):
-    """ReLU(BN(x) (1 + a) + b), where a and b, a number a channel each, are linear in the style."""
-
-    def __init__(self, channels: int, style: int) -> None:
-        super().__init__()
-        self.normalization = nn.BatchNorm2d(channels, affine=False)
-        self.scale_and_shift = nn.Linear(style, 2 * channels)
-        nn.init.normal_(self.scale_and_shift.weight, 0.0, 0.05)
-        nn.init.zeros_(self.scale_and_shift.bias)
-
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """x: [B, C, H, W], style: [B, S] -> [B, C, H, W]."""
-        scale, shift = self.scale_and_shift(style)[:, :, None, None].chunk(2, dim=1)
-        return F.relu(torch.addcmul(shift, self.normalization(x), 1.0 + scale))
-
-
-class Residual(nn.Module):
-    """x + conv3(M(conv3(x))), then M, where M is `Steered`."""
-
-    def __init__(self, channels: int, style: int) -> None:
-        super().__init__()
-        self.first, self.second = (nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(2))
-        self.inner, self.after = Steered(channels, style), Steered(channels, style)
-
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        return self.after(x + self.second(self.inner(self.first(x), style)), style)
-
-
 class Discriminator(nn.Module):
-    """One trunk to 4x4, a head for pairs, and a head that recognises captions. No normalisation: each picture is judged by itself."""
+    """One trunk to 4x4, heads for pairs, for pictures alone and for captions. No normalisation: each picture is judged by itself."""
 
     def __init__(self, settings: LimnerGANSettings, conditions: Conditions) -> None:
         super().__init__()
@@ -367,6 +369,7 @@ class Discriminator(nn.Module):
         top = settings.discriminator_channels * 2 ** min(levels - 1, 3)
         self.picture = picture_code(settings.discriminator_channels, conditions.resolution, normalize=False)
         self.pair = PairHead(top, conditions.sentence_width, settings.text_width, normalize=False)
+        self.unconditional = nn.Conv2d(top, 1, FIRST_SIDE) if settings.unconditional_weight else None
         expects = settings.openness_weight > 0
         recognition = Recognition(top * FIRST_SIDE**2, conditions.sentence_width, settings.text_width, expects=expects)
         self.recognition = recognition if settings.recognition_weight else None
@@ -384,9 +387,11 @@ class Discriminator(nn.Module):
         return self.match(self.look(pictures), sentence)
 
     def verdict(self, pictures: Tensor, sentence: Tensor) -> Tensor:
-        """The sum of both heads' logits, which the gradient penalty keeps smooth: [B]."""
+        """The sum of all heads' logits, which the gradient penalty keeps smooth: [B]."""
         features = self.look(pictures)
         logits = self.match(features, sentence)
+        if self.unconditional is not None:
+            logits = logits + self.unconditional(features).flatten()
         return logits if self.recognition is None else logits + self.recognition.each(features, sentence[:, None])[:, 0]
 
 

@@ -20,17 +20,19 @@ def suitable_preset(method: str, data: str | None, device: str | None) -> tuple[
     if device != "cpu" and torch.cuda.is_available():
         return "as-published", "there is a GPU"
     why = "--device is cpu" if device == "cpu" else "there is no GPU"
-    if "small-set" in trainable(method).presets and (count := small_set(data)) is not None:
+    presets, count = trainable(method).presets, pictures_of(data)
+    if "small-set" in presets and 0 < count < SMALL:
         return "small-set", f"{why}, and the set has {count:,} training pictures"
+    if "photographs" in presets and count:
+        return "photographs", f"{why}, and the pictures are your own"
     return "cpu", why
 
 
-def small_set(data: str | None) -> int | None:
-    """How many training pictures a prepared set has, where these are few enough for presets that are made for small sets."""
+def pictures_of(data: str | None) -> int:
+    """How many training pictures a prepared set has; 0 for built-in sets, and for what cannot be read, which is said where it is opened."""
     if not data or data in BUILT_IN:
-        return None
+        return 0
     try:
-        count = read_card(Path(data)).splits.get("train", 0)
-    except DataError:  # which is said where the set is opened
-        return None
-    return count if 0 < count < SMALL else None
+        return read_card(Path(data)).splits.get("train", 0)
+    except DataError:
+        return 0

@@ -17,6 +17,7 @@ from limner.cli.main import main
 from limner.cli.train import TrainArguments, read_arguments, starting_point
 from limner.core.recipes import GROUPS, from_preset, save_recipe, trainable_names
 from limner.core.settings import Recipe
+from limner.training import presets
 
 PUBLIC_FLAGS = """
 --data --out --preset --resolution --steps --seed --device --resume --from --dry-run
@@ -207,7 +208,7 @@ def test_a_run_of_one_process_loads_nothing_that_is_slow_and_for_others(tmp_path
     assert done.returncode == 0, done.stderr
 
 
-def test_a_small_set_has_a_preset_of_its_own(tmp_path: Path) -> None:
+def test_sets_of_ones_own_have_presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = prepared(tmp_path / "set", [("train", f"a bird {number}") for number in range(3)])
     for method, expected in (("limner-gan", "small-set"), ("stylegan2", "small-set"), ("gan-cls", "cpu")):
         recipe, why = starting_point(method, [method, "--data", str(data), "--device", "cpu"])
@@ -215,3 +216,7 @@ def test_a_small_set_has_a_preset_of_its_own(tmp_path: Path) -> None:
     for data_given in ("garden", str(tmp_path / "nowhere")):
         assert starting_point("limner-gan", ["limner-gan", "--data", data_given, "--device", "cpu"])[0].preset == "cpu"
     assert starting_point("limner-gan", ["limner-gan", "--data", str(data), "--preset", "cpu"])[0].preset == "cpu"
+    monkeypatch.setattr(presets, "SMALL", 3)
+    for method, expected in (("limner-gan", "photographs"), ("stylegan2", "cpu")):
+        recipe, why = starting_point(method, [method, "--data", str(data), "--device", "cpu"])
+        assert recipe.preset == expected and ("your own" in why) == (expected == "photographs")

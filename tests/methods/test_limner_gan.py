@@ -28,8 +28,9 @@ def build(**values: Any) -> LimnerGAN:
 
 
 def test_discriminator_loss() -> None:
-    """Pairs, the recognition of real pictures' captions among the batch's and their own wrong ones, and R1 of both logits together."""
-    method, batch = build(counterfactual=0.5, recognition_weight=0.7).eval(), make_batch(counterfactuals=3)
+    """Pairs, pictures alone, the recognition of captions among the batch's and their own wrong ones, and R1 of all logits together."""
+    method = build(counterfactual=0.5, recognition_weight=0.7, unconditional_weight=0.4).eval()
+    batch = make_batch(counterfactuals=3)
     judge, own = method.discriminator, batch.text.sentence
     noise = method.noise(batch, "gan")
     painted = own[:3].repeat(2, 1)
@@ -38,6 +39,8 @@ def test_discriminator_loss() -> None:
     first = next(method.training_step(batch, dataclasses.replace(PROGRESS, step=1)))  # no penalty in this step
     expected = F.softplus(-judge(batch.pictures, own)).mean()
     expected = expected + 0.5 * F.softplus(judge(fake, painted)).mean() + 0.5 * F.softplus(judge(batch.pictures, wrong)).mean()
+    real_alone, fake_alone = (judge.unconditional(judge.look(pictures)) for pictures in (batch.pictures, fake))
+    expected = expected + 0.4 * (F.softplus(-real_alone).mean() + F.softplus(fake_alone).mean())
     seen = judge.recognition.of_picture(judge.look(batch.pictures).flatten(1))
     for row in range(len(batch)):
         choices = torch.cat([own, *(text.sentence[row : row + 1] for text in batch.counterfactuals)])  # [B + 3, D]
@@ -47,16 +50,16 @@ def test_discriminator_loss() -> None:
 
     penalised = next(method.training_step(batch, dataclasses.replace(PROGRESS, step=4)))
     pictures = batch.pictures.clone().requires_grad_()
-    logit = judge(pictures, own) + (judge.recognition.of_picture(judge.look(pictures).flatten(1)) * judge.recognition.of_sentence(own)).sum(
-        1
-    )
+    code = judge.look(pictures)
+    read = (judge.recognition.of_picture(code.flatten(1)) * judge.recognition.of_sentence(own)).sum(1)
+    logit = judge(pictures, own) + judge.unconditional(code).flatten() + read
     (gradient,) = torch.autograd.grad(logit.sum(), pictures)
     torch.testing.assert_close(penalised.loss - first.loss, 4 * 0.5 * gradient.square().sum((1, 2, 3)).mean(), rtol=1e-3, atol=1e-4)
 
 
 def test_generator_loss() -> None:
-    """Fooling, divergence, the margin of the own caption over its wrong ones, and the distance of a caption's two pictures."""
-    method, batch = build(margin=2.5, margin_weight=0.3, spread=0.9, spread_weight=0.8).eval(), make_batch(counterfactuals=3)
+    """Fooling with and without caption, divergence, the own caption's margin over its wrong ones, and how far its pictures are apart."""
+    method, batch = build(margin=2.5, margin_weight=0.3, spread=0.9, unconditional_weight=0.4).eval(), make_batch(counterfactuals=3)
     judge, noise, painted = method.discriminator, method.noise(batch, "gan"), batch.text.sentence[:3].repeat(2, 1)
     _, update = method.training_step(batch, dataclasses.replace(PROGRESS, step=1))
     fake, divergence = method.generator(noise.z, noise.epsilon, painted)
@@ -68,7 +71,8 @@ def test_generator_loss() -> None:
     apart = (code[:3] - code[3:]).square().mean((1, 2, 3)).sqrt()
     really = (real - real.roll(1, 0)).square().mean((1, 2, 3)).sqrt().mean()
     expected = F.softplus(-judge(fake, painted)).mean() + 0.05 * divergence
-    expected = expected + 0.3 * (2.5 - own + others).clamp_min(0).mean() + 0.8 * (0.9 - apart / really).clamp_min(0).mean()
+    expected = expected + 0.3 * (2.5 - own + others).clamp_min(0).mean() + (0.9 - apart / really).clamp_min(0).mean()
+    expected = expected + 0.4 * F.softplus(-judge.unconditional(code)).mean()
     torch.testing.assert_close(update.loss, expected)
 
 
@@ -161,6 +165,7 @@ def test_one_painting_a_caption_and_no_heads() -> None:
         {"repeated": 0.0},
         {"repeated": 0.2},
         {"last_doubling": "resized"},
+        {"unconditional_weight": 1.0},
         {"recognition_weight": 0.0},
         {"residual": False},
         {"noise_style": False},

@@ -191,7 +191,7 @@ def test_a_preset_for_small_sets_says_how_to_train_from_a_model(place: Path) -> 
     train(dataclasses.replace(made, text=dataclasses.replace(made.text, encoder="garden")), Path(model))
     default, why = starting_point("limner-gan", ["--from", model, *out, "--device", "cpu"])
     settings: Any = default.method_settings
-    assert "small-set" in why and (settings.generator_channels, settings.openness_weight) == (4, 3.0)
+    assert "small-set" in why and (settings.generator_channels, settings.openness_weight) == (4, 0.0)
     assert settings.augmentation == ("translation", "cutout") and settings.patience == 12 and settings.gradient_penalty == 2.0
 
 
