@@ -107,8 +107,23 @@ def save_course(course: Course, path: Path) -> None:
     """Write a course as a strip with the moments under the pictures (.png), or as an animation that rests on the last one (.gif)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix.lower() == ".gif":
-        durations = [FRAME] * (len(course.pictures) - 1) + [LAST_FRAME]
-        course.pictures[0].save(path, save_all=True, append_images=course.pictures[1:], duration=durations, loop=0)
+        _animate(course.pictures, path)
         return
     heading = [course.caption] if course.caption else []
     contact_sheet(course.pictures, course.moments, COLUMNS, tile=128, heading=heading).save(path)
+
+
+def save_courses(courses: Sequence[Sequence[Course]], path: Path) -> None:
+    """Write courses of several captions, or several of each, as an animation of the grid that they make (.gif): a row for each caption."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    captions, moments = [row[0].caption for row in courses], courses[0][0].moments
+    frames = [
+        caption_grid([[course.pictures[place] for course in row] for row in courses], captions, tile=96, heading=[moment])
+        for place, moment in enumerate(moments)
+    ]
+    _animate(frames, path)
+
+
+def _animate(frames: Sequence[Image.Image], path: Path) -> None:
+    durations = [FRAME] * (len(frames) - 1) + [LAST_FRAME]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=True)

@@ -124,6 +124,10 @@ def test_the_commands(run: Path, tiny_model: Model, tmp_path: Path, capsys: pyte
         assert main(["explore", "stages", *argv, "--out", str(out)]) == 0
         out.unlink()
     assert main(["explore", "stages", str(run), "--over-training", "--out", str(tmp_path / "out.gif")]) == 0
+    film = tmp_path / "film.gif"
+    assert main(["explore", "stages", str(run), RED, LONG, "--over-training", "-n", "3", "--out", str(film)]) == 0
+    with Image.open(film) as frames:
+        assert frames.n_frames == 3 and frames.width > 3 * 96 and frames.height > 2 * 96  # type: ignore[attr-defined]
     capsys.readouterr()
     for argv, words in (
         ([str(model)], 'give a "CAPTION" in quotes'),
@@ -131,8 +135,9 @@ def test_the_commands(run: Path, tiny_model: Model, tmp_path: Path, capsys: pyte
         ([str(model), RED, "--number", "2"], "add --over-training"),
         ([str(model), "zzz"], "knows none of the words"),
         ([str(model), "--over-training"], "has no sample grids"),
-        ([str(run), RED, BLUE, "--over-training"], "shows one caption"),
-        ([str(run), "--over-training", "-n", "2"], "leave -n and --seed out"),
+        ([str(run), RED, LONG, "--over-training"], "shows several pictures as an animation"),
+        ([str(run), "--over-training", "-n", "2"], "shows several pictures as an animation"),
+        ([str(run), "--over-training", "--seed", "2"], "leave --seed out"),
     ):
         assert main(["explore", "stages", *argv, "--out", str(out)]) == 2
         error = capsys.readouterr().err

@@ -72,15 +72,21 @@ def _stages(arguments: StagesArguments) -> int:
 
 def _over_training(arguments: StagesArguments) -> int:
     from limner.explore.interpolate import check_format
-    from limner.explore.stages import over_training, save_course
+    from limner.explore.stages import over_training, save_course, save_courses
 
-    if len(arguments.captions) > 1:
-        raise SettingsError("--over-training shows one caption: give one, or none for the first of the sample grids")
-    if arguments.count != 1 or arguments.seed:
-        raise SettingsError("--over-training shows what the sample grids hold: choose with --number, and leave -n and --seed out")
+    if arguments.seed:
+        raise SettingsError("--over-training shows what the sample grids hold: choose with --number and -n, and leave --seed out")
     check_format(arguments.out)
     check_file(arguments.out)
-    course = over_training(Path(arguments.model), next(iter(arguments.captions), None), number=arguments.number - 1)
-    save_course(course, arguments.out)
+    several = len(arguments.captions) > 1 or arguments.count > 1
+    if several and arguments.out.suffix.lower() != ".gif":
+        raise SettingsError("--over-training shows several pictures as an animation: give an --out that ends in .gif, or one caption and no -n")
+    run, numbers = Path(arguments.model), range(arguments.number - 1, arguments.number - 1 + arguments.count)
+    captions: Sequence[str | None] = arguments.captions or (None,)
+    courses = [[over_training(run, caption, number=number) for number in numbers] for caption in captions]
+    if several:
+        save_courses(courses, arguments.out)
+    else:
+        save_course(courses[0][0], arguments.out)
     print(arguments.out)
     return 0
