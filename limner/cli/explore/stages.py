@@ -80,7 +80,7 @@ def _over_training(arguments: StagesArguments) -> int:
     check_file(arguments.out)
     several = len(arguments.captions) > 1 or arguments.count > 1
     if several and arguments.out.suffix.lower() != ".gif":
-        raise SettingsError("--over-training shows several pictures as an animation: give an --out that ends in .gif, or one caption and no -n")
+        raise SettingsError("--over-training shows several pictures as an animation: end --out in .gif, or give one caption and no -n")
     run, numbers = Path(arguments.model), range(arguments.number - 1, arguments.number - 1 + arguments.count)
     captions: Sequence[str | None] = arguments.captions or (None,)
     courses = [[over_training(run, caption, number=number) for number in numbers] for caption in captions]
