@@ -19,6 +19,7 @@ from typing import BinaryIO
 import limner
 from limner.core.errors import DataError
 from limner.core.files import cache_folder, sync, write_whole
+from limner.core.json_text import parse_json
 
 Progress = Callable[[int, int, str], None]
 """Called with the bytes that are there, all bytes (0 while that is not known), and what is being done."""
@@ -196,7 +197,7 @@ def _note(part: Path) -> Path:
 def _known(part: Path, url: str) -> _Known | None:
     """What is known of a part that can be resumed: one of the same address."""
     try:
-        known = _Known(**json.loads(_note(part).read_text(encoding="utf-8")))
+        known = _Known(**parse_json(_note(part).read_text(encoding="utf-8")))
         return known if known.url == url and 0 < part.stat().st_size <= (known.length or part.stat().st_size) else None
     except (OSError, ValueError, TypeError):
         return None
@@ -254,7 +255,7 @@ def _notes() -> Path:
 def _noted() -> dict[str, dict[str, int | str]]:
     """Size and SHA-256 of files whose set publishes none, as they came first."""
     try:
-        noted = json.loads(_notes().read_text(encoding="utf-8"))
+        noted = parse_json(_notes().read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return noted if isinstance(noted, dict) else {}
