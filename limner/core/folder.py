@@ -144,7 +144,7 @@ def describe(folder: Path, *kinds: str) -> dict[str, Any]:
     path = folder / DESCRIPTION
     try:
         config = parse_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(f"{folder} does not hold {wanted} (it has no {DESCRIPTION}): give a run folder or a saved folder") from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"cannot read {path} ({_first_line(error)}): copy the folder again") from error
