@@ -110,6 +110,8 @@ def _receive(url: str, part: Path, remote: Remote, unchecked: bool, folder: Path
                 raise
             cause = getattr(error, "reason", error)
             reason = str(getattr(cause, "strerror", None) or cause).split("\n")[0] or type(error).__name__
+        except ValueError as error:
+            raise DataError(f"{url} is not an address, or its server answers nonsense ({error}): {_by_hand(remote, folder)}") from None
         failures = 0 if part.exists() and part.stat().st_size > before else failures + 1
         if failures >= ATTEMPTS:
             kept = part.stat().st_size if part.exists() else 0
@@ -158,7 +160,13 @@ def _connection(url: str, part: Path, remote: Remote, unchecked: bool, tell: Pro
             write_whole(_note(part), json.dumps(asdict(_Known(url, tag, length))))
         with part.open("r+b" if start else "wb") as stream:
             stream.seek(start)
-            _pour(answer, stream, start, length, remote.name, tell)
+            most = None if unchecked else remote.size
+            if not _pour(answer, stream, start, length, most, remote.name, tell):
+                stream.truncate(0)
+                raise DataError(
+                    f"{url} sends more than the {most:,} bytes that the file has: the set has changed, or the mirror holds another: "
+                    "compare its page, and pass --unchecked to take it as it is"
+                )
     if length and part.stat().st_size < length:
         raise _Interrupted(f"the connection ended after {part.stat().st_size:,} of {length:,} bytes")
 
@@ -175,7 +183,8 @@ def _extent(status: int, headers: Mapping[str, str], have: int) -> tuple[int, in
     return start, int(whole) if whole.isdigit() else start + length
 
 
-def _pour(answer: http.client.HTTPResponse, stream: BinaryIO, start: int, length: int, name: str, tell: Progress) -> None:
+def _pour(answer: http.client.HTTPResponse, stream: BinaryIO, start: int, length: int, most: int | None, name: str, tell: Progress) -> bool:
+    """Write what comes. False where that is more than `most` bytes: a server that says no length could fill the disk."""
     done = start
     while True:
         try:
@@ -184,7 +193,9 @@ def _pour(answer: http.client.HTTPResponse, stream: BinaryIO, start: int, length
             stream.write(error.partial)
             raise
         if not piece:
-            return
+            return True
+        if most is not None and done + len(piece) > most:
+            return False
         stream.write(piece)
         done += len(piece)
         tell(done, length, name)
