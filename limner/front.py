@@ -32,9 +32,15 @@ def open_data(name: str | Path, split: str = "train", resolution: int | None = N
     from limner.data.prepared import open_prepared
     from limner.data.reduced import at_resolution
 
+    if resolution is not None and resolution < 1:
+        raise SettingsError(f"pictures cannot have {resolution} px: give a resolution such as 64")
     if str(name) in catalog.BUILT_IN:
         return catalog.open_data(str(name), split, resolution or SIDE, length=length)
     catalog.check_name(str(name))
+    if length is not None:
+        raise SettingsError(
+            f"length={length} is for built-in sets ({', '.join(catalog.BUILT_IN)}); {name} has the pictures that it has: leave it out"
+        )
     pictures = open_prepared(Path(name), split, resolution)
     return pictures if resolution is None else at_resolution(pictures, resolution)
 

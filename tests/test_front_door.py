@@ -77,6 +77,12 @@ def test_data_are_opened_indexed_and_iterated() -> None:
         flowers[5]
     with pytest.raises(SettingsError, match="did you mean 'garden'"):
         limner.open_data("gardn")
+    with pytest.raises(SettingsError, match="a garden of 0 flowers is empty"):
+        limner.open_data("garden", resolution=16, length=0)
+    with pytest.raises(SettingsError, match="pictures cannot have 0 px"):
+        limner.open_data("garden", resolution=0)
+    with pytest.raises(SettingsError, match="length=5 is for built-in sets"):
+        limner.open_data(".", length=5)
 
 
 def test_a_run_is_trained_and_scored(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import difflib
 import io
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, get_origin, get_type_hints
 
 import tyro
@@ -34,6 +35,26 @@ def _none(type_info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[None] | None
         is_instance=lambda value: value is None,
         str_from_instance=lambda value: [NOTHING[0]],
     )
+
+
+@REGISTRY.primitive_rule
+def _path(type_info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | None:
+    if type_info.type is not Path:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=_path_of,
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+def _path_of(given: list[str]) -> Path:
+    """A path; an empty text, such as a variable of the shell that is not set, would silently be the current folder."""
+    if not given[0]:
+        raise SettingsError("a path is empty (''): give a name, or . for the current folder")
+    return Path(given[0])
 
 
 def parse(shape: type[Arguments], argv: Sequence[str], *, prog: str, description: str, default: Arguments | None = None) -> Arguments:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from limner.core.errors import CheckpointError, LimnerError, unknown_name
 from limner.core.files import readable, recover, sha256, whole_folder
 from limner.core.folders_0_1 import FORMATS, renewed
+from limner.core.json_text import parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -142,8 +143,8 @@ def describe(folder: Path, *kinds: str) -> dict[str, Any]:
     wanted = " or ".join(KINDS[kind] for kind in kinds) if kinds else "what Limner saves"
     path = folder / DESCRIPTION
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+        config = parse_json(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(f"{folder} does not hold {wanted} (it has no {DESCRIPTION}): give a run folder or a saved folder") from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"cannot read {path} ({_first_line(error)}): copy the folder again") from error
@@ -176,6 +177,8 @@ def located(name_or_path: str | Path, *kinds: str) -> Iterator[Path]:
     kinds: which shipped ones to offer. Raises CheckpointError where there is none, and names the nearest where a name does not exist.
     """
     folder = Path(name_or_path)
+    if not str(name_or_path):
+        raise CheckpointError("the name of the model is empty: give a run folder, a model folder or a shipped name")
     if not folder.exists() and str(name_or_path) in shipped():
         with resources.as_file(resources.files("limner") / "shipped" / str(name_or_path)) as found:
             yield found
@@ -201,7 +204,7 @@ def shipped(*kinds: str) -> list[str]:
     found = []
     for entry in (resources.files("limner") / "shipped").iterdir():
         if (entry / DESCRIPTION).is_file():
-            config = json.loads((entry / DESCRIPTION).read_text(encoding="utf-8"))
+            config = parse_json((entry / DESCRIPTION).read_text(encoding="utf-8"))
             kind = FORMATS.get(config["format"], config.get("kind"))
             if not kinds or kind in kinds:
                 found.append(entry.name)

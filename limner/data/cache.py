@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limner.core.errors import DataError
+from limner.core.json_text import parse_json
 from limner.data.layouts import SHAPE_SIDE, Placed
 from limner.data.sources import Labels
 
@@ -97,7 +98,7 @@ def read_card(folder: Path) -> CacheCard:
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{folder} is not a prepared data set: {fix}, and give that DIR") from None
     try:
-        version = json.loads(content)["format"]
+        version = parse_json(content)["format"]
         if isinstance(version, int) and version > FORMAT:
             later = f"{folder} was prepared by a later version of Limner (format {version}, known: {FORMAT})"
             raise DataError(f"{later}: update Limner or {fix} again")

@@ -24,7 +24,8 @@ def open_data(name: str, split: str, resolution: int, settings: DataSettings | N
     """
     settings = settings or DataSettings()
     if name in BUILT_IN:
-        length = length or (settings.garden_pictures if split == "train" else None)
+        if length is None and split == "train":
+            length = settings.garden_pictures
         if name == "garden":
             return GardenPictures(Garden(split, length=length, resolution=resolution))
         if name == "garden-stories":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from limner.core.json_text import parse_json
 from limner.data.layouts import things_of_field
 from limner.data.sources import SPLIT_NAMES, Labels, clean_captions
 
@@ -209,7 +209,7 @@ def read_object(content: bytes, split: str | None, captioned: bool) -> tuple[tup
     split: of the picture, where the JSON names none. captioned: whether its captions stand elsewhere: those in the JSON do not count then.
     """
     try:
-        fields = json.loads(content)
+        fields = parse_json(content)
     except ValueError:
         return (), Labels(split=split), "JSON that cannot be read"
     if not isinstance(fields, dict):

@@ -19,6 +19,7 @@ from typing import BinaryIO
 import limner
 from limner.core.errors import DataError
 from limner.core.files import cache_folder, sync, write_whole
+from limner.core.json_text import parse_json
 
 Progress = Callable[[int, int, str], None]
 """Called with the bytes that are there, all bytes (0 while that is not known), and what is being done."""
@@ -109,6 +110,8 @@ def _receive(url: str, part: Path, remote: Remote, unchecked: bool, folder: Path
                 raise
             cause = getattr(error, "reason", error)
             reason = str(getattr(cause, "strerror", None) or cause).split("\n")[0] or type(error).__name__
+        except ValueError as error:
+            raise DataError(f"{url} is not an address, or its server answers nonsense ({error}): {_by_hand(remote, folder)}") from None
         failures = 0 if part.exists() and part.stat().st_size > before else failures + 1
         if failures >= ATTEMPTS:
             kept = part.stat().st_size if part.exists() else 0
@@ -157,7 +160,13 @@ def _connection(url: str, part: Path, remote: Remote, unchecked: bool, tell: Pro
             write_whole(_note(part), json.dumps(asdict(_Known(url, tag, length))))
         with part.open("r+b" if start else "wb") as stream:
             stream.seek(start)
-            _pour(answer, stream, start, length, remote.name, tell)
+            most = None if unchecked else remote.size
+            if not _pour(answer, stream, start, length, most, remote.name, tell):
+                stream.truncate(0)
+                raise DataError(
+                    f"{url} sends more than the {most:,} bytes that the file has: the set has changed, or the mirror holds another: "
+                    "compare its page, and pass --unchecked to take it as it is"
+                )
     if length and part.stat().st_size < length:
         raise _Interrupted(f"the connection ended after {part.stat().st_size:,} of {length:,} bytes")
 
@@ -174,7 +183,8 @@ def _extent(status: int, headers: Mapping[str, str], have: int) -> tuple[int, in
     return start, int(whole) if whole.isdigit() else start + length
 
 
-def _pour(answer: http.client.HTTPResponse, stream: BinaryIO, start: int, length: int, name: str, tell: Progress) -> None:
+def _pour(answer: http.client.HTTPResponse, stream: BinaryIO, start: int, length: int, most: int | None, name: str, tell: Progress) -> bool:
+    """Write what comes. False where that is more than `most` bytes: a server that says no length could fill the disk."""
     done = start
     while True:
         try:
@@ -183,7 +193,9 @@ def _pour(answer: http.client.HTTPResponse, stream: BinaryIO, start: int, length
             stream.write(error.partial)
             raise
         if not piece:
-            return
+            return True
+        if most is not None and done + len(piece) > most:
+            return False
         stream.write(piece)
         done += len(piece)
         tell(done, length, name)
@@ -196,7 +208,7 @@ def _note(part: Path) -> Path:
 def _known(part: Path, url: str) -> _Known | None:
     """What is known of a part that can be resumed: one of the same address."""
     try:
-        known = _Known(**json.loads(_note(part).read_text(encoding="utf-8")))
+        known = _Known(**parse_json(_note(part).read_text(encoding="utf-8")))
         return known if known.url == url and 0 < part.stat().st_size <= (known.length or part.stat().st_size) else None
     except (OSError, ValueError, TypeError):
         return None
@@ -254,7 +266,7 @@ def _notes() -> Path:
 def _noted() -> dict[str, dict[str, int | str]]:
     """Size and SHA-256 of files whose set publishes none, as they came first."""
     try:
-        noted = json.loads(_notes().read_text(encoding="utf-8"))
+        noted = parse_json(_notes().read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return noted if isinstance(noted, dict) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from limner.core.errors import DataError
+from limner.core.json_text import parse_json
 from limner.data.framing import Framing, View
 from limner.data.sources import Sample, Thing
 
@@ -49,7 +49,7 @@ def things_of_field(value: Any) -> tuple[tuple[Thing, ...] | None, str | None]:
         return None, None
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = parse_json(value)
         except ValueError:
             return None, f"layout that is not JSON (write {FORM})"
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
@@ -156,7 +156,7 @@ class Instances:
         """Read it. Raises DataError, with the fix, for what is not such a list."""
         fix = 'give a file in the form of COCO\'s instances: {"images": [...], "annotations": [...], "categories": [...]}'
         try:
-            content = json.loads(path.read_bytes())
+            content = parse_json(path.read_bytes())
             names = {category["id"]: str(category["name"]) for category in content["categories"]}
             files = {image["id"]: PurePath(image["file_name"]).name for image in content["images"]}
             self._things: dict[str, list[Thing]] = {name: [] for name in files.values()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from limner.core.errors import DataError
+from limner.core.json_text import parse_json
 from limner.data.layouts import Instances
 from limner.data.sources import Sample, Thing
 
@@ -38,7 +38,7 @@ class Panoptic:
         if not folder.is_dir():
             raise DataError(f"{path} is a panoptic list, and there is no folder {folder}: unpack the PNGs of its segments there")
         try:
-            content = json.loads(path.read_bytes())
+            content = parse_json(path.read_bytes())
             names = {entry["id"]: str(entry["name"]) for entry in content["categories"] if entry.get("isthing", 1)}
             files = {image["id"]: PurePath(image["file_name"]).name for image in content["images"]}
             self._segments: dict[str, _Segments] = {}
@@ -75,7 +75,7 @@ class Panoptic:
 def list_of_things(path: Path) -> Instances | Panoptic:
     """A list in the form of COCO's instances, or of its panoptic lists. Raises DataError for a file that is neither."""
     try:
-        annotations = json.loads(path.read_bytes())["annotations"]
+        annotations = parse_json(path.read_bytes())["annotations"]
         panoptic = bool(annotations) and "segments_info" in annotations[0]
     except (OSError, ValueError, KeyError, TypeError):
         panoptic = False  # `Instances` says what is wrong with it

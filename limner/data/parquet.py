@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.core.errors import DataError
+from limner.core.json_text import parse_json
 from limner.data.columns import LABELS, captions_of_field, columns_of, read_labels
 from limner.data.sources import SPLIT_NAMES, PictureFile, Reading, Sample, Unreadable
 
@@ -149,7 +149,7 @@ def read_parquet(path: Path, name: str, source: str, reading: Reading, split: st
 def _class_names(file: ParquetFile) -> dict[str, list[str]]:
     """The names of the classes in columns of numbers, as Hugging Face's `datasets` notes them in the file."""
     try:
-        features = json.loads((file.schema_arrow.metadata or {})[b"huggingface"])["info"]["features"]
+        features = parse_json((file.schema_arrow.metadata or {})[b"huggingface"])["info"]["features"]
         return {name: list(map(str, about["names"])) for name, about in features.items() if about.get("_type") == "ClassLabel"}
     except (KeyError, ValueError, TypeError, AttributeError):
         return {}

@@ -9,6 +9,8 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from limner.core.json_text import parse_json
+
 KEY = "Captions"
 
 
@@ -26,7 +28,7 @@ def captions_in(path: Path) -> list[str]:
     if not isinstance(kept, str):
         return []
     try:
-        found = json.loads(kept)
+        found = parse_json(kept)
     except ValueError:
         return []
     return [caption for caption in found if isinstance(caption, str)] if isinstance(found, list) else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from limner.core.errors import DataError
@@ -18,6 +19,15 @@ def check_settings(resolution: int, max_rejected: float, validation: float, test
         raise DataError(f"--validation {validation} and --test {test} leave nothing to train on: choose shares that sum to less than 1")
     if most_things < 1:
         raise DataError(f"--most-things {most_things} leaves nothing of a layout: give at least 1")
+
+
+def check_sources(sources: Sequence[Path]) -> None:
+    """Raise DataError for a source that is given twice, as patterns of a shell may do: its pictures could come into several splits."""
+    known: set[Path] = set()
+    for source in sources:
+        if source.resolve() in known:
+            raise DataError(f"{source} is given twice: give each source once")
+        known.add(source.resolve())
 
 
 def check_out(out: Path, force: bool) -> None:

@@ -22,7 +22,7 @@ from limner.data.framing import Fit, Framing
 from limner.data.layouts import MOST_THINGS, Instances, largest
 from limner.data.naming import Namer
 from limner.data.panoptic import Panoptic, list_of_things
-from limner.data.prechecks import check_out, check_settings, check_space
+from limner.data.prechecks import check_out, check_settings, check_sources, check_space
 from limner.data.readers.known import nearest
 from limner.data.reading import read_sources
 from limner.data.refusals import Reject, explain, refuse, too_many
@@ -137,6 +137,7 @@ def prepare(
     """
     started = time.perf_counter()
     paths, out = [Path(source) for source in sources], Path(out)
+    check_sources(paths)
     check_settings(resolution, max_rejected, validation, test, most_things)
     framing = Framing(fit=fit, background=background, pixel_art=pixel_art)
     reading = Reading(columns=columns, tags=tags)

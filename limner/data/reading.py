@@ -38,6 +38,8 @@ def _read(source: Path, reading: Reading) -> Iterator[Sample]:
         yield from read_any_folder(source, reading)
     elif source.is_file():
         suffix = suffix_of(source)
+        if not source.stat().st_size:
+            raise DataError(f"{source} is empty: download or pack it again")
         if suffix in PICTURE_SUFFIXES | OTHER_PICTURES:
             raise DataError(f"{source} is one picture: give the folder that holds it")
         if _begins(source, b"PK"):
@@ -70,6 +72,8 @@ def _begins(path: Path, sign: bytes) -> bool:
 
 
 def _missing(source: Path) -> DataError:
+    if source.exists():
+        return DataError(f"{source} is a device or a pipe: give a folder of captioned pictures, a zip archive or a shard")
     here = [path.name for path in source.parent.iterdir()] if source.parent.is_dir() else []
     nearest = difflib.get_close_matches(source.name, here, n=1, cutoff=0.6)
     hint = f"did you mean {source.parent / nearest[0]}?" if nearest else "give a folder of captioned pictures, a zip archive or a shard"

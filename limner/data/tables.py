@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from limner.core.errors import DataError
+from limner.core.json_text import parse_json
 from limner.data.columns import COLUMNS, LABELS, Columns, columns_of
 from limner.data.formats import PICTURE_SUFFIXES, suffix_of
 from limner.data.parquet import table_rows, written_columns
@@ -99,7 +99,7 @@ def _json_lines(path: Path, chosen: Chosen) -> Iterator[Row]:
 
 def _json_entries(path: Path, chosen: Chosen) -> Iterator[Row]:
     try:
-        content = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_once)
+        content = parse_json(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_once)
     except ValueError as error:
         raise DataError(f"{path} is not JSON in UTF-8 ({error}): correct it, or write metadata.jsonl, one line {FORM} a picture") from None
     if isinstance(content, dict):
@@ -132,7 +132,7 @@ def other_layout(path: Path) -> str | None:
 
 def parse_object(line: bytes) -> Any:
     """JSON in UTF-8; ValueError for what is not, and for an object that names a field twice."""
-    return json.loads(line.decode("utf-8-sig"), object_pairs_hook=_once)
+    return parse_json(line.decode("utf-8-sig"), object_pairs_hook=_once)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -24,6 +24,8 @@ LARGEST_TEXT = 1 << 30
 """Bytes that a single member may unpack to."""
 LARGEST_TEXTS = 4 << 30
 """Bytes that the words of an archive may unpack to, all together."""
+DEEPEST = 100
+"""Folders within folders: data sets do not come near."""
 MOST_PACKED = 200
 """Times that a member of more than 16 MiB may grow when it is unpacked: text and pictures do not come near."""
 _WORDS = {*CAPTION_SUFFIXES, *TABLE_SUFFIXES, ".cls", ".token"} - {".parquet"}
@@ -96,7 +98,7 @@ def laid_out(path: Path) -> Iterator[Laid]:
             except FileExistsError:
                 raise DataError(f"{path} has a file and a folder of one name, {name}: unpack it, and give the folder") from None
             except OSError as error:
-                raise DataError(f"{name} of {path} {system_reason(error)}: unpack the archive, and give the folder") from None
+                raise DataError(f"{name[:80]} of {path} {system_reason(error)}: unpack the archive, and give the folder") from None
         yield laid
 
 
@@ -126,9 +128,13 @@ def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
     for member in archive.infolist():
         name = safe_name(member.filename)
         if name is None:
-            raise DataError(f"{path} holds '{ascii(member.filename)[1:61]}', which leads out of the archive: do not trust it")
+            raise DataError(f"{path} holds {ascii(member.filename[:60])}, which leads out of the archive: do not trust it")
         if member.is_dir() or not name or any(map(is_hidden, name.split("/"))):
             continue
+        if name.count("/") > DEEPEST:
+            raise DataError(
+                f"{path} holds folders over {DEEPEST} deep ({name[:60]}...): unpack it, and give the folder that holds the pictures"
+            )
         if stat.S_ISLNK(member.external_attr >> 16):
             raise DataError(f"{path} holds a link, {name}: unpack it, and give the folder")
         if member.flag_bits & 1:

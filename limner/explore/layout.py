@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from limner.core.abilities import LaysOut
 from limner.core.errors import DataError, LimnerWarning, SettingsError, unknown_name
+from limner.core.json_text import parse_json
 from limner.core.layout import Layout
 from limner.data.layouts import Misplaced, largest, place, things_of_field
 from limner.data.outlines import listed, outlined
@@ -96,7 +96,7 @@ def read_layout(path: Path, model: Model) -> Layout:
     size; SettingsError for labels that the model does not know.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"there is no file {path}: give a layout such as limner explore layout writes") from None
     except (OSError, ValueError) as error:

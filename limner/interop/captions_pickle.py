@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.core.errors import CheckpointError, DataError
+from limner.core.json_text import parse_json
 
 _WANTED = "give the captions.pickle that the authors' code wrote"
 
@@ -60,7 +60,7 @@ def read_vocabulary(path: Path) -> list[str]:
     start = _start(path)
     if path.suffix.lower() == ".json":
         try:
-            content = json.loads(path.read_text(encoding="utf-8-sig"))
+            content = parse_json(path.read_text(encoding="utf-8-sig"))
         except ValueError as error:
             raise DataError(
                 f"cannot read words from {path} ({error}): give JSON of words by id, or UTF-8 text with one word a line"

@@ -7,7 +7,6 @@ another order. Keras keeps pictures with channels last: linear layers from and t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import arg
 
 from limner.core.errors import CheckpointError, SettingsError
+from limner.core.json_text import parse_json
 from limner.interop.importer import EncoderChoice, Files, NetworkImporter, Place, filled
 from limner.interop.keras_weights import by_kind, is_counted, read_layers
 
@@ -98,7 +98,7 @@ def read_config(path: Path) -> dict[str, int]:
             f"numpy; print(json.dumps(numpy.load('{path.name}', allow_pickle=True).item()))\" > config.json), or leave --config out"
         )
     try:
-        found = json.loads(content)
+        found = parse_json(content)
         numbers = {name: int(value) for name, value in found.items() if name in NUMBERS}
     except (ValueError, TypeError, AttributeError, OverflowError):
         raise CheckpointError(

@@ -181,8 +181,8 @@ class Model:
         captions = [caption] if isinstance(caption, str) else list(caption)
         seeds = seeds_of(seed, generator)
         for name, value in (("n", n), ("batch_size", batch_size)):
-            if value < 1:
-                raise SettingsError(f"{name} is {value}: give at least 1")
+            if not isinstance(value, int | np.integer) or value < 1:
+                raise SettingsError(f"{name} is {value!r}: give a whole number, at least 1")
         if len(seeds) > 1 and n > 1:
             raise SettingsError(f"{len(seeds)} seeds paint {len(seeds)} pictures of each caption: leave n={n} out")
         if output not in ("pil", "numpy", "torch"):
@@ -360,6 +360,8 @@ def check_caption(encoder: TextEncoder, caption: str, suggest: bool = False, rea
     suggest: name known words that look like the unknown ones, which takes a while where many captions are looked at. reader: whose encoder
     it is, as messages name it.
     """
+    if not isinstance(caption, str):
+        raise SettingsError(f"a caption is {caption!r}: give a text, or a list of them")
     shown = shortened(caption)
     if not encoder.reads:
         if caption.strip():

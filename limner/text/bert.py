@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.core.errors import CheckpointError, DataError, SettingsError
+from limner.core.json_text import parse_json
 from limner.core.text import TextFeatures
 from limner.text.encoder import Limit, TextEncoder
 from limner.text.tokenizers import Tokens
@@ -151,7 +152,7 @@ class Bert(TextEncoder):
 def is_pretrained(folder: Path) -> bool:
     """Whether a folder is one of Hugging Face's, whatever the model in it."""
     try:
-        return "model_type" in json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        return "model_type" in parse_json((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
         return False
 
@@ -258,7 +259,7 @@ def _maximum(folder: Path, positions: int) -> int:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{path.parent} has no {path.name}: a pretrained encoder needs it; copy the folder again") from None
     except (OSError, ValueError) as error:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from limner.core.errors import CheckpointError, DataError, SettingsError
+from limner.core.json_text import parse_json
 from limner.core.text import TextFeatures
 from limner.text.byte_pairs import WORD_END, BytePairTokenizer
 from limner.text.encoder import Limit, TextEncoder
@@ -65,7 +66,7 @@ class BytePairIds(TextEncoder):
         if not distinct:
             raise DataError("the data have no captions from which byte pairs could be learned: give captions")
         tokenizer.train_from_iterator(distinct, trainer)
-        return cls(json.loads(tokenizer.to_str()), context_length)
+        return cls(parse_json(tokenizer.to_str()), context_length)
 
     @classmethod
     def from_file(cls, path: Path, context_length: int, size: int | None = None) -> BytePairIds:
@@ -74,7 +75,7 @@ class BytePairIds(TextEncoder):
         if path.suffix != ".json":
             return cls(BytePairTokenizer.from_file(path, size).config(), context_length)
         try:
-            description = json.loads(path.read_text(encoding="utf-8"))
+            description = parse_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise DataError(f"there is no vocabulary file {path}: give a .json file of the tokenizers library, or CLIP's") from None
         except (OSError, ValueError) as error:

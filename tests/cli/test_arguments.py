@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
@@ -65,6 +66,21 @@ def test_a_mistake_gets_one_line(argv: tuple[str, ...], message: str) -> None:
     with pytest.raises(SettingsError) as caught:
         read(*argv)
     assert str(caught.value) == message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paths:
+    sources: Annotated[Positional[tuple[Path, ...]], arg(metavar="SOURCE")] = ()
+    """What to read."""
+    out: Path | None = None
+    """Where to."""
+
+
+@pytest.mark.parametrize("argv", [("",), ("a", ""), ("--out", ""), ("--out=",)])
+def test_an_empty_path_is_not_the_current_folder(argv: tuple[str, ...]) -> None:
+    assert parse(Paths, ["a", ".", "--out", "b"], prog="limner", description="") == Paths(sources=(Path("a"), Path(".")), out=Path("b"))
+    with pytest.raises(SettingsError, match=r"a path is empty \(''\): give a name, or \. for the current folder"):
+        parse(Paths, argv, prog="limner", description="")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,6 +119,20 @@ def test_other_zips_that_cannot_be_read_are_one_line(tmp_path):
         prepare([archive(tmp_path / "empty.zip", {"x.bin": zlib.compress(b"x")})], tmp_path / "out", resolution=8)
 
 
+def test_sources_that_hold_nothing_are_named_as_what_they_are(tmp_path):
+    for name in ("a.zip", "b.parquet", "c.tar"):
+        (tmp_path / name).touch()
+        with pytest.raises(DataError, match=f"{name} is empty: download or pack it again"):
+            list(read_sources([tmp_path / name]))
+    with pytest.raises(DataError, match="/dev/null is a device or a pipe"):
+        list(read_sources([Path("/dev/null")]))
+    deep = archive(tmp_path / "deep.zip", {"p.png": picture(0), "a/" * 2000 + "p.txt": b"x"})
+    with pytest.raises(DataError, match="deep.zip holds folders over 100 deep"):
+        list(read_sources([deep]))
+    with pytest.raises(DataError, match="deep.zip is given twice"):
+        prepare([deep, tmp_path / "." / "deep.zip"], tmp_path / "out", resolution=8)
+
+
 def hugging_face(path: Path, count: int, start: int = 0, **more) -> Path:
     """A parquet file in the form that `datasets` writes: a struct of bytes and path, a list of captions, a label with names."""
     pyarrow = pytest.importorskip("pyarrow")

@@ -1,5 +1,6 @@
 """Known sets from a server on this machine that breaks off, lies, stalls and changes: what arrives is whole and right, or is refused."""
 
+import contextlib
 import errno
 import hashlib
 import http.server
@@ -59,7 +60,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(416)
             return
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(content) - start))
+        if fault != "endless":
+            self.send_header("Content-Length", "many" if fault == "nonsense" else str(len(content) - start))
         if "untagged" not in fault:
             self.send_header("ETag", self.server.tag)
         if start:
@@ -72,6 +74,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body[: len(body) // 2])
             self.wfile.flush()
             self.server.over.wait(30)
+        elif fault == "endless":
+            with contextlib.suppress(OSError):  # until the client has gone
+                while not self.server.over.is_set():
+                    self.wfile.write(body)
+        elif fault == "nonsense":
+            pass  # the client has gone
         elif fault == "changed":
             self.wfile.write(body[:-1] + b"?")
         elif fault == "slow":
@@ -140,6 +148,18 @@ def test_parts_of_two_files_are_never_joined_in_silence(server, tmp_path, fault)
         fetch(remote(server, size=None, sha256=None), tmp_path / "in")
     server.files["a.bin"], server.tag = CONTENT[::-1], '"two"'
     assert fetch(remote(server, size=None, sha256=None), tmp_path / "in").read_bytes() == CONTENT[::-1]
+
+
+def test_a_server_that_lies_about_lengths_ends_in_one_line(server, tmp_path):
+    server.faults = ["endless"]
+    with pytest.raises(DataError, match="sends more than the 1,024,000 bytes that the file has"):
+        fetch(remote(server), tmp_path / "downloads")
+    assert sum(path.stat().st_size for path in (tmp_path / "downloads").iterdir() if path.suffix == ".part") == 0
+    server.faults = ["nonsense"]
+    with pytest.raises(DataError, match="answers nonsense .*many.*: give --mirror, or put a.bin"):
+        fetch(remote(server), tmp_path / "downloads")
+    with pytest.raises(DataError, match="is not an address"):
+        fetch(remote(server), tmp_path / "downloads", mirror="http://[nowhere")
 
 
 def test_a_full_disk_is_no_matter_of_the_network(server, tmp_path, monkeypatch):

@@ -220,7 +220,21 @@ def test_what_a_layout_lacks_is_a_reject_with_its_place(tmp_path):
             "is of image 5, which",
         ),
         (coco, "annotations/captions_val2014.json", '{"images": [{"id', "captions_val2014.json cannot be read as the list it seems to be"),
+        (
+            coco,
+            "annotations/captions_val2014.json",
+            '{"images": [], "annotations": ' + "[" * 100_000,
+            "cannot be read as the list it seems",
+        ),
         (karpathy, "dataset_coco.json", '{"images": [{"sentences": [{"row": 1}]}]}', "missing required field `raw`"),
+        (
+            karpathy,
+            "dataset_coco.json",
+            '{"images": [{"filename": "a.jpg", "split": "dev2", "sentences": []}]}',
+            "image 0 is in the split 'dev2' .known: train, restval, val, test",
+        ),
+        (flickr8k, "Flickr8k_text/Flickr_8k.testImages.txt", "0_ab.jpg", "0_ab.jpg, which another list puts into"),
+        (celeba, "Eval/list_eval_partition.txt", "000001.jpg 0\n000002.jpg 7", "line 2 is not a picture's name and 0, 1 or 2"),
         (flickr8k, "Flickr8k_text/Flickr8k.token.txt", "a.jpg#0\ta dog\na.jpg a cat", "line 2 is not NAME.jpg#NUMBER, a tab"),
         (celeba, "Anno/list_attr_celeba.txt", "1\nMale Young\n000001.jpg 1", "line 3 is not a picture's name and 2 times"),
         (celeba, "Anno/list_attr_celeba.txt", "1\nfoo bar\n000001.jpg 1 1", "does not begin with the names"),
@@ -232,6 +246,19 @@ def test_a_damaged_list_is_one_line_with_its_place(tmp_path, build, file, conten
     with pytest.raises(DataError, match=message) as caught:
         prepared(tmp_path / "set", tmp_path / "out")
     assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
+
+
+def test_capitals_and_a_byte_order_mark_change_nothing(tmp_path):
+    cub(tmp_path / "birds")
+    for path in sorted((tmp_path / "birds/text").rglob("*.txt")):
+        path.rename(path.with_suffix(".TXT"))
+    (tmp_path / "birds/text").rename(tmp_path / "birds/Text")
+    report = prepared(tmp_path / "birds", tmp_path / "out")
+    assert (report.pictures, report.card.captions, len(report.card.class_names or ())) == (6, 12, 3)
+    coco(tmp_path / "coco")
+    for path in (tmp_path / "coco/annotations").iterdir():
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert prepared(tmp_path / "coco", tmp_path / "coco-out").card.splits == {"train": 4, "val": 2}
 
 
 def test_a_source_that_no_reader_recognises_hears_what_is_nearest(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,6 +71,12 @@ def test_captions_it_cannot_paint(model: Model, caption: str, message: str) -> N
         model.generate(caption)
 
 
+@pytest.mark.parametrize("arguments", [{"n": 1.5}, {"n": "2"}, {"batch_size": 2.0}, {"caption": [None]}, {"caption": b"a red flower"}])
+def test_arguments_of_another_kind_are_named(model: Model, arguments: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match="give a whole number, at least 1|give a text, or a list of them"):
+        model.generate(**({"caption": "a red flower"} | arguments))
+
+
 def test_unknown_words(model: Model) -> None:
     assert model.unknown_words("a red tractor") == ["tractor"]
     assert len(model.generate("a red tractor")) == 1
@@ -88,6 +95,11 @@ def test_damaged_and_foreign_folders(model: Model, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(CheckpointError, match=r"does not hold a model that paints captions \(it has no config.json\): give a run"):
         load(tmp_path / "empty")
+    (tmp_path / "words.txt").touch()
+    with pytest.raises(CheckpointError, match=r"words.txt does not hold a model that paints captions"):
+        load(tmp_path / "words.txt")
+    with pytest.raises(CheckpointError, match="the name of the model is empty"):
+        load("")
     with pytest.raises(CheckpointError, match="there is no folder"):
         load(tmp_path / "not" / "there")
     with pytest.raises(SettingsError, match="no shipped model or folder 'gardem'"):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from limner.core.errors import DataError
+from limner.data.formats import suffix_of
 from limner.data.readers.face_captions import ATTRIBUTES, captions
 from limner.data.readers.reader import Account, Marks, Reader, Said, files_called, missing, pictures_by_stem, samples_of
 from limner.data.sources import Labels, Sample, decode_captions, left_alone, system_reason
@@ -42,7 +43,7 @@ class CelebA(Reader):
             yield left_alone(tree.name(other), tree.root.name, "second list of attributes")
         partitions = files_called(tree, _PARTITIONS)
         account.read.update([first, *others, *partitions])
-        splits = dict(_partition(path) for each in partitions for path in _table(each, 1))
+        splits = {name: split for each in partitions for name, split in _partition(each)}
         rows = _table(first, 1)
         names = next(rows, (0, []))[1]
         if not ATTRIBUTES.intersection(names):
@@ -74,8 +75,14 @@ def _by_name(tree: Tree) -> dict[str, list[Path]]:
     return found
 
 
-def _partition(row: tuple[int, list[str]]) -> tuple[str, str | None]:
-    return row[1][0], _SPLITS.get(row[1][-1])
+def _partition(path: Path) -> Iterator[tuple[str, str]]:
+    """The split of each picture of a list; DataError for a line that names none."""
+    for number, cells in _table(path, 1):
+        if number == 1 and path.suffix.lower() == ".csv":  # image_id,partition
+            continue
+        if len(cells) != 2 or cells[1] not in _SPLITS:
+            raise DataError(f"{path}, line {number} is not a picture's name and 0, 1 or 2: download it again, or take it out of the folder")
+        yield cells[0], _SPLITS[cells[1]]
 
 
 def _table(path: Path, header: int) -> Iterator[tuple[int, list[str]]]:
@@ -109,7 +116,7 @@ class MultiModalCelebA(Reader):
         account, texts = Account(), _texts(tree)
         pictures = pictures_by_stem(tree, _homes(tree, texts))
         for folder in texts:
-            for file in (file for file in folder.files if file.endswith(".txt")):
+            for file in (file for file in folder.files if suffix_of(file) == ".txt"):
                 path = folder.path / file
                 account.read.add(path)
                 fits = pictures.get(file[:-4], [])

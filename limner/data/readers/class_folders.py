@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from limner.data.formats import suffix_of
 from limner.data.readers.reader import Account, Marks, Reader, Said, files_called, missing, samples_of
 from limner.data.sources import SPLIT_NAMES, Labels, Sample, decode_captions, system_reason
 from limner.data.tree import Folder, Tree
@@ -63,14 +64,14 @@ def _said(tree: Tree, path: Path, labels: Labels) -> Said:
 
 
 def _captions(folder: Folder) -> list[str]:
-    return [file for file in folder.files if file.endswith(".txt")]
+    return [file for file in folder.files if suffix_of(file) == ".txt"]
 
 
 def _text_folders(tree: Tree) -> list[Folder]:
     """The class folders of captions: of `text_c10` where there are both."""
     found: dict[str, list[Folder]] = defaultdict(list)
     for folder in tree.folders.values():
-        above = folder.path.parent.name
+        above = folder.path.parent.name.lower()
         if above in _TEXTS and folder.path != tree.root and folder.path.name.lower() not in SPLIT_NAMES and _captions(folder):
             found[above].append(folder)
     return next((found[name] for name in _TEXTS if found[name]), [])

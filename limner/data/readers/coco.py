@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -69,8 +70,12 @@ class Karpathy(Reader):
         for path in _lists(tree, b'"sentences"'):
             account.read.add(path)
             found = []
-            for image in _load(path, _KarpathyList).images:
-                split = image.split.lower()
+            for number, image in enumerate(_load(path, _KarpathyList).images):
+                split = image.split.strip().lower()
+                if split and split != "restval" and split not in SPLIT_NAMES:
+                    raise DataError(
+                        f"{path}, image {number} is in the split '{image.split[:40]}' (known: train, restval, val, test): correct it"
+                    )
                 name = f"{image.filepath}/{image.filename}" if image.filepath else image.filename
                 # What Karpathy calls restval is for training too.
                 found.append((name, [each.raw for each in image.sentences], "train" if split == "restval" else SPLIT_NAMES.get(split)))
@@ -176,6 +181,6 @@ def _start(path: Path) -> bytes:
 
 def _load(path: Path, form: type[_List]) -> _List:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=form)
-    except (OSError, ValueError) as error:  # msgspec's own errors among them
+        return msgspec.json.decode(path.read_bytes().removeprefix(BOM_UTF8), type=form)
+    except (OSError, ValueError, RecursionError) as error:  # msgspec's own errors among them
         raise DataError(f"{path} cannot be read as the list it seems to be ({' '.join(str(error).split())[:100]}): {_FIX}") from None

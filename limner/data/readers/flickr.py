@@ -96,13 +96,15 @@ def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
 
 
 def _splits(tree: Tree, account: Account) -> dict[str, str]:
-    """The split of each picture, where lists such as `Flickr_8k.trainImages.txt` lie in the folder."""
+    """The split of each picture, where lists such as `Flickr_8k.trainImages.txt` lie in the folder; DataError for one in two splits."""
     found: dict[str, str] = {}
     for folder in tree.folders.values():
         for file in folder.files:
             named = _LIST.fullmatch(file.lower())
             if named and named[1] in SPLIT_NAMES:
                 account.read.add(folder.path / file)
-                names = (folder.path / file).read_text("utf-8", errors="replace").split()
-                found.update(dict.fromkeys(names, SPLIT_NAMES[named[1]]))
+                for name in (folder.path / file).read_text("utf-8", errors="replace").split():
+                    split = SPLIT_NAMES[named[1]]
+                    if found.setdefault(name, split) != split:
+                        raise DataError(f"{folder.path / file} has {name}, which another list puts into {found[name]}: take it out of one")
     return found
