@@ -30,7 +30,8 @@ class AdversarialMethod(Method[NoiseType]):
         """A player under the Adam and the schedule of the settings. averaged: whether it paints."""
         optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
         factor = self._halving if self.settings.halve_every else None
-        return Player(module=module, optimizer=optimizer, learning_rate_factor=factor, averaged=averaged)
+        clip = getattr(self.settings, "gradient_clip", 0.0) or None  # where the method lists ClipSettings
+        return Player(module=module, optimizer=optimizer, learning_rate_factor=factor, averaged=averaged, gradient_clip=clip)
 
     def _halving(self, progress: Progress) -> float:
         factor: float = 0.5 ** (progress.epoch // self.settings.halve_every)

@@ -124,6 +124,22 @@ class PenaltySettings(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClipSettings(Checked):
+    """A bound on gradients.
+
+    Adam answers a gradient far above the usual ones with a step of up to 1 / sqrt(1 - beta2) = 31 learning rates in every weight that it
+    touches, and a discriminator without normalisation may not come back from that.
+    """
+
+    of_training = True
+    gradient_clip: float = 0.0
+    """Norm to which the gradient of each player is cut; 0 cuts none."""
+
+    def check(self) -> None:
+        at_least(self, "method", 0, "gradient_clip")
+
+
+@dataclass(frozen=True, kw_only=True)
 class NormalizationSettings(Checked):
     """A switch for batch normalisation in discriminators. R1 needs it off: it is the gradient of one picture's logit by that picture."""
 

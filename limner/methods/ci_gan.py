@@ -32,7 +32,6 @@ and where a caption of the picture as it is comes with it, the code moves by the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -52,6 +51,7 @@ from limner.families import settings as shared
 from limner.families.inversion.losses import Tell, code_contrast, optimized, square_distance, unlike
 from limner.families.inversion.networks import CodeDiscriminator, PictureEncoder, Reading, TextToCode, maps_seen
 from limner.families.inversion.settings import EditSettings, InversionSettings, TextToCodeSettings
+from limner.families.schedules import cosine
 from limner.families.style.discriminator import Discriminator, discriminator_loss, generator_loss
 from limner.families.style.method import StyleMethod
 from limner.families.style.noise import StyleNoise, drawn_maps
@@ -156,11 +156,11 @@ class CIGAN(StyleMethod):
                 players[name] = Player(module=self.adversaries[key], optimizer=inversion)
         first = Adam(learning_rate=settings.inversion_learning_rate, betas=(0.9, 0.99))  # idinvert's
         players[INVERSION] = Player(
-            module=self.inverter, optimizer=first, averaged=True, learning_rate_factor=cooling if settings.inversion_cooled else None
+            module=self.inverter, optimizer=first, averaged=True, learning_rate_factor=cosine if settings.inversion_cooled else None
         )
         second = Adam(learning_rate=settings.text_learning_rate, betas=(0.9, 0.999))
         players[TEXT] = Player(
-            module=self.text, optimizer=second, averaged=True, learning_rate_factor=cooling if settings.text_cooled else None
+            module=self.text, optimizer=second, averaged=True, learning_rate_factor=cosine if settings.text_cooled else None
         )
         return players
 
@@ -366,11 +366,6 @@ class CIGAN(StyleMethod):
     def next_steps(cls, settings: Any) -> tuple[tuple[str, str], ...]:
         edit = 'limner explore edit RUN --picture FILE "..." --out edit.png'
         return (*super().next_steps(settings), ("edit", edit))
-
-
-def cooling(progress: Progress) -> float:
-    """From 1 to 0 along a half cosine, over the phase's budget."""
-    return 0.5 * (1.0 + math.cos(math.pi * progress.spent))
 
 
 def r1(judge: torch.nn.Module, real: Tensor) -> Tensor:

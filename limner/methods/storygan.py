@@ -51,6 +51,7 @@ from limner.nn.initialization import he_initialization, normal_initialization
 class StoryGANSettings(
     shared.NormalizationSettings,
     shared.PenaltySettings,
+    shared.ClipSettings,
     shared.HalvingSettings,
     shared.AdamSettings,
     shared.NoiseSettings,
@@ -119,7 +120,8 @@ class StoryGAN(AdversarialMethod[StoryNoise]):
             method={
                 **shared.SMALL_STEPS,
                 "discriminator_normalization": False,
-                "learning_rate": 4e-4,  # at 8e-4 training broke down after 1,950 steps: docs/storygan.md
+                "learning_rate": 4e-4,  # at 8e-4, without the bound, training broke down after 1,950 steps: docs/storygan.md
+                "gradient_clip": 100.0,
                 "augmentation": "glu",
                 "picture_condition": "story",
                 "story_condition": "sentences",

@@ -30,6 +30,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "beta1": (1.0, "below 1"),
     "halve_every": (-1.0, "at least 0"),
     "gradient_penalty": (-1.0, "at least 0"),
+    "gradient_clip": (-1.0, "at least 0"),
     "penalty_every": (0, "at least 1"),
     "captions": (0, "at least 1"),
     "counterfactual": (1.5, "between 0 and 1"),
@@ -46,6 +47,7 @@ WRONG: dict[str, tuple[Any, str]] = {
 OWN_BOUNDS = {
     ("msg-gan", "generator_channels"): "at least 2",  # a map of one channel has no half
     ("msg-gan", "discriminator_channels"): "at least 2",
+    ("dall-e", "gradient_clip"): "above 0",
     ("t2f", "mismatch_weight"): "at least 0",  # it is added to the other terms, which keep theirs
 }
 """Where a method's bound is another one."""
