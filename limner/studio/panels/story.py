@@ -46,7 +46,7 @@ def tell_it(one: Opened, sentences: str, swaps: str, count: Any, seed: Any) -> s
         saved(png_of(np.asarray(strip(tellings))), "image/png", "story.png", "Save the strip"),
         saved(animated(animation(tellings)), "image/gif", "story.gif", "Save the animation"),
     ]
-    return rows(titles, shown, labels, f"seed {start}") + f'<p class="said links">{" ".join(links)}</p>'
+    return rows(titles, shown, labels, f"seed {start}") + f'<p class="said">{"".join(links)}</p>'
 
 
 PANEL = Panel(
