@@ -88,6 +88,7 @@ def test_a_story_and_the_same_with_names_exchanged(studio: Studio) -> None:
     expected = [np.asarray(picture) for story in (STORY, swapped(STORY, [("Rosa", "Iris")])) for picture in model.tell(story, seed=5)[0]]
     assert len(told) == 6 and max(np.abs(np.int16(one) - other).max() for one, other in zip(told, expected, strict=True)) <= 1
     assert all(f"<span>{sentence}</span>" in result for sentence in (*STORY, "Iris stands in a meadow", "Rosa comes"))
+    assert "<h3>The story, with Rosa and Iris exchanged</h3>" in result
     animation = re.search(r'href="data:image/gif;base64,([^"]*)" download="story.gif"', result)
     assert animation and Image.open(io.BytesIO(b64decode(animation[1]))).n_frames == 3  # type: ignore[attr-defined]
 

@@ -38,8 +38,8 @@ def tell_it(one: Opened, sentences: str, swaps: str, count: Any, seed: Any) -> s
     names = ", ".join(f"{before} and {after}" for before, after in exchanged)
     titles, shown, labels = [], [], []
     for place in range(number):
-        for title, (told, pictures) in zip(("", f"with {names} exchanged"), tellings, strict=False):
-            titles.append(", ".join(filter(None, [f"Telling {place + 1}" if number > 1 else "", title])).capitalize() or "The story")
+        for title, (told, pictures) in zip(("", f", with {names} exchanged"), tellings, strict=False):
+            titles.append((f"Telling {place + 1}" if number > 1 else "The story") + title)
             shown.append(list(pictures[place]))
             labels.append(told)
     links = [
