@@ -65,11 +65,11 @@ class Desk:
         self._choosers.append(chooser)
         return chooser
 
-    def caption(self, models: Sequence[Opened], label: str = "Caption", value: str | None = None) -> Any:
+    def caption(self, models: Sequence[Opened], label: str = "Caption", value: str | None = None, hint: str = "Say what to paint") -> Any:
         """A caption; hidden where no model reads any."""
         first = next((text for one in models if (text := one.example())), "") if value is None else value
         reads = any(one.reads_text() for one in models)
-        return gr.Textbox(first, label=label, lines=1, max_lines=6, placeholder="Say what to paint", visible=reads, max_length=2_000)
+        return gr.Textbox(first, label=label, lines=1, max_lines=6, placeholder=hint, visible=reads, max_length=2_000)
 
     def captions(self, models: Sequence[Opened], label: str = "Captions, one a line") -> Any:
         """Several captions; hidden where no model reads any."""

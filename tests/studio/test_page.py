@@ -21,8 +21,14 @@ HERE = "[...document.querySelectorAll('[role=tabpanel]')].find((panel) => panel.
 
 def open_panel(browser: Browser, title: str) -> None:
     tab = f"[...document.querySelectorAll('[role=tab]')].find((tab) => tab.textContent.trim() == '{title}')"
-    browser.wait(tab)
-    browser.run(f"{tab}.click()")
+    browser.wait("document.querySelector('[role=tab]')")
+    if browser.run(f"!{tab}"):  # it has no room, and is in the menu
+        browser.run("document.querySelector('.overflow-menu > button').click()")
+        listed = f"[...document.querySelectorAll('.overflow-menu button')].find((one) => one.textContent.trim() == '{title}')"
+        browser.wait(listed)
+        browser.run(f"{listed}.click()")
+    else:
+        browser.run(f"{tab}.click()")
     browser.wait(f"{tab}.getAttribute('aria-selected') == 'true' && {HERE}.id == {tab}.getAttribute('aria-controls')")  # not the last one
     browser.wait(f"{HERE}.querySelector('.buttons button, .run')")
 

@@ -20,7 +20,8 @@ def build(desk: Desk, models: Sequence[Opened]) -> None:
     names = sampling_names(models, editing=True)
     with desk.inputs():
         model, picture = desk.model(models), desk.picture()
-        after, before = desk.caption(models, "What it shall show"), desk.caption(models, "What it shows, if you like", value="")
+        after = desk.caption(models, "What it shall show")
+        before = desk.caption(models, "What it shows now, if you like", value="", hint="Leave it empty, or say what is there")
         seed = desk.seed()
         fields = sampling_fields(models, names, "How it edits")
 

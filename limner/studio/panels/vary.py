@@ -26,7 +26,7 @@ def build(desk: Desk, models: Sequence[Opened]) -> None:
             gr.HTML('<p class="hint">With none chosen, all but the first are drawn anew, or the only one.</p>')
         walks = gr.Checkbox(False, label="Go smoothly from one draw to another")
         with gr.Row():
-            count, seed = desk.count("Pictures", 6, MOST, least=2), desk.seed()
+            count, seed = desk.count("Pictures", 5, MOST, least=2), desk.seed()
         desk.task("Vary", paint_varied, [model, captions, redraw, walks, count, seed])
 
 
