@@ -99,7 +99,7 @@ def shown(one: Opened, laid: LaidOut, seed: int, given: str, before: LaidOut | N
     ]
     link = saved(laid.text.encode(), "application/json", "layout.json", "Save the layout")
     image = f'<img src="{address_of(laid.picture)}" alt="" hidden onload="limnerLaid(this)">'
-    return f'<div class="laid rows" data-layout="{html.escape(layout)}">{image}{"".join(parts)}<p class="said">{link}</p></div>'
+    return f'<div class="laid rows" data-layout="{html.escape(layout)}">{"".join(parts)}<p class="said">{link}</p>{image}</div>'
 
 
 PANEL = Panel(
