@@ -93,7 +93,7 @@ def test_every_panel(studio: Studio, tmp_path: Path) -> None:
         pixel = browser.run(f"{board}.querySelector('.field').clientWidth / 32")
         added = f"{HERE}.querySelector('.board .thing.chosen')"
         drag(browser, added, round(4 * pixel), round(-5 * pixel))
-        drag(browser, f"{added}.querySelector('i')", round(-3 * pixel), 1000)
+        drag(browser, f"{added}.querySelector('i')", round(-3 * pixel), 300)
         browser.run(f"{added}.dispatchEvent(new KeyboardEvent('keydown', {{key: 'ArrowLeft', bubbles: true}}))")
         left, top, width, height = browser.run(f"{board}.layout.things.at(-1).box")
         third = 32 / 3
