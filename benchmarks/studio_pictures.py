@@ -52,6 +52,7 @@ def main() -> None:
     red, blue = (f"a large {colour} flower with five round petals in a meadow" for colour in ("red", "blue"))
     with served("garden", "garden-fast") as studio:
         show(studio, arguments.out / "studio-paint.png", "paint", (red,))
+        show(studio, arguments.out / "studio-vary.png", "vary", (rf"{red}\n{blue}",))
         show(studio, arguments.out / "studio-edit.png", "edit", (red, blue), dark=True)
         show(studio, arguments.out / "studio-phone.png", "attention", (red,), wide=False)
     with served(arguments.run) as studio:

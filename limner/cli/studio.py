@@ -13,8 +13,8 @@ from limner.cli.models import Device, chosen_device
 from limner.core.errors import SettingsError
 
 DESCRIPTION = """Serve a page on this machine on which trained models are used: paint captions, compare models side by side, walk between
-captions, change words, see where a model looked, complete and restyle pictures of your own. Each model has the panels for what it can do.
-The folder of a run that is being trained shows its samples over time, its curves and the time left.
+captions, change words, move things, tell stories, see where a model looked, complete, edit and restyle pictures of your own. Each model
+has the panels for what it can do. The folder of a run that is being trained shows its samples over time, its curves and the time left.
 
 The page is served to this machine alone, and asks for nothing from the network. Ctrl-C ends it.
 

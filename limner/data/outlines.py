@@ -11,7 +11,8 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from limner.core.layout import Layout
 
-_INKS = ("#e6194b", "#ffe119", "#4363d8", "#f58231", "#911eb4", "#42d4f4", "#f032e6", "#bfef45", "#fabed4", "#469990")
+INKS = ("#e6194b", "#ffe119", "#4363d8", "#f58231", "#911eb4", "#42d4f4", "#f032e6", "#bfef45", "#fabed4", "#469990")
+"""The colours of boxes, by their numbers."""
 
 
 def outlined(pictures: NDArray[np.uint8], layout: Layout, side: int = 352) -> list[Image.Image]:
@@ -22,11 +23,11 @@ def outlined(pictures: NDArray[np.uint8], layout: Layout, side: int = 352) -> li
         things = [place for place in range(layout.labels.shape[1]) if layout.labels[row, place] >= 0]
         for place in things:
             if layout.shapes is not None:
-                image = _traced(image, layout.boxes[row, place], layout.shapes[row, place], _INKS[place % len(_INKS)])
+                image = _traced(image, layout.boxes[row, place], layout.shapes[row, place], INKS[place % len(INKS)])
         pen = ImageDraw.Draw(image)
         for number, place in enumerate(things, 1):
             left, top, width, height = (layout.boxes[row, place] * side).tolist()
-            ink = _INKS[place % len(_INKS)]
+            ink = INKS[place % len(INKS)]
             pen.rectangle((left, top, left + width - 1, top + height - 1), outline=ink, width=3)
             pen.rectangle((left, top, left + 22, top + 26), fill=ink)
             pen.text((left + 6, top + 1), str(number), fill="black", font_size=22)

@@ -24,6 +24,7 @@ from limner.core.abilities import Inverts
 from limner.core.errors import SettingsError, unknown_name
 from limner.data.garden import ATTRIBUTES, Garden, Scenes, paint
 from limner.data.sheet import caption_grid
+from limner.explore.differences import apart, bright
 from limner.features.garden_judge import load_judge
 from limner.features.network import to_float
 from limner.metrics.faithfulness import UNNAMED, named_codes, read_codes
@@ -53,8 +54,7 @@ class Edits:
 
     def change(self) -> NDArray[np.float32]:
         """How far every pixel moved, in levels of 255, mean over the colours: [N, H, W]."""
-        moved = self.after.astype(np.float32) - self.before.astype(np.float32)
-        return np.abs(moved).mean(3)
+        return apart(self.after, self.before)
 
 
 @dataclass(frozen=True)
@@ -222,11 +222,7 @@ def edit_grid(edits: Edits, heading: Sequence[str] = (), *, most: int = 12, tile
     """A row for each pair: before, after, and where they differ, the brightest where the page's pictures changed most. Where pictures were
     given they come first."""
     change = edits.change()[:most]
-    bright = np.round(255 * change / max(float(change.max(initial=0.0)), 1.0)).astype(np.uint8)
-    rows = [
-        [before, after, np.repeat(where[..., None], 3, axis=2)]
-        for before, after, where in zip(edits.before[:most], edits.after[:most], bright, strict=True)
-    ]
+    rows = [[before, after, where] for before, after, where in zip(edits.before[:most], edits.after[:most], bright(change), strict=True)]
     titles = [f"{before} / {after}" if before else after for before, after in edits.captions[:most]]
     labels = [["before", "after", f"change {float(where.mean()):.1f}"] for where in change]
     if edits.given is not None:

@@ -14,6 +14,7 @@ from PIL import Image
 from limner.core.abilities import Inverts
 from limner.core.errors import SettingsError
 from limner.data.sheet import caption_grid
+from limner.explore.differences import apart, bright
 from limner.features.network import to_float
 from limner.metrics.judge import to_tensor
 from limner.metrics.pixels import WINDOW, psnr, ssim
@@ -39,13 +40,19 @@ class Inverted:
     pictures: NDArray[np.uint8]
     rebuilt: NDArray[np.uint8]
 
+    def apart(self) -> NDArray[np.float32]:
+        """How far every pixel is from the picture's, in levels of 255, mean over the colours: [N, R, R]."""
+        return apart(self.rebuilt, self.pictures)
+
     def lines(self, names: Sequence[str]) -> list[str]:
+        """How far each is from its picture, in words, after its name."""
+        return [f"{name}: {words}" for name, words in zip(names, self.distances_told(), strict=True)]
+
+    def distances_told(self) -> list[str]:
         """How far each is from its picture, in words."""
         found, ssims = self.distances()
         shown = [f"PSNR {decibels:.1f} dB" for decibels in found]
-        if ssims is not None:
-            shown = [f"{words}, SSIM {share:.3f}" for words, share in zip(shown, ssims, strict=True)]
-        return [f"{name}: {words}" for name, words in zip(names, shown, strict=True)]
+        return shown if ssims is None else [f"{words}, SSIM {share:.3f}" for words, share in zip(shown, ssims, strict=True)]
 
     def distances(self) -> tuple[list[float], list[float] | None]:
         """PSNR in dB and SSIM of each; no SSIM for pictures that are smaller than its window."""
@@ -63,13 +70,9 @@ def invert(model: Model, pictures: NDArray[np.uint8], seed: int = 0) -> Inverted
 
 def inverted_page(found: Inverted, titles: Sequence[str], tile: int = 128) -> Image.Image:
     """A row for each picture: the picture, what is painted of its code, and where they differ."""
-    apart = np.abs(found.rebuilt.astype(np.float32) - found.pictures).mean(3)
-    bright = np.round(255 * apart / max(float(apart.max(initial=0.0)), 1.0)).astype(np.uint8)
-    rows = [
-        [picture, again, np.repeat(where[..., None], 3, axis=2)]
-        for picture, again, where in zip(found.pictures, found.rebuilt, bright, strict=True)
-    ]
-    labels = [["picture", "found again", f"difference {float(where.mean()):.1f}"] for where in apart]
+    differences = found.apart()
+    rows = [[picture, again, where] for picture, again, where in zip(found.pictures, found.rebuilt, bright(differences), strict=True)]
+    labels = [["picture", "found again", f"difference {float(where.mean()):.1f}"] for where in differences]
     return caption_grid(rows, list(titles), labels=labels, tile=tile)
 
 

@@ -59,6 +59,34 @@ class LaidOut:
             if label >= 0
         ]
 
+    @property
+    def text(self) -> str:
+        """`things` as JSON, a thing a line: what `read_layout` reads."""
+        return "[\n" + ",\n".join(json.dumps(thing) for thing in self.things) + "\n]\n"
+
+    def drawn(self, least: int) -> NDArray[np.uint8]:
+        """The numbered boxes and shapes on white, with sides of `least` pixels or more: [S, S, 3]."""
+        blank = np.full((1, *self.picture.shape), 255, dtype=np.uint8)
+        return np.asarray(outlined(blank, self.layout, max(least, self.picture.shape[0]))[0])
+
+    def seen(self, number: int) -> NDArray[np.uint8]:
+        """The picture, dark outside the shape of a thing, which is counted from 0."""
+        from limner.families.objects.places import pasted
+
+        mask = pasted(self.layout, self.picture.shape[0])[0, number].numpy()
+        return np.round(self.picture * (DIMMED + (1.0 - DIMMED) * mask)[..., None]).astype(np.uint8)
+
+    def told(self) -> list[str]:
+        """For each thing its number and name, and the words that it looked at most."""
+        names = listed(self.layout, self.names)[0]
+        if self.attention is None:
+            return names
+        found = []
+        for name, looked in zip(names, self.attention, strict=False):
+            most = np.argsort(-looked, kind="stable")[:READ]
+            found.append(f"{name}: " + ", ".join(f"{self.words[word]} {looked[word]:.0%}" for word in most))
+        return found
+
 
 def lay_out(model: Model, caption: str, *, layout: Layout | None = None, seed: int = 0, sample: int = 0) -> LaidOut:
     """Paint a caption from the layout that the model draws for it, or from the one given.
@@ -117,7 +145,7 @@ def layout_of(content: Any, model: Model, where: str = "the layout") -> Layout:
     for label in found.labels:
         if label not in names:
             raise unknown_name("label of this model", label, names)
-    most = _most(model)
+    most = most_things(model)
     if most is not None and len(found.labels) > most:
         warnings.warn(
             f"{where} has {len(found.labels)} things, {len(found.labels) - most} more than this model places: the largest {most} stay",
@@ -132,16 +160,18 @@ def layout_of(content: Any, model: Model, where: str = "the layout") -> Layout:
 
 @dataclass(frozen=True, kw_only=True)
 class Edits:
-    """What is changed in a layout, things by their numbers from 1 as they are before: each moved (right, down) and scaled about its
-    centre, others removed, and new ones added, in pixels of the model's pictures."""
+    """What is changed in a layout, things by their numbers from 1 as they are before: each placed in another box (left, top, width,
+    height), moved (right, down) and scaled about its centre, in this order, others removed, and new ones added, in pixels of the model's
+    pictures."""
 
+    place: tuple[tuple[int, tuple[float, float, float, float]], ...] = ()
     move: tuple[tuple[int, float, float], ...] = ()
     scale: tuple[tuple[int, float], ...] = ()
     remove: tuple[int, ...] = ()
     add: tuple[tuple[str, tuple[float, float, float, float]], ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.move or self.scale or self.remove or self.add)
+        return bool(self.place or self.move or self.scale or self.remove or self.add)
 
 
 def edited(laid: LaidOut, edits: Edits, model: Model, *, seed: int = 0, sample: int = 0) -> Layout:
@@ -155,6 +185,8 @@ def edited(laid: LaidOut, edits: Edits, model: Model, *, seed: int = 0, sample: 
     boxes, labels = layout.boxes[0, :count].clone(), layout.labels[0, :count]
     assert layout.shapes is not None
     shapes = layout.shapes[0, :count]
+    for number, box in edits.place:
+        boxes[_thing(number, count, "place")] = _sized(box, f"--place {number}", side)
     for number, right, down in edits.move:
         boxes[_thing(number, count, "move"), :2] += torch.tensor([right, down]) / side
     for number, factor in edits.scale:
@@ -170,14 +202,12 @@ def edited(laid: LaidOut, edits: Edits, model: Model, *, seed: int = 0, sample: 
     for name, box in edits.add:
         if name not in laid.names:
             raise unknown_name("label of this model", name, laid.names)
-        new = torch.tensor(box) / side
-        if not (new[2:] > 0).all():
-            raise SettingsError(f"--add {name} has a box of no area: give LEFT,TOP,WIDTH,HEIGHT in pixels of {side} x {side}")
+        new = _sized(box, f"--add {name}", side)
         _inside(new, f"the added {name} would lie", side)
         boxes, labels = torch.cat([boxes, new[None]]), torch.cat([labels, torch.tensor([laid.names.index(name)])])
     if not len(labels):
         raise SettingsError("nothing is left of the layout: remove fewer things, or add one")
-    most = _most(model)
+    most = most_things(model)
     if most is not None and len(labels) > most:
         raise SettingsError(f"the layout would have {len(labels)} things, and this model places {most}: remove some first")
     if edits.add:
@@ -185,6 +215,13 @@ def edited(laid: LaidOut, edits: Edits, model: Model, *, seed: int = 0, sample: 
         assert drawn is not None
         shapes = torch.cat([shapes, drawn[0, len(kept) : len(labels)]])
     return Layout(boxes[None], labels[None], shapes[None])
+
+
+def _sized(box: Sequence[float], what: str, side: int) -> Tensor:
+    """A box in shares of the picture's side. Raises SettingsError for one of no area."""
+    if not (box[2] > 0 and box[3] > 0):
+        raise SettingsError(f"{what} has a box of no area: give LEFT,TOP,WIDTH,HEIGHT in pixels of {side} x {side}")
+    return torch.tensor(box, dtype=torch.float32) / side
 
 
 def _inside(box: Tensor, what: str, side: int) -> None:
@@ -203,12 +240,9 @@ def layout_page(pictures: Sequence[tuple[str, LaidOut]], tile: int = 160) -> Ima
     """For each picture, with a title, a row: boxes and shapes, the picture, and each thing of it with the words that it looked at most."""
     rows, labels = [], []
     for _, laid in pictures:
-        blank = np.full((1, *laid.picture.shape), 255, dtype=np.uint8)
-        numbered = listed(laid.layout, laid.names)[0]
-        side = max(tile, laid.picture.shape[0])
-        tiles = [np.asarray(outlined(blank, laid.layout, side)[0]), laid.picture]
-        rows.append([*tiles, *(_shown(laid, row) for row in range(len(numbered)))])
-        labels.append(["layout", "picture", *(_told(laid, row, name) for row, name in enumerate(numbered))])
+        told = laid.told()
+        rows.append([laid.drawn(tile), laid.picture, *(laid.seen(number) for number in range(len(told)))])
+        labels.append(["layout", "picture", *told])
     widest = max(map(len, rows))
     for row, own in zip(rows, labels, strict=True):
         missing = widest - len(row)
@@ -218,22 +252,8 @@ def layout_page(pictures: Sequence[tuple[str, LaidOut]], tile: int = 160) -> Ima
     return caption_grid(rows, [title for title, _ in pictures], labels=labels, tile=tile, heading=[caption], apart=1)
 
 
-def _shown(laid: LaidOut, row: int) -> NDArray[np.uint8]:
-    """The picture, dark outside a thing's shape."""
-    from limner.families.objects.places import pasted
-
-    mask = pasted(laid.layout, laid.picture.shape[0])[0, row].numpy()
-    return np.round(laid.picture * (DIMMED + (1.0 - DIMMED) * mask)[..., None]).astype(np.uint8)
-
-
-def _told(laid: LaidOut, row: int, name: str) -> str:
-    if laid.attention is None:
-        return name
-    most = np.argsort(-laid.attention[row], kind="stable")[:READ]
-    return f"{name}: " + ", ".join(f"{laid.words[word]} {laid.attention[row, word]:.0%}" for word in most)
-
-
-def _most(model: Model) -> int | None:
+def most_things(model: Model) -> int | None:
+    """How many things a model places at most; None where it does not say."""
     most: int | None = getattr(model.method.settings, "things", None)
     return most
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -130,9 +131,16 @@ def _on_paper(page: Image.Image, size: tuple[int, int]) -> Image.Image:
     return whole
 
 
+def animated(pages: Sequence[Image.Image], frame_milliseconds: int = 1400) -> bytes:
+    """Pages as an animation that begins anew at its end: the content of a .gif file."""
+    stream = io.BytesIO()
+    pages[0].save(stream, "GIF", save_all=True, append_images=list(pages[1:]), duration=frame_milliseconds, loop=0)
+    return stream.getvalue()
+
+
 def save_animation(pages: Sequence[Image.Image], path: Path, frame_milliseconds: int = 1400) -> None:
     """Write pages as an animation that begins anew at its end (.gif)."""
-    pages[0].save(path, save_all=True, append_images=list(pages[1:]), duration=frame_milliseconds, loop=0)
+    path.write_bytes(animated(pages, frame_milliseconds))
 
 
 def _either(endings: Sequence[str]) -> str:

@@ -14,13 +14,15 @@ from limner.model import Model
 from limner.studio.extra import gr
 from limner.studio.figures import said
 from limner.studio.opened import Opened
-from limner.studio.turns import Stopped, Turns
+from limner.studio.turns import CODES, Stopped, Turns
 from limner.studio.uploads import read_upload
 
 MOST_PICTURES = 16
 """Pictures that one request paints of a caption, at most."""
 MOST_WAITING = 64
 """Requests that may wait; one more is refused."""
+Work = Callable[..., str]
+"""What a button does: the values of its inputs -> HTML."""
 _LARGEST_SEED = 2**53
 """A number field holds whole numbers up to here exactly."""
 
@@ -33,6 +35,12 @@ class Desk:
         self._opened = {one.label: one for one in opened}
         self._choosers: list[Any] = []
         self._right: Any = None
+
+    @contextmanager
+    def results(self) -> Iterator[None]:
+        """Within the block, widgets go above what is painted."""
+        with self._right:
+            yield
 
     @contextmanager
     def inputs(self) -> Iterator[None]:
@@ -57,11 +65,21 @@ class Desk:
         self._choosers.append(chooser)
         return chooser
 
-    def caption(self, models: Sequence[Opened], label: str = "Caption", value: str | None = None) -> Any:
+    def caption(self, models: Sequence[Opened], label: str = "Caption", value: str | None = None, hint: str = "Say what to paint") -> Any:
         """A caption; hidden where no model reads any."""
         first = next((text for one in models if (text := one.example())), "") if value is None else value
         reads = any(one.reads_text() for one in models)
-        return gr.Textbox(first, label=label, lines=1, max_lines=6, placeholder="Say what to paint", visible=reads, max_length=2_000)
+        return gr.Textbox(first, label=label, lines=1, max_lines=6, placeholder=hint, visible=reads, max_length=2_000)
+
+    def captions(self, models: Sequence[Opened], label: str = "Captions, one a line") -> Any:
+        """Several captions; hidden where no model reads any."""
+        reads = any(one.reads_text() for one in models)
+        first = next((text for one in models if (text := one.example())), "")
+        return gr.Textbox(first, label=label, lines=2, max_lines=8, placeholder="Say what to paint", visible=reads, max_length=20_000)
+
+    def sentences(self, label: str, value: str = "", hint: str = "One a line", lines: int = 3) -> Any:
+        """Several sentences or names, one a line."""
+        return gr.Textbox(value, label=label, lines=lines, max_lines=12, placeholder=hint, max_length=20_000)
 
     def seed(self, label: str = "Seed", value: int = 0) -> Any:
         """A seed."""
@@ -88,11 +106,22 @@ class Desk:
         widget.upload(look, widget, [widget, answer], queue=False, api_visibility="private", show_progress="hidden")
         return widget
 
-    def task(self, button: str, work: Callable[..., str], inputs: Sequence[Any], *, submit: Sequence[Any] = ()) -> Any:
+    def task(
+        self,
+        button: str,
+        work: Work,
+        inputs: Sequence[Any],
+        *,
+        submit: Sequence[Any] = (),
+        tells: bool = False,
+        follow: tuple[Any, Work, Sequence[Any]] | None = None,
+    ) -> Any:
         """A button with its result: `work` gets the values of the inputs, opened models for choices of them, and answers with HTML.
 
         It has the turn while it works, is stopped by a second button, and its errors and warnings are said under the buttons. submit:
-        widgets in which Enter does the same. Returns the widget of the result.
+        widgets in which Enter does the same. tells: `work` also gets `tell`, for its progress. follow: a widget whose every change is
+        answered by work of its own, with its inputs, in the same place; of several changes at once the last counts. Returns the widget of
+        the result.
         """
         with gr.Row(elem_classes="buttons"):
             go = gr.Button(button, variant="primary", min_width=120)
@@ -101,29 +130,35 @@ class Desk:
         with self._right:
             result = gr.HTML(elem_classes="result")
 
-        def asked(request: gr.Request, progress: Any = gr.Progress(), *values: Any) -> tuple[Any, str]:  # noqa: B008
-            return self._answered(request, progress, work, inputs, values)
+        def listen(triggers: list[Any], work: Work, inputs: Sequence[Any], tells: bool = False, **more: Any) -> Any:
+            def asked(request: gr.Request, progress: Any = gr.Progress(), *values: Any) -> tuple[Any, str]:  # noqa: B008
+                return self._answered(request, progress, work, inputs, values, tells)
 
-        asked.__annotations__["request"] = gr.Request
-        event = gr.on(
-            [go.click, *(widget.submit for widget in submit)],
-            asked,
-            list(inputs),
-            [result, answer],
-            api_name=self.name,
-            concurrency_id="turn",
-            concurrency_limit=1,
-            trigger_mode="once",
-            show_progress="full",
-            show_progress_on=[result],
-        )
+            asked.__annotations__["request"] = gr.Request
+            turn = {"concurrency_id": "turn", "concurrency_limit": 1, "show_progress_on": [result]}
+            return gr.on(triggers, asked, list(inputs), [result, answer], **turn, **more)
+
+        triggers = [go.click, *(widget.submit for widget in submit)]
+        events = [listen(triggers, work, inputs, tells, api_name=self.name, trigger_mode="once", show_progress="full")]
+        if follow is not None:
+            changed, answer_it, values = follow
+            events.append(
+                listen(
+                    [changed.change],
+                    answer_it,
+                    values,
+                    api_name=f"{self.name}_followed",
+                    trigger_mode="always_last",
+                    show_progress="minimal",
+                )
+            )
 
         def halt(request: gr.Request) -> str:
             self.turns.stop(_visitor(request))
             return said("Stopped.")
 
         halt.__annotations__["request"] = gr.Request
-        stop.click(halt, None, answer, cancels=[event], queue=False, api_visibility="private", show_progress="hidden")
+        stop.click(halt, None, answer, cancels=events, queue=False, api_visibility="private", show_progress="hidden")
         return result
 
     def _chosen(self, inputs: Sequence[Any], values: Sequence[Any]) -> list[Any]:
@@ -139,16 +174,16 @@ class Desk:
         return self._opened[label]
 
     def _answered(
-        self, request: gr.Request, progress: Any, work: Callable[..., str], inputs: Sequence[Any], values: Sequence[Any]
+        self, request: gr.Request, progress: Any, work: Work, inputs: Sequence[Any], values: Sequence[Any], tells: bool
     ) -> tuple[Any, str]:
-        def tell(done: int, total: int) -> None:
-            progress((done, total), desc="codes", unit="codes")
+        def tell(done: int, total: int, what: str) -> None:
+            progress((done, total), desc=what, unit=CODES if what == CODES else "steps")
 
         try:
             chosen = self._chosen(inputs, values)
-            with self.turns.turn(_visitor(request), lambda: _models(chosen), tell), warnings.catch_warnings(record=True) as met:
+            with self.turns.turn(_visitor(request), lambda: _models(chosen), tell) as told, warnings.catch_warnings(record=True) as met:
                 warnings.simplefilter("always", LimnerWarning)
-                shown = work(*chosen)
+                shown = work(*chosen, tell=told) if tells else work(*chosen)
             remarks = dict.fromkeys(str(one.message) for one in met if issubclass(one.category, LimnerWarning))
             return shown, "".join(said(remark, "remark") for remark in remarks)
         except Stopped:
@@ -177,6 +212,20 @@ def whole(value: Any, name: str, least: int, most: int) -> int:
     if not least <= value <= most:
         raise SettingsError(f"{name} is {int(value):,}: give {least:,} to {most:,}")
     return int(value)
+
+
+def lines_asked(text: str, most: int, what: str) -> list[str]:
+    """The lines that a visitor gave, without empty ones. what: the lines hold, in the plural. Raises SettingsError for too many."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) > most:
+        raise SettingsError(f"there are {len(lines):,} {what}: give {most} at most")
+    return lines
+
+
+def captions_asked(one: Opened, text: str, most: int) -> list[str]:
+    """The captions that a visitor gave, one a line; the empty one alone for a model that reads no text."""
+    lines = lines_asked(text, most, "captions") if one.reads_text() else []
+    return lines or [""]
 
 
 def pictures_asked(value: Any, most: int = MOST_PICTURES) -> int:

@@ -65,6 +65,12 @@ def film(pictures: Sequence[Picture], labels: Sequence[str], title: str = "", at
     return f'<section class="shown film">{_heading(title)}{frames}{slider}</section>'
 
 
+def walk(pictures: Sequence[Picture]) -> str:
+    """Pictures on the way from the first to the last: a film, and all of them."""
+    labels = [f"{place / (len(pictures) - 1):.0%} of the way" for place in range(len(pictures))]
+    return film(pictures, labels, "On the way", at=len(pictures) // 2) + gallery(pictures, labels)
+
+
 def said(text: str, kind: str = "note") -> str:
     """A line about what was done, or why it was not. kind: "note", "remark" or "error"."""
     return f'<p class="said {kind}" role="status">{html.escape(" ".join(text.split()))}</p>' if text else ""
@@ -87,8 +93,22 @@ def _image(picture: Picture, description: str) -> str:
     return f'<img src="{address_of(picture)}" alt="{html.escape(description)}">'
 
 
+def saved(content: bytes, kind: str, file: str, words: str) -> str:
+    """A link that saves a file of this media type."""
+    return f'<a href="{_address(content, kind)}" download="{html.escape(file)}">{html.escape(words)}</a>'
+
+
 def address_of(picture: Picture) -> str:
     """A picture as the address of a PNG that holds all of it."""
+    return _address(png_of(picture), "image/png")
+
+
+def png_of(picture: Picture) -> bytes:
+    """A picture as the content of a .png file."""
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+    return stream.getvalue()
+
+
+def _address(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

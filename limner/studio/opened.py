@@ -74,6 +74,15 @@ class Opened:
         known = (*self._of_the_run(), *_of_built_in(str(model.about.get("data", ""))))
         return next((caption for caption in known if model.can_paint(caption) and not model.unknown_words(caption)), "")
 
+    def story(self) -> list[str]:
+        """A story to begin with, of as many sentences as it tells, all of whose words it knows. Empty where there is none."""
+        model = self.model()
+        frames = getattr(model.method, "frames", 0)
+        for known in (self._of_the_run()[:frames], _story_of_built_in(str(model.about.get("data", "")))):
+            if len(known) == frames > 0 and not any(model.unknown_words(sentence) for sentence in known):
+                return known
+        return []
+
     def _of_the_run(self) -> list[str]:
         for path in reversed(grids_of(self.run) if self.run else []):
             with suppress(OSError):
@@ -112,6 +121,14 @@ def _of_built_in(data: str) -> list[str]:
         return []
     pictures = open_data(data, "test", 16, length=8)
     return [max(pictures.captions(index), key=len) for index in range(len(pictures))]
+
+
+def _story_of_built_in(data: str) -> list[str]:
+    """The sentences of a built-in world's first story; none of a world without stories, or of another set."""
+    pictures = open_data(data, "test", 16, length=8) if data in BUILT_IN else None
+    if pictures is None or pictures.stories is None:
+        return []
+    return [pictures.captions(index)[0] for index in pictures.stories[0].tolist()]
 
 
 def open_all(names: Sequence[str], device: str = "cpu") -> list[Opened]:

@@ -52,6 +52,11 @@ def style() -> str:
     return resources.files("limner.studio").joinpath("studio.css").read_text(encoding="utf-8")
 
 
+def script() -> str:
+    """What the page's head holds for widgets of the studio's own."""
+    return f"<script>{resources.files('limner.studio').joinpath('studio.js').read_text(encoding='utf-8')}</script>"
+
+
 def theme() -> Any:
     """Gradio's plainest theme in the colours and fonts of Limner's pages; fonts are the visitor's own, and none is fetched."""
     names = {"body_background_fill": "paper", "block_background_fill": "sheet", "background_fill_primary": "sheet"}

@@ -97,7 +97,7 @@ def serve(
         os.environ["GRADIO_TEMP_DIR"] = uploads
         from starlette.middleware import Middleware
 
-        from limner.studio.page import page, style, theme
+        from limner.studio.page import page, script, style, theme
         from limner.studio.uploads import LARGEST_UPLOAD
 
         blocks, free = page(opened), _port(host, port)
@@ -113,6 +113,7 @@ def serve(
                 max_file_size=LARGEST_UPLOAD,
                 theme=theme(),
                 css=style(),
+                head=script(),
                 footer_links=[],
                 run_history=False,
                 enable_monitoring=False,

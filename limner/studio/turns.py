@@ -12,8 +12,10 @@ from torch import nn
 from limner.core.abilities import WritesCodes
 from limner.model import Model
 
-Tell = Callable[[int, int], None]
-"""Told how much of how much is done."""
+Tell = Callable[[int, int, str], None]
+"""Told how much of how much is done, and of what."""
+CODES = "codes"
+"""What models write that write codes."""
 
 
 class Stopped(Exception):
@@ -29,21 +31,29 @@ class Turns:
         self._asked: dict[str, list[threading.Event]] = {}
 
     @contextmanager
-    def turn(self, visitor: str, models: Callable[[], Sequence[Model]], tell: Tell | None = None) -> Iterator[None]:
+    def turn(self, visitor: str, models: Callable[[], Sequence[Model]], tell: Tell | None = None) -> Iterator[Tell]:
         """Wait for the turn, and have it within the block. Raises Stopped there as soon as one of the models' layers is asked for.
 
-        models: asked once it is the turn. tell: told how many codes of how many are written, by models that write codes.
+        models: asked once it is the turn. tell: told how many codes of how many are written, by models that write codes. Yields what work
+        can tell of its own progress, which raises Stopped too: for what goes through no layer of the models.
         """
         stop = threading.Event()
+
+        def told(done: int, total: int, what: str = CODES) -> None:
+            if stop.is_set():
+                raise Stopped
+            if tell is not None:
+                tell(done, total, what)
+
         with self._guard:
             self._asked.setdefault(visitor, []).append(stop)
         try:
             with self._turn, ExitStack() as stack:
                 for model in models():
-                    stack.enter_context(_watched(model, stop, tell))
+                    stack.enter_context(_watched(model, stop, told))
                 if stop.is_set():
                     raise Stopped
-                yield
+                yield told
         finally:
             with self._guard:
                 self._asked[visitor].remove(stop)
@@ -60,18 +70,12 @@ class Turns:
 
 
 @contextmanager
-def _watched(model: Model, stop: threading.Event, tell: Tell | None) -> Iterator[None]:
+def _watched(model: Model, stop: threading.Event, told: Callable[[int, int], None]) -> Iterator[None]:
     """Every layer of a model looks whether it should go on: whatever a method does to paint, it goes through its layers."""
 
     def look(module: nn.Module, arguments: tuple[Any, ...]) -> None:
         if stop.is_set():
             raise Stopped
-
-    def told(done: int, total: int) -> None:
-        if stop.is_set():
-            raise Stopped
-        if tell is not None:
-            tell(done, total)
 
     method = model.method
     hooks = [module.register_forward_pre_hook(look) for part in (method, model.style) if part is not None for module in part.modules()]

@@ -56,11 +56,16 @@ def test_changes(model: Model) -> None:
     assert changed.layout.shapes is not None and laid.layout.shapes is not None
     assert torch.equal(changed.layout.shapes[0, :2], laid.layout.shapes[0, :2]) and changed.layout.shapes[0, 2].max() > 0
     assert not np.array_equal(changed.picture, laid.picture)
+    placed = edited(laid, Edits(place=((1, (20, 1, 4, 6)),), move=((1, 1, 0),)), model)
+    assert (placed.boxes[0] * 32).tolist() == [[21, 1, 4, 6], [16, 4, 12, 8]] and placed.shapes is not None
+    assert torch.equal(placed.shapes, laid.layout.shapes[:, :2])
     fewer = edited(laid, Edits(remove=(1,)), model)
     assert fewer.labels.tolist() == [[1]]
     for edits, message in (
         (Edits(move=((3, 0, 0),)), "--move names thing 3, and the layout has 2: give a number from 1 to 2"),
         (Edits(move=((1, 0, 30),)), "thing 1 would lie outside the picture"),
+        (Edits(place=((2, (1, 1, 4, 0)),)), "--place 2 has a box of no area"),
+        (Edits(place=((2, (1, 1, 4, 32)),)), "thing 2 would lie outside the picture"),
         (Edits(scale=((2, 4),)), "thing 2 would lie outside the picture"),
         (Edits(scale=((2, 0),)), "leaves nothing of thing 2"),
         (Edits(remove=(1, 2)), "nothing is left of the layout"),
@@ -99,9 +104,9 @@ def test_the_command(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture
     save_model(tmp_path / "model", "obj-gan", model.method, model.encoder, model.about, "A card.")
     (tmp_path / "given.json").write_text(json.dumps(GIVEN))
     command = ["explore", "layout", str(tmp_path / "model"), CAPTION, "--layout", str(tmp_path / "given.json")]
-    assert main([*command, "--move", "1=0,5", "--out", str(tmp_path / "page.png")]) == 0
+    assert main([*command, "--place", "1=3,4,8,8", "--move", "1=0,5", "--out", str(tmp_path / "page.png")]) == 0
     written = json.loads((tmp_path / "page.json").read_text())
-    assert written[0]["box"] == [2, 9, 8, 8]
+    assert written[0]["box"] == [3, 9, 8, 8]
     with Image.open(tmp_path / "page.png") as page:
         assert page.width > 4 * 32
     again = ["explore", "layout", str(tmp_path / "model"), CAPTION, "--layout", str(tmp_path / "page.json")]
@@ -109,6 +114,7 @@ def test_the_command(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture
     assert json.loads((tmp_path / "page.json").read_text()) == written
     for wrong, message in (
         (["--move", "1=0"], "--move 1=0 cannot be read: give N=RIGHT,DOWN"),
+        (["--place", "one=1,1,2,2"], "--place one=1,1,2,2 cannot be read: give N=LEFT,TOP,WIDTH,HEIGHT"),
         (["--add", "1,1,2,2"], "cannot be read: give LABEL=LEFT,TOP,WIDTH,HEIGHT"),
         (["--layout", str(tmp_path / "nowhere.json")], "there is no file"),
     ):

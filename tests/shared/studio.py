@@ -33,16 +33,17 @@ def served(*models: str | Path) -> Iterator[Studio]:
         try:
             found = ADDRESS.match(line := process.stdout.readline())
             assert found, f"the studio says '{line}'"
-            yield Studio(process, found[1], Path(models[-1]))
+            yield Studio(process, found[1], [Path(model) for model in models])
         finally:
             process.terminate()
 
 
 class Studio:
-    """A served studio. last: the last of what it was opened with."""
+    """A served studio. models: what it was opened with, by the names of the folders; last: the last of it."""
 
-    def __init__(self, process: subprocess.Popen[str], address: str, last: Path) -> None:
-        self.process, self.address, self.last = process, address, last
+    def __init__(self, process: subprocess.Popen[str], address: str, opened: list[Path]) -> None:
+        self.process, self.address, self.last = process, address, opened[-1]
+        self.models = {path.name: path for path in opened}
         self._tasks = {one["api_name"]: one for one in json.loads(self.get("/config")[1])["dependencies"]}
 
     def get(self, path: str) -> tuple[Any, bytes]:

@@ -13,7 +13,9 @@ from limner.core.recipes import save_recipe
 from limner.core.trainable import Conditions
 from limner.data.pngwords import with_captions
 from limner.data.sheet import caption_grid
+from limner.methods.ci_gan import CIGAN, CIGANSettings
 from limner.methods.dall_e import DALLE, SMALL, DALLESettings
+from limner.methods.storygan import StoryGAN, StoryGANSettings
 from limner.methods.stylegan2 import StyleGAN2, StyleGAN2Settings
 from limner.model import save_model
 from limner.parts.style import StyleEncoder
@@ -27,12 +29,15 @@ from shared.tiny_runs import tiny
 
 WORDS = "a red blue flower with five petals at night".split()
 CAPTIONS = ["a red flower", "a blue flower with five petals", "a flower at night"]
+LABELS = ("red round", "blue round")
+STORY = ["Rosa stands in a meadow", "she grows", "Iris comes"]
 
 
 def write_models(folder: Path) -> list[Path]:
-    """Models in stages with attention and a captioner, with a style encoder, with styles, and one that writes codes."""
+    """Models in stages with attention and a captioner, with a style encoder, with styles, one that writes codes, one that lays out, one
+    that tells stories, and one that inverts and edits pictures."""
     torch.manual_seed(0)
-    written = [folder / name for name in ("looking", "restyled", "styled", "writing")]
+    written = [folder / name for name in ("looking", "restyled", "styled", "writing", "placing", "telling", "inverting")]
     words = LSTMEncoder(Vocabulary(WORDS), LSTMSettings(width=8))
     small = {"condition_width": 4, "caption_channels": 2, "caption_width": 8, "caption_hidden": 8}
     widths = {"sentence_width": words.sentence_width, "word_width": words.word_width}
@@ -54,6 +59,22 @@ def write_models(folder: Path) -> list[Path]:
     save_model(
         written[3], "dall-e", DALLE(DALLESettings(**values), Conditions(resolution=32, sentence_width=0, word_width=0)), pairs, {}, ""
     )
+
+    names = LSTMEncoder(Vocabulary([*WORDS, "round"]), LSTMSettings(width=8))
+    widths = {"sentence_width": names.sentence_width, "word_width": names.word_width}
+    placing = limner.create("obj-gan", resolution=32, preset="cpu", labels=LABELS, object_side=32, shape_side=16, **widths)
+    with torch.no_grad():
+        placing.read_names(names)  # type: ignore[operator]
+    save_model(written[4], "obj-gan", placing, names, {}, "")
+
+    told = RecurrentEncoder(WordTokenizer.build([*STORY, *CAPTIONS]))
+    settings = StoryGANSettings(noise_width=6, generator_channels=2, discriminator_channels=2)
+    story = StoryGAN(settings, Conditions(resolution=16, sentence_width=told.sentence_width, frames=len(STORY)))
+    save_model(written[5], "storygan", story, told, {}, "")
+
+    inverting = CIGANSettings(**sizes, perceptual=None, edit_steps=3)  # type: ignore[arg-type]
+    conditions = Conditions(resolution=16, sentence_width=sentences.sentence_width)
+    save_model(written[6], "ci-gan", CIGAN(inverting, conditions), sentences, {}, "")
     return written
 
 

@@ -11,7 +11,7 @@ from shared.studio_models import write_models, write_run
 
 @pytest.fixture(scope="session")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """Four models, and a run as the last."""
+    """Seven models, and a run as the last."""
     pytest.importorskip("gradio")
     folder = tmp_path_factory.mktemp("studio")
     with served(*write_models(folder), write_run(folder / "run")) as found:

@@ -8,19 +8,27 @@ import pytest
 from PIL import Image
 from shared.browser import PROGRAM, Browser
 from shared.studio import Studio
-from shared.studio_models import add_samples
+from shared.studio_models import STORY, add_samples
 
 pytest.importorskip("gradio")
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium")
 
+TYPED = {"story": (r"\n".join(STORY), "Rosa=Iris")}
+"""What is typed into panels that want more than captions."""
 HERE = "[...document.querySelectorAll('[role=tabpanel]')].find((panel) => panel.offsetParent)"
 """The panel that is shown."""
 
 
 def open_panel(browser: Browser, title: str) -> None:
     tab = f"[...document.querySelectorAll('[role=tab]')].find((tab) => tab.textContent.trim() == '{title}')"
-    browser.wait(tab)
-    browser.run(f"{tab}.click()")
+    browser.wait("document.querySelector('[role=tab]')")
+    if browser.run(f"!{tab}"):  # it has no room, and is in the menu
+        browser.run("document.querySelector('.overflow-menu > button').click()")
+        listed = f"[...document.querySelectorAll('.overflow-menu button')].find((one) => one.textContent.trim() == '{title}')"
+        browser.wait(listed)
+        browser.run(f"{listed}.click()")
+    else:
+        browser.run(f"{tab}.click()")
     browser.wait(f"{tab}.getAttribute('aria-selected') == 'true' && {HERE}.id == {tab}.getAttribute('aria-controls')")  # not the last one
     browser.wait(f"{HERE}.querySelector('.buttons button, .run')")
 
@@ -35,8 +43,18 @@ def fill(browser: Browser, *captions: str) -> None:
 
 
 def choose_file(browser: Browser, path: Path) -> None:
-    field = browser.ask("Runtime.evaluate", expression=f"{HERE}.querySelector('input[type=file]')")["result"]["objectId"]
-    browser.ask("DOM.setFileInputFiles", files=[str(path)], objectId=field)
+    """Choose a file in the first field that has no picture yet."""
+    field = f"[...{HERE}.querySelectorAll('input[type=file]')].find((one) => !one.closest('.upload').querySelector('img'))"
+    found = browser.ask("Runtime.evaluate", expression=field)["result"]["objectId"]
+    browser.ask("DOM.setFileInputFiles", files=[str(path)], objectId=found)
+
+
+def drag(browser: Browser, element: str, right: int, down: int) -> None:
+    """Drag the middle of an element with the mouse."""
+    browser.run(f"{element}.scrollIntoView({{block: 'center'}})")
+    x, y = browser.run(f"(({{left, top, width, height}}) => [left + width / 2, top + height / 2])({element}.getBoundingClientRect())")
+    for kind, place in (("mousePressed", (x, y)), ("mouseMoved", (x + right, y + down)), ("mouseReleased", (x + right, y + down))):
+        browser.ask("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", buttons=1, clickCount=1)
 
 
 def press(browser: Browser, kind: str = "primary") -> None:
@@ -55,15 +73,35 @@ def test_every_panel(studio: Studio, tmp_path: Path) -> None:
             open_panel(browser, panel.title)
             if not browser.run(f"!!{HERE}.querySelector('.buttons')"):
                 continue
-            if browser.run(f"!!{HERE}.querySelector('input[type=file]')"):
+            for place in range(browser.run(f"{HERE}.querySelectorAll('input[type=file]').length")):
                 choose_file(browser, own)
-                browser.wait(f"{HERE}.querySelector('.upload img')")
-            fill(browser, "a red flower", "a blue flower")
+                browser.wait(f"{HERE}.querySelectorAll('.upload img').length > {place}")
+            fill(browser, *TYPED.get(name, ("a red flower", "a blue flower")))
             press(browser)
             said = browser.wait(
                 f"{HERE}.querySelector('.result img, .said.error')?.alt || {HERE}.querySelector('.said.error')?.textContent"
             )
             assert browser.run(f"{HERE}.querySelector('.result img')?.naturalWidth > 0"), f"{name} says: {said}"
+
+        open_panel(browser, "Layout")
+        board, things = f"{HERE}.querySelector('.board')", f"{HERE}.querySelectorAll('.board .thing')"
+        browser.wait(f"{things}.length")
+        count = browser.run(f"{things}.length")
+        browser.run(f"{board}.querySelector('.remove').click()")
+        browser.run(f"{board}.querySelector('.add').click()")
+        assert browser.run(f"{things}.length") == max(count, 2)
+        pixel = browser.run(f"{board}.querySelector('.field').clientWidth / 32")
+        added = f"{HERE}.querySelector('.board .thing.chosen')"
+        drag(browser, added, round(4 * pixel), round(-5 * pixel))
+        drag(browser, f"{added}.querySelector('i')", round(-3 * pixel), 300)
+        browser.run(f"{added}.dispatchEvent(new KeyboardEvent('keydown', {{key: 'ArrowLeft', bubbles: true}}))")
+        left, top, width, height = browser.run(f"{board}.layout.things.at(-1).box")
+        third = 32 / 3
+        assert [left, top, width] == pytest.approx([third + 3, third - 5, third - 3], abs=0.2) and top + height == pytest.approx(32)
+        laid = f"JSON.parse({HERE}.querySelector('.laid').dataset.layout)"
+        browser.wait(
+            f"Math.abs({laid}.things.at(-1).box[0] - {left}) < 0.02 && {HERE}.querySelector('.result').textContent.includes('before')"
+        )
 
         open_panel(browser, "Interpolate")
         film = f"{HERE}.querySelector('.film')"

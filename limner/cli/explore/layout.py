@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +43,8 @@ class LayoutArguments:
     """Move thing N by so many pixels; may be given several times, as those below."""
     scale: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="N=FACTOR")] = ()
     """Make thing N larger or smaller, about its centre."""
+    place: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="N=LEFT,TOP,WIDTH,HEIGHT")] = ()
+    """Put thing N into another box, before it is moved or scaled."""
     add: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="LABEL=LEFT,TOP,WIDTH,HEIGHT")] = ()
     """Add a thing, in front of the others."""
     remove: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="N")] = ()
@@ -76,13 +77,13 @@ def main(argv: Sequence[str]) -> int:
         pages.append(("changed", laid))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     layout_page(pages).save(arguments.out)
-    write_whole(written, "[\n" + ",\n".join(json.dumps(thing) for thing in laid.things) + "\n]\n")
+    write_whole(written, laid.text)
     print(f"{arguments.out}\n{written}")
     return 0
 
 
 def edits_of(arguments: LayoutArguments) -> Edits:
-    """What --move, --scale, --add and --remove ask for. Raises SettingsError for what cannot be read."""
+    """What --place, --move, --scale, --add and --remove ask for. Raises SettingsError for what cannot be read."""
     from limner.explore.layout import Edits
 
     def moved(text: str) -> tuple[int, float, float]:
@@ -101,7 +102,12 @@ def edits_of(arguments: LayoutArguments) -> Edits:
             raise ValueError(text)
         return label.strip(), (left, top, width, height)
 
+    def placed(text: str) -> tuple[int, tuple[float, float, float, float]]:
+        number, box = added(text)
+        return int(number), box
+
     return Edits(
+        place=_read("place", arguments.place, placed, "N=LEFT,TOP,WIDTH,HEIGHT, such as 1=4,30,20,20"),
         move=_read("move", arguments.move, moved, "N=RIGHT,DOWN, such as 1=0,12"),
         scale=_read("scale", arguments.scale, scaled, "N=FACTOR, such as 2=0.7"),
         add=_read("add", arguments.add, added, 'LABEL=LEFT,TOP,WIDTH,HEIGHT, such as "blue round=40,8,20,20"'),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
+from limner.explore.differences import bright
 from limner.explore.edit import edit
 from limner.studio.desk import Desk, pictures_asked, seed_asked
 from limner.studio.extra import gr
@@ -32,8 +31,7 @@ def change(one: Opened, before: str, after: str, count: Any, seed: Any) -> str:
     number, start = pictures_asked(count, MOST), seed_asked(seed)
     found = edit(one.model(), [(one.caption(before), one.caption(after))] * number, seed=start)
     moved = found.change()
-    bright = np.round(255 * moved / max(float(moved.max(initial=0.0)), 1.0)).astype(np.uint8)
-    shown = [[found.before[row], found.after[row], np.repeat(bright[row, ..., None], 3, axis=2)] for row in range(number)]
+    shown = [list(row) for row in zip(found.before, found.after, bright(moved), strict=True)]
     titles = [f"Noise {place}" for place in numbered(number)]
     mean = said(f"mean change {float(moved.mean()):.1f} levels of 255; bright is where pictures changed most")
     return rows(titles, shown, [["before", "after", f"change {float(where.mean()):.1f}"] for where in moved]) + mean

@@ -8,7 +8,7 @@ from typing import Any
 from limner.explore.interpolate import between_captions, between_noises
 from limner.studio.desk import Desk, seed_asked, whole
 from limner.studio.extra import gr
-from limner.studio.figures import film, gallery
+from limner.studio.figures import walk
 from limner.studio.opened import Opened
 from limner.studio.panel import Panel
 
@@ -36,8 +36,7 @@ def interpolate(one: Opened, start: str, end: str, steps: Any, seed: Any, other:
         pictures = between_captions(one.model(), start, end, count, first)
     else:
         pictures = between_noises(one.model(), start, (first, seed_asked(other)), count)
-    labels = [f"{place / (count - 1):.0%} of the way" for place in range(count)]
-    return film(list(pictures), labels, "On the way", at=count // 2) + gallery(list(pictures), labels)
+    return walk(list(pictures))
 
 
 PANEL = Panel(
