@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limner.core.pictures import CaptionedPictures
+from limner.core.worlds import Holds, world_of
 from limner.data.garden import CLASS_NAMES, Garden
 from limner.data.garden.bouquets import Bouquets
 from limner.data.garden.bouquets.arranging import Bouquet, class_ids
@@ -21,9 +22,6 @@ from limner.data.garden.stories import CHARACTERS, Stories
 
 if TYPE_CHECKING:
     from limner.core.layout import Layout
-
-BUILT_IN = ("garden", "garden-bouquets", "garden-stories")
-"""Sets that need no files."""
 
 World = TypeVar("World", Garden, Bouquets)
 
@@ -83,7 +81,8 @@ def painted(paint: Callable[[NDArray[np.int64]], NDArray[np.uint8]], count: int,
 class GardenPictures(PaintedPictures[Garden]):
     """A split of the garden."""
 
-    name = "garden"
+    holds: Holds = "attributes"
+    name = world_of("attributes").name
 
     def __init__(self, garden: Garden) -> None:
         super().__init__(garden)
@@ -108,7 +107,8 @@ class BouquetPictures(PaintedPictures[Bouquets]):
     hidden parts included, from the rearmost to the one in front.
     """
 
-    name = "garden-bouquets"
+    holds: Holds = "scenes"
+    name = world_of("scenes").name
     label_names = CLASS_NAMES
 
     def __init__(self, bouquets: Bouquets) -> None:
@@ -156,7 +156,8 @@ class StoryPictures(CaptionedPictures):
     """A split of the garden's stories, frame by frame. A frame's categories are the characters that it shows, and its layout has them by
     name, from the rearmost to the one in front."""
 
-    name = "garden-stories"
+    holds: Holds = "stories"
+    name = world_of("stories").name
     class_ids, class_count = None, 0
     category_names = label_names = CHARACTERS
     may_flip = False  # captions speak of left and right

@@ -23,6 +23,7 @@ DESCRIPTION = """Score a judge of garden attributes or a judge of bouquets: the 
 are painted for it. A line for each split and resolution.
 
 of a judge of garden attributes: each attribute. One more line is of descriptions that no training picture fitted, where there are such.
+
 of a judge of bouquets: how many: pictures with the right number of flowers. found: flowers found where they are. Attributes: of the flowers
 found. in front: which of two is. captions: sentences of which everything is read in their own picture.
 
@@ -86,14 +87,15 @@ def main(argv: Sequence[str]) -> int:
 
 
 def checked_on_flowers(arguments: EvaluateJudgeArguments) -> Checked:
+    from limner.data.garden import Garden
     from limner.features.garden_judge import load_judge
     from limner.metrics.judge import accuracy_table, check_judge
-    from limner.parts.garden_judge import GardenJudgeSettings, training_gardens
+    from limner.parts.garden_judge import GardenJudgeSettings
 
     judge = load_judge(Path(arguments.model)).to(chosen_device(arguments.device))
     trained = trained_with(arguments.model, "judge", GardenJudgeSettings)
     seed, count = arguments.fresh_seed(trained.seed), arguments.count or 4000
-    figures = check_judge(judge, seed=seed, count=count, trained_on=training_gardens(trained))
+    figures = check_judge(judge, seed=seed, count=count, trained_on=trained.worlds(Garden))
     return Checked(judge, seed, count, figures, accuracy_table(figures))
 
 
