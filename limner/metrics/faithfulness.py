@@ -57,7 +57,7 @@ class Agreement:
         self.read.append(read.astype(np.int8))
 
     def parts(self, real: Agreement | None = None) -> dict[str, Part]:
-        """The accuracy of each attribute among captions that name it; beside it, `real` gives that of real pictures."""
+        """The accuracy of each attribute among captions that name it; `real` next to it gives that of real pictures."""
         named, read = np.concatenate(self.named), np.concatenate(self.read)
         real_parts = real.parts() if real is not None and real.named else {}
         parts = {}
@@ -224,7 +224,7 @@ class Faithfulness(Metric):
 
 
 class Diversity(Metric):
-    """How much the pictures of one caption differ, beside real pictures of one caption: 1 is as much."""
+    """How much the pictures of one caption differ, compared with real pictures of one caption: 1 is as much."""
 
     name: ClassVar[str] = "diversity"
     needs = frozenset({"judge", "captions", "varied"})

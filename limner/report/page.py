@@ -201,7 +201,7 @@ def _next(run: Path, recipe: Recipe) -> str:
             ("Walk between two captions:", f'limner explore interpolate {name} --captions "{captions[0]}" "{captions[1]}" --out walk.gif'),
         ]
     steps += [
-        ("Score it, with the protocol beside each number:", f"limner evaluate {name} --count 2000"),
+        ("Score it, with the protocol next to each number:", f"limner evaluate {name} --count 2000"),
         longer,
         (
             f"Do the same with a folder of your own pictures{' and captions' if reads else ''}:",

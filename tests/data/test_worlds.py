@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from shared.pictures import prepared
 
@@ -13,6 +14,7 @@ from limner.data.catalog import open_data
 from limner.data.part import PartOfPictures
 from limner.data.reduced import at_resolution
 from limner.data.stories import told_alone
+from limner.training.readable import ReadablePictures
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
@@ -20,10 +22,12 @@ def test_every_set_is_as_the_table_says(name: str) -> None:
     world, pictures = WORLDS[name], open_data(name, "val", 16, length=8)
     assert (pictures.name, pictures.holds) == (world.name, world.holds) == (name, holds(name))
     assert (pictures.class_ids is not None, bool(pictures.label_names)) == (world.classes, world.layouts)
-    assert (pictures.layouts(pictures.caption_counts[:1] * 0) is not None) == world.layouts
     assert (pictures.stories is not None) == (world.holds == "stories")
-    for other in (PartOfPictures(pictures, 0.5), at_resolution(pictures, 8), told_alone(pictures)):
+    reduced = at_resolution(pictures, 8)
+    for other in (pictures, PartOfPictures(pictures, 0.5), reduced, told_alone(pictures), ReadablePictures(pictures, {0: [1]})):
         assert (other.name, other.holds, other.class_count) == (name, world.holds, pictures.class_count)
+        has_layouts = world.layouts and other is not reduced
+        assert (other.layouts(np.arange(1)) is not None, bool(other.label_names)) == (has_layouts, has_layouts)
 
 
 def test_a_folder_may_be_called_garden(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -103,7 +103,7 @@ def measured(model: Any, data: str, arguments: EvaluateMatchingArguments) -> dic
 
 
 def table(record: dict[str, Any]) -> str:
-    """The figures as lines of text, with chance beside them."""
+    """The figures as lines of text, with chance next to them."""
     protocol, found = record["protocol"], record["retrieval"]
     pool = protocol["pool"]
     lines = [f"retrieval among {pool} ({found['count']:,.0f} pictures, one drawn caption each)", f"{'':24}{'R@1':>8}{'R@5':>8}{'R@10':>8}"]

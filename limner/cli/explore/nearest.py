@@ -18,7 +18,7 @@ from limner.cli.progress import progress_bar
 from limner.core.errors import DataError
 from limner.core.worlds import holds
 
-DESCRIPTION = """Put generated pictures beside their nearest training pictures: remembered or made?
+DESCRIPTION = """Put generated pictures next to their nearest training pictures: remembered or made?
 
 Distances are set against those of real pictures, held out or trained on: a model that remembers paints pictures nearer than these are.
 
