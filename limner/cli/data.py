@@ -13,8 +13,10 @@ from tyro.conf import Positional, arg
 
 from limner.cli import data_describe, data_get
 from limner.cli.arguments import parse
+from limner.cli.datasets import Looked
 from limner.cli.outputs import check_file, check_folder
 from limner.core.errors import SettingsError, unknown_name
+from limner.core.worlds import BUILT_IN
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,9 +24,9 @@ if TYPE_CHECKING:
 
     from limner.data.prepare import PrepareReport, Progress
 
-HELP = """usage: limner data prepare SOURCE ... --out DIR --resolution R
-       limner data show DIR|garden|garden-bouquets|garden-stories
-       limner data describe DIR|garden|garden-bouquets|garden-stories
+HELP = f"""usage: limner data prepare SOURCE ... --out DIR --resolution R
+       limner data show DIR|{"|".join(BUILT_IN)}
+       limner data describe DIR|{"|".join(BUILT_IN)}
        limner data get NAME --out DIR
 
 Captioned pictures: fetched, made ready for training, looked at and counted.
@@ -107,8 +109,7 @@ class PrepareArguments:
 
 @dataclass(frozen=True, kw_only=True)
 class ShowArguments:
-    data: Annotated[Positional[str], arg(metavar="DIR|garden|garden-bouquets|garden-stories")]
-    """The folder of a prepared set, or 'garden', 'garden-bouquets' or 'garden-stories'."""
+    data: Looked
     split: Annotated[str, arg(metavar="NAME")] = "train"
     """Which pictures: train, val, test or all."""
     count: Annotated[int, arg(metavar="N")] = 24
@@ -261,7 +262,7 @@ def show(argv: Sequence[str]) -> int:
     from PIL import Image
 
     from limner.core import random
-    from limner.data.catalog import BUILT_IN, open_data
+    from limner.data.catalog import open_data
     from limner.data.prepared import PreparedPictures
     from limner.data.sheet import contact_sheet
 

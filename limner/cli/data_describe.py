@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import arg
 
 from limner.cli.arguments import parse
+from limner.cli.datasets import Looked
 from limner.cli.outputs import check_file
 from limner.cli.progress import progress_bar
 from limner.core.errors import SettingsError
@@ -26,8 +27,7 @@ examples:
 
 @dataclass(frozen=True, kw_only=True)
 class DescribeArguments:
-    data: Annotated[Positional[str], arg(metavar="DIR|garden|garden-bouquets")]
-    """The folder of a prepared set, or 'garden' or 'garden-bouquets'."""
+    data: Looked
     split: Annotated[str, arg(metavar="NAME")] = "all"
     """Which pictures: train, val, test or all."""
     count: Annotated[int, arg(metavar="N")] = 12

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Write a run's report.html anew: pictures, curves, health, scores, settings, and two strips that training does not make.
 
-The worst strip shows the captions whose pictures a judge likes least; the nearest one puts pictures beside their nearest training pictures.
+The worst strip shows the captions whose pictures a judge likes least; the nearest one shows pictures and their nearest training pictures.
 
 examples:
   limner report runs/mine

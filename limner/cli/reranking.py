@@ -81,7 +81,7 @@ def is_page(out: Path) -> bool:
 
 
 def record_of(out: Path) -> Path:
-    """Where the scores go: beside a page, or within a folder."""
+    """Where the scores go: next to a page, or within a folder."""
     return out.with_name(f"{out.stem}-ranked.json") if is_page(out) else out / "ranked.json"
 
 

@@ -16,6 +16,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
 from limner import methods
 from limner.cli.arguments import parse
+from limner.cli.datasets import NAME_OR_FOLDER, Data
 from limner.cli.outputs import check_folder
 from limner.core import registry
 from limner.core.errors import SettingsError, in_words, unknown_name
@@ -42,13 +43,13 @@ METHOD_EXAMPLE = """examples:
 STYLE_EXAMPLE = """
   limner train {name} --data prepared/mine --out runs/mine --resume --style.steps 3000"""
 
-GENERAL_HELP = """usage: limner train METHOD --data NAME|DIR --out RUN [OPTIONS]
+GENERAL_HELP = f"""usage: limner train METHOD --data NAME|DIR --out RUN [OPTIONS]
 
 Train a method, or a matching model, on captioned pictures. METHOD is a name from `limner methods`, the path of a recipe.yaml, or
 a Python file with a method of your own, which is executed (docs/add-a-method.md).
 Its options differ: `limner train METHOD --help` lists them all, with their sentences and defaults.
 
-  --data NAME|DIR         'garden', 'garden-bouquets', 'garden-stories', or the folder of a prepared data set
+  --data NAME|DIR         {NAME_OR_FOLDER}
   --out RUN               folder for the run
   --preset NAME           cpu, as-published and, where a method has it, fast
   --steps N               the most steps any one phase may take
@@ -70,8 +71,7 @@ class TrainArguments(Generic[Settings]):
 
     name: Annotated[Positional[str], arg(metavar="METHOD")]
     """A method's name, the path of a recipe.yaml, or a Python file with a method of your own."""
-    data: Annotated[str, arg(metavar="NAME|DIR")]
-    """'garden', 'garden-bouquets', 'garden-stories', or the folder of a prepared data set."""
+    data: Data
     out: Annotated[Path, arg(metavar="RUN")]
     """Folder for the run: it must not exist yet, unless with --resume."""
     preset: Annotated[str, arg(metavar="NAME")]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from limner.core.worlds import Holds
+
 if TYPE_CHECKING:
     from limner.core.layout import Layout
 
@@ -25,6 +27,7 @@ class CaptionedPictures(ABC):
     stories: [S, F] int64, the places of each story's F pictures in this split, in order; None where there are no stories.
     category_names: names of what a picture may show several of, such as characters, in the order of `categories`; empty without them.
     label_names: names of the things that layouts place, in the order of their labels; empty without layouts.
+    holds: what is known of every picture of a built-in set (`limner.core.worlds`); None of a set of anybody's own.
     fingerprint: a short string that changes with any picture or caption: part of every score's protocol.
     """
 
@@ -40,6 +43,7 @@ class CaptionedPictures(ABC):
     stories: NDArray[np.int64] | None = None
     category_names: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()
+    holds: Holds | None = None
     fingerprint: str
 
     @abstractmethod

@@ -138,7 +138,7 @@ def _other_kind(start: bytes) -> str | None:
 
 
 def _plain_holders() -> contextlib.AbstractContextManager[None]:
-    """Lets command-line arguments be read, which many training checkpoints hold beside weights: an object of names and values alone."""
+    """Lets command-line arguments be read, which many training checkpoints hold besides weights: an object of names and values alone."""
     import torch
 
     allowed = getattr(torch.serialization, "safe_globals", None)  # from PyTorch 2.5 on

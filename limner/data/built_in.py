@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limner.core.pictures import CaptionedPictures
+from limner.core.worlds import Holds, world_of
 from limner.data.garden import CLASS_NAMES, Garden
 from limner.data.garden.bouquets import Bouquets
 from limner.data.garden.bouquets.arranging import Bouquet, class_ids
@@ -22,28 +23,24 @@ from limner.data.garden.stories import CHARACTERS, Stories
 if TYPE_CHECKING:
     from limner.core.layout import Layout
 
-BUILT_IN = ("garden", "garden-bouquets", "garden-stories")
-"""Sets that need no files."""
-
-World = TypeVar("World", Garden, Bouquets)
+World = TypeVar("World", Garden, Bouquets, Stories)
+FlowersWorld = TypeVar("FlowersWorld", Garden, Bouquets)
 
 
 class PaintedPictures(CaptionedPictures, Generic[World]):
     """A split of a built-in world, painted whole when a picture is first read, and kept."""
 
-    class_names = CLASS_NAMES
-    class_count = len(CLASS_NAMES)
-    may_flip = False  # its light falls from one side, and a bouquet's captions speak of left and right
+    may_flip = False  # its light falls from one side, and captions speak of left and right
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, frames: int = 1) -> None:
         self.world: World = world
         self.split = world.split
         self.resolution = self.stored_resolution = world.resolution
-        self._counts = np.full(len(world), world.captions_per_picture, dtype=np.int64)
+        self._counts = np.full(len(world) * frames, world.captions_per_picture, dtype=np.int64)
         self._pictures: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
-        return len(self.world)
+        return len(self._counts)
 
     def read(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
         if self._pictures is None:
@@ -60,12 +57,6 @@ class PaintedPictures(CaptionedPictures, Generic[World]):
     def key(self, index: int) -> str:
         return self.world.key(index)
 
-    def counterfactual(self, index: int, caption: int, draw: int) -> str:
-        return self.world.counterfactual(index, caption, draw).text
-
-    def counterfactuals(self, indices: NDArray[np.int64], captions: NDArray[np.int64], draws: NDArray[np.int64]) -> list[str]:
-        return [caption.text for caption in self.world.counterfactuals(indices, captions, draws)]
-
 
 def painted(paint: Callable[[NDArray[np.int64]], NDArray[np.uint8]], count: int, resolution: int, chunk: int = 256) -> NDArray[np.uint8]:
     """All pictures of a world: [count, R, R, 3], from what paints some rows of them."""
@@ -80,10 +71,24 @@ def painted(paint: Callable[[NDArray[np.int64]], NDArray[np.uint8]], count: int,
     return pictures
 
 
-class GardenPictures(PaintedPictures[Garden]):
+class FlowerPictures(PaintedPictures[FlowersWorld]):
+    """Pictures whose class is that of a flower."""
+
+    class_names = CLASS_NAMES
+    class_count = len(CLASS_NAMES)
+
+    def counterfactual(self, index: int, caption: int, draw: int) -> str:
+        return self.world.counterfactual(index, caption, draw).text
+
+    def counterfactuals(self, indices: NDArray[np.int64], captions: NDArray[np.int64], draws: NDArray[np.int64]) -> list[str]:
+        return [caption.text for caption in self.world.counterfactuals(indices, captions, draws)]
+
+
+class GardenPictures(FlowerPictures[Garden]):
     """A split of the garden."""
 
-    name = "garden"
+    holds: Holds = "attributes"
+    name = world_of("attributes").name
 
     def __init__(self, garden: Garden) -> None:
         super().__init__(garden)
@@ -103,12 +108,13 @@ class GardenPictures(PaintedPictures[Garden]):
         return self._captions[index * count : (index + 1) * count]
 
 
-class BouquetPictures(PaintedPictures[Bouquets]):
+class BouquetPictures(FlowerPictures[Bouquets]):
     """A split of the garden's bouquets. A picture's class is that of the flower in front; its layout has every flower's whole blossom,
     hidden parts included, from the rearmost to the one in front.
     """
 
-    name = "garden-bouquets"
+    holds: Holds = "scenes"
+    name = world_of("scenes").name
     label_names = CLASS_NAMES
 
     def __init__(self, bouquets: Bouquets) -> None:
@@ -139,56 +145,39 @@ class BouquetPictures(PaintedPictures[Bouquets]):
         return found
 
     def layouts(self, indices: NDArray[np.int64]) -> Layout:
-        import torch
-
-        from limner.core.layout import Layout
-
         rows = np.asarray(indices, dtype=np.int64)
         missing = np.array([row for row in np.unique(rows).tolist() if row not in self._shapes], dtype=np.int64)
         if len(missing):
             self._shapes.update(zip(missing.tolist(), self._arranged[missing].shapes(SHAPE_SIDE), strict=True))
-        boxes = self._arranged[rows].boxes
-        shapes = np.stack([self._shapes[row] for row in rows.tolist()]) if len(rows) else np.zeros((0, MOST, SHAPE_SIDE, SHAPE_SIDE))
-        return Layout(torch.from_numpy(boxes).float(), torch.from_numpy(self._labels[rows]), torch.from_numpy(shapes).float())
+        shapes = np.stack([self._shapes[row] for row in rows.tolist()]) if len(rows) else None
+        return _layout(self._arranged[rows].boxes, self._labels[rows], shapes)
 
 
-class StoryPictures(CaptionedPictures):
+class StoryPictures(PaintedPictures[Stories]):
     """A split of the garden's stories, frame by frame. A frame's categories are the characters that it shows, and its layout has them by
     name, from the rearmost to the one in front."""
 
-    name = "garden-stories"
+    holds: Holds = "stories"
+    name = world_of("stories").name
     class_ids, class_count = None, 0
     category_names = label_names = CHARACTERS
-    may_flip = False  # captions speak of left and right
 
     def __init__(self, world: Stories) -> None:
-        self.world, self.split = world, world.split
-        self.resolution = self.stored_resolution = world.resolution
-        self.stories = np.arange(len(world) * world.frames).reshape(len(world), world.frames)
-        self._counts = np.full(len(self), world.captions_per_picture, dtype=np.int64)
+        super().__init__(world, world.frames)
+        self.stories = np.arange(len(self)).reshape(len(world), world.frames)
         self._captions: list[list[str] | None] = [None] * len(self)
-        self._pictures: NDArray[np.uint8] | None = None
         text = "\n".join(caption for row in range(min(64, len(self))) for caption in self.captions(row)) + repr(world)
         shown = world.arranged.codes.tobytes() + world.arranged.x.tobytes() + world.arranged.y.tobytes()
         self.fingerprint = hashlib.sha256(text.encode() + shown).hexdigest()[:16]
 
-    def __len__(self) -> int:
-        return len(self.world) * self.world.frames
-
-    def read(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
-        if self._pictures is None:
-            self._pictures = painted(self.world.paint, len(self), self.resolution)
-        return self._pictures[np.asarray(indices)]
+    def _paint(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return self.world.paint(rows)
 
     def captions(self, index: int) -> list[str]:
         row = range(len(self))[index]
         if (found := self._captions[row]) is None:
             found = self._captions[row] = self.world.captions(row)
         return found
-
-    @property
-    def caption_counts(self) -> NDArray[np.int64]:
-        return self._counts
 
     def key(self, index: int) -> str:
         story, frame = divmod(range(len(self))[index], self.world.frames)
@@ -201,13 +190,18 @@ class StoryPictures(CaptionedPictures):
         return (self.world.arranged.who[indices][:, :, None] == np.arange(len(CHARACTERS))).any(1)
 
     def layouts(self, indices: NDArray[np.int64]) -> Layout:
-        import torch
-
-        from limner.core.layout import Layout
-
         shown = self.world.arranged[np.asarray(indices, dtype=np.int64)]
-        shapes = shown.shapes(SHAPE_SIDE) if len(shown) else np.zeros((0, MOST, SHAPE_SIDE, SHAPE_SIDE))
-        return Layout(torch.from_numpy(shown.boxes).float(), torch.from_numpy(shown.who), torch.from_numpy(shapes).float())
+        return _layout(shown.boxes, shown.who, shown.shapes(SHAPE_SIDE) if len(shown) else None)
+
+
+def _layout(boxes: NDArray[np.float64], labels: NDArray[np.int64], shapes: NDArray[np.bool_] | None) -> Layout:
+    """Boxes [N, 4, 4], labels [N, 4] and shapes [N, 4, S, S], or None where N is 0."""
+    import torch
+
+    from limner.core.layout import Layout
+
+    shapes = np.zeros((0, MOST, SHAPE_SIDE, SHAPE_SIDE), np.bool_) if shapes is None else shapes
+    return Layout(torch.from_numpy(boxes).float(), torch.from_numpy(labels), torch.from_numpy(shapes).float())
 
 
 SHAPE_SIDE = 32

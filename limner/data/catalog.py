@@ -7,7 +7,8 @@ from pathlib import Path
 from limner.core.errors import DataError, unknown_name
 from limner.core.pictures import CaptionedPictures
 from limner.core.settings import DataSettings
-from limner.data.built_in import BUILT_IN, BouquetPictures, GardenPictures, StoryPictures
+from limner.core.worlds import BUILT_IN, WORLDS
+from limner.data.built_in import BouquetPictures, GardenPictures, StoryPictures
 from limner.data.garden import Garden
 from limner.data.garden.bouquets import Bouquets
 from limner.data.garden.stories import FRAMES, Stories
@@ -26,9 +27,10 @@ def open_data(name: str, split: str, resolution: int, settings: DataSettings | N
     if name in BUILT_IN:
         if length is None and split == "train":
             length = settings.garden_pictures
-        if name == "garden":
+        holds = WORLDS[name].holds
+        if holds == "attributes":
             return GardenPictures(Garden(split, length=length, resolution=resolution))
-        if name == "garden-stories":
+        if holds == "stories":
             return StoryPictures(Stories(split, length=None if length is None else max(length // FRAMES, 1), resolution=resolution))
         return BouquetPictures(Bouquets(split, length=length, resolution=resolution))
     check_name(name)

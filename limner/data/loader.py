@@ -19,6 +19,7 @@ from limner.core.errors import DataError
 from limner.core.layout import Layout
 from limner.core.pictures import CaptionedPictures
 from limner.core.trainable import Phase
+from limner.core.worlds import WORLDS
 from limner.data.captions import CaptionFeatures
 
 
@@ -57,8 +58,9 @@ class Loader:
                 "method that reads none (limner train msg-gan or stackgan-v2, --method.unconditional)"
             )
         if phase.layouts and pictures.layouts(self.pool[:1]) is None:
+            built_in = " or ".join(world.name for world in WORLDS.values() if world.layouts)
             raise DataError(
-                f"phase {phase.name} learns where things stand, and '{pictures.name}' has no layouts: give garden-bouquets, or prepare the "
+                f"phase {phase.name} learns where things stand, and '{pictures.name}' has no layouts: give {built_in}, or prepare the "
                 "set from samples with a layout field, or with --instances FILE.json"
             )
         if phase.frames > 1:

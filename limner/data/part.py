@@ -11,31 +11,28 @@ from numpy.typing import NDArray
 
 from limner.core import random
 from limner.core.pictures import CaptionedPictures
+from limner.data.wrapped import WrappedPictures
 
 if TYPE_CHECKING:
     from limner.core.layout import Layout
 
 
-class PartOfPictures(CaptionedPictures):
+class PartOfPictures(WrappedPictures):
     """A share of another set's pictures, at least two, the same for every training seed; a smaller share lies within a larger one.
 
     Of stories, whole ones are taken.
     """
 
     def __init__(self, pictures: CaptionedPictures, share: float) -> None:
-        self.pictures = pictures
+        super().__init__(pictures)
         told = pictures.stories
         groups = np.arange(len(pictures))[:, None] if told is None else told
         count = min(max(math.ceil(share * len(groups)), 2), len(groups))
         chosen = np.sort(random.permutation(len(groups), 0, "part")[:count])
         self.places = np.unique(groups[chosen])  # [n], of this part's pictures in the whole
         self.stories = None if told is None else np.searchsorted(self.places, told[chosen])
-        self.name, self.split, self.fingerprint = pictures.name, pictures.split, f"{pictures.fingerprint}/{len(self.places)}"
-        self.resolution, self.stored_resolution = pictures.resolution, pictures.stored_resolution
+        self.fingerprint = f"{pictures.fingerprint}/{len(self.places)}"
         self.class_ids = None if pictures.class_ids is None else pictures.class_ids[self.places]
-        self.class_count, self.label_names = pictures.class_count, pictures.label_names
-        self.category_names = pictures.category_names
-        self.may_flip, self.mirrored = pictures.may_flip, pictures.mirrored
         self.mirrorable = None if pictures.mirrorable is None else pictures.mirrorable[self.places]
 
     def __len__(self) -> int:

@@ -146,10 +146,10 @@ def column_grid(
     texts = [wrap(caption, tile, most_lines, letters) for caption in captions]
     above = _LINE * max(map(len, texts)) + 4
     extra = _GAP if apart else 0
-    beside = 2 * _LABELLED + _GAP if sides is not None else 0
-    page, top = _page(beside + len(captions) * (tile + gap) - gap + extra, above + len(rows) * (tile + gap) - gap, (), letters)
+    labelled = 2 * _LABELLED + _GAP if sides is not None else 0
+    page, top = _page(labelled + len(captions) * (tile + gap) - gap + extra, above + len(rows) * (tile + gap) - gap, (), letters)
     for place, text in enumerate(texts):
-        left = _MARGIN + beside + place * (tile + gap) + (extra if place >= apart else 0)
+        left = _MARGIN + labelled + place * (tile + gap) + (extra if place >= apart else 0)
         _write(page, text, left, top + above - 4 - _LINE * len(text) - 2, letters)
         for number, row in enumerate(rows):
             page.paste(_fitted(row[place], tile), (left, top + above + number * (tile + gap)))

@@ -76,7 +76,7 @@ class Thing:
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """What is said of a sample beside its captions."""
+    """What is said of a sample besides its captions."""
 
     split: str | None = None
     class_id: int | None = None

@@ -76,7 +76,7 @@ class Splitter:
         given, keys = self._parted.given, self._parted.keys
         if self.split_by == "auto" and set(given) != {""}:
             self.made = "given"
-            if "" in given:  # who names no split beside others who do is for training
+            if "" in given:  # a sample that names no split where others do is for training
                 given["train"] = given.get("train", 0) + given.pop("")
             return
         if self.split_by == "class" and len(keys) < 3:

@@ -91,7 +91,7 @@ def attention_page(pictures: Sequence[Attended]) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Attention - Limner</title><style>\n{style}{more}</style></head><body><main><header><h1>Where each word looked</h1>"
-        "<p>A picture is bright where the generator looked when it read the word. The figure beside a word is its share of the attention "
+        "<p>A picture is bright where the generator looked when it read the word. The figure next to a word is its share of the attention "
         f"of all places.</p></header>{sections}</main></body></html>\n"
     )
 

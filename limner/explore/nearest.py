@@ -1,4 +1,4 @@
-"""Is it remembered or made? Generated pictures beside their nearest training pictures, on scales that real pictures give."""
+"""Is it remembered or made? Generated pictures next to their nearest training pictures, on scales that real pictures give."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.core import folder
 from limner.features.network import FeatureNetwork, resized, to_float
+from limner.features.saved import load_network, save_network
 
 SIDE = 64
 GRID = 16
@@ -171,18 +171,10 @@ def pair_patches(pictures: Tensor, rows: Tensor, first: Tensor, second: Tensor) 
 
 
 def save_scene_judge(judge: SceneJudge, path: Path, card: str | None = None) -> None:
-    """Write a judge's folder, its weights in half precision."""
-    halved = {name: value.half() if value.is_floating_point() else value for name, value in judge.state_dict().items()}
-    config = {"name": SHIPPED, "attributes": judge.attributes, "background": judge.background}
-    folder.write(path, KIND, config, {KIND: halved}, card)
+    """Write a judge's folder."""
+    save_network(judge, KIND, {"name": SHIPPED, "attributes": judge.attributes, "background": judge.background}, path, card)
 
 
 def load_scene_judge(path: Path | None = None) -> SceneJudge:
     """The scene judge that ships with Limner, or one of a run or folder; raises CheckpointError where it cannot be read."""
-    with folder.located(SHIPPED if path is None else path, KIND) as found:
-        saved = folder.read(found, KIND)
-    with saved.being_read():
-        judge = SceneJudge(saved.config["attributes"], saved.config["background"])
-        judge.load_state_dict(saved.part(KIND))
-    judge.freeze()
-    return judge
+    return load_network(KIND, SHIPPED, path, lambda config: SceneJudge(config["attributes"], config["background"]))

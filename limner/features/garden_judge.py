@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from limner.core import folder
 from limner.features.network import Stage, StagedNetwork, resized, to_float
+from limner.features.saved import load_network, save_network
 
 SIDE = 64
 _CHANNELS = (24, 24, 48, 48, 64, 64, 96)
@@ -95,18 +95,10 @@ class AttributeJudge(StagedNetwork):
 
 
 def save_judge(judge: AttributeJudge, path: Path, card: str | None = None) -> None:
-    """Write a judge's folder, its weights in half precision."""
-    halved = {name: value.half() if value.is_floating_point() else value for name, value in judge.state_dict().items()}
-    config = {"name": "garden-judge", "attributes": judge.attributes, "classes": judge.classes}
-    folder.write(path, "judge", config, {"judge": halved}, card)
+    """Write a judge's folder."""
+    save_network(judge, "judge", {"name": "garden-judge", "attributes": judge.attributes, "classes": judge.classes}, path, card)
 
 
 def load_judge(path: Path | None = None) -> AttributeJudge:
     """The judge that ships with Limner, or one of a run or folder; raises CheckpointError where it cannot be read."""
-    with folder.located("garden-judge" if path is None else path, "judge") as found:
-        saved = folder.read(found, "judge")
-    with saved.being_read():
-        judge = AttributeJudge(saved.config["attributes"], tuple(saved.config["classes"]))
-        judge.load_state_dict(saved.part("judge"))
-    judge.freeze()
-    return judge
+    return load_network("judge", "garden-judge", path, lambda config: AttributeJudge(config["attributes"], tuple(config["classes"])))

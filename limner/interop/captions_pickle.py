@@ -53,7 +53,7 @@ def read_captions_pickle(path: Path) -> PickledCaptions:
 def read_vocabulary(path: Path) -> list[str]:
     """The words of a vocabulary in the order of their ids from 1.
 
-    The authors' captions.pickle; another pickle or a JSON file with words by id or ids by word in it, by whatever name and beside whatever
+    The authors' captions.pickle; another pickle or a JSON file with words by id or ids by word in it, by whatever name and with whatever
     else, or with a plain list of words; or UTF-8 text with one word a line. Nothing of the file is run.
     Raises DataError where it cannot be read, CheckpointError where it holds no vocabulary, or two.
     """

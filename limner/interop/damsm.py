@@ -80,7 +80,7 @@ def read_text_encoder(
     ids, embedding = tensors["encoder.weight"].shape
     if words is not None and len(words) != ids - 1:
         raise CheckpointError(
-            f"{path} knows {ids - 1:,} words beside padding and the list has {len(words):,}: give the vocabulary that it was trained with"
+            f"{path} knows {ids - 1:,} words besides padding and the list has {len(words):,}: give the vocabulary that it was trained with"
         )
     named = [f"word {number}" for number in range(1, ids)] if words is None else words  # with a space inside, no caption's word is one
     settings = LSTMSettings(word_embedding=embedding, width=2 * tensors["rnn.weight_hh_l0"].shape[1])

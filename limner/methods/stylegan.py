@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from numpy.typing import ArrayLike
@@ -29,23 +28,19 @@ from torch import Tensor
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Method, Painting
+from limner.core.method import Painting
 from limner.core.noise import gaussian
-from limner.core.optimizers import Adam
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
-from limner.core.trainable import Conditions, Phase, Player, Progress, Update
+from limner.core.trainable import Conditions, Phase, Progress, Update
 from limner.families import settings as shared
-from limner.families.adversarial import added, smoothed
-from limner.families.progressive.growing import faded, phase_name
-from limner.families.progressive.losses import Loss, Norm, critic_loss, fooling_loss, wasserstein_penalty
+from limner.families.progressive.growing import faded
+from limner.families.progressive.losses import Loss, Norm, critic_loss, fooling_loss
+from limner.families.progressive.method import GrowingMethod, check_numbers
 from limner.families.progressive.settings import CriticSettings
-from limner.families.stacked import doublings
 from limner.families.style.adaptive import AdaptiveDiscriminator, AdaptiveGenerator
 from limner.families.style.generator import mixed
 from limner.families.style.noise import StyleNoise, drawn, drawn_maps
-
-Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,18 +87,11 @@ class StyleGANSettings(CriticSettings):
         above_zero(self, "method", "learning_rate")
         shared.below_one(self, "beta1", "beta2")
         shared.share(self, "mixing", "fade")
-        for name, least in (("images", 0), ("batch_sizes", 1), ("shares", 0.0), ("channels", 0)):
-            values = getattr(self, name)
-            if not values or not min(values) > least:
-                wanted = "2 or more" if name == "batch_sizes" else "above 0"
-                raise SettingsError(f"method.{name.replace('_', '-')} is {list(values)}: give one number or one for each size, {wanted}")
+        check_numbers(self, images=0, batch_sizes=1, shares=0, channels=0)
 
 
-class StyleGAN(Method[StyleNoise]):
-    """The growing networks, one phase for each side from 8 px to the final one.
-
-    depth: how many times the pictures that are painted now have been doubled from 4 px; alpha: how far the newest block has faded in.
-    """
+class StyleGAN(GrowingMethod[StyleNoise]):
+    """The growing networks, one phase for each side from 8 px to the final one."""
 
     Settings = StyleGANSettings
     title = "StyleGAN"
@@ -132,69 +120,28 @@ class StyleGAN(Method[StyleNoise]):
             },
         ),
     }
+    first_depth = 1
     settings: StyleGANSettings
-    depth: int
-    alpha: float
+    generator: AdaptiveGenerator
+    discriminator: AdaptiveDiscriminator
 
     def __init__(self, settings: StyleGANSettings, conditions: Conditions) -> None:
-        super().__init__(settings, conditions)
-        self.doublings = doublings(conditions.resolution, "stylegan", smallest=8)
+        super().__init__(settings, conditions, "stylegan")
         if len(settings.channels) <= self.doublings:
             wanted = f"{conditions.resolution} px need {self.doublings + 1}, for 4 px and each doubling"
             raise SettingsError(f"method.channels has {len(settings.channels)} numbers, but {wanted}")
         widths = settings.channels[: self.doublings + 1]
         self.generator = AdaptiveGenerator(widths, settings.noise_width, settings.mapping_layers)
         self.discriminator = AdaptiveDiscriminator(widths, activated=settings.colour_activation)
-        self.register_state("depth", self.doublings)
-        self.register_state("alpha", 1.0)
 
     @classmethod
     def reads_text(cls, settings: StyleGANSettings) -> bool:
         return False
 
-    @property
-    def resolution(self) -> int:
-        return 4 << self.depth
-
-    def players(self) -> dict[str, Player]:
-        settings = self.settings
-        optimizer = Adam(learning_rate=settings.learning_rate, betas=(settings.beta1, settings.beta2))
-        return {
-            "discriminator": Player(module=self.discriminator, optimizer=optimizer),
-            "generator": Player(module=self.generator, optimizer=optimizer, averaged=True),
-        }
-
     def phases(self) -> list[Phase]:
-        settings, phases = self.settings, []
-        for depth in range(1, self.doublings + 1):
-            size = self._of(settings.batch_sizes, depth)
-            phases.append(
-                Phase(
-                    name=phase_name(depth),
-                    resolution=4 << depth,
-                    batch_size=size,
-                    steps=max(self._of(settings.images, depth) // size, 1),
-                    share=self._of(settings.shares, depth),
-                    captions=0,
-                    fewest=2,
-                )
-            )
-        return phases
-
-    def _of(self, numbers: Sequence[Number], depth: int) -> Number:
-        """The number of a phase: the last one for the full size, the first one for all that have none of their own."""
-        return numbers[max(len(numbers) - 1 - (self.doublings - depth), 0)]
-
-    def sized(self, phase: Phase, batch_size: int) -> int:
-        largest = max(other.batch_size for other in self.phases())
-        return max(round(batch_size * phase.batch_size / largest), 2)
-
-    def begin(self, phase: Phase) -> None:
-        depth = phase.resolution.bit_length() - 3
-        if depth != self.depth:
-            self.depth, self.alpha = depth, 0.0 if depth > 1 else 1.0
-        self.generator.train_at(depth)
-        self.discriminator.train_at(depth)
+        images, sizes = self.settings.images, self.settings.batch_sizes
+        steps = {depth: max(self.number_of(images, depth) // self.number_of(sizes, depth), 1) for depth in self.depths()}
+        return [self.phase(depth, steps=count, captions=0, fewest=2) for depth, count in steps.items()]
 
     def couples_rows(self) -> str | None:
         return "minibatch deviation compares all pictures of a batch"
@@ -238,13 +185,7 @@ class StyleGAN(Method[StyleNoise]):
         real, generated = scores(pictures), scores(fake)
         loss = critic_loss(settings.loss, real, generated, None, 0.0, settings.drift)
         update = Update("discriminator", loss, {"real": real.detach().mean(), "fake": generated.detach().mean()})
-        weight = settings.gradient_penalty * settings.penalty_every if step % settings.penalty_every == 0 else 0.0
-        if settings.loss != "wgan-gp":
-            return smoothed(update, weight, (scores, pictures))
-        if not weight:
-            return update
-        penalty = wasserstein_penalty(scores, pictures, fake, torch.rand(len(fake), 1, 1, 1, device=fake.device), settings.penalty_norm)
-        return added(update, weight * penalty, {"penalty": penalty.detach()})
+        return self.penalised(update, scores, pictures, fake, step)
 
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> StyleNoise:
         return drawn(self.settings.noise_width, self.generator.sides(self.depth), seed, samples, stream)

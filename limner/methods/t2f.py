@@ -22,10 +22,9 @@ of a phase's steps are done. With `condition_width` 0 this is ProGAN without cap
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from numpy.typing import ArrayLike
@@ -33,23 +32,19 @@ from torch import Tensor, nn
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
-from limner.core.method import Method, Painting
+from limner.core.method import Painting
 from limner.core.noise import ConditionedNoise, gaussian
-from limner.core.optimizers import Adam
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
-from limner.core.trainable import Conditions, Phase, Player, Progress, Update
+from limner.core.trainable import Conditions, Phase, Progress, Update
 from limner.families import settings as shared
-from limner.families.adversarial import smoothed
 from limner.families.progressive.conditioning import Augmentation, Condition
 from limner.families.progressive.growing import Discriminator, Generator, faded, phase_name
-from limner.families.progressive.losses import critic_loss, fooling_loss, wasserstein_penalty
+from limner.families.progressive.losses import critic_loss, fooling_loss
+from limner.families.progressive.method import GrowingMethod, check_numbers
 from limner.families.progressive.settings import CriticSettings, NetworkSettings
-from limner.families.stacked import doublings
 from limner.text.encoder import TextEncoder
 from limner.text.summary_lstm import LetterTokenizer, SummaryLSTM, SummarySettings
-
-Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +104,7 @@ class T2FSettings(CriticSettings, NetworkSettings):
         above_zero(self, "method", "learning_rate")
         shared.below_one(self, "beta1", "beta2")
         shared.share(self, "fade", "counterfactual")
-        for name, least in (("epochs", 0.0), ("batch_sizes", 1), ("shares", 0.0)):
-            values = getattr(self, name)
-            if not values or not all(least < value < math.inf for value in values):
-                wanted = "2 or more" if name == "batch_sizes" else "above 0"
-                raise SettingsError(f"method.{name.replace('_', '-')} is {list(values)}: give one number or one for each phase, {wanted}")
+        check_numbers(self, epochs=0, batch_sizes=1, shares=0)
         if self.condition_width > self.latent_width:
             whole = f"the whole latent has {self.latent_width} numbers: raise method.latent-width"
             raise SettingsError(f"method.condition-width is {self.condition_width}, but {whole}")
@@ -129,11 +120,8 @@ class T2FSettings(CriticSettings, NetworkSettings):
         return self.latent_width - self.condition_width
 
 
-class T2F(Method[ConditionedNoise]):
-    """The growing networks, one phase for each side from 4 px to the final one.
-
-    depth: how many times the pictures that are painted now have been doubled from 4 px; alpha: how far the newest block has faded in.
-    """
+class T2F(GrowingMethod[ConditionedNoise]):
+    """The growing networks, one phase for each side from 4 px to the final one."""
 
     Settings = T2FSettings
     title = "T2F"
@@ -188,12 +176,11 @@ class T2F(Method[ConditionedNoise]):
         ),
     }
     settings: T2FSettings
-    depth: int
-    alpha: float
+    generator: Painter
+    discriminator: Discriminator
 
     def __init__(self, settings: T2FSettings, conditions: Conditions, encoder: TextEncoder | None = None) -> None:
-        super().__init__(settings, conditions)
-        self.doublings = doublings(conditions.resolution, "t2f", smallest=4)
+        super().__init__(settings, conditions, "t2f")
         reads = self.reads_text(settings)
         self.generator = Painter(settings, conditions, self.doublings + 1, encoder if reads else None)
         self.discriminator = Discriminator(
@@ -207,8 +194,6 @@ class T2F(Method[ConditionedNoise]):
             group=settings.deviation_group,
             scaling=settings.scaling,
         )
-        self.register_state("depth", self.doublings)
-        self.register_state("alpha", 1.0)
 
     @classmethod
     def reads_text(cls, settings: T2FSettings) -> bool:
@@ -223,50 +208,20 @@ class T2F(Method[ConditionedNoise]):
         )
         return SummaryLSTM(LetterTokenizer.build(captions, maximum_words=settings.maximum_words), sizes)
 
-    @property
-    def resolution(self) -> int:
-        return 4 << self.depth
-
-    def players(self) -> dict[str, Player]:
-        settings = self.settings
-        optimizer = Adam(learning_rate=settings.learning_rate, betas=(settings.beta1, settings.beta2))
-        return {
-            "discriminator": Player(module=self.discriminator, optimizer=optimizer),
-            "generator": Player(module=self.generator, optimizer=optimizer, averaged=True),
-        }
-
     def phases(self) -> list[Phase]:
         settings, reads = self.settings, self.reads_text(self.settings)
         return [
-            Phase(
-                name=phase_name(depth),
-                resolution=4 << depth,
-                batch_size=self._of(settings.batch_sizes, depth),
-                epochs=self._of(settings.epochs, depth),
-                share=self._of(settings.shares, depth),
+            self.phase(
+                depth,
+                epochs=self.number_of(settings.epochs, depth),
                 captions=1 if reads else 0,
                 counterfactuals=int(reads and settings.counterfactual > 0),
                 encoded=self.generator.encoder is None,
                 fewest=2 if self.couples_rows() else 1,
                 group=(settings.deviation_group or 1) if settings.minibatch_deviation else 1,
             )
-            for depth in range(self.doublings + 1)
+            for depth in self.depths()
         ]
-
-    def _of(self, numbers: Sequence[Number], depth: int) -> Number:
-        """The number of a phase: the last one for the full size, the first one for all that have none of their own."""
-        return numbers[max(len(numbers) - 1 - (self.doublings - depth), 0)]
-
-    def sized(self, phase: Phase, batch_size: int) -> int:
-        largest = max(other.batch_size for other in self.phases())
-        return max(round(batch_size * phase.batch_size / largest), 2)
-
-    def begin(self, phase: Phase) -> None:
-        depth = phase.resolution.bit_length() - 3
-        if depth != self.depth:
-            self.depth, self.alpha = depth, 0.0 if depth else 1.0
-        self.generator.network.train_at(depth)
-        self.discriminator.train_at(depth)
 
     def couples_rows(self) -> str | None:
         if self.settings.minibatch_deviation:
@@ -328,17 +283,11 @@ class T2F(Method[ConditionedNoise]):
         if mismatched is not None:
             metrics["mismatched"] = mismatched.detach().mean()
         update = Update("discriminator", loss, metrics)
-        weight = settings.gradient_penalty * settings.penalty_every if progress.step % settings.penalty_every == 0 else 0.0
 
         def scores(shown: Tensor) -> Tensor:
             return discriminator.match(discriminator.look(shown, depth, alpha), sentence)
 
-        if settings.loss != "wgan-gp":
-            return smoothed(update, weight, (scores, pictures))
-        if not weight:
-            return update
-        penalty = wasserstein_penalty(scores, pictures, fake, torch.rand(len(fake), 1, 1, 1, device=fake.device), settings.penalty_norm)
-        return replace(update, loss=loss + weight * penalty, metrics={**metrics, "penalty": penalty.detach()})
+        return self.penalised(update, scores, pictures, fake, progress.step)
 
     def _generator_update(self, fake: Tensor, sentence: Tensor, condition: Condition | None) -> Update:
         fooling = fooling_loss(self.settings.loss, self.discriminator(fake, sentence, self.depth, self.alpha))
@@ -385,6 +334,10 @@ class Painter(nn.Module):
             normalize=settings.normalize_latent,
             scaling=settings.scaling,
         )
+
+    def train_at(self, depth: int) -> None:
+        """Let the weights of the growing generator learn that pictures of this depth are painted with, and no others of its own."""
+        self.network.train_at(depth)
 
     def read(self, sentence: Tensor) -> Condition:
         """[B, D] -> the Gaussian of conditions of each."""

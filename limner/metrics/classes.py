@@ -77,7 +77,7 @@ class ClassAccuracy(Metric):
         task = self.task
         assert task.classes is not None and task.captions is not None
         wanted = task.classes[:LOOKED_AT]
-        if task.pictures.name == "garden":  # a caption that leaves colour or shape open fits several classes
+        if task.pictures.holds == "attributes":  # a caption that leaves colour or shape open fits several classes
             codes = named_codes(task.captions[:LOOKED_AT])
             wanted = np.where((codes[:, [COLOUR, SHAPE]] != UNNAMED).all(1), wanted, -1)
         chance = 1 / task.pictures.class_count

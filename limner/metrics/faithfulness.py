@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limner.core import random
-from limner.core.pictures import CaptionedPictures
 from limner.data.garden import ATTRIBUTES, SPLIT_CLASSES, Scenes, codes_of_class, parse
 from limner.features.garden_judge import Reading
 from limner.features.network import resized, to_float
-from limner.metrics.scoring.metric import NOISES, Figure, Found, Group, Metric, ScoringTask, SeenBatch
+from limner.metrics.scoring.metric import NOISES, Figure, Found, Group, Metric, SeenBatch
 from limner.metrics.scoring.protocol import Part
 
 NAMES = tuple(ATTRIBUTES)
@@ -58,7 +57,7 @@ class Agreement:
         self.read.append(read.astype(np.int8))
 
     def parts(self, real: Agreement | None = None) -> dict[str, Part]:
-        """The accuracy of each attribute among captions that name it; beside it, `real` gives that of real pictures."""
+        """The accuracy of each attribute among captions that name it; `real` next to it gives that of real pictures."""
         named, read = np.concatenate(self.named), np.concatenate(self.read)
         real_parts = real.parts() if real is not None and real.named else {}
         parts = {}
@@ -192,23 +191,7 @@ def _ratio(generated: Sequence[float], real: Sequence[float]) -> Part:
     return Part(value=value, error=error, real=1.0, count=count)
 
 
-def refusal(name: str, pictures: CaptionedPictures) -> str | None:
-    """Why a metric that reads attributes cannot be taken of these pictures; None of the garden."""
-    if pictures.name != "garden":
-        fix = "leave it out, or evaluate with --data garden"
-        return f"{name} reads the attributes of garden flowers and cannot judge '{pictures.name}': {fix}"
-    return None
-
-
-class GardenMetric(Metric):
-    """A metric of what the garden's judge reads, and so of the garden alone."""
-
-    @classmethod
-    def refusal(cls, task: ScoringTask) -> str | None:
-        return refusal(cls.name, task.pictures)
-
-
-class Faithfulness(GardenMetric):
+class Faithfulness(Metric):
     """How often the garden's judge reads in the pictures what their captions name, attribute by attribute."""
 
     name: ClassVar[str] = "faithfulness"
@@ -240,8 +223,8 @@ class Faithfulness(GardenMetric):
         ]
 
 
-class Diversity(GardenMetric):
-    """How much the pictures of one caption differ, beside real pictures of one caption: 1 is as much."""
+class Diversity(Metric):
+    """How much the pictures of one caption differ, compared with real pictures of one caption: 1 is as much."""
 
     name: ClassVar[str] = "diversity"
     needs = frozenset({"judge", "captions", "varied"})

@@ -19,7 +19,7 @@ from limner.metrics.scoring.metric import Figure, Found, Metric, ScoringTask
 from limner.metrics.scoring.rows import Moments
 
 ENOUGH = 10_000
-"""Pictures from which on FID's bias is small beside what generators differ by."""
+"""Pictures from which on FID's bias is small compared with what generators differ by."""
 POINTS = 15
 """Sample sizes that FID-infinity's line is drawn through, as in the authors' code."""
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from limner.data.garden import ATTRIBUTES
 from limner.features.garden_judge import Reading
-from limner.metrics.faithfulness import NAMES, UNNAMED, GardenMetric, fitting_scenes, named_codes, read_codes
-from limner.metrics.scoring.metric import NOISES, Figure, Found, Group, SeenBatch
+from limner.metrics.faithfulness import NAMES, UNNAMED, fitting_scenes, named_codes, read_codes
+from limner.metrics.scoring.metric import NOISES, Figure, Found, Group, Metric, SeenBatch
 from limner.metrics.scoring.protocol import Part
 
 WORLD = "train"
@@ -52,7 +52,7 @@ def openness_of(read: NDArray[np.int64], named: NDArray[np.int64], seed: int, nu
     return found
 
 
-class Openness(GardenMetric):
+class Openness(Metric):
     """How far the attributes that captions leave open vary over noises as they do in the world: 1 as there, 0 where they never vary."""
 
     name: ClassVar[str] = "openness"
@@ -103,7 +103,7 @@ def sureness(reading: Reading) -> NDArray[np.float64]:
     return np.stack(columns, axis=1)
 
 
-class Coherence(GardenMetric):
+class Coherence(Metric):
     """Whether pictures decide what their captions leave open: how sure the judge is there, as a share of how sure real pictures make it."""
 
     name: ClassVar[str] = "coherence"
@@ -142,7 +142,7 @@ class Coherence(GardenMetric):
         ]
 
 
-class EverythingRight(GardenMetric):
+class EverythingRight(Metric):
     """The share of pictures that show all that their captions name."""
 
     name: ClassVar[str] = "everything-right"

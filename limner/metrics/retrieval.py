@@ -122,7 +122,7 @@ class RPrecision(_RPrecision):
             texts.setdefault(caption, number)
         self._pool = np.array(list(texts.values()))  # one number for each different text
         self._text = np.array([texts[caption] for caption in task.captions])
-        self._codes = named_codes(task.captions) if task.pictures.name == "garden" else None
+        self._codes = named_codes(task.captions) if task.pictures.holds == "attributes" else None
         super().__init__(task)
 
     def wrong(self, number: int) -> NDArray[np.int64]:

@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limner.core import random
-from limner.core.pictures import CaptionedPictures
 from limner.data.garden import ATTRIBUTES
 from limner.data.garden.attributes import BACKGROUND
 from limner.data.garden.bouquets import Bouquets, Said, Shown, agree, parse_bouquet
 from limner.data.garden.bouquets.arranging import beside, between
 from limner.data.garden.bouquets.scenes import shown, shown_by
 from limner.features.bouquet_judge import SceneReading
-from limner.metrics.scoring.metric import Figure, Found, Metric, ScoringTask, SeenBatch
+from limner.metrics.scoring.metric import Figure, Found, Metric, SeenBatch
 from limner.metrics.scoring.protocol import Part
 
 NEAR_MARGIN, NEAR_SLANT, NEAR_SHARE, NEAR_ASIDE = 0.07, 0.5, 0.15, 0.4
@@ -75,28 +74,11 @@ def share(rows: NDArray[np.float32], part: int) -> tuple[float, float, int]:
     return value, float(np.sqrt(np.square(right - value * all_of_them).sum())) / whole, int(whole)
 
 
-def refusal(name: str, pictures: CaptionedPictures) -> str | None:
-    """Why scenes of these pictures cannot be judged; None of the bouquets."""
-    if pictures.name != "garden-bouquets":
-        return (
-            f"{name} reads the garden's bouquets and cannot judge '{pictures.name}': leave it out, or evaluate with --data garden-bouquets"
-        )
-    return None
-
-
 class SceneFaithfulness(Metric):
     """How much of what captions say of bouquets the judge reads in the pictures."""
 
     name: ClassVar[str] = "scene-faithfulness"
     needs = frozenset({"scenes", "captions"})
-
-    @classmethod
-    def refusal(cls, task: ScoringTask) -> str | None:
-        reason = refusal(cls.name, task.pictures)
-        if reason is None and task.scene_judge is None:
-            how = "train one (limner train bouquet-judge --data garden-bouquets --out RUN) and give --scene-judge RUN"
-            return f"{cls.name} needs a judge of bouquets: {how}"
-        return reason
 
     def generated(self, batch: SeenBatch) -> Mapping[str, NDArray[Any]]:
         assert batch.scenes is not None

@@ -182,13 +182,6 @@ def _matched(wanted: Mapping[int, Sequence[int]], frame: NDArray[np.float32]) ->
     return best[1]
 
 
-def refusal(name: str, pictures: CaptionedPictures) -> str | None:
-    """Why stories of these pictures cannot be judged; None of the garden's stories."""
-    if pictures.name != "garden-stories":
-        return f"{name} reads the garden's stories and cannot judge '{pictures.name}': leave it out, or evaluate with --data garden-stories"
-    return None
-
-
 class _OfStories(Metric):
     """What the scores of stories have in common."""
 
@@ -196,13 +189,9 @@ class _OfStories(Metric):
 
     @classmethod
     def refusal(cls, task: ScoringTask) -> str | None:
-        reason = refusal(cls.name, task.pictures)
-        if reason is None and task.scene_judge is None:
-            how = "train one (limner train bouquet-judge --data garden-bouquets --out RUN) and give --scene-judge RUN"
-            return f"{cls.name} needs a judge of bouquets: {how}"
-        if reason is None and not task.painted:
+        if not task.painted:
             return f"{cls.name} takes whole stories, which a folder of pictures does not promise: leave it out, or score a model"
-        return reason
+        return None
 
     def __init__(self, task: ScoringTask) -> None:
         super().__init__(task)

@@ -147,9 +147,7 @@ class StyleInversion(Trainable):
 
     def phases(self) -> list[Phase]:
         settings = self.settings
-        return [
-            Phase(name="style", resolution=self.resolution, batch_size=settings.batch_size, steps=settings.steps)
-        ]
+        return [Phase(name="style", resolution=self.resolution, batch_size=settings.batch_size, steps=settings.steps)]
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         painter = self._painter[0]
@@ -169,8 +167,8 @@ class StyleEncoder(nn.Module):
     """Pictures to noise: [B, 3, R, R] in [-1, 1] -> a tensor [B, W] for each field of a method's noise.
 
     DCGAN's strided convolutions down to 4x4, whose places a linear map reads all at once. There is no normalisation: what noise changes
-    in a picture is small beside what the caption changes, and normalised layers took many times as long to see it. Nor does a picture's
-    style depend on the batch it is in. It starts by answering 0, the best guess before it has learned anything.
+    in a picture is small compared with what the caption changes, and normalised layers took many times as long to see it. Nor does a
+    picture's style depend on the batch it is in. It starts by answering 0, the best guess before it has learned anything.
     widths: W of each field, by its name.
     """
 

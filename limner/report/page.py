@@ -17,6 +17,7 @@ from limner.core.errors import CheckpointError, DataError
 from limner.core.files import write_whole
 from limner.core.recipes import GROUPS, load_recipe, trainable
 from limner.core.settings import Recipe
+from limner.core.worlds import WORLDS
 from limner.data.cache import read_card
 from limner.data.pngwords import captions_in
 from limner.metrics.scoring.protocol import read_scores
@@ -30,12 +31,6 @@ from limner.training.health import CAPTIONS, NOISES, CollapseWatch, OutburstWatc
 
 COURSE = 5
 """How many earlier grids show the course of training."""
-
-_EXAMPLES = {
-    "garden": ("a red flower with five petals", "a blue flower at night"),
-    "garden-stories": ("rosa stands in the meadow", "iris stands on the sand"),
-    "garden-bouquets": ("a red flower to the left of a blue one", "a blue flower to the left of a red one"),
-}
 
 
 def write_report(run: Path | str) -> Path:
@@ -201,7 +196,7 @@ def _next(run: Path, recipe: Recipe) -> str:
         ]
         return _todo([*steps, longer])
     reads = trainable(recipe.method).reads_text(recipe.method_settings)
-    captions = _EXAMPLES.get(recipe.data, ("A CAPTION", "ANOTHER CAPTION"))
+    captions = WORLDS[recipe.data].examples if recipe.data in WORLDS else ("A CAPTION", "ANOTHER CAPTION")
     steps = [("Paint more pictures:", f"limner generate {name} -n 16 --out pictures")]
     if reads:
         steps = [
@@ -209,7 +204,7 @@ def _next(run: Path, recipe: Recipe) -> str:
             ("Walk between two captions:", f'limner explore interpolate {name} --captions "{captions[0]}" "{captions[1]}" --out walk.gif'),
         ]
     steps += [
-        ("Score it, with the protocol beside each number:", f"limner evaluate {name} --count 2000"),
+        ("Score it, with the protocol next to each number:", f"limner evaluate {name} --count 2000"),
         longer,
         (
             f"Do the same with a folder of your own pictures{' and captions' if reads else ''}:",

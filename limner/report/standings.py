@@ -13,7 +13,7 @@ from limner.report.intervals import Estimate, estimates
 
 NEVER_RANKED = {
     "is": "it never looks at a real picture, and likes a generator that was trained against its network",
-    "diversity": "pictures of nothing are diverse too: read it beside faithfulness, where 1 is how much real pictures differ",
+    "diversity": "pictures of nothing are diverse too: read it along with faithfulness, where 1 is how much real pictures differ",
 }
 """Metrics that choose no best, and why."""
 

@@ -1,4 +1,4 @@
-"""Pictures that say how a run fails and what it remembers, kept beside it with what they show in words."""
+"""Pictures that say how a run fails and what it remembers, kept next to it with what they show in words."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def _cell(column: Column, place: int, entry: ComparedEntry) -> str:
 def _estimate(score: Score, cell: Estimate | None) -> str:
     if cell is None:
         return '<span class="faint">not scored</span>'
-    margin = "" if cell.margin is None else f' <span class="faint">± {_number(score, cell.margin, beside=cell.mean)}</span>'
+    margin = "" if cell.margin is None else f' <span class="faint">± {_number(score, cell.margin, next_to=cell.mean)}</span>'
     return _number(score, cell.mean) + margin
 
 
@@ -150,13 +150,13 @@ def _arrow(score: Score) -> str:
     return "higher is better" if score.higher_is_better else "lower is better"
 
 
-def _number(score: Score, value: float | None, beside: float | None = None) -> str:
-    """A share as per cent, else a number with as many decimals as its size asks for, or that of the one it stands beside."""
+def _number(score: Score, value: float | None, next_to: float | None = None) -> str:
+    """A share as per cent, else a number with as many decimals as its size asks for, or that of the one it stands next to."""
     if value is None:
         return ""
     if score.chance is not None:
         return f"{100 * value:.1f} %"
-    size = abs(value if beside is None else beside)
+    size = abs(value if next_to is None else next_to)
     return f"{value:.{1 if size >= 10 else 4 if 0 < size < 0.01 else 3}f}"
 
 
@@ -183,7 +183,7 @@ def cost_table(entries: Sequence[ComparedEntry], costs: Sequence[Cost], where: s
     return (
         f"<h2>What it costs</h2>{scrolling('Parameters, training and painting', table)}"
         f'<p class="faint">Painting was measured when this page was written, on {text(where)}: the median time of repeated paintings, the '
-        "text encoder's work included; memory is that of the weights that paint and the most that PyTorch held beside them.</p>\n"
+        "text encoder's work included; memory is that of the weights that paint and the most that PyTorch held besides.</p>\n"
     )
 
 

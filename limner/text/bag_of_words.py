@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from limner.core.settings import at_least
 from limner.core.text import TextFeatures
-from limner.text.encoder import Limit, TextEncoder
-from limner.text.tokenizers import Tokens, WordTokenizer
+from limner.text.tokenizers import WordTokenizer
+from limner.text.word_encoder import WordEncoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +26,7 @@ class BagOfWordsSettings:
         at_least(self, "bag-of-words", 1, "word_embedding", "sentence_width")
 
 
-class BagOfWords(TextEncoder):
+class BagOfWords(WordEncoder):
     """sentence [B, sentence_width]: a linear map of the mean of the known words' embeddings. No word embeddings in context."""
 
     kind: ClassVar[str] = "bag-of-words"
@@ -39,36 +38,11 @@ class BagOfWords(TextEncoder):
         self.embedding = nn.Embedding(len(tokenizer), settings.word_embedding, padding_idx=0)
         self.to_sentence = nn.Linear(settings.word_embedding, settings.sentence_width)
 
-    def tokenize(self, captions: Sequence[str]) -> Tokens:
-        return self.tokenizer(captions)
-
     def read(self, ids: Tensor, mask: Tensor) -> TextFeatures:
         weight = self.to_sentence.weight
         shown = mask.to(weight.device)[..., None].to(weight.dtype)  # [B, T, 1]
         words = self.embedding(ids.to(weight.device)) * shown
         return TextFeatures(self.to_sentence(words.sum(1) / shown.sum(1).clamp_min(1.0)))
-
-    def words(self, caption: str) -> list[str]:
-        return self.tokenizer.split(caption)
-
-    def known_words(self) -> Sequence[str]:
-        return (*self.tokenizer.vocabulary, *self.tokenizer.synonyms)
-
-    def unknown_words(self, caption: str) -> list[str]:
-        return self.tokenizer.unknown_words(caption)
-
-    def was_cut(self, caption: str) -> bool:
-        return self.tokenizer.was_cut(caption)
-
-    @property
-    def limit(self) -> Limit:
-        return Limit(self.tokenizer.maximum_words, "words")
-
-    def read_at_most(self, words: int) -> None:
-        self.tokenizer.maximum_words = words
-
-    def config(self) -> dict[str, Any]:
-        return {"settings": asdict(self.settings), "tokenizer": self.tokenizer.config()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> BagOfWords:

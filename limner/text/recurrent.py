@@ -6,9 +6,7 @@ DAMSM (arXiv:1711.10485), and pooled into one sentence embedding by their mean a
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,8 +16,8 @@ from torch import Tensor, nn
 
 from limner.core.text import TextFeatures
 from limner.nn.packed import read_rows
-from limner.text.encoder import Limit, TextEncoder
-from limner.text.tokenizers import Tokens, WordTokenizer
+from limner.text.tokenizers import WordTokenizer
+from limner.text.word_encoder import WordEncoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +32,7 @@ class RecurrentSettings:
     """Width of the sentence embedding."""
 
 
-class RecurrentEncoder(TextEncoder):
+class RecurrentEncoder(WordEncoder):
     """words [B, T, 2 * hidden] and sentence [B, sentence_width] of length sqrt(sentence_width), so that its entries are about 1."""
 
     kind: ClassVar[str] = "recurrent"
@@ -49,9 +47,6 @@ class RecurrentEncoder(TextEncoder):
         self.reader = nn.GRU(settings.word_embedding, settings.hidden, batch_first=True, bidirectional=True)
         self.to_sentence = nn.Linear(2 * self.word_width, settings.sentence_width)
 
-    def tokenize(self, captions: Sequence[str]) -> Tokens:
-        return self.tokenizer(captions)
-
     def read(self, ids: Tensor, mask: Tensor) -> TextFeatures:
         lengths = mask.sum(1)  # stays on the CPU, where packing wants it
         ids, mask = (value.to(self.embedding.weight.device) for value in (ids, mask))
@@ -60,31 +55,6 @@ class RecurrentEncoder(TextEncoder):
         highest = words.masked_fill(~mask[..., None], -torch.inf).amax(1)
         sentence = F.normalize(self.to_sentence(torch.cat((mean, highest), dim=1)), dim=1) * math.sqrt(self.sentence_width)
         return TextFeatures(sentence=sentence, words=words, mask=mask, tokens=ids)
-
-    def words(self, caption: str) -> list[str]:
-        return self.tokenizer.split(caption)
-
-    def known_words(self) -> Sequence[str]:
-        return (*self.tokenizer.vocabulary, *self.tokenizer.synonyms)
-
-    def unknown_words(self, caption: str) -> list[str]:
-        return self.tokenizer.unknown_words(caption)
-
-    def read_words(self, caption: str) -> list[str]:
-        return self.words(caption)[: self.tokenizer.maximum_words]
-
-    def was_cut(self, caption: str) -> bool:
-        return self.tokenizer.was_cut(caption)
-
-    @property
-    def limit(self) -> Limit:
-        return Limit(self.tokenizer.maximum_words, "words")
-
-    def read_at_most(self, words: int) -> None:
-        self.tokenizer.maximum_words = words
-
-    def config(self) -> dict[str, Any]:
-        return {"settings": dataclasses.asdict(self.settings), "tokenizer": self.tokenizer.config()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> RecurrentEncoder:

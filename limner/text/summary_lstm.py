@@ -6,10 +6,9 @@ most of its steps. `packed` takes the output at the caption's own last word.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,8 +18,8 @@ from torch import Tensor, nn
 
 from limner.core.errors import DataError, SettingsError
 from limner.core.text import TextFeatures
-from limner.text.encoder import Limit, TextEncoder
-from limner.text.tokenizers import Tokens, WordTokenizer
+from limner.text.tokenizers import WordTokenizer
+from limner.text.word_encoder import WordEncoder
 from limner.text.words import MAXIMUM_WORDS, Splitting
 
 _NOT_A_LETTER = re.compile(r"([^a-z])")
@@ -68,7 +67,7 @@ def _tokens(caption: str) -> list[str]:
     return _NOT_A_LETTER.sub(r" \1 ", caption.lower()).split()
 
 
-class SummaryLSTM(TextEncoder):
+class SummaryLSTM(WordEncoder):
     """sentence [B, width]; no words. It has one direction."""
 
     kind: ClassVar[str] = "summary-lstm"
@@ -81,9 +80,6 @@ class SummaryLSTM(TextEncoder):
         self.embedding = nn.Embedding(len(tokenizer), settings.word_embedding, padding_idx=0)
         self.reader = nn.LSTM(settings.word_embedding, settings.width, settings.layers, batch_first=True)
 
-    def tokenize(self, captions: Sequence[str]) -> Tokens:
-        return self.tokenizer(captions)
-
     def read(self, ids: Tensor, mask: Tensor) -> TextFeatures:
         """Features of ids [B, T], 0 where there is no word; mask: [B, T] bool, True where there is one."""
         device = self.embedding.weight.device
@@ -94,31 +90,9 @@ class SummaryLSTM(TextEncoder):
         states, _ = self.reader(self.embedding(ids))  # [B, T, width]: in one direction, padding after a word changes nothing at it
         return TextFeatures(states[torch.arange(ids.shape[0], device=device), last])
 
-    def words(self, caption: str) -> list[str]:
-        return self.tokenizer.split(caption)
-
-    def known_words(self) -> Sequence[str]:
-        return self.tokenizer.vocabulary
-
-    def unknown_words(self, caption: str) -> list[str]:
-        return self.tokenizer.unknown_words(caption)
-
-    def read_words(self, caption: str) -> list[str]:
-        return self.words(caption)[: self.tokenizer.maximum_words]
-
-    def was_cut(self, caption: str) -> bool:
-        return self.tokenizer.was_cut(caption)
-
-    @property
-    def limit(self) -> Limit:
-        return Limit(self.tokenizer.maximum_words, "words")
-
-    def read_at_most(self, words: int) -> None:
-        self.tokenizer.maximum_words = words
-
     def config(self) -> dict[str, Any]:
-        tokenizer: dict[str, Any] = self.tokenizer.config() | {"letters": isinstance(self.tokenizer, LetterTokenizer)}
-        return {"settings": dataclasses.asdict(self.settings), "tokenizer": tokenizer}
+        plain = super().config()
+        return plain | {"tokenizer": plain["tokenizer"] | {"letters": isinstance(self.tokenizer, LetterTokenizer)}}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> SummaryLSTM:

@@ -1,7 +1,7 @@
 """How much painted pictures differ, how large gradients are, and what to say of runs that go wrong.
 
-Distances are between pixels: cheap, and enough to tell a generator that has collapsed. How varied pictures are beside real ones of the
-same caption is for `limner.metrics` to say.
+Distances are between pixels: cheap, and enough to tell a generator that has collapsed. How varied pictures are, compared with real ones of
+the same caption, is for `limner.metrics` to say.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def find_inputs(recipe: Recipe, stored: Recipe, run: Path) -> Found:
     """The recipe of a run to go on with, with everything that it names where it is now.
 
     What the command names anew may lie anywhere if it holds the same. What it does not is looked for where the run's recipe says, where it
-    lay when the run began, and beside the folders that the run lies in. Raises SettingsError for what is not there, or is something else.
+    lay when the run began, and next to the folders that the run lies in. Raises SettingsError for what is not there, or is something else.
     """
     known = _read(run)
     now, before = _named(recipe, known), _named(stored, known)

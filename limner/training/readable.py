@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from limner.core.pictures import CaptionedPictures
+from limner.data.wrapped import WrappedPictures
 from limner.text.encoder import TextEncoder
 
 
@@ -24,28 +23,18 @@ def readable(pictures: CaptionedPictures, encoder: TextEncoder) -> tuple[Caption
     return (ReadablePictures(pictures, kept) if kept else pictures), left_out
 
 
-class ReadablePictures(CaptionedPictures):
+class ReadablePictures(WrappedPictures):
     """Another set's pictures, all of them, with a part of their captions.
 
     kept: of the pictures that lose captions, the numbers of those that stay.
     """
 
     def __init__(self, pictures: CaptionedPictures, kept: dict[int, list[int]]) -> None:
-        self.pictures, self.kept = pictures, kept
-        self.name, self.split, self.fingerprint = pictures.name, pictures.split, pictures.fingerprint
-        self.resolution, self.stored_resolution = pictures.resolution, pictures.stored_resolution
-        self.class_ids, self.class_count = pictures.class_ids, pictures.class_count
-        self.stories, self.category_names = pictures.stories, pictures.category_names
-        self.may_flip, self.mirrorable = pictures.may_flip, pictures.mirrorable
+        super().__init__(pictures)
+        self.kept = kept
         self._counts = pictures.caption_counts.copy()
         for index, numbers in kept.items():
             self._counts[index] = len(numbers)
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def read(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
-        return self.pictures.read(indices)
 
     def captions(self, index: int) -> list[str]:
         captions = self.pictures.captions(index)
@@ -54,12 +43,6 @@ class ReadablePictures(CaptionedPictures):
     @property
     def caption_counts(self) -> NDArray[np.int64]:
         return self._counts
-
-    def key(self, index: int) -> str:
-        return self.pictures.key(index)
-
-    def categories(self, indices: NDArray[np.int64]) -> NDArray[np.bool_] | None:
-        return self.pictures.categories(indices)
 
     def counterfactual(self, index: int, caption: int, draw: int) -> str:
         return self.pictures.counterfactual(index, self.kept[index][caption] if index in self.kept else caption, draw)

@@ -274,7 +274,7 @@ class Run:
             return f"weights are not finite after step {self.position.total_step:,}: the checkpoint before is kept; lower the learning rate"
         problems: list[str] = []
         writes = [lambda: self.checkpoints.save(self.position.total_step, state), self._save_model]
-        if self.position.finished:  # beside the checkpoint that says so lies the model of the end; the state of its step is saved already
+        if self.position.finished:  # next to the checkpoint that says so lies the model of the end; the state of its step is saved already
             writes.reverse()
         for write in writes:
             try:

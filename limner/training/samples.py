@@ -48,6 +48,7 @@ class SampleGrid:
         self.numbers = np.tile(np.arange(PICTURES), len(self.captions)) if encoder.reads else np.arange(CAPTIONS * PICTURES)
 
         self._train = train
+        # the name decides which pictures these are: as it is, for the sake of runs that were begun
         self._real = np.sort(random.permutation(len(train), self.seed, "real pictures beside the samples")[:REAL_PICTURES])
         self._real_distances: dict[int, float] = {}
 
@@ -110,7 +111,7 @@ class SampleGrid:
         caption_grid([list(row) for row in pictures], self.captions).save(path, pnginfo=with_captions(self.captions))
 
     def diversity(self, pictures: NDArray[np.uint8]) -> dict[str, float]:
-        """How much painted pictures differ, beside real ones, for the log."""
+        """How much painted pictures differ, compared with real ones, for the log."""
         side = pictures.shape[-2]  # which a method that grows changes
         if side not in self._real_distances:
             self._real_distances[side] = mean_distance(at_resolution(self._train, side).read(self._real))

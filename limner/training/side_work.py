@@ -1,4 +1,4 @@
-"""What a run does beside training: sample grids and evaluations. They look at the model, change nothing of it, and never end the run."""
+"""What a run does besides training: sample grids and evaluations. They look at the model, change nothing of it, and never end the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training leaves behind: a run's whole method, the networks that judge beside those that paint, and what it was trained on."""
+"""What training leaves behind: a run's whole method, the networks that judge as well as those that paint, and what it was trained on."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def trained_method(run: Path | str) -> Method:
     try:
         method.load_state_dict(state["modules"]["method"])
     except RuntimeError as error:
-        raise CheckpointError(f"the newest checkpoint in {run} does not fit the model beside it: use the Limner that wrote them") from error
+        raise CheckpointError(f"the newest checkpoint in {run} does not fit its model: use the Limner that wrote them") from error
     return method
 
 

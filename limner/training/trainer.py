@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Position:
-    """Where a run stands: what a checkpoint holds beside the weights."""
+    """Where a run stands: what a checkpoint holds besides the weights."""
 
     phase: int = 0
     """Which of the run's phases, counted from 0."""

@@ -164,7 +164,9 @@ def test_looks_are_told_apart() -> None:
         character("roza")
 
 
-@pytest.mark.parametrize(("settings", "message"), [({"frames": 3}, "4 or 5 frames, not 3"), ({"length": 0}, "tell nothing")])
+@pytest.mark.parametrize(
+    ("settings", "message"), [({"frames": 0}, "4 or 5 frames, not 0"), ({"length": 0}, "a garden of 0 stories is empty")]
+)
 def test_refusals(settings: dict[str, int], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         Stories(**settings)  # type: ignore[arg-type]

@@ -95,7 +95,7 @@ def test_what_is_refused(files: Path) -> None:
     text, captions = ["--text", str(files / "text.pth")], files / "captions.pickle"
     refused("belong together: give --text and --words", *text)
     write_captions(captions, [*WORDS, "loudly"])
-    refused("knows 3 words beside padding and the list has 4", *text, "--words", str(captions))
+    refused("knows 3 words besides padding and the list has 4", *text, "--words", str(captions))
     with pytest.raises(LimnerError, match="no generator among the files"):
         read_attngan([files / "netD0.pth"])
     with pytest.raises(LimnerError, match="is a second discriminator of side 64"):

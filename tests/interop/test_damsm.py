@@ -68,7 +68,7 @@ def test_what_does_not_fit_is_refused_in_one_line(files: Path) -> None:
             main(["damsm", *arguments, "--out", str(files / "out")])
         assert "\n" not in str(raised.value) and not (files / "out").exists()
     words.write_text("a\nbird\n")
-    with pytest.raises(CheckpointError, match="knows 3 words beside padding and the list has 2"):
+    with pytest.raises(CheckpointError, match="knows 3 words besides padding and the list has 2"):
         main(["damsm", text, "--words", str(words), "--out", str(files / "out")])
     words.write_text("a\n\nbird\n")
     with pytest.raises(DataError, match="not a word"):

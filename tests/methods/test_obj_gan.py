@@ -171,7 +171,7 @@ def test_what_is_refused() -> None:
     ):
         with pytest.raises(SettingsError, match=message):
             build(**wrong)
-    with pytest.raises(DataError, match="'captioned' has no layouts: give garden-bouquets"):
+    with pytest.raises(DataError, match="'captioned' has no layouts: give garden-bouquets or garden-stories, or prepare"):
         Loader(Captioned(CAPTIONS), Phase(name="boxes", resolution=16, batch_size=2, layouts=True), seed=0)
     method = build()
     state: dict[str, Tensor] = dict(method.state_dict())

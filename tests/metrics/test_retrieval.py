@@ -30,7 +30,7 @@ def test_chunks_lack_their_last():
 def _task(count, garden=True, length=400):
     pictures = GardenPictures(Garden("train", length=length, resolution=16))
     if not garden:
-        pictures.name = "other"
+        pictures.name, pictures.holds = "other", None
     indices = np.arange(count) % length
     return ScoringTask(
         pictures=pictures,

@@ -14,9 +14,9 @@ from limner.core.errors import SettingsError
 from limner.core.recipes import from_preset
 from limner.core.settings import Recipe
 from limner.data.garden import ATTRIBUTES, Garden
+from limner.families.judges import Artefacts
 from limner.features.network import to_float
 from limner.metrics.judge import accuracies, confusions, load_judge, to_tensor
-from limner.parts.garden_judge import Artefacts
 from limner.training.run import train
 
 

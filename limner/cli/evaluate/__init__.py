@@ -9,7 +9,7 @@ from limner.cli.arguments import first_positional
 from limner.core.errors import SettingsError
 from limner.core.folder import KINDS, kind_of
 
-FORMS = {"method": "painting", "matching": "matching", "judge": "judge", "scene judge": "scene_judge"}
+FORMS = {"method": "painting", "matching": "matching", "judge": "judge", "scene judge": "judge"}
 """The module of this package that scores what a folder holds, by its kind; each has a `main(argv)` and arguments of its own."""
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
+from limner.cli.datasets import ModelsData
 from limner.cli.models import Device, chosen_device
 from limner.cli.outputs import check_file
 from limner.core.errors import DataError, SettingsError
@@ -29,8 +30,7 @@ examples:
 class EvaluateMatchingArguments:
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """The run folder or model folder of a matching model."""
-    data: Annotated[str | None, arg(metavar="NAME|DIR")] = None
-    """'garden', 'garden-bouquets', 'garden-stories', or the folder of a prepared data set; by default what the model was trained on."""
+    data: ModelsData = None
     split: Annotated[str, arg(metavar="NAME")] = "test"
     """The split to score on."""
     count: Annotated[int, arg(metavar="N")] = 1000
@@ -103,7 +103,7 @@ def measured(model: Any, data: str, arguments: EvaluateMatchingArguments) -> dic
 
 
 def table(record: dict[str, Any]) -> str:
-    """The figures as lines of text, with chance beside them."""
+    """The figures as lines of text, with chance next to them."""
     protocol, found = record["protocol"], record["retrieval"]
     pool = protocol["pool"]
     lines = [f"retrieval among {pool} ({found['count']:,.0f} pictures, one drawn caption each)", f"{'':24}{'R@1':>8}{'R@5':>8}{'R@10':>8}"]

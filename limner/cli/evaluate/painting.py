@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
+from limner.cli.datasets import Reference
 from limner.cli.models import Device, matching_model, open_model
 from limner.cli.outputs import check_file
 from limner.cli.progress import progress_bar
 from limner.cli.sampling import SamplingArguments, asked_sampling, set_sampling
 from limner.core.errors import DataError, SettingsError
 from limner.core.files import cache_folder
+from limner.core.worlds import world_of
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from limner.metrics.scoring.evaluate import Painter, ScoringRequest, Stored, Unprompted
     from limner.metrics.scoring.matching import MatchingJudge
     from limner.metrics.scoring.protocol import Score
+    from limner.metrics.scoring.registry import MetricEntry
     from limner.metrics.scoring.share import Share
     from limner.model import Model
 
@@ -60,9 +63,7 @@ class EvaluateArguments(SamplingArguments):
     """A shipped name such as 'garden', a run folder or a model folder."""
     pictures: Annotated[Path | None, arg(metavar="DIR")] = None
     """A folder of square pictures to score in place of a model; captions come from same-name .txt files or metadata.jsonl."""
-    data: Annotated[str | None, arg(metavar="NAME|DIR")] = None
-    """The reference: 'garden', 'garden-bouquets', 'garden-stories', or the folder of a prepared data set; by default what the model was
-    trained on."""
+    data: Reference = None
     metrics: Annotated[str | None, arg(metavar="LIST")] = None
     """Some of the metrics with commas between, or 'all'; by default fid,kid,is and, on the garden, faithfulness, on its bouquets
     scene-faithfulness, on its stories story-faithfulness; for a model that finds codes of pictures also reconstruction; of a set of your
@@ -94,7 +95,8 @@ class EvaluateArguments(SamplingArguments):
 def main(argv: Sequence[str]) -> int:
     from limner.metrics.scoring.registry import METRICS
 
-    listed = "\n".join(f"  {name:<26}{entry.sentence}" for name, entry in METRICS.items())
+    only = {name: f" ({world_of(entry.reads).title} only)" if entry.reads else "" for name, entry in METRICS.items()}
+    listed = "\n".join(f"  {name:<26}{entry.sentence}{only[name]}" for name, entry in METRICS.items())
     arguments = parse(EvaluateArguments, argv, prog="limner evaluate", description=DESCRIPTION.format(metrics=listed))
     if (arguments.model is None) == (arguments.pictures is None):
         raise SettingsError("limner evaluate scores a MODEL or --pictures DIR: give one of the two; see limner evaluate --help")
@@ -227,7 +229,7 @@ def score_source(source: Painter | Stored | Unprompted, splits: Sequence[Caption
     from limner.metrics.scoring.evaluate import evaluate
     from limner.metrics.scoring.registry import chosen, metric_class
 
-    foreign = request.network is None and splits[0].name != "garden"
+    foreign = request.network is None and splits[0].holds != "attributes"
     if foreign and any("features" in metric_class(name).needs for name in chosen(request.metrics)):
         print(
             f"limner: warning: no --features given, so '{splits[0].name}' is scored by the network that knows the garden alone: compare "
@@ -291,14 +293,13 @@ def _metrics(
     inverts: bool = False,
 ) -> list[str]:
     from limner.core import folder
-    from limner.data.catalog import BUILT_IN
     from limner.features.bouquet_judge import SHIPPED
-    from limner.metrics.scoring.registry import USUAL
+    from limner.metrics.scoring.registry import METRICS, USUAL
 
     if arguments.metrics is not None:
         return [name.strip().lower() for name in arguments.metrics.split(",") if name.strip()]
     held_out = min(map(len, splits))
-    if splits[0].name not in BUILT_IN and held_out < FEWEST and splits[0].split in ("val", "test"):
+    if splits[0].holds is None and held_out < FEWEST and splits[0].split in ("val", "test"):
         captions = {text for index in range(held_out) for text in splits[0].captions(index)[:1]}
         told = ["r-precision"] if len(captions) > 100 else ["clip-score"]
         metrics = ["kid", "memorisation", *(told if matching is not None else [])]
@@ -307,17 +308,17 @@ def _metrics(
             file=sys.stderr,
         )
         return metrics + ["reconstruction"] * inverts
-    wanted = {
-        "faithfulness": captioned and splits[0].name == "garden",
-        "scene-faithfulness": captioned
-        and splits[0].name == "garden-bouquets"
-        and (arguments.scene_judge is not None or SHIPPED in folder.shipped()),
-        "story-faithfulness": captioned
-        and splits[0].name == "garden-stories"
-        and arguments.pictures is None
-        and (arguments.scene_judge is not None or SHIPPED in folder.shipped()),
-    }
-    return [name for name in USUAL if wanted.get(name, True)] + ["reconstruction"] * inverts
+    judged = arguments.scene_judge is not None or SHIPPED in folder.shipped()
+
+    def wanted(entry: MetricEntry) -> bool:
+        """Whether a usual metric can be taken here, as far as that depends on what the data hold."""
+        if entry.reads is None:
+            return True
+        if entry.reads == "stories" and arguments.pictures is not None:  # a folder does not promise whole stories
+            return False
+        return captioned and entry.reads == splits[0].holds and (entry.looks != "scenes" or judged)
+
+    return [name for name in USUAL if wanted(METRICS[name])] + ["reconstruction"] * inverts
 
 
 def _home(name: str) -> Path | None:

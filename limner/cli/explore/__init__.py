@@ -17,7 +17,7 @@ EXPLORATIONS = {
     "invert": "find the codes of real pictures and paint them again",
     "layout": "show where a model puts things, move them, and let the picture follow",
     "mix": "coarse styles of some pictures with the fine ones of others",
-    "nearest": "put generated pictures beside their nearest training pictures: remembered or made?",
+    "nearest": "put generated pictures next to their nearest training pictures: remembered or made?",
     "redescribe": "paint captions and let a captioner say what the pictures show: do the sentences agree?",
     "restyle": "paint captions in the style of pictures",
     "stages": "show one picture at every scale, from rough to final, or over the course of a run's training",

@@ -17,7 +17,7 @@ from limner.core.errors import SettingsError
 from limner.core.files import write_whole
 
 DESCRIPTION = """Show where a generator with attention to words looked for each word of a caption: a row for each of its stages, a column
-for each word, bright where it looked. A web page of the same name is written beside the picture.
+for each word, bright where it looked. A web page of the same name is written next to the picture.
 
 examples:
   limner explore attend runs/attngan "a red flower with five round petals" --out attend.png

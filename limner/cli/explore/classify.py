@@ -14,6 +14,7 @@ from limner.cli.arguments import parse
 from limner.cli.models import Device, chosen_device
 from limner.cli.outputs import check_file
 from limner.core.errors import DataError, SettingsError
+from limner.core.worlds import WORLDS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +31,15 @@ examples:
   limner explore classify models/clip *.jpg --labels cat dog --out labels.json
   limner explore classify models/clip --data prepared/birds --templates "a photo of a {}, a type of bird." --probe"""
 
+_CLASSED = ", ".join(f"'{world.name}'" for world in WORLDS.values() if world.classes)
+Labelled = Annotated[
+    str | None,
+    arg(
+        metavar="NAME|DIR",
+        help=f"In place of pictures: {_CLASSED}, or the folder of a prepared data set, whose class names are the labels.",
+    ),
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifyArguments:
@@ -41,8 +51,7 @@ class ClassifyArguments:
     """What the pictures may show, two labels at least."""
     templates: Annotated[tuple[str, ...], arg(metavar="TEMPLATE")] = ()
     """Prompts with {} where the label goes; by default "a photo of a {}." for imported weights, and the label alone for others."""
-    data: Annotated[str | None, arg(metavar="NAME|DIR")] = None
-    """In place of pictures: 'garden', 'garden-bouquets', or the folder of a prepared data set, whose class names are the labels."""
+    data: Labelled = None
     split: Annotated[str, arg(metavar="NAME")] = "test"
     """The split of that set."""
     probe: bool = False

@@ -13,6 +13,7 @@ from limner.cli.arguments import parse
 from limner.cli.explore.splits import check_png
 from limner.cli.models import Device, open_model
 from limner.core.errors import SettingsError
+from limner.core.worlds import holds
 
 if TYPE_CHECKING:
     from limner.explore.edit import Edits
@@ -81,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
         before, after = arguments.captions
         edits = edit(model, [(before, after)] * arguments.count, seed=arguments.seed)
     lines = [f"mean change {float(edits.change().mean()):.1f} levels of 255"]
-    described = len(arguments.captions) == 2 and model.about.get("data") == "garden"
+    described = len(arguments.captions) == 2 and holds(str(model.about.get("data"))) == "attributes"
     if arguments.attribute is not None or described:
         try:
             lines = judge_edits(edits).lines()

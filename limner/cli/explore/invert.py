@@ -11,6 +11,7 @@ import numpy as np
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
+from limner.cli.datasets import ModelsData
 from limner.cli.explore.restyle import drawn_from
 from limner.cli.explore.splits import ReferenceData, check_png
 from limner.cli.models import Device, open_model
@@ -30,8 +31,7 @@ class InvertArguments:
     """A run folder or model folder of a method that inverts, such as ci-gan."""
     picture: Annotated[tuple[Path, ...], arg(metavar="FILE ...")] = ()
     """Picture files of any size, whose centre square is used; by default --count pictures of the test or val split."""
-    data: Annotated[str | None, arg(metavar="NAME|DIR")] = None
-    """'garden', 'garden-bouquets', 'garden-stories', or the folder of a prepared data set; by default what the model was trained on."""
+    data: ModelsData = None
     split: Annotated[str | None, arg(metavar="NAME")] = None
     """The split that pictures come from; by default test, or else val."""
     count: Annotated[int, arg(metavar="N")] = 6

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Read = TypeVar("Read")
 DESCRIPTION = """Show where a model puts the things of a caption: their boxes and shapes, the picture, and which words each thing looked at.
-The layout is written beside the picture, as FILE.json. It can be changed, here or in that file, and the picture follows. Places are in
+The layout is written next to the picture, as FILE.json. It can be changed, here or in that file, and the picture follows. Places are in
 pixels of the model's pictures, things have the numbers that are drawn at their boxes.
 
 examples:
@@ -52,7 +52,7 @@ class LayoutArguments:
     seed: Annotated[int, arg(metavar="S")] = 0
     """The noise, which also decides shapes."""
     out: Annotated[Path, arg(metavar="FILE.png")]
-    """The page to write; the layout is written beside it, as FILE.json."""
+    """The page to write; the layout is written next to it, as FILE.json."""
     device: Device = "auto"
     """Where to paint: `auto` takes a GPU if there is one."""
 

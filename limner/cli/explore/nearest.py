@@ -11,12 +11,14 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
+from limner.cli.datasets import ModelsData
 from limner.cli.explore.splits import ReferenceData, check_png
 from limner.cli.models import Device, open_model
 from limner.cli.progress import progress_bar
 from limner.core.errors import DataError
+from limner.core.worlds import holds
 
-DESCRIPTION = """Put generated pictures beside their nearest training pictures: remembered or made?
+DESCRIPTION = """Put generated pictures next to their nearest training pictures: remembered or made?
 
 Distances are set against those of real pictures, held out or trained on: a model that remembers paints pictures nearer than these are.
 
@@ -33,8 +35,7 @@ class NearestArguments:
     captions: Annotated[Positional[tuple[str, ...]], arg(metavar="CAPTION")] = ()
     """What to paint, each caption in quotes; by default eight captions of the test or val split; none for a model that reads no
     text."""
-    data: Annotated[str | None, arg(metavar="NAME|DIR")] = None
-    """'garden', 'garden-bouquets', 'garden-stories', or the folder of a prepared data set; by default what the model was trained on."""
+    data: ModelsData = None
     features: Annotated[str | None, arg(metavar="SPEC")] = None
     """How pictures are seen: discriminator, garden, squeezenet=FILE or pixels; by default the run's discriminator where there is one, else
     garden on the garden, else pixels."""
@@ -111,7 +112,7 @@ def default_space(name: str, data: str) -> str:
     kept = run is not None and any((run / "checkpoints").glob("*/manifest.json"))
     if run and kept and "looks" in abilities_of(methods.get(load_recipe(run / "recipe.yaml").method)):
         return "discriminator"
-    return "garden" if data == "garden" else "pixels"
+    return "garden" if holds(data) == "attributes" else "pixels"
 
 
 def described(space: str) -> str:

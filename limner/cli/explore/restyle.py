@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
+from limner.cli.datasets import ModelsData
 from limner.cli.explore.splits import ReferenceData, check_png
 from limner.cli.models import Device, open_model
 from limner.core.errors import SettingsError
@@ -37,8 +38,7 @@ class RestyleArguments:
     """Picture files of any size, whose centre square is used; by default --count pictures of the test or val split."""
     captions: Annotated[tuple[str, ...], arg(metavar="CAPTION")] = ()
     """What to paint, each caption in quotes; by default four captions of the same split."""
-    data: Annotated[str | None, arg(metavar="NAME|DIR")] = None
-    """'garden', 'garden-bouquets', 'garden-stories', or the folder of a prepared data set; by default what the model was trained on."""
+    data: ModelsData = None
     split: Annotated[str | None, arg(metavar="NAME")] = None
     """The split that pictures and captions come from; by default test, or else val."""
     count: Annotated[int, arg(metavar="N")] = 4

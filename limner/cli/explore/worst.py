@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
+from limner.cli.datasets import ModelsData
 from limner.cli.explore.splits import ReferenceData, check_png
 from limner.cli.models import Device, open_model
 from limner.cli.progress import progress_bar
 from limner.core.errors import SettingsError, unknown_name
+from limner.core.worlds import holds
 
 if TYPE_CHECKING:
     from limner.core.pictures import CaptionedPictures
@@ -39,8 +41,7 @@ OTHERS = 200
 class WorstArguments:
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """A shipped name such as 'garden', a run folder or a model folder."""
-    data: Annotated[str | None, arg(metavar="NAME|DIR")] = None
-    """'garden', 'garden-bouquets', 'garden-stories', or the folder of a prepared data set; by default what the model was trained on."""
+    data: ModelsData = None
     split: Annotated[str | None, arg(metavar="NAME")] = None
     """The split whose captions are painted; by default test, or else val."""
     count: Annotated[int, arg(metavar="N")] = 16
@@ -92,7 +93,7 @@ def check_judge(spec: str | None, data: str) -> None:
     if spec is not None and spec.partition("=")[0] != "garden":
         if not Path(spec).is_dir():
             raise unknown_name("judge or folder of a matching model", spec, ["garden"])
-    elif data != "garden":
+    elif holds(data) != "attributes":
         raise SettingsError(
             f"no judge for {data}: 'garden' reads garden flowers alone, and other pictures need an image-text matching model: train one "
             f"(limner train sje --data {data} --out RUN) and give --judge RUN"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from limner.core.errors import SettingsError
 from limner.core.random import hash64, integers, uniform_of
 from limner.data.garden.attributes import (
     ATTRIBUTES,
@@ -18,15 +17,14 @@ from limner.data.garden.attributes import (
     NAMES,
     SHAPE,
     SPLIT_CLASSES,
-    SPLIT_LENGTHS,
-    check_split,
     class_of,
     codes_of_class,
     decode,
 )
 from limner.data.garden.captions import DRAWS, Caption, form_of, named_by, pick, write
-from limner.data.garden.painting import check_resolution, paint
+from limner.data.garden.painting import paint
 from limner.data.garden.scenes import Scene, Scenes
+from limner.data.garden.seeded import SeededSet, paired
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +53,7 @@ class GardenItem:
         return Image.fromarray(self.pixels)
 
 
-class Garden(Sequence[GardenItem]):
+class Garden(SeededSet[GardenItem]):
     """The built-in world: painted flowers whose attributes are known and whose captions say which of them they name.
 
     Everything about flower `index` follows from (split, seed, index): neither the length nor the order of reading matters. Attributes
@@ -63,44 +61,13 @@ class Garden(Sequence[GardenItem]):
     share none.
     """
 
-    def __init__(
-        self, split: str = "train", seed: int = 0, length: int | None = None, resolution: int = 64, captions_per_picture: int = 5
-    ) -> None:
-        """Open a garden; nothing is painted before it is asked for.
+    thing, things, stream, keyed = "flower", "flowers", "garden", "garden"
 
-        Args:
-            split: "train", "val", "test", or "all" for every class, to train a judge of pictures.
-            seed: another seed is another garden.
-            length: how many flowers; by default 20,000 (train, all), 2,000 (val) or 4,000 (test).
-            resolution: width and height of the pictures in pixels.
-            captions_per_picture: captions of each picture.
-
-        Raises:
-            SettingsError: an unknown split, or a number out of range.
-        """
-        self.split = check_split(split)
-        self.seed = seed
-        self.length = SPLIT_LENGTHS[split] if length is None else length
-        self.resolution = check_resolution(resolution)
-        self.captions_per_picture = captions_per_picture
-        if self.length < 1:
-            raise SettingsError(f"a garden of {self.length} flowers is empty: give a length of at least 1")
-        if captions_per_picture < 1:
-            raise SettingsError(f"captions_per_picture is {captions_per_picture}: every picture needs at least 1")
-        self._classes = np.array(SPLIT_CLASSES[split], dtype=np.int64)
-        self._stream = f"garden-{split}"
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __repr__(self) -> str:
-        return f"Garden(split='{self.split}', seed={self.seed}, length={self.length}, resolution={self.resolution})"
-
-    def __iter__(self) -> Iterator[GardenItem]:
-        return (self[index] for index in range(self.length))
+    def _begin(self) -> None:
+        self._classes = np.array(SPLIT_CLASSES[self.split], dtype=np.int64)
 
     def __getitem__(self, index: int) -> GardenItem:  # type: ignore[override]
-        i = self._checked(index)
+        i = self.checked(index)
         scene = self.scene(i)
         return GardenItem(
             key=self.key(i),
@@ -109,10 +76,6 @@ class Garden(Sequence[GardenItem]):
             class_id=class_of(scene.codes[COLOUR], scene.codes[SHAPE]),
             captions=tuple(self.captions(i, range(self.captions_per_picture))),
         )
-
-    def key(self, index: int) -> str:
-        """The name of a flower."""
-        return f"garden-{self.split}-{self.seed}-{index:06d}"
 
     def attribute_codes(self, indices: ArrayLike) -> NDArray[np.int64]:
         """Attribute codes of some flowers: [n 6], in the order of `ATTRIBUTES`."""
@@ -136,7 +99,7 @@ class Garden(Sequence[GardenItem]):
 
     def scene(self, index: int) -> Scene:
         """What is to be painted for one flower."""
-        return next(iter(self.scenes(self._checked(index))))
+        return next(iter(self.scenes(self.checked(index))))
 
     def pictures(self, indices: ArrayLike) -> NDArray[np.uint8]:
         """Pictures of some flowers: uint8 [n, resolution, resolution, 3]."""
@@ -144,11 +107,11 @@ class Garden(Sequence[GardenItem]):
 
     def caption(self, index: int, k: int = 0) -> Caption:
         """Caption `k` of one flower. Any k is allowed: the captions of a flower never run out."""
-        return self.captions([self._checked(index)], [k])[0]
+        return self.captions([self.checked(index)], [k])[0]
 
     def captions(self, indices: ArrayLike, ks: ArrayLike = 0) -> list[Caption]:
         """Captions of some flowers at once: caption ks[j] of flower indices[j]."""
-        rows, ks = (np.atleast_1d(part) for part in np.broadcast_arrays(*(np.asarray(p, np.int64) for p in (indices, ks))))
+        rows, ks = paired(indices, ks)
         draws = self._caption_draws(rows, ks)
         return [write(decode(codes), row) for codes, row in zip(self.attribute_codes(rows).tolist(), draws.tolist(), strict=True)]
 
@@ -158,11 +121,11 @@ class Garden(Sequence[GardenItem]):
         `draw` chooses which attribute and which value. In the train split no caption is changed to name a held-out pair of colour and
         shape, so that training never reads of one.
         """
-        return self.counterfactuals([self._checked(index)], [k], [draw])[0]
+        return self.counterfactuals([self.checked(index)], [k], [draw])[0]
 
     def counterfactuals(self, indices: ArrayLike, ks: ArrayLike = 0, draws: ArrayLike = 0) -> list[Caption]:
         """Counterfactual captions of some flowers at once: draw draws[j] of caption ks[j] of flower indices[j]."""
-        rows, ks, draws = (np.atleast_1d(part) for part in np.broadcast_arrays(*(np.asarray(p, np.int64) for p in (indices, ks, draws))))
+        rows, ks, draws = paired(indices, ks, draws)
         choices = uniform_of(hash64(self.seed, self._stream, "counterfactual", rows, ks, draws)[:, None], 0, 2).tolist()
         words = self._caption_draws(rows, ks).tolist()
         changed = []
@@ -183,9 +146,3 @@ class Garden(Sequence[GardenItem]):
 
     def _caption_draws(self, rows: NDArray[np.int64], ks: NDArray[np.int64]) -> NDArray[np.float64]:
         return uniform_of(hash64(self.seed, self._stream, "caption", rows, ks)[:, None], 0, DRAWS)
-
-    def _checked(self, index: int) -> int:
-        i = int(index) + (self.length if index < 0 else 0)
-        if not 0 <= i < self.length:
-            raise IndexError(f"flower {index} of a garden of {self.length}")
-        return i

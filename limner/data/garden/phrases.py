@@ -52,7 +52,7 @@ PHRASES: Mapping[str, Words] = {
     "size": SIZES,
 }
 
-# Words that people use and captions do not. Those of a centre count only beside a word for the centre.
+# Words that people use and captions do not. Those of a centre count only next to a word for the centre.
 MORE_COLOURS: Words = {
     "turquoise": ("aqua", "cyan"),
     "purple": ("lilac", "lavender", "mauve"),

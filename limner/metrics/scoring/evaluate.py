@@ -14,6 +14,7 @@ from torch import Tensor
 import limner
 from limner.core.errors import LimnerError, SettingsError
 from limner.core.pictures import CaptionedPictures
+from limner.core.worlds import world_of
 from limner.features.bouquet_judge import SceneJudge
 from limner.features.network import FeatureNetwork
 from limner.features.registry import load_feature_network
@@ -21,7 +22,7 @@ from limner.metrics.scoring.eyes import Eyes
 from limner.metrics.scoring.matching import MatchingJudge
 from limner.metrics.scoring.metric import NOISES, Figure, Metric, ScoringTask
 from limner.metrics.scoring.protocol import Protocol, Score
-from limner.metrics.scoring.registry import METRICS, USUAL, chosen, metric_class
+from limner.metrics.scoring.registry import METRICS, USUAL, chosen, metric_class, unreadable
 from limner.metrics.scoring.share import ALONE, Share
 from limner.metrics.scoring.sources import Painted, Painter, Source, Stored, Unprompted, reference_order
 from limner.metrics.scoring.survey import Survey
@@ -41,17 +42,10 @@ def check_metrics(metrics: Sequence[str], splits: Sequence[CaptionedPictures]) -
 
     Raises SettingsError for a name that does not exist, or that cannot serve the data.
     """
-    from limner.metrics import faithfulness, scenes, stories
-
     named = chosen([name for name in metrics if name != "all"])
     for pictures in splits:
-        for name, refusal in (
-            ("faithfulness", faithfulness.refusal),
-            ("scene-faithfulness", scenes.refusal),
-            ("story-faithfulness", stories.refusal),
-            ("name-exchange", stories.refusal),
-        ):
-            if name in named and (reason := refusal(name, pictures)):
+        for name in named:
+            if reason := unreadable(name, pictures):
                 raise SettingsError(reason)
     return chosen(metrics)
 
@@ -209,7 +203,7 @@ def _refusal(name: str, task: ScoringTask, source: Source) -> str | None:
     if isinstance(source, Unprompted) and needs & {"captions", "varied", "truth", "classifier"}:
         return f"{name} looks at what captions ask for, and the model reads no text: leave '{name}' out"
     if "captions" in needs and task.captions is None:
-        return f"{name} needs a caption for each picture, and {source.told} has none: put a .txt beside each, or a metadata.jsonl"
+        return f"{name} needs a caption for each picture, and {source.told} has none: put a .txt next to each, or a metadata.jsonl"
     if "varied" in needs and task.pictures.stories is not None:
         return f"{name} looks at many pictures of one caption, and of stories whole ones are painted: leave '{name}' out"
     if "varied" in needs and not task.painted:
@@ -221,6 +215,11 @@ def _refusal(name: str, task: ScoringTask, source: Source) -> str | None:
         return f"{name} needs a model that finds codes of pictures, such as ci-gan: leave it out"
     if "training" in needs and task.training is None:
         return f"{name} needs the pictures that the generator was trained on: give data with a train split, or leave it out"
+    if reason := unreadable(name, task.pictures):
+        return reason
+    if "scenes" in needs and task.scene_judge is None:
+        how = f"train one (limner train bouquet-judge --data {world_of('scenes').name} --out RUN) and give --scene-judge RUN"
+        return f"{name} needs a judge of bouquets: {how}"
     return made.refusal(task)
 
 

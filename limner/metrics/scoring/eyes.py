@@ -28,14 +28,14 @@ class Eyes:
     @staticmethod
     def judge_for(pictures: CaptionedPictures, network: FeatureNetwork, device: torch.device | str) -> AttributeJudge | None:
         """What reads the attributes of these pictures: the garden's judge on the garden, else nothing."""
-        if pictures.name != "garden":
+        if pictures.holds != "attributes":
             return None
         return network if isinstance(network, AttributeJudge) else load_judge().to(device)
 
     @staticmethod
     def scene_judge_for(pictures: CaptionedPictures, given: SceneJudge | None, device: torch.device | str) -> SceneJudge | None:
         """What reads the scenes of these pictures: of bouquets and stories the judge that is given, or the one that ships; else nothing."""
-        if pictures.name not in ("garden-bouquets", "garden-stories") or given is not None:
+        if pictures.holds not in ("scenes", "stories") or given is not None:
             return given
         return load_scene_judge().to(device) if SHIPPED in folder.shipped() else None
 

@@ -30,7 +30,7 @@ Need = Literal[
 """features: of the feature network. classes: its class logits. judge: what the garden's judge reads. scenes: what the judge of bouquets
 reads. matching: a matching model's
 embeddings. classifier: the judge on the garden, elsewhere a matching model. captions: a caption for each picture. truth: the real picture
-of each caption beside the generated one. varied: pictures of one caption under many noises. training: features of the training pictures.
+of each caption, next to the generated one. varied: pictures of one caption under many noises. training: features of the training pictures.
 inverter: a model that finds codes of pictures. exchanged: what the judge of bouquets reads where stories are told with names exchanged
 (`Metric.retold`)."""
 

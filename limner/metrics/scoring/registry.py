@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from limner.core.errors import unknown_name
+from limner.core.worlds import Holds, world_of
 
 if TYPE_CHECKING:
+    from limner.core.pictures import CaptionedPictures
     from limner.metrics.scoring.metric import Metric
 
 
@@ -27,6 +29,8 @@ class MetricEntry:
     """The names of its scores, where they are not its own name alone; the first is always there."""
     brings: tuple[str, ...] = ()
     """Metrics that are taken with it."""
+    reads: Holds | None = None
+    """What a built-in set must hold, where the metric is of that set alone."""
 
 
 METRICS: Mapping[str, MetricEntry] = {
@@ -66,29 +70,29 @@ METRICS: Mapping[str, MetricEntry] = {
     ),
     "faithfulness": MetricEntry(
         "faithfulness:Faithfulness",
-        "does the picture show what its caption says? (the garden only)",
+        "does the picture show what its caption says?",
         "judge",
         brings=("everything-right", "diversity", "openness", "coherence"),
+        reads="attributes",
     ),
     "everything-right": MetricEntry(
-        "openness:EverythingRight", "how many pictures show all that their captions say? (the garden only)", "judge"
+        "openness:EverythingRight", "how many pictures show all that their captions say?", "judge", reads="attributes"
     ),
-    "diversity": MetricEntry("faithfulness:Diversity", "do pictures of one caption differ as real ones do? (the garden only)", "judge"),
-    "openness": MetricEntry("openness:Openness", "does what captions leave open vary as in the world? (the garden only)", "judge"),
-    "coherence": MetricEntry("openness:Coherence", "does each picture decide what its caption leaves open? (the garden only)", "judge"),
+    "diversity": MetricEntry("faithfulness:Diversity", "do pictures of one caption differ as real ones do?", "judge", reads="attributes"),
+    "openness": MetricEntry("openness:Openness", "does what captions leave open vary as in the world?", "judge", reads="attributes"),
+    "coherence": MetricEntry("openness:Coherence", "does each picture decide what its caption leaves open?", "judge", reads="attributes"),
     "scene-faithfulness": MetricEntry(
-        "scenes:SceneFaithfulness", "are a caption's flowers there, and where it says? (the garden's bouquets only)", "scenes"
+        "scenes:SceneFaithfulness", "are a caption's flowers there, and where it says?", "scenes", reads="scenes"
     ),
     "story-faithfulness": MetricEntry(
         "stories:StoryFaithfulness",
-        "do frames show what their stories say, and do characters stay alike? (the garden's stories only)",
+        "do frames show what their stories say, and do characters stay alike?",
         "scenes",
         gives=("story-faithfulness", "story-consistency"),
         brings=("name-exchange",),
+        reads="stories",
     ),
-    "name-exchange": MetricEntry(
-        "stories:NameExchange", "do exactly two looks change with two names? (the garden's stories only)", "scenes"
-    ),
+    "name-exchange": MetricEntry("stories:NameExchange", "do exactly two looks change with two names?", "scenes", reads="stories"),
 }
 
 USUAL = ("fid", "kid", "is", "faithfulness", "scene-faithfulness", "story-faithfulness")
@@ -107,6 +111,15 @@ def chosen(names: Iterable[str]) -> tuple[str, ...]:
             found.append(name)
     brought = [other for name in found for other in METRICS[name].brings]
     return tuple(dict.fromkeys([*found, *brought]))
+
+
+def unreadable(name: str, pictures: CaptionedPictures) -> str | None:
+    """Why a metric of another built-in set alone cannot be taken of these pictures; None where it can."""
+    reads = METRICS[name].reads
+    if reads is None or pictures.holds == reads:
+        return None
+    world = world_of(reads)
+    return f"{name} reads {world.title} and cannot judge '{pictures.name}': leave it out, or evaluate with --data {world.name}"
 
 
 def scores_of(metric: str) -> tuple[str, ...]:

@@ -164,7 +164,7 @@ class Unprompted(Source):
         self._side = 0
 
     def meet(self, reference: CaptionedPictures) -> Unprompted:
-        """The same pictures beside a reference."""
+        """The same pictures with a reference."""
         met = copy.copy(self)
         met._side = reference.resolution
         return met
@@ -204,6 +204,7 @@ class Stored(Source):
         captioned = all(sample.captions for sample in self._samples)
         self.captions = [sample.captions[0] for sample in self._samples] if captioned else None
         self.told = (
+            # part of the protocol: in other words it would be another one
             f"the first caption beside each in a folder of {self.count:,}" if captioned else f"a folder of {self.count:,} without captions"
         )
         lost = sum(sample.counts for sample in found) - len(samples)
@@ -213,7 +214,7 @@ class Stored(Source):
         self.classes = None
 
     def meet(self, reference: CaptionedPictures) -> Stored:
-        """The same pictures beside a reference, whose pictures of the same names are looked up; DataError where they are too small."""
+        """The same pictures with a reference, whose pictures of the same names are looked up; DataError where they are too small."""
         met = copy.copy(self)
         met._look_up(reference)
         return met

@@ -165,7 +165,7 @@ class Survey:
     def _alike(self, number: int, caption: str) -> Tensor | None:
         """Real pictures that a caption could have: on the garden painted to fit it, elsewhere those of its class, if there are any."""
         pictures, seed = self.task.pictures, self.task.seed
-        if pictures.name == "garden":
+        if pictures.holds == "attributes":
             (named,) = named_codes([caption])
             return to_tensor(paint(fitting_scenes(named, pictures.split, NOISES, seed, number), pictures.resolution))
         if pictures.class_ids is None or self.task.classes is None:

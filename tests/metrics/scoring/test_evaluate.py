@@ -169,7 +169,7 @@ def _without_classes():
 
 def test_other_pictures_than_the_gardens(known):
     folder = GardenPictures(Garden("test", length=20, resolution=SIDE))
-    folder.name = "my-flowers"
+    folder.name, folder.holds = "my-flowers", None
     with pytest.raises(SettingsError, match="cannot judge 'my-flowers'"):
         take(known.perfect, [folder], ["faithfulness"], COUNT)
     told = []

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from limner.core.errors import SettingsError
 from limner.core.random import hash64, uniform_of
-from limner.data.garden.attributes import CLASS_NAMES, COLOUR, SHAPE, SPLIT_CLASSES, SPLIT_LENGTHS, check_split, class_of, decode
+from limner.data.garden.attributes import CLASS_NAMES, COLOUR, SHAPE, SPLIT_CLASSES, class_of, decode
 from limner.data.garden.bouquets.arranging import Bouquet, arrange, class_ids
 from limner.data.garden.bouquets.captions import DRAWS, Caption, Plan, changed_plans, plan, speak
 from limner.data.garden.bouquets.painting import paint_bouquets, paint_masks
 from limner.data.garden.bouquets.scenes import Said, Shown, agree, shown_by
 from limner.data.garden.bouquets.worlds import MOST, RELATIONS, THEMES, company_table, relation_table
-from limner.data.garden.painting import check_resolution
+from limner.data.garden.seeded import SeededSet, paired
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +65,7 @@ class BouquetItem:
         return Image.fromarray(self.pixels)
 
 
-class Bouquets(Sequence[BouquetItem]):
+class Bouquets(SeededSet[BouquetItem]):
     """The built-in world of scenes: two to four flowers that partly hide each other, and sentences that say which stands where.
 
     Everything about bouquet `index` follows from (split, seed, index). Attributes, places, boxes, relations and captions are exact on
@@ -74,43 +73,13 @@ class Bouquets(Sequence[BouquetItem]):
     colours and the relations that `HELD_OUT_COMPANY` and `HELD_OUT_RELATIONS` name; every picture of val and test shows one of theirs.
     """
 
-    def __init__(
-        self, split: str = "train", seed: int = 0, length: int | None = None, resolution: int = 64, captions_per_picture: int = 5
-    ) -> None:
-        """Open a set of bouquets; nothing is painted before it is asked for.
+    thing, things, stream, keyed = "bouquet", "bouquets", "bouquets", "garden-bouquets"
 
-        Args:
-            split: "train", "val", "test", or "all" without any rule, to train a judge of pictures.
-            seed: another seed is another set.
-            length: how many bouquets; by default 20,000 (train, all), 2,000 (val) or 4,000 (test).
-            resolution: width and height of the pictures in pixels.
-            captions_per_picture: captions of each picture.
-
-        Raises:
-            SettingsError: an unknown split, or a number out of range.
-        """
-        self.split = check_split(split)
-        self.seed = seed
-        self.length = SPLIT_LENGTHS[split] if length is None else length
-        self.resolution = check_resolution(resolution)
-        self.captions_per_picture = captions_per_picture
+    def _begin(self) -> None:
         self._known: dict[int, tuple[Shown, list[float]]] = {}
-        if self.length < 1:
-            raise SettingsError(f"a garden of {self.length} bouquets is empty: give a length of at least 1")
-        if captions_per_picture < 1:
-            raise SettingsError(f"captions_per_picture is {captions_per_picture}: every picture needs at least 1")
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __repr__(self) -> str:
-        return f"Bouquets(split='{self.split}', seed={self.seed}, length={self.length}, resolution={self.resolution})"
-
-    def __iter__(self) -> Iterator[BouquetItem]:
-        return (self[index] for index in range(self.length))
 
     def __getitem__(self, index: int) -> BouquetItem:  # type: ignore[override]
-        i = self._checked(index)
+        i = self.checked(index)
         found = self.bouquets(i)
         number = int(found.number[0])
         whole, seen = (masks[0, :number] for masks in paint_masks(found, self.resolution))
@@ -134,10 +103,6 @@ class Bouquets(Sequence[BouquetItem]):
             held_out=THEMES[int(found.theme[0])] if found.theme[0] >= 0 else None,
         )
 
-    def key(self, index: int) -> str:
-        """The name of a bouquet."""
-        return f"garden-bouquets-{self.split}-{self.seed}-{index:06d}"
-
     def bouquets(self, indices: ArrayLike) -> Bouquet:
         """What is to be painted for some indices."""
         return arrange(np.atleast_1d(np.asarray(indices, dtype=np.int64)), self.seed, self.split)
@@ -160,11 +125,11 @@ class Bouquets(Sequence[BouquetItem]):
 
     def caption(self, index: int, k: int = 0) -> Caption:
         """Caption `k` of one bouquet. Any k is allowed: the captions of a bouquet never run out."""
-        return self.captions([self._checked(index)], [k])[0]
+        return self.captions([self.checked(index)], [k])[0]
 
     def captions(self, indices: ArrayLike, ks: ArrayLike = 0) -> list[Caption]:
         """Captions of some bouquets at once: caption ks[j] of bouquet indices[j]."""
-        return [speak(made, draws) for made, draws, _ in self._plans(*_paired(indices, ks))]
+        return [speak(made, draws) for made, draws, _ in self._plans(*paired(indices, ks))]
 
     def counterfactual(self, index: int, k: int, draw: int = 0) -> Caption:
         """Caption `k` of a bouquet, changed in one thing so that it is false of the picture: two flowers exchange an attribute, a relation
@@ -172,11 +137,11 @@ class Bouquets(Sequence[BouquetItem]):
 
         `draw` chooses the change. In the train split no caption is changed to name what the split holds out.
         """
-        return self.counterfactuals([self._checked(index)], [k], [draw])[0]
+        return self.counterfactuals([self.checked(index)], [k], [draw])[0]
 
     def counterfactuals(self, indices: ArrayLike, ks: ArrayLike = 0, draws: ArrayLike = 0) -> list[Caption]:
         """Counterfactual captions of some bouquets at once: draw draws[j] of caption ks[j] of bouquet indices[j]."""
-        rows, numbers, which = _paired(indices, ks, draws)
+        rows, numbers, which = paired(indices, ks, draws)
         choices = uniform_of(hash64(self.seed, self._stream, "counterfactual", rows, numbers, which)[:, None], 0, 4).tolist()
         changed = []
         for (made, words, truth), choice in zip(self._plans(rows, numbers), choices, strict=True):
@@ -214,23 +179,9 @@ class Bouquets(Sequence[BouquetItem]):
         spoken = ((name, [colours[place] for place in places]) for name, places in said.relations if name in RELATIONS)
         return not any(min(pair) >= 0 and _RELATIONS[RELATIONS.index(name), pair[0], pair[1]] for name, pair in spoken)
 
-    @property
-    def _stream(self) -> str:
-        return f"bouquets-{self.split}"
-
-    def _checked(self, index: int) -> int:
-        i = int(index) + (self.length if index < 0 else 0)
-        if not 0 <= i < self.length:
-            raise IndexError(f"bouquet {index} of a garden of {self.length}")
-        return i
-
 
 _TOGETHER = 1024
 _COMPANY, _RELATIONS = company_table(("val", "test")), relation_table(("val", "test"))
-
-
-def _paired(*parts: ArrayLike) -> list[NDArray[np.int64]]:
-    return [np.atleast_1d(part) for part in np.broadcast_arrays(*(np.asarray(part, np.int64) for part in parts))]
 
 
 __all__ = ["MOST", "BouquetItem", "Bouquets", "Flower"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -14,7 +14,7 @@ from limner.core.errors import SettingsError
 from limner.core.random import hash64, uniform_of
 from limner.data.garden.attributes import SPLIT_LENGTHS, check_split, decode
 from limner.data.garden.bouquets.painting import paint_bouquets
-from limner.data.garden.painting import check_resolution
+from limner.data.garden.seeded import SeededSet
 from limner.data.garden.stories.cast import CHARACTERS, HELD_OUT_CASTS, HELD_OUT_EVENTS, THEMES
 from limner.data.garden.stories.frames import Frames, Stage, frames_of, set_stage
 from limner.data.garden.stories.plots import BEGINS, MORNING, NIGHT, PLACES, Event, Plot, State, after, draw_plots, possible
@@ -59,12 +59,14 @@ class StoryItem:
         return THEMES[self.plot.theme] if self.plot.theme >= 0 else None
 
 
-class Stories(Sequence[StoryItem]):
+class Stories(SeededSet[StoryItem]):
     """The garden's third world: stories of two or three named flowers who come, go, grow, close at night and turn to autumn colours.
 
     Everything about story `index` follows from (split, seed, index). Plots, sentences, places and boxes are exact on every machine; pixels
     agree within one level. What training does not show of casts and events is in `HELD_OUT_CASTS` and `HELD_OUT_EVENTS`.
     """
+
+    thing, things, stream, keyed = "story", "stories", "stories", "stories"
 
     def __init__(
         self,
@@ -88,31 +90,17 @@ class Stories(Sequence[StoryItem]):
         Raises:
             SettingsError: an unknown split, or a number out of range.
         """
-        self.split, self.seed = check_split(split), seed
-        self.length = SPLIT_LENGTHS[split] // frames if length is None else length
-        self.resolution = check_resolution(resolution)
-        self.captions_per_picture, self.frames = captions_per_picture, frames
-        if self.length < 1:
-            raise SettingsError(f"{self.length} stories tell nothing: give a length of at least 1")
-        if captions_per_picture < 1:
-            raise SettingsError(f"captions_per_picture is {captions_per_picture}: every picture needs at least 1")
         if frames not in (4, 5):
             raise SettingsError(f"the garden's stories have 4 or 5 frames, not {frames}")
-        self._stream = f"stories-{split}"
-
-    def __len__(self) -> int:
-        return self.length
+        length = SPLIT_LENGTHS[check_split(split)] // frames if length is None else length
+        super().__init__(split, seed, length, resolution, captions_per_picture)
+        self.frames = frames
 
     def __repr__(self) -> str:
-        return f"Stories(split='{self.split}', seed={self.seed}, length={self.length}, resolution={self.resolution}, frames={self.frames})"
-
-    def __iter__(self) -> Iterator[StoryItem]:
-        return (self[index] for index in range(self.length))
+        return f"{super().__repr__()[:-1]}, frames={self.frames})"
 
     def __getitem__(self, index: int) -> StoryItem:  # type: ignore[override,unused-ignore]
-        story = int(index) + (self.length if index < 0 else 0)
-        if not 0 <= story < self.length:
-            raise IndexError(f"story {index} of {self.length}")
+        story = self.checked(index)
         rows = story * self.frames + np.arange(self.frames)
         arranged = self.arranged[rows]
         shown = tuple(
@@ -129,10 +117,6 @@ class Stories(Sequence[StoryItem]):
             shown=shown,
             plot=self.plots[story],
         )
-
-    def key(self, story: int) -> str:
-        """The name of a story; that of its first frame has "-1" behind it."""
-        return f"stories-{self.split}-{self.seed}-{story:06d}"
 
     @cached_property
     def plots(self) -> list[Plot]:
