@@ -28,6 +28,10 @@ from limner.training.validation import Validation
 if TYPE_CHECKING:
     from limner.training.run import Run
 
+TOO_EARLY = 0.25
+"""Share of a painting phase's budget before which no state is chosen: a model that is turned to another set begins with scores that it
+loses at first."""
+
 
 class SideWork:
     """The side work of one process; only the first has any, and the others wait for it.
@@ -144,6 +148,8 @@ class SideWork:
     def _judge(self, planned: PlannedPhase, score: float) -> None:
         """Keep the state that has this score, if it is the best so far."""
         run, position = self.run, self.run.position
+        if planned.phase.patience and planned.paints and position.share(planned) < TOO_EARLY:
+            return
         if not math.isfinite(score) or (position.best is not None and score <= position.best):
             position.since_best += 1
             return

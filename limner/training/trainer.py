@@ -62,6 +62,11 @@ class Position:
         """Whether so many evaluations have found nothing better that the phase is over."""
         return bool(planned.phase.patience) and self.since_best >= planned.phase.patience
 
+    def share(self, planned: PlannedPhase) -> float:
+        """How much of the phase's budget is spent, by steps or by time, whichever is nearer to its end."""
+        by_time = 0.0 if planned.minutes is None else self.seconds / max(60 * planned.minutes, 1e-9)
+        return max(self.step / max(planned.steps, 1), by_time)
+
     def next_phase(self) -> None:
         """Stand at the start of the next phase."""
         self.phase, self.step, self.seconds = self.phase + 1, 0, 0.0
