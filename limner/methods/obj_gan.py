@@ -84,6 +84,7 @@ class ObjGANSettings(
     shared.GuideSettings,
     shared.NormalizationSettings,
     shared.PenaltySettings,
+    shared.ClipSettings,
     shared.HalvingSettings,
     shared.AdamSettings,
     shared.ScheduleSettings,
@@ -125,6 +126,7 @@ class ObjGAN(LayoutMethod):
             resolution=64,
             method={
                 **shared.SMALL_STEPS,
+                "gradient_clip": 100.0,
                 "things": 4,
                 "order": "depth",
                 "box_hidden": 128,
