@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 COLUMNS = 10
 """Pictures in a row of a strip over training."""
+COLOURS = 96
+"""Colours of each picture of an animation."""
 FRAME, LAST_FRAME = 300, 2000
 """Milliseconds for which an animation shows a picture, and its last one."""
 
@@ -126,4 +128,5 @@ def save_courses(courses: Sequence[Sequence[Course]], path: Path) -> None:
 
 def _animate(frames: Sequence[Image.Image], path: Path) -> None:
     durations = [FRAME] * (len(frames) - 1) + [LAST_FRAME]
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=True)
+    first, *others = [frame.quantize(COLOURS, dither=Image.Dither.NONE) for frame in frames]
+    first.save(path, save_all=True, append_images=others, duration=durations, loop=0, optimize=True)
