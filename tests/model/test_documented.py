@@ -14,6 +14,8 @@ MODELS = sorted(path.parent for path in (Path(__file__).parents[2] / "docs" / "m
 @pytest.mark.parametrize("folder", MODELS, ids=lambda folder: folder.name)
 def test_a_documented_model_paints_what_it_is_told(folder: Path) -> None:
     model = limner.load(folder)
-    captions = {colour: [f"this flower has bright {colour} petals"] * 8 for colour in ("red", "yellow")}
+    of_garden, of_photographs = "a large {} flower with five round petals at night", "this flower has bright {} petals"  # in words it knows
+    caption = of_garden if folder.name.startswith("garden") else of_photographs
+    captions = {colour: [caption.format(colour)] * 8 for colour in ("red", "yellow")}
     red, yellow = (model.pictures(texts, range(8)).mean((0, 1, 2)) for texts in captions.values())  # mean colours [3], 0 to 255
     assert red[0] > red[1] + 40 and yellow[1] > red[1] + 40 and yellow[0] > yellow[2] + 40
