@@ -43,7 +43,7 @@ def vary(
     chosen = list(redraw) if redraw is not None else names[1:] or names
     for name in chosen:
         if name not in names:
-            raise unknown_name("noise of this model", name, names)
+            raise unknown_name("random input", name, names)
     drawn = _walk(model, seed, count) if walk else model.noise(seed, np.arange(count))
     held = model.noise(seed, np.zeros(count, np.int64))
     noise = dataclasses.replace(held, **{name: getattr(drawn, name) for name in chosen})

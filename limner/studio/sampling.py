@@ -25,7 +25,7 @@ def sampling_names(models: Sequence[Opened], editing: bool = False) -> list[str]
 
 
 def sampling_fields(models: Sequence[Opened], names: Sequence[str], title: str) -> list[Any]:
-    """A field for each name, which is empty for the model's own value; none where there are no names."""
+    """A field for each name. A field left empty means the model's own value."""
     if not names:
         return []
     with gr.Accordion(title, open=False):

@@ -20,7 +20,7 @@ _DECODING = threading.Lock()  # a large picture takes hundreds of megabytes whil
 def read_upload(path: str | None, side: int) -> NDArray[np.uint8]:
     """The centre square of a visitor's picture: [side, side, 3]. Raises DataError, in words, where there is none or it cannot be used."""
     if not path:
-        raise DataError("there is no picture: choose one first")
+        raise DataError("choose a picture first")
     file = Path(path)
     try:
         size = file.stat().st_size

@@ -64,8 +64,19 @@ class Position:
 
     def share(self, planned: PlannedPhase) -> float:
         """How much of the phase's budget is spent, by steps or by time, whichever is nearer to its end."""
-        by_time = 0.0 if planned.minutes is None else self.seconds / max(60 * planned.minutes, 1e-9)
-        return max(self.step / max(planned.steps, 1), by_time)
+        return self.progress(planned, self.seconds).spent
+
+    def progress(self, planned: PlannedPhase, seconds: float) -> Progress:
+        """How far the phase has come. seconds: the time spent in it, by the clock that its processes have in common."""
+        return Progress(
+            phase=planned.phase.name,
+            step=self.step,
+            steps=planned.steps,
+            images=self.step * planned.phase.batch_size,
+            epoch=self.step / planned.steps_per_epoch,
+            seconds=seconds,
+            minutes=planned.minutes,
+        )
 
     def next_phase(self) -> None:
         """Stand at the start of the next phase."""
@@ -187,16 +198,7 @@ class Trainer:
             return next(updates, None)
 
     def _progress(self, planned: PlannedPhase, position: Position) -> Progress:
-        step = position.step
-        return Progress(
-            phase=planned.phase.name,
-            step=step,
-            steps=planned.steps,
-            images=step * planned.phase.batch_size,
-            epoch=step / planned.steps_per_epoch,
-            seconds=self._common_seconds(planned, position),
-            minutes=planned.minutes,
-        )
+        return position.progress(planned, self._common_seconds(planned, position))
 
     def _common_seconds(self, planned: PlannedPhase, position: Position) -> float:
         """The time that all processes go by: each has a clock of its own, and every tenth step they take the mean of these."""

@@ -77,7 +77,7 @@ def test_a_walk_goes_from_one_draw_to_the_next(model: Model) -> None:
 
 
 def test_what_it_refuses(model: Model, tiny_model: Model) -> None:
-    with pytest.raises(SettingsError, match="noise of this model 'epsilom', did you mean 'epsilon'|no noise of this model 'epsilom'"):
+    with pytest.raises(SettingsError, match="no random input 'epsilom'"):
         vary(model, [RED], ["epsilom"])
     with pytest.raises(SettingsError, match="--count is 1"):
         vary(model, [RED], count=1)
