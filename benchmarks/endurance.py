@@ -29,8 +29,11 @@ import torch
 from limner.training.checkpoints import Checkpoints
 
 ROOT = Path(__file__).parents[1]
-SMALL = ["--preset", "cpu", "--data", "garden", "--data.garden-pictures", "48", "--device", "cpu", "--training.log-every", "1"]
+SMALL = ["--preset", "cpu", "--data.garden-pictures", "48", "--device", "cpu", "--training.log-every", "1"]
 SMALL += ["--training.checkpoint-every", "3", "--training.sample-every", "5"]
+DATA = {"obj-gan": "garden-bouquets", "storygan": "garden-stories"}
+"""The set that a method trains on, where it is not the garden."""
+AUGMENTED = ["--method.augmentation", "translation", "--method.augmentation-images", "40"]
 RUNS = {
     "gan-cls": ["--resolution", "16", "--steps", "12"],
     "limner-gan": ["--resolution", "16", "--steps", "12"],
@@ -41,13 +44,17 @@ RUNS = {
     "attngan": ["--resolution", "64", "--steps", "6", "--method.batch-size", "4"],
     "mirrorgan": ["--resolution", "64", "--steps", "6", "--method.batch-size", "4"],
     "dall-e": ["--resolution", "16", "--steps", "6", "--method.halvings", "2"],
-    "stylegan2": ["--resolution", "16", "--steps", "8", "--method.batch-size", "4"],
+    "stylegan2": ["--resolution", "16", "--steps", "8", "--method.batch-size", "4", *AUGMENTED],
+    "ci-gan": ["--resolution", "16", "--steps", "6", "--method.batch-size", "4"],
+    "obj-gan": ["--resolution", "64", "--steps", "6", "--method.batch-size", "2"],
+    "storygan": ["--resolution", "64", "--steps", "6", "--method.batch-size", "2"],
 }
-"""Ten methods, several of them in phases, each run some seconds long."""
+"""Thirteen methods, several of them in phases, each run some seconds long."""
 
 
 def train(method: str, out: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "limner", "train", method, *SMALL, *RUNS[method], "--out", str(out), *more]
+    data = ["--data", DATA.get(method, "garden")]
+    return [sys.executable, "-m", "limner", "train", method, *data, *SMALL, *RUNS[method], "--out", str(out), *more]
 
 
 def environment() -> dict[str, str]:
@@ -92,7 +99,7 @@ def state(run: Path) -> dict[str, Any]:
 
 
 def kills(out: Path, count: int, seed: int) -> None:
-    """Runs of the ten methods in turn; each is killed at random moments until it ends by itself, and compared with the undisturbed one."""
+    """Runs of the methods in turn; each is killed at random moments until it ends by itself, and compared with the undisturbed one."""
     record = out / "kills.jsonl"
     done = sum(line["kills"] for line in lines(record))
     trial = len(lines(record))
@@ -183,7 +190,8 @@ def inputs(out: Path, count: int, seed: int) -> None:
 def steps(out: Path, count: int) -> None:
     """One long run, whose memory and open files are read all the while."""
     record = out / "steps.jsonl"
-    command = [sys.executable, "-m", "limner", "train", "gan-cls", *SMALL[:-4], "--resolution", "16", "--steps", str(count)]
+    command = [sys.executable, "-m", "limner", "train", "gan-cls", "--data", "garden", *SMALL[:-4], "--resolution", "16"]
+    command += ["--steps", str(count)]
     command += ["--training.log-every", "200", "--training.checkpoint-every", "500", "--training.sample-every", "500"]
     command += ["--method.batch-size", "8", "--method.epochs", "1000000", "--out", str(out / "long")]
     command += ["--resume"] if (out / "long" / "recipe.yaml").exists() else []
