@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from limner.core.errors import DataError
 from limner.core.json_text import parse_json
 from limner.data.columns import LABELS, captions_of_field, columns_of, read_labels
-from limner.data.sources import SPLIT_NAMES, PictureFile, Reading, Sample, Unreadable
+from limner.data.sources import SPLIT_NAMES, PictureFile, Reading, Sample, Unreadable, left_alone
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -116,6 +116,9 @@ def read_parquet(path: Path, name: str, source: str, reading: Reading, split: st
         raise DataError(f"{path} has no column '{reading.columns[1]}', but {', '.join(own)[:120]}: give --columns {column},NAME")
     if columns.problem:
         raise DataError(f"{path} {columns.problem}")
+    if not columns.has("text") and (texts := [each for each in columns.unread if _is_text(file, each)]):
+        reason = f"parquet file whose captions have an unknown name: say which with --columns {column},{texts[0]}"
+        yield left_alone(name, source, reason)
     kept = [each for role in ("text", *LABELS) for each in columns.names.get(role, ())]
     classes = _class_names(file)
     labelled = next((each for each in own if each in classes and each not in kept), None)
@@ -144,6 +147,14 @@ def read_parquet(path: Path, name: str, source: str, reading: Reading, split: st
                 where=f"{path.name}, row {row}",
             )
             row += 1
+
+
+def _is_text(file: ParquetFile, column: str) -> bool:
+    from pyarrow import types
+
+    kind = file.schema_arrow.field(column).type
+    kind = kind.value_type if types.is_list(kind) or types.is_large_list(kind) else kind
+    return bool(types.is_string(kind) or types.is_large_string(kind))
 
 
 def _class_names(file: ParquetFile) -> dict[str, list[str]]:

@@ -236,9 +236,13 @@ def _table_rows(path: Path, reader: _Reader, delimiter: str, columns: Columns) -
         except StopIteration:
             return
         except csv.Error as error:
-            quote = "" if "field larger" in str(error) else "; a cell that begins with a quote must end with one"
+            if "field larger" in str(error):
+                # Often the end of a quote is missing, so that the rest of the file is one cell.
+                fix = "shorten it, or close the quote that it begins with"
+                raise DataError(f"{path}, line {start} has a cell of over {csv.field_size_limit():,} characters: {fix}") from None
             raise DataError(
-                f'{path}, line {start} cannot be parted into cells ({error}{quote}): quote cells as "...", and write a quote within as ""'
+                f"{path}, line {start} cannot be parted into cells ({error}; a cell that begins with a quote must end with one): "
+                'quote cells as "...", and write a quote within as ""'
             ) from None
         line = reader.line_num + 1
         if not any(cell.strip("\ufeff \t") for cell in cells):

@@ -188,6 +188,17 @@ def test_parquet_columns_by_name_and_tables_of_captions(tmp_path):
     assert report.card.captions == 3 and report.card.class_names == ["1", "2"] and not report.ignored
 
 
+def test_parquet_captions_of_an_unknown_name_are_answered_with_the_option(tmp_path):
+    import pyarrow
+    from pyarrow import parquet
+
+    table = pyarrow.table({"image": [picture(n) for n in range(3)], "year": [1, 2, 3], "beschreibung": ["a", "b", "c"]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="--columns image,beschreibung"):
+        prepare([tmp_path / "a.parquet"], tmp_path / "out", resolution=8)
+    assert prepare([tmp_path / "a.parquet"], tmp_path / "bare", resolution=8, uncaptioned=True).pictures == 3
+
+
 def test_parquet_files_without_pictures_say_what_they_are(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet

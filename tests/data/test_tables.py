@@ -56,6 +56,7 @@ def test_a_cell_may_hold_line_ends_quotes_and_the_delimiter(tmp_path):
         ('file_name,text\na.jpg,"one\nb.jpg,two\nc.jpg,three "\n', "line 2: a quote swallows the rows down to line 4"),
         ('file_name,text\na.jpg,one\nb.jpg,"two\nc.jpg,three\n', "line 3 cannot be parted into cells"),
         ('file_name,text\na.jpg,"one\nb.jpg,"two"\n', "line 2 cannot be parted into cells"),
+        (f"file_name,text\na.jpg,one\nb.jpg,{'two ' * 40_000}\n", "line 3 has a cell of over 131,072 characters: shorten it"),
         ("file_name,text,Text\na.jpg,one,two\n", "line 1 has two columns 'text' and 'Text'"),
         ("file_name,captoin\na.jpg,one\n", "line 1 has a column 'captoin', which is nearly 'caption'"),
         ("file_name,text,clas\na.jpg,one,x\n", "line 1 has a column 'clas', which is nearly 'class'"),
