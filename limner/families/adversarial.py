@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from limner.core.method import Method
 from limner.core.noise import NoiseType
-from limner.core.optimizers import Adam
+from limner.core.optimizers import Adam, Optimizer
 from limner.core.trainable import Phase, Player, Progress, Update
+from limner.families.settings import ClipSettings
 from limner.nn.penalties import zero_centred_penalty
 
 
@@ -27,15 +28,19 @@ class AdversarialMethod(Method[NoiseType]):
     discriminator: nn.Module
 
     def player(self, module: nn.Module, *, averaged: bool = False) -> Player:
-        """A player under the Adam and the schedule of the settings. averaged: whether it paints."""
-        optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
-        factor = self._halving if self.settings.halve_every else None
-        clip = getattr(self.settings, "gradient_clip", 0.0) or None  # where the method lists ClipSettings
-        return Player(module=module, optimizer=optimizer, learning_rate_factor=factor, averaged=averaged, gradient_clip=clip)
+        """A player under the optimiser, the schedule and the bound on gradients of the settings. averaged: whether it paints."""
+        clip = self.settings.gradient_clip if isinstance(self.settings, ClipSettings) else 0.0
+        factor = self.learning_rate_factor()
+        return Player(module=module, optimizer=self.optimizer(), learning_rate_factor=factor, averaged=averaged, gradient_clip=clip or None)
 
-    def _halving(self, progress: Progress) -> float:
-        factor: float = 0.5 ** (progress.epoch // self.settings.halve_every)
-        return factor
+    def optimizer(self) -> Optimizer:
+        """The optimiser of each player."""
+        return Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
+
+    def learning_rate_factor(self) -> Callable[[Progress], float] | None:
+        """What the learning rates are multiplied by, or None where they stay: halved every `halve_every` epochs."""
+        every = self.settings.halve_every
+        return (lambda progress: 0.5 ** (progress.epoch // every)) if every else None
 
     def players(self) -> dict[str, Player]:
         return {"discriminator": self.player(self.discriminator), "generator": self.player(self.generator, averaged=True)}

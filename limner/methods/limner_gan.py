@@ -21,7 +21,7 @@ docs/limner-gan.md says what has been measured of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,10 +34,9 @@ from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Painting
 from limner.core.noise import ConditionedNoise, gaussian
-from limner.core.optimizers import Adam
 from limner.core.settings import FAST, Preset, at_least
 from limner.core.text import TextFeatures
-from limner.core.trainable import Conditions, Phase, Player, Progress, Update
+from limner.core.trainable import Conditions, Phase, Progress, Update
 from limner.families import settings as shared
 from limner.families.adversarial import AdversarialMethod, smoothed
 from limner.families.augmentation import Augmenting, ChangeSettings
@@ -200,10 +199,8 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
     def phases(self) -> list[Phase]:
         return [self.phase(epochs=self.settings.epochs, counterfactuals=self.settings.choices, **self.settings.validations)]
 
-    def player(self, module: nn.Module, *, averaged: bool = False) -> Player:
-        optimizer = Adam(learning_rate=self.settings.learning_rate, betas=(self.settings.beta1, 0.999))
-        clip = self.settings.gradient_clip or None
-        return Player(module=module, optimizer=optimizer, learning_rate_factor=self.cooling, averaged=averaged, gradient_clip=clip)
+    def learning_rate_factor(self) -> Callable[[Progress], float]:
+        return self.cooling
 
     def cooling(self, progress: Progress) -> float:
         """What the learning rates are multiplied by: 1, and from `cool_from` on a cosine down to `cool_to`."""

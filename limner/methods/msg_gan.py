@@ -35,7 +35,7 @@ from limner.core.noise import VectorNoise, gaussian, uniform
 from limner.core.optimizers import Adam, Optimizer, RMSprop
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
-from limner.core.trainable import Conditions, Phase, Player, Progress, Update
+from limner.core.trainable import Conditions, Phase, Progress, Update
 from limner.families import settings as shared
 from limner.families.adversarial import AdversarialMethod, added
 from limner.families.matching_aware import mean_sentence, mismatched_pairs
@@ -171,13 +171,11 @@ class MSGGAN(AdversarialMethod[VectorNoise]):
     def reads_text(cls, settings: MSGGANSettings) -> bool:
         return not settings.unconditional
 
-    def player(self, module: nn.Module, *, averaged: bool = False) -> Player:
+    def optimizer(self) -> Optimizer:
         settings = self.settings
-        optimizer: Optimizer = Adam(learning_rate=settings.learning_rate, betas=(settings.beta1, settings.beta2))
         if settings.optimizer == "rmsprop":
-            optimizer = RMSprop(learning_rate=settings.learning_rate, decay=settings.beta2)
-        factor = self._halving if settings.halve_every else None
-        return Player(module=module, optimizer=optimizer, learning_rate_factor=factor, averaged=averaged)
+            return RMSprop(learning_rate=settings.learning_rate, decay=settings.beta2)
+        return Adam(learning_rate=settings.learning_rate, betas=(settings.beta1, settings.beta2))
 
     def phases(self) -> list[Phase]:
         settings = self.settings
