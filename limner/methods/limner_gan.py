@@ -14,7 +14,8 @@ One stage, no class labels and no network that was trained before, a text encode
 - openness: what a caption leaves open must be as frequent among its pictures as among real ones. Each picture answers the questions of the
   whole batch (does this sentence fit better, or that with one attribute changed?), and two noises tell the bias of the answers (own);
 - R1 in every eighth step; learning rates that fall over the second half of the budget; a running average;
-- a binomial filter after the generator's doublings, against the grain that transposed convolutions leave.
+- a binomial filter after the generator's doublings, against the grain that transposed convolutions leave; or, for photographs, doublings by
+  repeated pixels and gated convolutions, up to a map of the picture's own size (AttnGAN, arXiv:1711.10485).
 
 docs/limner-gan.md says what has been measured of them.
 """
@@ -40,15 +41,13 @@ from limner.core.trainable import Conditions, Phase, Progress, Update
 from limner.families import settings as shared
 from limner.families.adversarial import AdversarialMethod, smoothed
 from limner.families.augmentation import Augmenting, ChangeSettings
-from limner.families.conditioning import ConditioningAugmentation
 from limner.families.likeness import ValidationSettings, validated
 from limner.families.matching_aware import bce, mismatched_logits
 from limner.families.pair_head import PairHead
 from limner.families.recognition import Recognition
 from limner.families.schedules import cosine
 from limner.families.stacked import FIRST_SIDE, doublings, picture_code
-from limner.families.steered import Residual, Steered
-from limner.nn.blurring import binomial
+from limner.families.steered import Blur, SteeredGenerator
 from limner.nn.fast.layout import for_convolutions
 from limner.nn.initialization import dcgan_initialization, he_initialization
 
@@ -119,7 +118,10 @@ class LimnerGANSettings(
     """Whether the noise steers every map next to the text; without it, the noise makes the first map alone."""
     mapping_layers: int = 0
     """Layers of a network between text and noise and the scales and shifts; 0 lets these depend on them linearly."""
-    blur: Literal["none", "last", "inner", "all"] = "inner"
+    doublings: Literal["transposed", "gated"] = "transposed"
+    """How maps become larger: by transposed convolutions, the last of which makes the picture; or by repeated pixels and convolutions whose
+    channels gate each other, up to a map of the picture's own size. `blur` and `last_doubling` are for transposed ones."""
+    blur: Blur = "inner"
     """After which of the generator's doublings a binomial filter follows."""
     last_doubling: Literal["transposed", "resized"] = "transposed"
     """How the last map becomes a picture: by a transposed convolution, or made larger and by a 3x3 convolution, which leaves no grain."""
@@ -149,7 +151,7 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
     Settings = LimnerGANSettings
     title = "Limner GAN"
     paper = "the library's own: docs/limner-gan.md"
-    _photographs = {"unconditional_weight": 1.0, "last_doubling": "resized", "margin_weight": 0.0, "openness_weight": 0.0}
+    _photographs = {"unconditional_weight": 1.0, "doublings": "gated", "margin_weight": 0.0, "openness_weight": 0.0}
     _wide = {"generator_channels": 64, "discriminator_channels": 64, "batch_size": 64, "learning_rate": 4e-4}
     _small = {"generator_channels": 16, "discriminator_channels": 16, "epochs": 100.0, "patience": 12, "gradient_penalty": 2.0}
     _changes = {"augmentation": ("translation", "cutout"), "augmentation_strength": 0.2, "augmentation_images": 100_000}
@@ -166,7 +168,7 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
         "photographs": Preset(
             sentence="As cpu, for photographs and whatever else is less regular than the garden.",
             resolution=64,
-            method={"generator_channels": 16, "discriminator_channels": 16, "epochs": 100.0, **_photographs},
+            method={"generator_channels": 16, "discriminator_channels": 16, "epochs": 100.0, "gradient_penalty": 0.2, **_photographs},
             training={"ema_half_life": 4000.0},
         ),
         "small-set": Preset(
@@ -183,12 +185,24 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
         ),
     }
     settings: LimnerGANSettings
-    generator: Generator
+    generator: SteeredGenerator
     discriminator: Discriminator
 
     def __init__(self, settings: LimnerGANSettings, conditions: Conditions) -> None:
         super().__init__(settings, conditions)
-        self.generator = Generator(settings, conditions)
+        self.generator = SteeredGenerator(
+            conditions.sentence_width,
+            doublings(conditions.resolution, "limner-gan", smallest=16),
+            text_width=settings.text_width,
+            noise_width=settings.noise_width,
+            channels=settings.generator_channels,
+            noise_style=settings.noise_style,
+            mapping_layers=settings.mapping_layers,
+            residual=settings.residual,
+            gated=settings.doublings == "gated",
+            blur=settings.blur,
+            resized=settings.last_doubling == "resized",
+        )
         self.discriminator = Discriminator(settings, conditions)
         self.generator.apply(dcgan_initialization)
         self.discriminator.apply(he_initialization)
@@ -312,49 +326,6 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
     def look(self, pictures: Tensor) -> Tensor:
         """The discriminator's map before it reads the text, place by place: [B, 16 C]."""
         return self.discriminator.look(pictures).flatten(1)
-
-
-class Generator(nn.Module):
-    """A first map from noise alone; then doublings, each steered by text and noise."""
-
-    def __init__(self, settings: LimnerGANSettings, conditions: Conditions) -> None:
-        super().__init__()
-        levels = doublings(conditions.resolution, "limner-gan", smallest=16)
-        base = settings.generator_channels
-        widths = [base * 2 ** min(level, 3) for level in reversed(range(levels))]  # of 4x4, 8x8, ...: coarse to fine
-        self.augmentation = ConditioningAugmentation(conditions.sentence_width, settings.text_width, "leaky-relu", "log-deviation")
-        self.noise_style = settings.noise_style
-        style = settings.text_width + settings.noise_width * settings.noise_style
-        mapping: list[nn.Module] = []
-        for _ in range(settings.mapping_layers):
-            mapping += [nn.Linear(style, style), nn.LeakyReLU(0.2, inplace=True)]
-        self.mapping = nn.Sequential(*mapping)
-        first = nn.ConvTranspose2d(settings.noise_width, widths[0], FIRST_SIDE, bias=False)
-        self.first = nn.Sequential(first, nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
-        self.doublings = nn.ModuleList(
-            nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False) for wide, narrow in zip(widths, widths[1:], strict=False)
-        )
-        self.steered = nn.ModuleList(Steered(width, style) for width in widths[1:])
-        self.residual = Residual(widths[1], style) if settings.residual else None
-        self.resized = settings.last_doubling == "resized"
-        self.picture = nn.Conv2d(widths[-1], 3, 3, padding=1) if self.resized else nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1, bias=False)
-        self.blur_inner, self.blur_last = settings.blur in ("inner", "all"), settings.blur in ("last", "all")
-
-    def forward(self, z: Tensor, epsilon: Tensor, sentence: Tensor) -> tuple[Tensor, Tensor]:
-        """z: [B, Z], epsilon: [B, T], sentence: [B, D] -> pictures [B, 3, R, R] in [-1, 1], and the divergence, a scalar."""
-        found = self.augmentation(sentence)
-        condition = found.sample(epsilon)
-        style = self.mapping(torch.cat([condition, z], dim=1) if self.noise_style else condition)
-        x = for_convolutions(self.first(z[:, :, None, None]))
-        for level, (doubling, steered) in enumerate(zip(self.doublings, self.steered, strict=True)):
-            x = doubling(x)
-            x = steered(binomial(x) if self.blur_inner else x, style)
-            if level == 0 and self.residual is not None:
-                x = self.residual(x, style)
-        if self.resized:
-            x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-        picture = self.picture(x)
-        return torch.tanh(binomial(picture) if self.blur_last else picture), found.divergence()
 
 
 class Discriminator(nn.Module):

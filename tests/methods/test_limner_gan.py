@@ -15,7 +15,9 @@ from limner.core.errors import SettingsError
 from limner.core.recipes import from_preset
 from limner.core.trainable import Conditions, Progress
 from limner.families.recognition import Recognition
-from limner.methods.limner_gan import LimnerGAN, LimnerGANSettings, binomial, distance
+from limner.families.steered import SteeredDoubling
+from limner.methods.limner_gan import LimnerGAN, LimnerGANSettings, distance
+from limner.nn.blurring import binomial
 
 SMALL = LimnerGANSettings(
     noise_width=6, text_width=8, generator_channels=4, discriminator_channels=4, choices=3, penalty_every=4, openness_weight=0.0
@@ -134,6 +136,25 @@ def test_recognition_among_and_each_agree() -> None:
     among = head.among(features, own, wrong)
     each = head.each(features, torch.cat([own[:, None], wrong], 1))
     torch.testing.assert_close(torch.cat([among[:, :5].diagonal()[:, None], among[:, 5:]], 1), each)
+
+
+def test_gated_doublings() -> None:
+    """Repeated pixels, a 3x3 convolution, normalised, scaled and shifted by the style; half of the channels gate the other half."""
+    torch.manual_seed(0)
+    doubling = SteeredDoubling(6, 4, 5).train()
+    x, style = torch.randn(3, 6, 8, 8), torch.randn(3, 5)
+    maps = F.conv2d(x.repeat_interleave(2, 2).repeat_interleave(2, 3), doubling.doubling.weight, padding=1)
+    maps = (maps - maps.mean((0, 2, 3), keepdim=True)) / (maps.var((0, 2, 3), unbiased=False, keepdim=True) + 1e-5).sqrt()
+    scale, shift = doubling.steered.scale_and_shift(style)[:, :, None, None].chunk(2, dim=1)
+    maps = maps * (1 + scale) + shift
+    torch.testing.assert_close(doubling(x, style), maps[:, :4] * maps[:, 4:].sigmoid())
+
+    method = build(doublings="gated", unconditional_weight=1.0)
+    # maps of 4 and 3 channels, and as many gates
+    assert [doubling.doubling.weight.shape[:2] for doubling in method.generator.doublings] == [(8, 8), (6, 4)]
+    losses = [update.loss for update in method.training_step(make_batch(counterfactuals=3), PROGRESS)]
+    sum(losses).backward()
+    assert all(parameter.grad is not None for parameter in method.generator.parameters())
 
 
 def test_binomial_filter() -> None:

@@ -50,7 +50,8 @@ class DoublingConvolution(nn.Conv2d):
 
 def summed(weight: Tensor) -> Tensor:
     """The 4x4 kernels [narrow, wide, 4, 4] that give the same from maps as 3x3 kernels from doubled maps."""
-    with torch.autocast(weight.device.type, enabled=False):  # sum before rounding
+    device = "cpu" if weight.is_meta else weight.device.type  # autocast does not know the device of weights without values
+    with torch.autocast(device, enabled=False):  # sum before rounding
         return (weight.flatten(2) @ _summing().to(weight)).unflatten(2, (4, 4))
 
 
