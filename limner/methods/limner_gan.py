@@ -44,6 +44,7 @@ from limner.families.augmentation import Augmenting, ChangeSettings
 from limner.families.likeness import ValidationSettings, validated
 from limner.families.matching_aware import bce, mismatched_logits
 from limner.families.pair_head import PairHead
+from limner.families.projected import STAGES, FrozenStages, StageCodes
 from limner.families.recognition import Recognition
 from limner.families.schedules import cosine
 from limner.families.stacked import FIRST_SIDE, doublings, picture_code
@@ -110,6 +111,10 @@ class LimnerGANSettings(
     """Numbers of a condition that the augmentation samples, and width of the sentence in the discriminator's heads."""
     generator_channels: int = 32
     """Channels of the generator's last hidden map; earlier ones double, up to eight times as many."""
+    features: str | None = None
+    """A frozen network that the discriminator looks through next to its own trunk: a name of docs/features.md, or NAME=FILE."""
+    feature_channels: int = 64
+    """Channels in which the discriminator sees each of two stages of that network."""
     discriminator_channels: int = 32
     """Channels of the discriminator's first map; later ones double, up to eight times as many."""
     residual: bool = True
@@ -139,10 +144,14 @@ class LimnerGANSettings(
     """Real pictures, and painted ones, in a step, over all processes."""
 
     def check(self) -> None:
-        at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels")
+        at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels", "feature_channels")
         at_least(self, "method", 0, "mapping_layers")
         if "flip" in self.augmentation:
             raise SettingsError("method.augmentation has flip: leave it out, for data.flip mirrors pictures where their captions allow it")
+
+
+EYES = "features"
+"""The name of the frozen network among the guides."""
 
 
 class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
@@ -210,6 +219,16 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
         if settings.augmentation:
             self.register_state("strength", settings.augmentation_strength)
 
+    def begin(self, phase: Phase) -> None:
+        super().begin(phase)
+        if self.settings.features is not None and EYES not in self.guides:
+            self.guide(EYES, FrozenStages(self.settings.features, self.settings.feature_channels, self.conditions.resolution))
+
+    def stages(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        """What the frozen network sees of pictures [B, 3, R, R]; nothing without one."""
+        seen: tuple[Tensor, ...] = self.guides[EYES](pictures) if self.settings.features is not None else ()
+        return seen
+
     def phases(self) -> list[Phase]:
         return [self.phase(epochs=self.settings.epochs, counterfactuals=self.settings.choices, **self.settings.validations)]
 
@@ -226,16 +245,19 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
         noise = self.noise(batch, "gan")
         sentence = batch.text.sentence[rows]  # [B, D]
         fake, divergence = self.generator(noise.z, noise.epsilon, sentence)  # [B, 3, R, R]
-        features = self.discriminator.look(self.changed(batch.pictures))  # [B, C, 4, 4]
+        changed = self.changed(batch.pictures)
+        features = self.discriminator.look(changed, self.stages(changed))  # [B, C, 4, 4]
         seen = self.changed(fake, alike=rows)  # pictures of one caption alike, so that what differs is theirs
-        yield self._discriminator_update(batch, features, sentence, seen.detach(), progress)
-        yield self._generator_update(batch, features.detach(), sentence, seen, divergence, painted)
+        stages = self.stages(seen)
+        painting = self.discriminator.look(seen.detach(), [maps.detach() for maps in stages])
+        yield self._discriminator_update(batch, features, sentence, painting, progress)
+        painting = self.discriminator.look(seen, stages)
+        yield self._generator_update(batch, features.detach(), sentence, painting, divergence, painted)
 
-    def _discriminator_update(self, batch: Batch, features: Tensor, sentence: Tensor, fake: Tensor, progress: Progress) -> Update:
+    def _discriminator_update(self, batch: Batch, features: Tensor, sentence: Tensor, seen: Tensor, progress: Progress) -> Update:
         """BCE of real pairs against mismatched and painted ones, and the cross-entropy of recognising each real picture's caption."""
         own, discriminator, settings = batch.text.sentence, self.discriminator, self.settings
         real = discriminator.match(features, own)  # [B]
-        seen = discriminator.look(fake)
         generated = discriminator.match(seen, sentence)
         mismatched = mismatched_logits(discriminator, batch, features, own, "caption", settings.counterfactual)
         loss = bce(real, 1.0) + 0.5 * bce(generated, 0.0) + 0.5 * bce(mismatched, 0.0)
@@ -259,18 +281,21 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
                 expected = discriminator.recognition.expected(own, own, wrong)
                 loss = loss + F.binary_cross_entropy_with_logits(expected, answers)
         update = Update("discriminator", loss, metrics)
-        judged = (lambda pictures: discriminator.verdict(self.changed(pictures), own.float()), batch.pictures)
-        return smoothed(update, self.penalty(progress), judged)
+        return smoothed(update, self.penalty(progress), (lambda pictures: self._verdict(pictures, own.float()), batch.pictures))
 
-    def _generator_update(self, batch: Batch, real: Tensor, sentence: Tensor, fake: Tensor, divergence: Tensor, painted: int) -> Update:
+    def _verdict(self, pictures: Tensor, sentence: Tensor) -> Tensor:
+        """The logits that R1 keeps smooth: not as far as they follow from the frozen network, whose own slopes nothing here can change."""
+        changed = self.changed(pictures)
+        return self.discriminator.verdict(changed, sentence, self.stages(changed.detach()))
+
+    def _generator_update(self, batch: Batch, real: Tensor, sentence: Tensor, features: Tensor, divergence: Tensor, painted: int) -> Update:
         """BCE(fake, 1), the divergence, the margin of the own caption, openness, and the spread of a caption's pictures.
 
-        real: features [B, C, 4, 4], whose distances bound the spread; sentence: [B, D], of fake [B, 3, R, R]; the first `painted` captions
-        fill the rows that are left. Openness: where a caption's two pictures answer p and q, and real ones of such captions e in the mean,
-        (p - e)(q - e) is in the mean the square of the answers' bias, as the two noises are independent.
+        real, features: [B, C, 4, 4], of real pictures, whose distances bound the spread, and of those painted from sentence, [B, D]; the
+        first `painted` captions fill the rows that are left. Openness: where a caption's two pictures answer p and q, and real ones of such
+        captions e in the mean, (p - e)(q - e) is in the mean the square of the answers' bias, as the two noises are independent.
         """
         settings, discriminator = self.settings, self.discriminator
-        features = discriminator.look(fake)
         fooling = bce(discriminator.match(features, sentence), 1.0)
         loss = fooling + settings.divergence_weight * divergence
         if discriminator.unconditional is not None:
@@ -279,7 +304,7 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
         recognition = discriminator.recognition
         if recognition is not None and (settings.margin_weight or settings.openness_weight):
             wrong = torch.stack([text.sentence for text in batch.counterfactuals], dim=1)  # [B, K, D]
-            rows = torch.arange(len(fake), device=fake.device) % painted
+            rows = torch.arange(len(features), device=features.device) % painted
             logits = recognition.each(features, torch.cat([sentence[:, None], wrong[rows]], dim=1))  # [B, 1 + K]
             margin = logits[:, 0] - logits[:, 1:].logsumexp(1)
             hinge = F.relu(settings.margin - margin).mean()
@@ -308,7 +333,7 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
         def found(batch: Batch, pictures: Tensor) -> Tensor:
             assert recognition is not None
             wrong = torch.stack([text.sentence for text in batch.counterfactuals], dim=1)  # [B, K, D]
-            choices = recognition.among(self.discriminator.look(pictures), batch.text.sentence, wrong)  # [B, B + K]
+            choices = recognition.among(self.discriminator.look(pictures, self.stages(pictures)), batch.text.sentence, wrong)  # [B, B + K]
             return choices.diagonal() >= choices.amax(1)
 
         return validated(self, batches, None if recognition is None else found)
@@ -324,8 +349,8 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
         return Painting(self.generator(noise.z, noise.epsilon, text.sentence)[0])
 
     def look(self, pictures: Tensor) -> Tensor:
-        """The discriminator's map before it reads the text, place by place: [B, 16 C]."""
-        return self.discriminator.look(pictures).flatten(1)
+        """The map of the discriminator's own trunk, before it reads the text, place by place: [B, 16 C]."""
+        return self.discriminator.picture(for_convolutions(pictures)).flatten(1)
 
 
 class Discriminator(nn.Module):
@@ -336,27 +361,30 @@ class Discriminator(nn.Module):
         levels = doublings(conditions.resolution, "limner-gan", smallest=16)
         top = settings.discriminator_channels * 2 ** min(levels - 1, 3)
         self.picture = picture_code(settings.discriminator_channels, conditions.resolution, normalize=False)
+        self.codes = StageCodes(settings.feature_channels) if settings.features is not None else None
+        top += STAGES * settings.feature_channels if settings.features is not None else 0
         self.pair = PairHead(top, conditions.sentence_width, settings.text_width, normalize=False)
         self.unconditional = nn.Conv2d(top, 1, FIRST_SIDE) if settings.unconditional_weight else None
         expects = settings.openness_weight > 0
         recognition = Recognition(top * FIRST_SIDE**2, conditions.sentence_width, settings.text_width, expects=expects)
         self.recognition = recognition if settings.recognition_weight else None
 
-    def look(self, pictures: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, C, 4, 4]: features that serve several captions."""
-        return self.picture(for_convolutions(pictures))
+    def look(self, pictures: Tensor, stages: Sequence[Tensor] = ()) -> Tensor:
+        """[B, 3, R, R], and what a frozen network sees of them -> [B, C, 4, 4]: features that serve several captions."""
+        code: Tensor = self.picture(for_convolutions(pictures))
+        return code if self.codes is None else torch.cat([code, self.codes(stages)], dim=1)
 
     def match(self, features: Tensor, sentence: Tensor) -> Tensor:
         """[B, C, 4, 4] and [B, D] -> [B] logits."""
         return self.pair(features, sentence)
 
-    def forward(self, pictures: Tensor, sentence: Tensor) -> Tensor:
+    def forward(self, pictures: Tensor, sentence: Tensor, stages: Sequence[Tensor] = ()) -> Tensor:
         """[B, 3, R, R] in [-1, 1] and [B, D] -> [B] logits."""
-        return self.match(self.look(pictures), sentence)
+        return self.match(self.look(pictures, stages), sentence)
 
-    def verdict(self, pictures: Tensor, sentence: Tensor) -> Tensor:
+    def verdict(self, pictures: Tensor, sentence: Tensor, stages: Sequence[Tensor] = ()) -> Tensor:
         """The sum of all heads' logits, which the gradient penalty keeps smooth: [B]."""
-        features = self.look(pictures)
+        features = self.look(pictures, stages)
         logits = self.match(features, sentence)
         if self.unconditional is not None:
             logits = logits + self.unconditional(features).flatten()

@@ -14,8 +14,10 @@ from shared.batches import PROGRESS, WIDTH, make_batch
 from limner.core.errors import SettingsError
 from limner.core.recipes import from_preset
 from limner.core.trainable import Conditions, Progress
+from limner.families.projected import FrozenStages
 from limner.families.recognition import Recognition
 from limner.families.steered import SteeredDoubling
+from limner.features.squeezenet import SqueezeNet
 from limner.methods.limner_gan import LimnerGAN, LimnerGANSettings, distance
 from limner.nn.blurring import binomial
 
@@ -155,6 +157,52 @@ def test_gated_doublings() -> None:
     losses = [update.loss for update in method.training_step(make_batch(counterfactuals=3), PROGRESS)]
     sum(losses).backward()
     assert all(parameter.grad is not None for parameter in method.generator.parameters())
+
+
+@pytest.fixture
+def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SqueezeNet that has seen nothing, in the place of one that is downloaded."""
+    torch.manual_seed(1)
+    network = SqueezeNet().freeze()
+    monkeypatch.setattr("limner.families.projected.load_feature_network", lambda name: network)
+
+
+@pytest.mark.usefixtures("frozen")
+def test_a_frozen_network_is_looked_through() -> None:
+    """Its stages, from coarse to fine, reach the heads; nothing trains or stores it, and the penalty ends before it."""
+    stages = FrozenStages("squeezenet", 5, 64)
+    assert stages.names == ["fire8", "fire4"]
+    seen = stages(torch.randn(2, 3, 64, 64))
+    assert [maps.shape for maps in seen] == [(2, 5, 7, 7), (2, 5, 14, 14)]
+    assert all(torch.equal(a, b) for a, b in zip(stages.buffers(), FrozenStages("squeezenet", 5, 64).buffers(), strict=True))
+
+    torch.manual_seed(0)
+    settings = dataclasses.replace(SMALL, features="squeezenet", feature_channels=5, unconditional_weight=1.0)
+    method = LimnerGAN(settings, Conditions(resolution=64, sentence_width=WIDTH))
+    method.begin(method.phases()[0])
+    assert not any("mixture" in name or "fire" in name for name in method.state_dict())
+    batch = make_batch(resolution=64, counterfactuals=3)
+    judge = method.discriminator
+    code = judge.look(batch.pictures, method.stages(batch.pictures))
+    assert code.shape[1] == 4 * 8 + 2 * 5  # the trunk's own, and five of each stage
+    for update in method.training_step(batch, dataclasses.replace(PROGRESS, step=4)):
+        update.loss.backward()
+        if update.player == "generator":
+            assert all(weight.grad is not None for weight in method.generator.parameters())
+    assert all(weight.grad is not None for weight in judge.codes.parameters())
+    assert method.look(batch.pictures).shape == (len(batch), 4 * 8 * 16)  # without the frozen network, which a model does not have
+
+    pictures = batch.pictures.clone().requires_grad_()
+    judge.codes.requires_grad_(False)
+    (slope,) = torch.autograd.grad(method._verdict(pictures, batch.text.sentence).sum(), pictures)
+    (trunk,) = torch.autograd.grad(judge.verdict(pictures, batch.text.sentence, method.stages(batch.pictures)).sum(), pictures)
+    torch.testing.assert_close(slope, trunk)
+
+
+@pytest.mark.usefixtures("frozen")
+def test_a_frozen_network_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(SettingsError, match="has maps of 1 sizes from 4x4 on at 16 px, and 2 are needed"):
+        FrozenStages("squeezenet", 5, 16)
 
 
 def test_binomial_filter() -> None:
