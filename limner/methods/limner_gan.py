@@ -160,18 +160,22 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
     Settings = LimnerGANSettings
     title = "Limner GAN"
     paper = "the library's own: docs/limner-gan.md"
-    _photographs = {"unconditional_weight": 1.0, "doublings": "gated", "margin_weight": 0.0, "openness_weight": 0.0}
+    _gated = {"doublings": "gated"}  # not the default of the setting, lest models from before it could not be read
+    _photographs = {**_gated, "unconditional_weight": 1.0, "margin_weight": 0.0, "openness_weight": 0.0}
     _wide = {"generator_channels": 64, "discriminator_channels": 64, "batch_size": 64, "learning_rate": 4e-4}
     _small = {"generator_channels": 16, "discriminator_channels": 16, "epochs": 100.0, "patience": 12, "gradient_penalty": 2.0}
     _changes = {"augmentation": ("translation", "cutout"), "augmentation_strength": 0.2, "augmentation_images": 100_000}
     presets = {
         "as-published": Preset(
-            sentence="The library's own defaults at 128 px, for a GPU.", resolution=128, training={"ema_half_life": 10_000.0}
+            sentence="The library's own defaults at 128 px, for a GPU.",
+            resolution=128,
+            method=_gated,
+            training={"ema_half_life": 10_000.0},
         ),
         "cpu": Preset(
             sentence="Narrow networks at 64 px, sized for two CPU cores.",
             resolution=64,
-            method={"generator_channels": 16, "discriminator_channels": 16, "epochs": 40.0},
+            method={**_gated, "generator_channels": 16, "discriminator_channels": 16, "epochs": 40.0},
             training={"ema_half_life": 4000.0},
         ),
         "photographs": Preset(
