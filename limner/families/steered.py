@@ -68,13 +68,13 @@ class Residual(nn.Module):
 
 
 class SteeredGenerator(nn.Module):
-    """A first map from noise alone; then doublings, each steered by text and noise: Limner GAN's generator.
+    """A first map, then doublings, each steered by text and noise: Limner GAN's generator.
 
     levels: how often 4 is doubled, the picture included. channels: of the map at half the picture's side; earlier ones double, up to eight
-    times as many. noise_style: whether the noise steers next to the text. mapping_layers: of a network between these two and the scales and
-    shifts. residual: a block at 8x8. gated: `SteeredDoubling` up to a map of the picture's size, with 3/4 of the channels; else transposed
-    convolutions, the last of which makes the picture. Only for these: `blur`, and resized, whether that last one is interpolation and a 3x3
-    convolution.
+    times as many. text_first: whether text and noise make the first map; else noise alone does. noise_style: whether the noise steers next
+    to the text. mapping_layers: of a network between these two and the scales and shifts. residual: a block at 8x8. gated: `SteeredDoubling`
+    up to a map of the picture's size, with 3/4 of the channels; else transposed convolutions, the last of which makes the picture. Only for
+    these: `blur`, and resized, whether that last one is interpolation and a 3x3 convolution.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class SteeredGenerator(nn.Module):
         text_width: int,
         noise_width: int,
         channels: int,
+        text_first: bool = False,
         noise_style: bool = True,
         mapping_layers: int = 0,
         residual: bool = True,
@@ -95,13 +96,13 @@ class SteeredGenerator(nn.Module):
         super().__init__()
         widths = [channels * 2 ** min(level, 3) for level in reversed(range(levels))]  # of 4x4, 8x8, ...: coarse to fine
         self.augmentation = ConditioningAugmentation(sentence_width, text_width, "leaky-relu", "log-deviation")
-        self.noise_style = noise_style
+        self.text_first, self.noise_style = text_first, noise_style
         style = text_width + noise_width * noise_style
         mapping: list[nn.Module] = []
         for _ in range(mapping_layers):
             mapping += [nn.Linear(style, style), nn.LeakyReLU(0.2, inplace=True)]
         self.mapping = nn.Sequential(*mapping)
-        first = nn.ConvTranspose2d(noise_width, widths[0], FIRST_SIDE, bias=False)
+        first = nn.ConvTranspose2d(noise_width + text_width * text_first, widths[0], FIRST_SIDE, bias=False)
         self.first = nn.Sequential(first, nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
         pairs = list(zip(widths, widths[1:], strict=False))
         if gated:
@@ -120,8 +121,9 @@ class SteeredGenerator(nn.Module):
         """z: [B, Z], epsilon: [B, T], sentence: [B, D] -> pictures [B, 3, R, R] in [-1, 1], and the divergence, a scalar."""
         found = self.augmentation(sentence)
         condition = found.sample(epsilon)
-        style = self.mapping(torch.cat([condition, z], dim=1) if self.noise_style else condition)
-        x = for_convolutions(self.first(z[:, :, None, None]))
+        both = torch.cat([condition, z], dim=1)
+        style = self.mapping(both if self.noise_style else condition)
+        x = for_convolutions(self.first((both if self.text_first else z)[:, :, None, None]))
         for level in range(len(self.doublings)):
             x = self._doubled(x, level, style)
             if level == 0 and self.residual is not None:

@@ -1,8 +1,8 @@
 """Limner GAN: the library's own method, made of what its comparisons of the others have shown to help. It has no paper.
 
 One stage, no class labels and no network that was trained before, a text encoder aside. What it is made of, and where that comes from:
-- noise first, text later: the first map is made of noise alone, and text and noise then steer every later map by scales and shifts
-  (FusedGAN, arXiv:1801.05551; SD-GAN's and DF-GAN's conditional normalisation);
+- noise first, text later: the first map is made of noise alone, but for photographs, and text and noise then steer every later map by
+  scales and shifts (FusedGAN, arXiv:1801.05551; SD-GAN's and DF-GAN's conditional normalisation);
 - conditioning augmentation (StackGAN, arXiv:1612.03242);
 - a pair head: does the picture look real and match the sentence? (GAN-CLS, arXiv:1605.05396), with counterfactual captions;
 - for photographs, a head that asks the first alone, without the sentence (StackGAN++, arXiv:1710.10916);
@@ -14,8 +14,7 @@ One stage, no class labels and no network that was trained before, a text encode
 - openness: what a caption leaves open must be as frequent among its pictures as among real ones. Each picture answers the questions of the
   whole batch (does this sentence fit better, or that with one attribute changed?), and two noises tell the bias of the answers (own);
 - R1 in every eighth step; learning rates that fall over the second half of the budget; a running average;
-- a binomial filter after the generator's doublings, against the grain that transposed convolutions leave; or, for photographs, doublings by
-  repeated pixels and gated convolutions, up to a map of the picture's own size (AttnGAN, arXiv:1711.10485).
+- doublings by repeated pixels and gated convolutions, up to a map of the picture's own size (AttnGAN, arXiv:1711.10485).
 
 docs/limner-gan.md says what has been measured of them.
 """
@@ -119,6 +118,8 @@ class LimnerGANSettings(
     """Channels of the discriminator's first map; later ones double, up to eight times as many."""
     residual: bool = True
     """A residual block at 8x8, after text and noise have joined."""
+    text_first: bool = False
+    """Whether text and noise make the first map, so that captions can change outlines; without it, noise alone does."""
     noise_style: bool = True
     """Whether the noise steers every map next to the text; without it, the noise makes the first map alone."""
     mapping_layers: int = 0
@@ -150,8 +151,7 @@ class LimnerGANSettings(
             raise SettingsError("method.augmentation has flip: leave it out, for data.flip mirrors pictures where their captions allow it")
 
 
-EYES = "features"
-"""The name of the frozen network among the guides."""
+EYES = "features"  # the frozen network's name among the guides
 
 
 class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
@@ -161,16 +161,13 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
     title = "Limner GAN"
     paper = "the library's own: docs/limner-gan.md"
     _gated = {"doublings": "gated"}  # not the default of the setting, lest models from before it could not be read
-    _photographs = {**_gated, "unconditional_weight": 1.0, "margin_weight": 0.0, "openness_weight": 0.0}
+    _photographs = {**_gated, "text_first": True, "unconditional_weight": 1.0, "margin_weight": 0.0, "openness_weight": 0.0}
     _wide = {"generator_channels": 64, "discriminator_channels": 64, "batch_size": 64, "learning_rate": 4e-4}
     _small = {"generator_channels": 16, "discriminator_channels": 16, "epochs": 100.0, "patience": 12, "gradient_penalty": 2.0}
     _changes = {"augmentation": ("translation", "cutout"), "augmentation_strength": 0.2, "augmentation_images": 100_000}
     presets = {
         "as-published": Preset(
-            sentence="The library's own defaults at 128 px, for a GPU.",
-            resolution=128,
-            method=_gated,
-            training={"ema_half_life": 10_000.0},
+            sentence="The library's own at 128 px, for a GPU.", resolution=128, method=_gated, training={"ema_half_life": 10_000.0}
         ),
         "cpu": Preset(
             sentence="Narrow networks at 64 px, sized for two CPU cores.",
@@ -209,6 +206,7 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
             text_width=settings.text_width,
             noise_width=settings.noise_width,
             channels=settings.generator_channels,
+            text_first=settings.text_first,
             noise_style=settings.noise_style,
             mapping_layers=settings.mapping_layers,
             residual=settings.residual,

@@ -151,7 +151,8 @@ def test_gated_doublings() -> None:
     maps = maps * (1 + scale) + shift
     torch.testing.assert_close(doubling(x, style), maps[:, :4] * maps[:, 4:].sigmoid())
 
-    method = build(doublings="gated", unconditional_weight=1.0)
+    method = build(doublings="gated", unconditional_weight=1.0, text_first=True)
+    assert method.generator.first[0].weight.shape[0] == 6 + 8  # noise and text
     # maps of 4 and 3 channels, and as many gates
     assert [doubling.doubling.weight.shape[:2] for doubling in method.generator.doublings] == [(8, 8), (6, 4)]
     losses = [update.loss for update in method.training_step(make_batch(counterfactuals=3), PROGRESS)]
