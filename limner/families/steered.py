@@ -72,9 +72,9 @@ class SteeredGenerator(nn.Module):
 
     levels: how often 4 is doubled, the picture included. channels: of the map at half the picture's side; earlier ones double, up to eight
     times as many. text_first: whether text and noise make the first map; else noise alone does. noise_style: whether the noise steers next
-    to the text. mapping_layers: of a network between these two and the scales and shifts. residual: a block at 8x8. gated: `SteeredDoubling`
-    up to a map of the picture's size, with 3/4 of the channels; else transposed convolutions, the last of which makes the picture. Only for
-    these: `blur`, and resized, whether that last one is interpolation and a 3x3 convolution.
+    to the text. mapping_layers: of a network between these two and the scales and shifts. residual: a block at 8x8. gated:
+    `SteeredDoubling` up to a map of the picture's size, with 3/4 of the channels; else transposed convolutions, the last of which makes the
+    picture. Only for these: `blur`, and resized, whether that last one is interpolation and a 3x3 convolution.
     """
 
     def __init__(
