@@ -46,8 +46,9 @@ def main(argv: Sequence[str]) -> int:
             )
         print("\n".join(known))
         return 0
-    lines = looked_up(encoder, arguments.words)
-    width = max(map(len, lines), default=0)
+    if not (lines := looked_up(encoder, arguments.words)):
+        raise SettingsError("there is no word in what was given: give words or captions, or nothing to list the words that are known")
+    width = max(map(len, lines))
     for word, said in lines.items():
         print(f"{word:<{width}}  {said}")
     return int(any(said != "known" for said in lines.values()))
