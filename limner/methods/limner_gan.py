@@ -1,8 +1,8 @@
 """Limner GAN: the library's own method, made of what its comparisons of the others have shown to help. It has no paper.
 
 One stage, no class labels and no network that was trained before, a text encoder aside. What it is made of, and where that comes from:
-- noise first, text later: the first map is made of noise alone, but for photographs, and text and noise then steer every later map by
-  scales and shifts (FusedGAN, arXiv:1801.05551; SD-GAN's and DF-GAN's conditional normalisation);
+- noise first, text later: the first map is made of noise alone, and text and noise then steer every later map by scales and shifts
+  (FusedGAN, arXiv:1801.05551; SD-GAN's and DF-GAN's conditional normalisation);
 - conditioning augmentation (StackGAN, arXiv:1612.03242);
 - a pair head: does the picture look real and match the sentence? (GAN-CLS, arXiv:1605.05396), with counterfactual captions;
 - for photographs, a head that asks the first alone, without the sentence (StackGAN++, arXiv:1710.10916);
@@ -161,7 +161,7 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
     title = "Limner GAN"
     paper = "the library's own: docs/limner-gan.md"
     _gated = {"doublings": "gated"}  # not the default of the setting, lest models from before it could not be read
-    _photographs = {**_gated, "text_first": True, "unconditional_weight": 1.0, "margin_weight": 0.0, "openness_weight": 0.0}
+    _photographs = {**_gated, "unconditional_weight": 1.0, "margin_weight": 0.0, "openness_weight": 0.0}
     _wide = {"generator_channels": 64, "discriminator_channels": 64, "batch_size": 64, "learning_rate": 4e-4}
     _small = {"generator_channels": 16, "discriminator_channels": 16, "epochs": 100.0, "patience": 12, "gradient_penalty": 2.0}
     _changes = {"augmentation": ("translation", "cutout"), "augmentation_strength": 0.2, "augmentation_images": 100_000}
