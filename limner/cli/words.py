@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
         print("\n".join(known))
         return 0
     if not (lines := looked_up(encoder, arguments.words)):
-        raise SettingsError("there is no word in what was given: give words or captions, or nothing to list the words that are known")
+        raise SettingsError("the captions contain no words: give words or captions, or leave them out to list all known words")
     width = max(map(len, lines))
     for word, said in lines.items():
         print(f"{word:<{width}}  {said}")

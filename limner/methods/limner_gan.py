@@ -363,8 +363,10 @@ class Discriminator(nn.Module):
         levels = doublings(conditions.resolution, "limner-gan", smallest=16)
         top = settings.discriminator_channels * 2 ** min(levels - 1, 3)
         self.picture = picture_code(settings.discriminator_channels, conditions.resolution, normalize=False)
-        self.codes = StageCodes(settings.feature_channels) if settings.features is not None else None
-        top += STAGES * settings.feature_channels if settings.features is not None else 0
+        self.codes = None
+        if settings.features is not None:
+            self.codes = StageCodes(settings.feature_channels)
+            top += STAGES * settings.feature_channels
         self.pair = PairHead(top, conditions.sentence_width, settings.text_width, normalize=False)
         self.unconditional = nn.Conv2d(top, 1, FIRST_SIDE) if settings.unconditional_weight else None
         expects = settings.openness_weight > 0

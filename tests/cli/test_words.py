@@ -26,7 +26,7 @@ def test_words_are_listed_and_looked_up(tiny_model: Model, tmp_path: Path, capsy
     assert main(["words", str(tmp_path / "text"), "red"]) == 0
     capsys.readouterr()
     assert main(["words", str(tmp_path / "text"), "", "!"]) == 2
-    assert "there is no word in what was given" in capsys.readouterr().err
+    assert "the captions contain no words" in capsys.readouterr().err
 
 
 def test_what_has_no_words_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
