@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from limner.data.prepare import PrepareReport, Progress
+    from limner.data.prepare import PrepareReport
+    from limner.data.survey import Progress
 
 HELP = f"""usage: limner data prepare SOURCE ... --out DIR --resolution R
        limner data show DIR|{"|".join(BUILT_IN)}
@@ -53,7 +54,8 @@ examples:
   limner data prepare my-folder --out prepared/mine --resolution 64
   limner data prepare shard-000.tar shard-001.tar --out prepared/flowers --resolution 64 --max-rejected 0.05
   limner data prepare archive.zip --out prepared/icons --resolution 32 --tags --pixel-art --background black
-  limner data prepare kaggle --columns image,caption --out prepared/kaggle --resolution 64 --fit pad"""
+  limner data prepare kaggle --columns image,caption --out prepared/kaggle --resolution 64 --fit pad
+  limner data prepare shards/*.tar --out prepared/large --resolution 256 --in-place"""
 
 SHOW = """Paint a contact sheet of a prepared set, or of the garden, with captions.
 
@@ -64,8 +66,9 @@ examples:
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareArguments:
-    sources: Annotated[Positional[tuple[Path, ...]], arg(metavar="SOURCE")] = ()
-    """Folders of captioned pictures, zip archives, parquet files and tar shards."""
+    sources: Annotated[Positional[tuple[str, ...]], arg(metavar="SOURCE")] = ()
+    """Folders of captioned pictures, zip archives, parquet files and tar shards; and addresses of tar shards, such as
+    https://HOST/shard-000.tar."""
     out: Annotated[Path, arg(metavar="DIR")]
     """The folder to write, whole or not at all."""
     resolution: Annotated[int, arg(metavar="R")]
@@ -103,6 +106,9 @@ class PrepareArguments:
     """Take the nearest pixel in place of an average, and enlarge by whole factors alone."""
     captions_from: Literal["text", "attributes", "clevr"] = "text"
     """Make captions of each sample's `attributes`: a row of numbers, as they are, or sentences of CLEVR-SV's."""
+    in_place: bool = False
+    """Leave pictures where they are, in folders and tar shards, here or at addresses, for sets that are larger than the disk: training
+    reads and decodes them there."""
     force: bool = False
     """Take the place of a prepared set that is there."""
 
@@ -164,6 +170,7 @@ def prepare(argv: Sequence[str]) -> int:
             background=arguments.background,
             pixel_art=arguments.pixel_art,
             captions_from=arguments.captions_from,
+            in_place=arguments.in_place,
             force=arguments.force,
             progress=progress,
         )

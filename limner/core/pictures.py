@@ -80,6 +80,14 @@ class CaptionedPictures(ABC):
     def read(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
         """The pictures: [n, S, S, 3] uint8."""
 
+    @property
+    def ahead(self) -> bool:
+        """Whether pictures come sooner where `expect` says before which will be read."""
+        return False
+
+    def expect(self, indices: NDArray[np.int64]) -> None:  # noqa: B027  # most sets have their pictures at hand
+        """Begin to get these pictures, which will be read soon."""
+
     @abstractmethod
     def captions(self, index: int) -> list[str]:
         """All captions of one picture (none for an uncaptioned one)."""

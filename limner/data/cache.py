@@ -3,7 +3,7 @@
 A cache folder holds the pictures of train, then val, then test:
 
     dataset.json        `CacheCard`
-    pictures.u8         [N, S, S, 3] uint8
+    pictures.u8         [N, S, S, 3] uint8; of a set that is prepared in place, `limner.data.places` in its stead
     captions.utf8       all captions, one after the other, with nothing between them
     caption_offsets.npy [C + 1] int64: caption c is bytes offsets[c] to offsets[c + 1]
     first_captions.npy  [N + 1] int64: picture i has captions first[i] to first[i + 1]
@@ -36,9 +36,11 @@ from numpy.typing import NDArray
 from limner.core.errors import DataError
 from limner.core.json_text import parse_json
 from limner.data.layouts import SHAPE_SIDE, Placed
-from limner.data.sources import Labels
+from limner.data.places import PlaceWriter, save_places
+from limner.data.sources import Labels, PictureFile
 
-FORMAT = 1
+FORMAT = 2
+"""The newest version of the layout: sets in place are of version 2, all others still of version 1, which earlier Limners read."""
 SPLITS = ("train", "val", "test")
 
 
@@ -86,8 +88,10 @@ class CacheCard:
     """A name for each category of which a picture may show several, or None where that is not known."""
     frames: int = 0
     """Frames of a story, 0 where there are no stories."""
+    in_place: str | None = None
+    """Of a set that leaves its pictures where they are: the folder that it was written to. None where it has them."""
     fingerprint: str
-    """SHA-256 of everything stored: pictures, captions, classes, keys and splits."""
+    """SHA-256 of everything stored: pictures, captions, classes, keys and splits; the same of a set in place."""
 
 
 def read_card(folder: Path) -> CacheCard:
@@ -108,10 +112,15 @@ def read_card(folder: Path) -> CacheCard:
 
 
 class SplitWriter:
-    """Takes the samples of one split in order and writes their bytes as they come; only numbers stay in memory."""
+    """Takes the samples of one split in order and writes their bytes as they come; only numbers stay in memory.
 
-    def __init__(self, folder: Path, split: str) -> None:
-        self.paths = {kind: folder / f"{kind}.{split}.part" for kind in ("pictures", "captions", "keys")}
+    places: notes where pictures lie, in place of their pixels.
+    """
+
+    def __init__(self, folder: Path, split: str, places: PlaceWriter | None = None) -> None:
+        self.places = places
+        kinds = ("pictures", "captions", "keys") if places is None else ("captions", "keys")
+        self.paths = {kind: folder / f"{kind}.{split}.part" for kind in kinds}
         self.streams: dict[str, BinaryIO] = {kind: path.open("wb") for kind, path in self.paths.items()}
         self.caption_lengths, self.caption_counts, self.key_lengths, self.class_ids = array("q"), array("q"), array("q"), array("q")
         self.mirrorable = array("B")
@@ -131,12 +140,18 @@ class SplitWriter:
         mirrorable: bool,
         placed: Placed | None = None,
         labels: Labels | None = None,
+        file: PictureFile | None = None,
     ) -> None:
-        """Write one sample: its picture [H, W, 3], captions, key, class (-1 for none), whether it may be mirrored, what stands where, and
-        of its labels which frame of a story it is and which categories it shows."""
+        """Write one sample: its picture [H, W, 3], captions, key, class (-1 for none), whether it may be mirrored, what stands where, of
+        its labels which frame of a story it is and which categories it shows, and the file that the picture is from."""
         encoded = [caption.encode() for caption in captions]
         name = key.encode("utf-8", "surrogateescape").decode("utf-8", "replace").encode()
-        self._write("pictures", np.ascontiguousarray(picture).tobytes())
+        if self.places is None:
+            self._write("pictures", np.ascontiguousarray(picture).tobytes())
+        else:
+            assert file is not None
+            self.places.add(file)
+            self.hash.update(np.ascontiguousarray(picture).tobytes())
         self._write("captions", b"".join(encoded))
         self._write("keys", name)
         self.caption_lengths.extend(map(len, encoded))
@@ -168,6 +183,8 @@ class SplitWriter:
 def join(folder: Path, writers: Mapping[str, SplitWriter], has_classes: bool) -> str:
     """Put the splits one after the other into the cache's files; returns the fingerprint of them all."""
     for kind, name in (("pictures", "pictures.u8"), ("captions", "captions.utf8"), ("keys", "keys.utf8")):
+        if any(kind not in writer.paths for writer in writers.values()):
+            continue
         first, *others = (writer.paths[kind] for writer in writers.values())
         with first.open("ab") as stream:
             for path in others:
@@ -175,6 +192,8 @@ def join(folder: Path, writers: Mapping[str, SplitWriter], has_classes: bool) ->
                     shutil.copyfileobj(part, stream, 1 << 22)
                 path.unlink()
         first.rename(folder / name)
+    if places := [writer.places for writer in writers.values() if writer.places is not None]:
+        save_places(folder, places)
     _save_offsets(folder / "caption_offsets.npy", [writer.caption_lengths for writer in writers.values()])
     _save_offsets(folder / "first_captions.npy", [writer.caption_counts for writer in writers.values()])
     _save_offsets(folder / "key_offsets.npy", [writer.key_lengths for writer in writers.values()])

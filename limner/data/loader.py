@@ -65,6 +65,7 @@ class Loader:
             )
         if phase.frames > 1:
             self._check_stories(processes)
+        self._kinds: dict[str, None] = {}
         self._orders: dict[str, tuple[int, NDArray[np.int64]]] = {}
         self._classes_of_pool = self._grouped() if phase.distinct_classes and pictures.class_ids is not None else None
 
@@ -92,6 +93,16 @@ class Loader:
 
     def batch(self, step: int) -> Batch:
         """This process's part of the batch of a step, counted from 0."""
+        indices, epochs, samples = self._matched(step)
+        batch = self._assemble(indices, epochs, samples, "matched")
+        batch.frames = self.phase.frames
+        batch.draw_batch = lambda kind: self._further(kind, indices, epochs, samples)
+        if self.pictures.ahead:
+            self._expect(step + 1)
+        return batch
+
+    def _matched(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """The pictures of this process's part of a step's batch, their passes and their sample numbers: [B] each."""
         samples = (np.arange(self.phase.batch_size, dtype=np.int64) + step * self.phase.batch_size)[self.own]
         if self.phase.frames > 1:
             indices, epochs = self._stories(samples)
@@ -99,30 +110,46 @@ class Loader:
             indices, epochs = self._in_passes(samples, self.pool, "order")
         else:
             epochs, indices = np.full_like(samples, step), self._one_of_each(self._classes_of_pool, step, samples)
-        batch = self._assemble(indices, epochs, samples, "matched")
-        batch.frames = self.phase.frames
-        batch.draw_batch = lambda kind: self._further(kind, indices, epochs, samples)
-        return batch
+        return indices, epochs, samples
+
+    def _expect(self, step: int) -> None:
+        """Let pictures come that a step will read, further batches of the kinds that were drawn so far included."""
+        indices, epochs, samples = self._matched(step)
+        self.pictures.expect(indices)
+        for kind in self._kinds:
+            self.pictures.expect(self._of_kind(kind, indices, epochs, samples)[0])
 
     def _further(self, kind: str, indices: NDArray[np.int64], epochs: NDArray[np.int64], samples: NDArray[np.int64]) -> Batch:
         """Another batch for the rows of one; see `Batch.draw`."""
+        batch = self._assemble(*self._of_kind(kind, indices, epochs, samples), samples, kind)
+        self._kinds[kind] = None
+        return self._with_stories(batch, samples) if kind == "frames" else batch
+
+    def _of_kind(
+        self, kind: str, indices: NDArray[np.int64], epochs: NDArray[np.int64], samples: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The pictures of a further batch, and their passes: [B] and [B]."""
         if kind == "mismatched":
-            return self._assemble(self._others(indices, epochs), epochs, samples, kind)
+            return self._others(indices, epochs), epochs
         if kind in ("unpaired", "pictures"):
-            pool = self.pool if kind == "pictures" else np.arange(len(self.pictures))
-            return self._assemble(*self._in_passes(samples, pool, kind), samples, kind)
+            return self._in_passes(samples, self.pool if kind == "pictures" else np.arange(len(self.pictures)), kind)
         if kind == "frames":
-            return self._frames(samples)
+            stories, told, places, epochs = self._frames(samples)
+            return stories[told, places], epochs
         raise ValueError(f"a batch can draw 'mismatched', 'unpaired', 'pictures' or 'frames', not '{kind}'")
 
-    def _frames(self, samples: NDArray[np.int64]) -> Batch:
-        """Frames one by one, each with the text of its whole story: every frame once a pass."""
+    def _frames(self, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Frames one by one, every frame once a pass: all stories [S, F], and for each sample its story, its place there, and its pass."""
         stories, frames = self.pictures.stories, self.phase.frames
         if stories is None or frames == 1:
             raise ValueError(f"phase {self.phase.name} has no stories of which frames could be drawn")
         chosen, epochs = self._in_passes(samples, np.arange(stories.size), "frames")
-        told, places = np.divmod(chosen, frames)
-        batch = self._assemble(stories[told, places], epochs, samples, "frames")
+        return stories, *np.divmod(chosen, frames), epochs
+
+    def _with_stories(self, batch: Batch, samples: NDArray[np.int64]) -> Batch:
+        """A batch of frames, each with the text of its whole story."""
+        stories, told, places, epochs = self._frames(samples)
+        frames = self.phase.frames
         if self.features is not None and self.phase.captions:
             rows, passes = stories[told].ravel(), epochs.repeat(frames)
             numbers = self._draw_captions(rows, passes, "frames", 1)[:, 0]

@@ -41,6 +41,9 @@ class PartOfPictures(WrappedPictures):
     def read(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
         return self.pictures.read(self.places[np.asarray(indices, dtype=np.int64)])
 
+    def expect(self, indices: NDArray[np.int64]) -> None:
+        self.pictures.expect(self.places[indices])
+
     def captions(self, index: int) -> list[str]:
         return self.pictures.captions(int(self.places[index]))
 

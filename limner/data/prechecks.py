@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from limner.core.errors import DataError
+from limner.data.remote import Source
 
 
 def check_settings(resolution: int, max_rejected: float, validation: float, test: float, most_things: int) -> None:
@@ -21,9 +22,9 @@ def check_settings(resolution: int, max_rejected: float, validation: float, test
         raise DataError(f"--most-things {most_things} leaves nothing of a layout: give at least 1")
 
 
-def check_sources(sources: Sequence[Path]) -> None:
+def check_sources(sources: Sequence[Source]) -> None:
     """Raise DataError for a source that is given twice, as patterns of a shell may do: its pictures could come into several splits."""
-    known: set[Path] = set()
+    known: set[Source] = set()
     for source in sources:
         if source.resolve() in known:
             raise DataError(f"{source} is given twice: give each source once")

@@ -6,8 +6,8 @@ import errno
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -22,18 +22,17 @@ from limner.data.framing import Fit, Framing
 from limner.data.layouts import MOST_THINGS, Instances, largest
 from limner.data.naming import Namer
 from limner.data.panoptic import Panoptic, list_of_things
+from limner.data.places import PlaceWriter
 from limner.data.prechecks import check_out, check_settings, check_sources, check_space
 from limner.data.readers.known import nearest
 from limner.data.reading import read_sources
 from limner.data.refusals import Reject, explain, refuse, too_many
-from limner.data.sequences import CaptionsFrom, StoryIndex, described
-from limner.data.sides import is_sided
+from limner.data.remote import Source, located
+from limner.data.sequences import CaptionsFrom, described
 from limner.data.sources import NO_CAPTION, Reading, Sample
 from limner.data.splits import SplitBy, Splitter
-from limner.text.words import WITHOUT_WORD, split_words
-
-Progress = Callable[[str, int, int], None]
-"""Told what is being done, how many samples are done, and of how many (0 while that is not known)."""
+from limner.data.survey import Progress, Read, Survey, is_sided_text, look_through, refusal
+from limner.text.words import WITHOUT_WORD
 
 MOST_SIDED = 0.01
 """Above this share of captions that speak of left or right, none of the set is mirrored; below, only those pictures are not."""
@@ -75,26 +74,8 @@ class PrepareReport:
         return sum(self.card.splits.values())
 
 
-@dataclass
-class _Survey:
-    """What the words of the sources tell before any picture is decoded."""
-
-    total: int = 0
-    rejects: list[Reject] = field(default_factory=list)
-    ignored: list[Reject] = field(default_factory=list)
-    keys: set[str] = field(default_factory=set)
-    shared_keys: set[str] = field(default_factory=set)
-    """Names that several samples have."""
-    captions: int = 0
-    sided: int = 0
-    uncaptioned: int = 0
-    classless: int = 0
-    samples: int = 0
-    stories: StoryIndex = field(default_factory=StoryIndex)
-
-
 def prepare(
-    sources: Sequence[Path | str],
+    sources: Sequence[Source | str],
     out: Path | str,
     *,
     resolution: int,
@@ -114,11 +95,13 @@ def prepare(
     background: str = "white",
     pixel_art: bool = False,
     captions_from: CaptionsFrom = "text",
+    in_place: bool = False,
     force: bool = False,
     progress: Progress | None = None,
 ) -> PrepareReport:
     """Read captioned pictures from folders and tar shards, and write the cache folder `out`, whole or not at all.
 
+    sources: paths, and addresses of tar shards, such as https://HOST/shard-000.tar.
     resolution: R; pictures are stored as squares of round(R * 76 / 64) pixels.
     uncaptioned: keep training pictures without captions too, and in a set without a single caption all pictures.
     max_rejected: the largest share of samples that may be left out.
@@ -132,11 +115,13 @@ def prepare(
     tags: captions are lists of tags, such as "red, sword".
     fit, background, pixel_art: see `limner.data.framing.Framing`.
     captions_from: "attributes" makes a row of numbers of each sample's attributes its caption, "clevr" sentences of those of CLEVR-SV.
+    in_place: leave pictures where they are, in folders and tar shards; training reads and decodes them there.
     force: take the place of a prepared folder that is there.
     Raises DataError in one line; nothing is written then.
     """
     started = time.perf_counter()
-    paths, out = [Path(source) for source in sources], Path(out)
+    paths, out = [located(source) for source in sources], Path(out)
+    here = [path for path in paths if isinstance(path, Path)]
     check_sources(paths)
     check_settings(resolution, max_rejected, validation, test, most_things)
     framing = Framing(fit=fit, background=background, pixel_art=pixel_art)
@@ -145,17 +130,17 @@ def prepare(
     check_out(out, force)
     tell: Progress = progress or (lambda stage, done, total: None)
     splitter = Splitter(split_by, validation, test, seed)
-    survey = _survey(read, splitter, uncaptioned, tell)
+    survey = look_through(read, splitter, uncaptioned, tell)
     names = ", ".join(source.name or str(source) for source in paths)
     if not survey.total:
         there = f", but {survey.ignored[0].key}: {survey.ignored[0].reason}" if survey.ignored else ""
-        near = nearest(paths)
+        near = nearest(here)
         fix = "give a folder with pictures and .txt captions or metadata.jsonl, a zip archive of one, a parquet file or tar shards"
         raise DataError(f"found no pictures in {names}{there}: {f'{near}; or ' if near else ''}{fix}")
     if not survey.samples:
         if any(reject.reason != NO_CAPTION for reject in survey.rejects):
-            refuse(survey.rejects, survey.total, max_rejected, survey.ignored, paths)
-        cause = explain(survey.rejects, survey.ignored, paths)
+            refuse(survey.rejects, survey.total, max_rejected, survey.ignored, here)
+        cause = explain(survey.rejects, survey.ignored, here)
         raise DataError(
             f"none of the {survey.total:,} samples in {names} is a picture with a caption: {f'{cause}; else ' if cause else ''}"
             "write captions, one a line, in a .txt file of the picture's name, or list them in metadata.jsonl; "
@@ -163,7 +148,7 @@ def prepare(
         )
     if too_many(survey.rejects, survey.total, max_rejected):
         rejects = [*survey.rejects, *_damaged(read, uncaptioned, survey.samples, tell)]
-        refuse(rejects, survey.total, max_rejected, survey.ignored, paths)
+        refuse(rejects, survey.total, max_rejected, survey.ignored, here)
     splitter.decide()
     if not splitter.trains and not evaluation_only:
         raise DataError(
@@ -173,7 +158,7 @@ def prepare(
     side = round(resolution * 76 / 64)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        check_space(out, survey.samples * side * side * 3)
+        check_space(out, 0 if in_place else survey.samples * side * side * 3)
         with whole_folder(out) as folder:
             check_out(out, force)  # again, now that nobody else writes there
             return _write(
@@ -189,6 +174,7 @@ def prepare(
                 resolution=resolution,
                 side=side,
                 uncaptioned=uncaptioned,
+                in_place=in_place,
                 max_rejected=max_rejected,
                 seed=seed,
                 flip="no" if captions_from == "attributes" and flip == "auto" else flip,  # numbers may say where things stand
@@ -209,10 +195,7 @@ def prepare(
         ) from None
 
 
-Read = Callable[[], Iterator[Sample]]
-
-
-def _reader(sources: Sequence[Path], reading: Reading, things: Instances | Panoptic | None, captions_from: CaptionsFrom) -> Read:
+def _reader(sources: Sequence[Source], reading: Reading, things: Instances | Panoptic | None, captions_from: CaptionsFrom) -> Read:
     """Reads the samples of the sources anew each time, with what a list of things says of them, and captions of their attributes."""
 
     def read() -> Iterator[Sample]:
@@ -222,39 +205,10 @@ def _reader(sources: Sequence[Path], reading: Reading, things: Instances | Panop
     return read
 
 
-def _survey(read: Read, splitter: Splitter, uncaptioned: bool, tell: Progress) -> _Survey:
-    survey = _Survey()
-    for sample, _ in map(with_words, read()):
-        if not sample.counts:
-            survey.ignored.append(Reject.of(sample, sample.problem or ""))
-            continue
-        survey.total += 1
-        survey.stories.note(sample)
-        if survey.total % 256 == 0:
-            tell("reading captions", survey.total, 0)
-        if reason := _refusal(sample, uncaptioned):
-            survey.rejects.append(Reject.of(sample, reason))
-            continue
-        (survey.shared_keys if sample.key in survey.keys else survey.keys).add(sample.key)
-        survey.samples += 1
-        survey.captions += len(sample.captions)
-        survey.uncaptioned += not sample.captions
-        survey.classless += sample.labels.class_key is None
-        survey.sided += sum(map(_is_sided, sample.captions))
-        splitter.count(sample)
-    survey.stories.check()
-    return survey
-
-
-def _refusal(sample: Sample, uncaptioned: bool) -> str | None:
-    """Why a sample is left out, as far as its words tell."""
-    return sample.problem or (None if sample.captions or uncaptioned else NO_CAPTION)
-
-
 def _damaged(read: Read, uncaptioned: bool, count: int, tell: Progress) -> Iterator[Reject]:
     """The rejects that only decoding finds, so that a refusal names all there are."""
     checked = map(with_words, read())
-    usable = (sample for sample, _ in checked if sample.counts and not _refusal(sample, uncaptioned))
+    usable = (sample for sample, _ in checked if sample.counts and not refusal(sample, uncaptioned))
     for done, (sample, decoded) in enumerate(decode_all(usable, 8), 1):
         tell("looking for damaged pictures", done, count)
         try:
@@ -263,17 +217,13 @@ def _damaged(read: Read, uncaptioned: bool, count: int, tell: Progress) -> Itera
             yield Reject.of(sample, str(error))
 
 
-def _is_sided(caption: str) -> bool:
-    return is_sided(split_words(caption))
-
-
 def _write(
     folder: Path,
     out: Path,
-    sources: Sequence[Path],
+    sources: Sequence[Source],
     read: Read,
     splitter: Splitter,
-    survey: _Survey,
+    survey: Survey,
     *,
     recognised: tuple[str, ...],
     most_things: int,
@@ -281,6 +231,7 @@ def _write(
     resolution: int,
     side: int,
     uncaptioned: bool,
+    in_place: bool,
     max_rejected: float,
     seed: int,
     flip: str,
@@ -288,7 +239,8 @@ def _write(
     started: float,
 ) -> PrepareReport:
     has_classes = splitter.has_classes and not survey.classless
-    writers = {split: SplitWriter(folder, split) for split in SPLITS}
+    files = dict[str, int]()
+    writers = {split: SplitWriter(folder, split, PlaceWriter(files) if in_place else None) for split in SPLITS}
     rejects: list[Reject] = []
     left_out: list[WordlessCaption] = []
     tally = CaptionTally()
@@ -315,13 +267,13 @@ def _write(
         bare += not sample.captions
         tally.add(sample.key, sample.captions, split == "train" or not splitter.trains)
         class_id = splitter.class_id(sample) if has_classes else -1
-        mirrorable = not any(map(_is_sided, sample.captions))
+        mirrorable = not any(map(is_sided_text, sample.captions))
         survey.stories.put(sample, split, len(writers[split]))
-        writers[split].add(picture.pixels, sample.captions, name(sample), class_id, mirrorable, placed, sample.labels)
+        writers[split].add(picture.pixels, sample.captions, name(sample), class_id, mirrorable, placed, sample.labels, sample.picture)
     for writer in writers.values():
         writer.close()
     if too_many(rejects, survey.total, max_rejected):
-        refuse(rejects, survey.total, max_rejected, survey.ignored, sources)
+        refuse(rejects, survey.total, max_rejected, survey.ignored, [source for source in sources if isinstance(source, Path)])
     counts = {split: len(writer) for split, writer in writers.items() if len(writer)}
     if not counts or (splitter.trains and "train" not in counts):
         raise DataError(f"no training picture of {out.name} can be used: {Counter(r.reason for r in rejects).most_common(1)[0][0]}")
@@ -329,7 +281,7 @@ def _write(
     if survey.stories.frames:
         np.save(folder / "stories.npy", stories)
     card = CacheCard(
-        format=FORMAT,
+        format=FORMAT if in_place else 1,
         name=readable(out.resolve().name),
         resolution=resolution,
         stored_resolution=side,
@@ -349,6 +301,7 @@ def _write(
         label_names=save_layouts(folder, writers),
         category_names=save_categories(folder, writers),
         frames=survey.stories.frames,
+        in_place=str(out.resolve()) if in_place else None,
         fingerprint=join(folder, writers, has_classes),
     )
     write_card(folder, card)
@@ -381,7 +334,7 @@ def _note(
     sample: Sample, uncaptioned: bool, rejects: list[Reject], wordless: list[WordlessCaption], left_out: list[WordlessCaption]
 ) -> bool:
     """Put a sample that its words rule out on the list, or else its captions without a word; returns whether the sample was."""
-    reason = _refusal(sample, uncaptioned)
+    reason = refusal(sample, uncaptioned)
     if reason:
         rejects.append(Reject.of(sample, reason))
     else:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,12 @@ from limner.core import random
 from limner.core.errors import DataError
 from limner.core.files import reading_arrays
 from limner.core.pictures import CaptionedPictures
-from limner.data.cache import SPLITS, read_card
+from limner.data.cache import SPLITS, CacheCard, read_card
 from limner.data.caption_checks import wordless_captions
 from limner.data.counterfactual import substitute
+from limner.data.framing import Fit, Framing
+from limner.data.pixels import Pixels, PixelsInPlace, StoredPixels
+from limner.data.places import Places
 
 if TYPE_CHECKING:
     from limner.core.layout import Layout
@@ -61,14 +64,13 @@ class PreparedPictures(CaptionedPictures):
         self.class_names, self.class_count = card.class_names, len(card.class_names or ())
         self.label_names = tuple(card.label_names or ())
         self.category_names = tuple(card.category_names or ())
-        total, side = sum(card.splits.values()), card.stored_resolution
+        total = sum(card.splits.values())
         start = sum(card.splits.get(name, 0) for name in SPLITS[: SPLITS.index(parts[0])])
         stop = start + sum(card.splits.get(name, 0) for name in parts)
         self._start, self._own = start, slice(start, stop)
         try:
             with reading_arrays():
-                # asarray: plain arrays over the mapped files, because numpy.memmap's own indexing is slow
-                self._pictures = np.asarray(np.memmap(path / "pictures.u8", np.uint8, "r", shape=(total, side, side, 3)))[self._own]
+                self._pixels = _pixels(path, card, total, self._own)
                 self._captions, self._keys = (_mapped_bytes(path / name) for name in ("captions.utf8", "keys.utf8"))
                 self._caption_offsets = _mapped(path / "caption_offsets.npy", card.captions + 1)
                 self._first = _mapped(path / "first_captions.npy", total + 1)
@@ -78,8 +80,6 @@ class PreparedPictures(CaptionedPictures):
                 self.stories = _stories(path, card.frames, total, start, stop) if card.frames else None
                 self._categories = None if card.category_names is None else _categories(path, total, len(card.category_names))[self._own]
                 self._layouts = None if card.label_names is None else _layouts(path, total, self._own)
-                if (path / "pictures.u8").stat().st_size != total * side * side * 3:
-                    raise ValueError("pictures.u8 has another size")
                 if len(self._captions) != self._caption_offsets[-1] or len(self._keys) != self._key_offsets[-1]:
                     raise ValueError("captions or keys have another size")
         except (OSError, ValueError) as error:
@@ -90,10 +90,17 @@ class PreparedPictures(CaptionedPictures):
         return open_prepared, (self.path, self.split, self.asked_resolution)
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return self._own.stop - self._own.start
 
     def read(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
-        return np.take(self._pictures, np.asarray(indices, dtype=np.int64), axis=0)
+        return self._pixels.read(np.asarray(indices, dtype=np.int64))
+
+    @property
+    def ahead(self) -> bool:
+        return self._pixels.ahead
+
+    def expect(self, indices: NDArray[np.int64]) -> None:
+        self._pixels.expect(indices)
 
     def captions(self, index: int) -> list[str]:
         place = self._start + range(len(self))[index]
@@ -174,6 +181,15 @@ class PreparedPictures(CaptionedPictures):
                 return candidate
             settled = candidate  # kept in case there is one class alone
         return settled
+
+
+def _pixels(path: Path, card: CacheCard, total: int, own: slice) -> Pixels:
+    if card.in_place is None:
+        return StoredPixels(path / "pictures.u8", total, card.stored_resolution, own)
+    if card.fit not in get_args(Fit):
+        raise ValueError(f"fit is '{card.fit}'")
+    framing = Framing(fit=cast(Fit, card.fit), background=card.background, pixel_art=card.pixel_art)
+    return PixelsInPlace(Places(path, card.in_place, total), own, card.stored_resolution, framing, card.resolution)
 
 
 def _stories(path: Path, frames: int, total: int, start: int, stop: int) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ from limner.data.folders import read_folder
 from limner.data.formats import CAPTION_SUFFIXES, OTHER_PICTURES, PICTURE_SUFFIXES, TABLE_SUFFIXES, stem_of, suffix_of
 from limner.data.parquet import read_parquet
 from limner.data.readers.known import reader_for
+from limner.data.remote import RemoteFile, Source
 from limner.data.shards import read_shard
 from limner.data.sources import Reading, Sample
 from limner.data.tags import with_tags
@@ -22,7 +23,7 @@ from limner.data.tree import Tree
 from limner.data.zipped import read_zip
 
 
-def read_sources(sources: Sequence[Path], reading: Reading | None = None) -> Iterator[Sample]:
+def read_sources(sources: Sequence[Source], reading: Reading | None = None) -> Iterator[Sample]:
     """Every sample of some sources, in an order that depends on their names alone; raises DataError for what is no source.
 
     Files that are not read, and may have been meant to be, come as samples that do not count (`Sample.counts`).
@@ -33,8 +34,12 @@ def read_sources(sources: Sequence[Path], reading: Reading | None = None) -> Ite
         yield from map(with_tags, samples) if reading.tags else samples
 
 
-def _read(source: Path, reading: Reading) -> Iterator[Sample]:
-    if source.is_dir():
+def _read(source: Source, reading: Reading) -> Iterator[Sample]:
+    if isinstance(source, RemoteFile):
+        if suffix_of(source.name) != ".tar":
+            raise DataError(f"{source} is not a tar shard, and nothing else is read from an address: download it, and give the file")
+        yield from read_shard(source)
+    elif source.is_dir():
         yield from read_any_folder(source, reading)
     elif source.is_file():
         suffix = suffix_of(source)

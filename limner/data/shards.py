@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from limner.core.errors import DataError
 from limner.data.columns import read_class, read_object
@@ -18,6 +17,7 @@ from limner.data.formats import (
     unread_file,
     unread_picture,
 )
+from limner.data.remote import RemoteFile, RemotePicture, Source
 from limner.data.sources import NO_PICTURE, Labels, PictureFile, Sample, decode_captions, left_alone, system_reason
 
 _LARGEST_TEXT = 1 << 24
@@ -34,7 +34,7 @@ _PACKED = {
 """How packed files begin, and what to do."""
 
 
-def read_shard(path: Path) -> Iterator[Sample]:
+def read_shard(path: Source) -> Iterator[Sample]:
     """Every sample of an uncompressed tar, in its order.
 
     `KEY.txt` or `KEY.caption` holds captions, one a line; `KEY.json` may hold split, class_id, class_name or class, and, where there is no
@@ -42,7 +42,7 @@ def read_shard(path: Path) -> Iterator[Sample]:
     a problem, or as `left_alone`. Raises DataError for a file that is not a whole tar.
     """
     try:
-        with tarfile.open(path, "r:") as tar:
+        with path.open("rb") as opened, tarfile.open(fileobj=opened, mode="r:") as tar:
             yield from _samples(path, tar)
             tar.fileobj.seek(tar.offset)
             # tarfile takes a damaged header for the end; at a true end there are zeros, or nothing.
@@ -57,7 +57,7 @@ def read_shard(path: Path) -> Iterator[Sample]:
         raise DataError(f"{path} {system_reason(error)}: make it readable, or take it out") from None
 
 
-def _samples(path: Path, tar: tarfile.TarFile) -> Iterator[Sample]:
+def _samples(path: Source, tar: tarfile.TarFile) -> Iterator[Sample]:
     key, members = "", dict[str, tarfile.TarInfo]()
     for member in tar:
         tar.members = []  # type: ignore[attr-defined]  # else the whole table of contents stays in memory
@@ -77,7 +77,7 @@ def _samples(path: Path, tar: tarfile.TarFile) -> Iterator[Sample]:
         yield from _sample(path, tar, key, members)
 
 
-def _sample(path: Path, tar: tarfile.TarFile, key: str, members: Mapping[str, tarfile.TarInfo]) -> Iterator[Sample]:
+def _sample(path: Source, tar: tarfile.TarFile, key: str, members: Mapping[str, tarfile.TarInfo]) -> Iterator[Sample]:
     pictures = [suffix for suffix in members if f".{suffix}" in PICTURE_SUFFIXES]
     picture = members[pictures[0]] if pictures else None
     # a.jpg.txt is taken for a.txt, as in a folder
@@ -117,7 +117,7 @@ def _sample(path: Path, tar: tarfile.TarFile, key: str, members: Mapping[str, ta
     yield Sample(
         key=key,
         source=path.name,
-        picture=None if picture is None or not picture.isreg() else PictureFile(path, picture.size, picture.offset_data),
+        picture=None if picture is None or not picture.isreg() else _stretch(path, picture),
         captions=() if problem else captions,
         labels=labels,
         problem=problem,
@@ -125,7 +125,14 @@ def _sample(path: Path, tar: tarfile.TarFile, key: str, members: Mapping[str, ta
     )
 
 
-def _surplus(path: Path, suffix: str, member: tarfile.TarInfo, pictured: bool) -> Iterator[Sample]:
+def _stretch(path: Source, member: tarfile.TarInfo) -> PictureFile:
+    """Where a member's bytes lie."""
+    if isinstance(path, RemoteFile):
+        return RemotePicture.of(path, member.size, member.offset_data)
+    return PictureFile(path, member.size, member.offset_data)
+
+
+def _surplus(path: Source, suffix: str, member: tarfile.TarInfo, pictured: bool) -> Iterator[Sample]:
     """What is said of a member that is neither a sample's picture nor its captions."""
     last = suffix_of(member.name)
     reason = unread_picture(member.name) or unread_file(member.name)

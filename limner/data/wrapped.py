@@ -31,6 +31,13 @@ class WrappedPictures(CaptionedPictures):
     def read(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
         return self.pictures.read(indices)
 
+    @property
+    def ahead(self) -> bool:
+        return self.pictures.ahead
+
+    def expect(self, indices: NDArray[np.int64]) -> None:
+        self.pictures.expect(indices)
+
     def captions(self, index: int) -> list[str]:
         return self.pictures.captions(index)
 

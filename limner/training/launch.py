@@ -15,6 +15,7 @@ from limner.core.recipes import flat_settings, load_recipe, settings_with
 from limner.core.settings import Recipe
 from limner.training.choices import on_gpu
 from limner.training.folder import is_first
+from limner.training.hosts import settle_on_a_network, telling_who_is_lost
 from limner.training.inputs import Found, find_inputs
 from limner.training.memory import keep_memory
 from limner.training.processes import Alone, Processes
@@ -82,8 +83,11 @@ def launch(recipe: Recipe) -> Processes:
             num_nodes=settings.nodes,
             strategy="ddp",
         )
+        if settings.nodes > 1:
+            settle_on_a_network()
         if settings.devices > 1 and accelerator == "cpu":
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // settings.devices))
-        fabric.launch()
+        with telling_who_is_lost(settings.devices * settings.nodes, settings.nodes):
+            fabric.launch()
     processes: Processes = fabric
     return processes

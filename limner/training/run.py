@@ -24,6 +24,7 @@ from limner.training.card import card
 from limner.training.checkpoints import Checkpoints
 from limner.training.choices import compile_networks, settled
 from limner.training.folder import check_place, owner
+from limner.training.hosts import telling_who_is_lost
 from limner.training.inputs import with_places, write_inputs
 from limner.training.launch import going_on, is_first_process, launch
 from limner.training.log import RunLog
@@ -62,9 +63,10 @@ def train(recipe: Recipe, out: Path | str, *, resume: bool = False) -> RunResult
         log = RunLog(out, quiet=fabric.global_rank > 0, trackers=trackers(recipe.training, out, flat_settings(recipe)))
         with StopRequest(alone=fabric.world_size == 1) as stop:
             try:
-                with stop.at_once():
-                    run = Run(recipe, out, fabric, log, stop, moved)
-                return run.go(resume)
+                with telling_who_is_lost(fabric.world_size, recipe.training.nodes):
+                    with stop.at_once():
+                        run = Run(recipe, out, fabric, log, stop, moved)
+                    return run.go(resume)
             except Stopped:  # before anything was written
                 return RunResult(out, 0, stop.signal)
             finally:

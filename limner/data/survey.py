@@ -1,0 +1,72 @@
+"""What the words of sources tell before any picture is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from limner.data.caption_checks import with_words
+from limner.data.refusals import Reject
+from limner.data.sequences import StoryIndex
+from limner.data.sides import is_sided
+from limner.data.sources import NO_CAPTION, Sample
+from limner.data.splits import Splitter
+from limner.text.words import split_words
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how many samples are done, and of how many (0 while that is not known)."""
+Read = Callable[[], Iterator[Sample]]
+"""Reads the samples of some sources, from the first on each time."""
+
+
+@dataclass
+class Survey:
+    """What was counted."""
+
+    total: int = 0
+    rejects: list[Reject] = field(default_factory=list)
+    ignored: list[Reject] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
+    shared_keys: set[str] = field(default_factory=set)
+    """Names that several samples have."""
+    captions: int = 0
+    sided: int = 0
+    uncaptioned: int = 0
+    classless: int = 0
+    samples: int = 0
+    stories: StoryIndex = field(default_factory=StoryIndex)
+
+
+def look_through(read: Read, splitter: Splitter, uncaptioned: bool, tell: Progress) -> Survey:
+    """Read the words of all samples, once."""
+    survey = Survey()
+    for sample, _ in map(with_words, read()):
+        if not sample.counts:
+            survey.ignored.append(Reject.of(sample, sample.problem or ""))
+            continue
+        survey.total += 1
+        survey.stories.note(sample)
+        if survey.total % 256 == 0:
+            tell("reading captions", survey.total, 0)
+        if reason := refusal(sample, uncaptioned):
+            survey.rejects.append(Reject.of(sample, reason))
+            continue
+        (survey.shared_keys if sample.key in survey.keys else survey.keys).add(sample.key)
+        survey.samples += 1
+        survey.captions += len(sample.captions)
+        survey.uncaptioned += not sample.captions
+        survey.classless += sample.labels.class_key is None
+        survey.sided += sum(map(is_sided_text, sample.captions))
+        splitter.count(sample)
+    survey.stories.check()
+    return survey
+
+
+def refusal(sample: Sample, uncaptioned: bool) -> str | None:
+    """Why a sample is left out, as far as its words tell."""
+    return sample.problem or (None if sample.captions or uncaptioned else NO_CAPTION)
+
+
+def is_sided_text(caption: str) -> bool:
+    """Whether a caption speaks of left or right."""
+    return is_sided(split_words(caption))
