@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from limner.core.errors import DataError
-from limner.data import caption_checks
+from limner.data import caption_checks, survey
 from limner.data import prepare as preparing
 from limner.data.caption_checks import CaptionTally, wordless_captions
 from limner.data.prepare import prepare
@@ -60,7 +60,8 @@ def test_a_set_prepared_before_the_check_opens_without_those_captions(tmp_path: 
     texts = [*[f"a red square\nsquare {number}" for number in range(30)], "...\na bird\n!!!", "🌸", "花\n…"]
     source = folder_of(tmp_path / "in", texts)
     with monkeypatch.context() as patch:
-        patch.setattr(preparing, "with_words", lambda sample: (sample, []))
+        for module in (preparing, survey):
+            patch.setattr(module, "with_words", lambda sample: (sample, []))
         assert prepare([source], tmp_path / "old", resolution=16).card.captions == 66
     seen: dict[str, list[str]] = {}
     for split in ("train", "val", "test"):

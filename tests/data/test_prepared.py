@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from limner.core.errors import DataError
-from limner.data.cache import CacheCard, SplitWriter, join, write_card
+from limner.data.cache import FORMAT, CacheCard, SplitWriter, join, write_card
 from limner.data.prepared import open_prepared
 
 
@@ -85,7 +85,7 @@ def test_damaged_later_and_foreign_folders(folder, tmp_path_factory):
     with pytest.raises(DataError, match="is not a prepared data set.*limner data prepare"):
         open_prepared(tmp_path_factory.mktemp("foreign"), "train")
     card = json.loads((folder / "dataset.json").read_text())
-    (folder / "dataset.json").write_text(json.dumps({**card, "format": 2}))
+    (folder / "dataset.json").write_text(json.dumps({**card, "format": FORMAT + 1}))
     with pytest.raises(DataError, match="later version"):
         open_prepared(folder, "train")
     (folder / "dataset.json").write_text(json.dumps({**card, "splits": "many"}))
