@@ -111,10 +111,21 @@ def _guarded(arguments: list[str]) -> int:
         part = error.object[max(error.start - 20, 0) : error.end + 20]
         return _complain(f"{ascii(part)} has characters that this system's encoding lacks: set PYTHONUTF8=1, or give another name")
     except Exception as error:
-        told = _of_the_system(error)
+        told = _of_memory(error) or _of_the_system(error)
         if told is None:
             raise
         return _complain(told)
+
+
+def _of_memory(error: Exception) -> str | None:
+    """An error of too little memory in words; None for any other. PyTorch has a type for that of a GPU, and none for that of a CPU."""
+    on_gpu = type(error).__name__ == "OutOfMemoryError"
+    if not on_gpu and not isinstance(error, MemoryError) and "DefaultCPUAllocator" not in str(error):
+        return None
+    return (
+        f"out of memory{' on the GPU' if on_gpu else ''}: train fewer rows at once with --training.micro-batch N, which leaves the batch as "
+        "it is, or give a smaller --training.batch-size or --resolution; --dry-run says what a run needs"
+    )
 
 
 def _of_the_system(error: Exception) -> str | None:
