@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,6 +13,8 @@ from limner.nn.fast.layout import for_convolutions
 
 MANY = 256
 """With this many places or more, a CPU convolves a map faster with its channels last."""
+SINGLE = 64
+"""With this many places or fewer, over all maps, a CPU convolves them faster with their channels first: those of one picture."""
 SUMMABLE = 1 << 18
 """With this many weights or more, summing them costs a CPU more than it saves, if maps have few places."""
 
@@ -42,10 +46,26 @@ class DoublingConvolution(nn.Conv2d):
             return super()._conv_forward(doubled(input), weight, bias)
         if not self.sums(input):
             return as_product(doubled(input), weight, bias)
-        sums = summed(weight) if weight.shape[2] == 3 else weight
+        sums = self._sums(weight) if weight.shape[2] == 3 else weight
         if input.shape[2] * input.shape[3] >= MANY:
             input = for_convolutions(input)
+        elif input.device.type == "cpu" and input.shape[0] * input.shape[2] * input.shape[3] <= SINGLE:
+            input = input.contiguous()
         return F.conv_transpose2d(input, sums.transpose(0, 1), bias, stride=2, padding=1)
+
+    def _sums(self, weight: Tensor) -> Tensor:
+        """The sums of the weights; in painting, where they stay what they are, those of the last time."""
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or weight is not self.weight or weight.is_inference():
+            return summed(weight)
+        stamp = weight.data_ptr(), weight._version, weight.dtype
+        kept = _KEPT.get(self)
+        if kept is None or kept[0] != stamp:
+            kept = _KEPT[self] = stamp, summed(weight)
+        return kept[1]
+
+
+_KEPT: WeakKeyDictionary[nn.Module, tuple[tuple[object, ...], Tensor]] = WeakKeyDictionary()
+"""Sums of weights of each convolution, with what identifies the weights."""
 
 
 def summed(weight: Tensor) -> Tensor:
