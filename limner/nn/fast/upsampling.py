@@ -40,6 +40,12 @@ class DoublingConvolution(nn.Conv2d):
         few = x.device.type == "cpu" and len(x) * 4 * x.shape[2] * x.shape[3] <= FEW
         return not few or self.weight.numel() < SUMMABLE
 
+    def train(self, mode: bool = True) -> DoublingConvolution:
+        """Forget the sums where training begins: PyTorch's fused Adam changes weights without counting their versions."""
+        if mode:
+            _KEPT.pop(self, None)
+        return super().train(mode)
+
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002  # the base class's name
         """weight: [narrow, wide, 3, 3], or already their sums [narrow, wide, 4, 4]."""
         if torch.compiler.is_exporting():  # the number of places must not decide, so that the batch size stays open
