@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
     arguments = parser.parse_args()
     red, blue = (f"a large {colour} flower with five round petals in a meadow" for colour in ("red", "blue"))
-    with served("garden", "garden-fast") as studio:
+    with served("garden", "garden-attention") as studio:
         show(studio, arguments.out / "studio-paint.png", "paint", (red,))
         show(studio, arguments.out / "studio-vary.png", "vary", (rf"{red}\n{blue}",))
         show(studio, arguments.out / "studio-edit.png", "edit", (red, blue), dark=True)

@@ -57,7 +57,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
         (["train", "gan-cls", "--out", "x", "--training.prec"], ["--training.precision"]),
         (["train", "gan-cls", "--training.precision", "bf"], ["bf16-mixed"]),
         (["train", "sje", "--method.interp"], []),
-        (["generate", "gard"], ["garden", "garden-fast"]),
+        (["generate", "gard"], ["garden", "garden-attention", "garden-fast"]),
         (["generate", "garden", "--dev"], ["--device"]),
         (["evaluate", "garden", "--device", ""], ["auto", "cpu", "cuda"]),
         (["completion", "z"], ["zsh"]),

@@ -187,7 +187,7 @@ def test_names(made: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for missing in (tmp_path / "not" / "there", Path("models/none")):
         with pytest.raises(CheckpointError, match=r"there is no folder .*: give a run folder, a model folder or a shipped name \(garden"):
             load(missing)
-    assert set(folder.shipped("method")) == {"garden", "garden-fast"} and folder.shipped("judge") == ["garden-judge"]
+    assert set(folder.shipped("method")) == {"garden", "garden-attention", "garden-fast"} and folder.shipped("judge") == ["garden-judge"]
     assert folder.kind_of("garden") == "method" and folder.kind_of("gardem") is None and folder.kind_of(tmp_path) is None
     with folder.located("garden-fast", "method") as found:
         assert folder.describe(found, "method")["name"] == "gan-cls"

@@ -20,7 +20,7 @@ CAPTIONS = ["a red flower", "the blue bird"]
 def test_it_says_what_it_is(tiny_model: Model) -> None:
     assert repr(tiny_model) == "<GAN-CLS, 16 px, 14 words, trained on garden, on cpu>".replace("14", str(len(tiny_model.words)))
     assert tiny_model.words == tuple(tiny_model.encoder.known_words()) and "flower" in tiny_model.words
-    assert repr(limner.load("garden")).startswith("<AttnGAN, 64 px, ")
+    assert repr(limner.load("garden")).startswith("<Limner GAN, 64 px, ")
 
 
 def test_pictures_come_as_they_are_asked_for(tiny_model: Model) -> None:

@@ -67,7 +67,7 @@ def test_the_table_shows_parts_chance_notes_and_protocol():
 
 
 def test_scores_of_earlier_versions_are_still_read():
-    for name in ("garden-scores.json", "garden-fast-scores.json", "flowers-scores.json"):
+    for name in ("garden-attention-scores.json", "garden-fast-scores.json", "flowers-scores.json"):
         scores = read_scores(Path(__file__).parents[3] / "docs" / name)
         assert scores and all(score.protocol.fingerprint and score.protocol.implementation for score in scores)
         assert table(scores)
