@@ -42,7 +42,7 @@ class ChangeSettings(Checked):
     augmentation_strength: float = 0.0
     """Probability of each change, or the one that training begins with, where it adapts."""
     augmentation_target: float | None = 0.6
-    """What the mean sign of real pictures' logits shall be: the strength grows where it is higher. None keeps the strength."""
+    """Target of the mean sign of real pictures' logits; the strength grows while it is higher. None keeps the strength."""
     augmentation_images: int = 500_000
     """Pictures over which the strength can grow from 0 to 1."""
 

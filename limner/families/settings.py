@@ -102,7 +102,7 @@ class HalvingSettings(Checked):
 
     of_training = True
     halve_every: float = 0.0
-    """Epochs after which the learning rate halves, again and again; 0 keeps it."""
+    """Epochs between halvings of the learning rate; 0 keeps it constant."""
 
     def check(self) -> None:
         at_least(self, "method", 0, "halve_every")
@@ -116,7 +116,7 @@ class PenaltySettings(Checked):
     gradient_penalty: float = 0.0
     """Weight of R1, which keeps discriminators smooth around real pictures (Mescheder et al., ICML 2018); 0 as published."""
     penalty_every: int = 8
-    """Steps between two gradient penalties, each that many times as heavy (Karras et al., CVPR 2020)."""
+    """Steps between two gradient penalties, whose weight is multiplied by it (Karras et al., CVPR 2020)."""
 
     def check(self) -> None:
         at_least(self, "method", 0, "gradient_penalty")
@@ -133,7 +133,7 @@ class ClipSettings(Checked):
 
     of_training = True
     gradient_clip: float = 0.0
-    """Norm to which the gradient of each player is cut; 0 cuts none."""
+    """Largest norm of each player's gradient; 0 for no limit."""
 
     def check(self) -> None:
         at_least(self, "method", 0, "gradient_clip")
@@ -144,7 +144,7 @@ class NormalizationSettings(Checked):
     """A switch for batch normalisation in discriminators. R1 needs it off: it is the gradient of one picture's logit by that picture."""
 
     discriminator_normalization: bool = True
-    """Batch normalisation in discriminators, as published; without it, their convolutions have biases and start as He et al. advise."""
+    """Batch normalisation in discriminators, as published; without it, their convolutions have biases and He initialisation."""
 
     def check(self) -> None:
         if getattr(self, "gradient_penalty", 0.0) and self.discriminator_normalization:
@@ -156,7 +156,7 @@ class CaptionSettings(Checked):
     """The captions that are the condition of a picture."""
 
     captions: int = 1
-    """Captions of a picture whose mean embedding is the condition."""
+    """Captions per picture, whose mean embedding is the condition."""
 
     def check(self) -> None:
         at_least(self, "method", 1, "captions")

@@ -84,7 +84,7 @@ class ACGANSettings(
     auxiliary_weight: float = 1.0
     """Weight of that term (L_C) in both players' losses; 0 trains without it."""
     auxiliary_of_generated: bool = True
-    """Whether the discriminator learns that term from generated pictures too, as published; both players may then agree on a code."""
+    """Whether the discriminator learns that term from generated pictures too, as published; the two networks may then collude."""
     text_width: int = 128
     """Width to which the generator projects the sentence."""
     generator_channels: int = 64

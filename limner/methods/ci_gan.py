@@ -15,14 +15,14 @@ Three phases:
    share of their mean square, and may be those of the first phase's discriminator, which is at hand whatever the pictures show and needs
    no download (own).
 3. `text`: an LSTM reads captions, as codes (read); a linear layer is added, for an LSTM's output lies within (-1, 1) (own). The loss is
-   InfoNCE over the batch of -||t - w||^2 (read). By itself it makes t ever longer, far from where codes are, since that tells pictures
-   apart the better: `pair_weight` adds ||t - w||^2, and `text_scaled` makes both independent of W's scale (own; neither by default). Gates
+   InfoNCE over the batch of -||t - w||^2 (read). By itself it makes t ever longer, far from where codes are, since that separates
+   pictures better: `pair_weight` adds ||t - w||^2, and `text_scaled` makes both independent of W's scale (own; neither by default). Gates
    learn which part of a code a caption speaks of (own, see `TextToCode`): the squared distance of that part from t is minimised over pairs;
    t itself takes no gradient from it.
 
-Painting: the paper optimises a code for the text alone, argmin over w of ||t - w||^2 (read), which t itself solves. One caption would
-so have one picture, up to fine noise. Here diversity comes from a random code of the generator's mapping network: the part of it that the
-caption speaks of is exchanged for t, and the rest stays (own). `truncation` says how far that rest stays from the mean; at 0 it is the
+Painting: the paper optimises a code for the text alone, argmin over w of ||t - w||^2 (read), which t itself solves. A caption would
+then have one picture, up to fine noise. Here diversity comes from a random code of the generator's mapping network: the part of it that the
+caption describes is replaced by t, and the rest stays (own). `truncation` says how far that rest stays from the mean; at 0 it is the
 paper's t.
 
 Editing: argmin over w of ||t - w||^2 + ||F(x) - F(G(w))||^2 from the picture's code (read), by idinvert's steps of Adam (own). The paper's
@@ -76,7 +76,7 @@ class CIGANSettings(EditSettings, TextToCodeSettings, InversionSettings, StyleSe
     """Settings of CI-GAN; the defaults of the first phase are StyleGAN2's, and the others' idinvert's where the paper's are not known."""
 
     truncation: float = 1.0
-    """When painting: how far what a caption leaves open stays from the mean style. Below 1 pictures of a caption are more typical and more
+    """When painting: how far what a caption leaves open may be from the mean style. Below 1 pictures of a caption are more typical and more
     alike; 0 paints the caption's own code, as published."""
 
     def check(self) -> None:

@@ -1,8 +1,8 @@
-"""ControlGAN: AttnGAN's tree with attention by channels too, asked word by word, and held to the real picture (Li et al., NeurIPS 2019).
+"""ControlGAN: AttnGAN's tree with attention by channels, word-level discriminators and a perceptual loss (Li et al., NeurIPS 2019).
 
 Bowen Li, Xiaojuan Qi, Thomas Lukasiewicz and Philip H. S. Torr, "Controllable Text-to-Image Generation", arXiv:1909.07083. A change of one
 word should change what the word names and nothing else. This file follows the authors' code (github.com/mrlibw/ControlGAN, commit e6cf108)
-where paper and code differ, but for the first point:
+where paper and code differ, except for the first point:
 
 - their word-level discriminator learns nothing: a number, computed from a frozen image encoder's regions of the real pictures, is added to
   the loss (`word_discriminator="inert"`). The paper trains one, and the generator against it; so does this file by default

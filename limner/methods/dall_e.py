@@ -9,7 +9,7 @@ Generation", arXiv:2102.12092. OpenAI released the dVAE's networks alone. The tr
 - the port divides its KL term by 1, so that it is a sum over pictures and places (`divergence_sum`);
 - its guidance erases the text after the first code (`released_guidance`); here it does not, unless that is asked for.
 
-The paper's sizes, courses and learning rates are its appendices' as they are on record elsewhere; they were not checked against the paper.
+The paper's sizes, schedules and learning rates were taken from quotations of its appendices, and not checked against the paper.
 Left out of it: 16-bit training with scales for each block, PowerSGD, BPE dropout, halving the learning rate by hand, and its wider square
 of convolution-like attention, which is the port's here (5 x 5).
 
@@ -99,21 +99,21 @@ class DALLESettings(SamplingSettings, TransformerSettings, DVAESettings):
     """Settings of DALL-E; the defaults are OpenAI's. Those here are how the transformer is trained."""
 
     vocabulary: int = 16_384
-    """The most ids of byte pairs that are learned from the training captions; so many the transformer has room for."""
+    """The most ids of byte pairs that are learned from the training captions; the transformer has room for as many."""
     vocabulary_file: str | None = None
-    """Byte pairs that are taken in their place: CLIP's bpe_simple_vocab_16e6.txt.gz, or a .json file of the tokenizers library."""
+    """Byte pairs to use instead: CLIP's bpe_simple_vocab_16e6.txt.gz, or a .json file of the tokenizers library."""
     context_length: int = 256
     """Byte pairs of a caption that are read."""
     picture_weight: float = 7.0
     """Weight of the codes' loss, where the text's is 1."""
     unconditional: float = 0.0
-    """Share of the training pictures that come without their caption, which guidance needs."""
+    """Share of the training pictures that are shown without their caption, which guidance needs."""
     learning_rate: float = 4.5e-4
     """Learning rate of the transformer's AdamW, after warming up."""
     warm_up_steps: int = 5_000
     """Steps over which the learning rate rises."""
     cooled: bool = False
-    """Let the learning rate fall to nothing along a half cosine."""
+    """Let the learning rate fall to 0 along a half cosine."""
     beta2: float = 0.96
     """Second-moment decay of the transformer's AdamW."""
     weight_decay: float = 0.045

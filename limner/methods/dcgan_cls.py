@@ -54,8 +54,8 @@ class DCGANCLSSettings(shared.MismatchSettings, shared.CaptionSettings, shared.A
     discriminator_channels: int = 64
     """Channels of the discriminator's first feature map at 64 px; later ones double."""
     minibatch_kernels: int = 0
-    """Kernels of minibatch discrimination, whose answers are joined with the discriminator's text; the port has the layer but no use of it:
-    0."""
+    """Kernels of minibatch discrimination, whose outputs are concatenated with the discriminator's text; the port has the layer but does
+    not use it: 0."""
     mismatch: Literal[shared.Mismatch, "none"] = "picture"  # type: ignore[assignment]  # wider than in other methods
     """What a mismatched pair is made of: another picture, as in the port; another caption; two neighbours in the batch; `none` trains
     without such pairs (no CLS)."""

@@ -68,7 +68,7 @@ class DFGANSettings(
     penalty_power: float = 6.0
     """Power p to which the norm of the gradient is raised in it."""
     penalty_every: int = 1
-    """Steps between two gradient penalties, each that many times as heavy; 1 as published, more saves time."""
+    """Steps between two gradient penalties, whose weight is multiplied by it; 1 as published, more saves time."""
     generator_learning_rate: float = 1e-4
     """Learning rate of the generator's Adam."""
     discriminator_learning_rate: float = 4e-4
@@ -78,7 +78,7 @@ class DFGANSettings(
     beta2: float = 0.9
     """Second-moment decay of both players' Adam."""
     truncation: float = 0.88
-    """Painting's noise is cut at two deviations and scaled by this; 0 leaves it as it was in training."""
+    """Painting's noise is truncated at two standard deviations and scaled by this; 0 leaves it as in training."""
     epochs: float = 1300.0
     """Passes over the training pictures; the authors take 300 for COCO."""
     batch_size: int = 32

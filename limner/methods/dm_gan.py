@@ -67,8 +67,8 @@ class DMGANSettings(
     residual_blocks: int = 2
     """Residual blocks in each later branch; the authors' COCO model has 3."""
     spectral_normalization: bool = True
-    """Divide the weights of discriminators' convolutions by their largest singular values, as published; without it, they start as He et
-    al. advise."""
+    """Divide the weights of discriminators' convolutions by their largest singular values, as published; without it, they have He
+    initialisation."""
     mismatch: shared.Mismatch = "neighbour"
     """What a mismatched pair is made of: a picture and the caption of the batch's next one, as in the authors' code; or another picture or
     caption, of another class where classes are known."""

@@ -10,7 +10,7 @@ authors published no code. From the paper:
 - both branches are trained in turn, and each shapes the shared trunk; the augmentation's divergence is a term of the conditional loss.
 
 Reconstructed, because the paper does not say: M_s is an 8x8 map, after a projection of z to 4x4 and one transposed convolution, and each
-branch renders it by transposed convolutions that halve the channels, as a port by others to face attributes has it; one 3x3 convolution
+branch renders it by transposed convolutions that halve the channels, as in a third-party port to face attributes; one 3x3 convolution
 and a residual block join M_s and the text; D_u and D_c are StackGAN's trunks, D_c with GAN-CLS's pair head and weights (1, 1/2, 1/2); the
 augmentation, the weight 2 of its divergence and the schedule are StackGAN's of birds. The paper trains at 64 and 128 px.
 """
@@ -76,7 +76,7 @@ class FusedGANSettings(
     divergence_weight: float = 2.0
     """Weight of the augmentation's KL divergence from the standard normal."""
     halve_every: float = 100.0
-    """Epochs after which the learning rate halves, again and again; 0 keeps it."""
+    """Epochs between halvings of the learning rate; 0 keeps it constant."""
     epochs: float = 600.0
     """Passes over the captioned training pictures."""
     batch_size: int = 64

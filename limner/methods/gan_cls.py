@@ -7,9 +7,9 @@ differ:
 - the mismatched pair is another class's *picture* with the right caption (the paper's text reads as the reverse);
 - the condition is the mean embedding of four captions of the picture;
 - the losses of mismatched and generated pairs are weighted w and 1 - w; w = 1/2 gives the paper's algorithm;
-- every convolution's bias is set to zero before each use there, so here they have none.
+- their code sets every convolution's bias to zero before each use, so here convolutions have none.
 
-Sizes other than 64 px, for which nothing was published, add or drop up- and down-sampling blocks at the outer end.
+Sizes other than 64 px, which were never published, add or drop up- and downsampling blocks at the high-resolution end.
 """
 
 from __future__ import annotations
@@ -55,17 +55,17 @@ class GANCLSSettings(
     discriminator_channels: int = 64
     """Channels of the discriminator's first feature map at 64 px; later ones double."""
     residual: bool = True
-    """Residual blocks at the coarse resolutions, as in the authors' code; plain DCGAN blocks without."""
+    """Residual blocks at the coarse resolutions, as in the authors' code; without it, plain DCGAN blocks."""
     text_normalization: bool = True
-    """Batch normalisation of the discriminator's projected text, which main_cls_int.lua has and main_cls.lua has not."""
+    """Batch normalisation of the discriminator's projected text; main_cls_int.lua has it, main_cls.lua does not."""
     third_activation: bool = False
-    """LeakyReLU after the discriminator's last-but-one convolution, which main_cls.lua has and main_cls_int.lua has not."""
+    """LeakyReLU after the discriminator's last-but-one convolution; main_cls.lua has it, main_cls_int.lua does not."""
     captions: int = 4
-    """Captions of a picture whose mean embedding is the condition."""
+    """Captions per picture, whose mean embedding is the condition."""
     interpolation: float = 0.0
-    """Weight of the generator's loss on conditions half-way between two captions (GAN-INT); the authors' models use 1."""
+    """Weight of the generator's loss on midpoints between two captions (GAN-INT); the authors' models use 1."""
     halve_every: float = 100.0
-    """Epochs after which the learning rate halves, again and again; 0 keeps it."""
+    """Epochs between halvings of the learning rate; 0 keeps it constant."""
 
     def check(self) -> None:
         at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels")

@@ -83,9 +83,9 @@ class HDGANSettings(
     patch_from: int = 256
     """Smallest side at which the local score is a map of 5x5, one number for each patch; below, it is one number for the picture."""
     captions: int = 4
-    """Captions of a picture whose mean embedding is the condition."""
+    """Captions per picture, whose mean embedding is the condition."""
     halve_every: float = 100.0
-    """Epochs after which the learning rate halves, again and again (50 in the authors' COCO models); 0 keeps it."""
+    """Epochs between halvings of the learning rate (50 in the authors' COCO models); 0 keeps it constant."""
     batch_size: int = 10
     """Pictures a step, over all processes."""
 

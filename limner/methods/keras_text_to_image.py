@@ -4,19 +4,19 @@ Chen Caishun, github.com/chen0040/keras-text-to-image (2018), after Radford et a
 Convolutional Generative Adversarial Networks", ICLR 2016, arXiv:1511.06434. There is no paper; this file follows the code, commit 97a2d2a:
 
 - the sentence is the sum of the caption's word vectors (GloVe, 100 numbers a word; `limner import glove`), read by one linear layer;
-- generator: linear layers of noise and sentence side by side, tanh, a linear layer to a map of a quarter of the side, batch normalisation
-  of each number of that map by itself, tanh, then twice: nearest neighbours doubled, a 5x5 convolution, tanh;
+- generator: linear layers of noise and sentence, concatenated, tanh, a linear layer to a map of a quarter of the side, batch normalisation
+  of each number of that map separately, tanh, then twice: nearest-neighbour upsampling, a 5x5 convolution, tanh;
 - discriminator: 5x5 convolutions, tanh and max-pooling twice, a linear layer, joined with the sentence's, tanh, one logit;
 - v1 gives the noise as many numbers as the sentence, v2 has no noise at all (a caption has one picture), v3 leaves the noise at its width;
-- the discriminator sees real and generated pictures with the right caption alone. Nothing shows it a real picture with a wrong caption, so
-  it learns what fits only as far as generated pictures do not fit;
-- the pictures that it refuses are painted with the moving statistics, as pictures are when training is over; the generator's own step has
-  those of the batch. Both steps draw noise of their own, uniform in [-1, 1];
+- the discriminator sees real and generated pictures only with the right caption, never a real picture with a wrong one, so it learns what
+  fits only as far as generated pictures do not fit;
+- the generated pictures that it sees use the moving statistics, as in painting after training; the generator's own step uses those of
+  the batch. Each step draws its own noise, uniform in [-1, 1];
 - stochastic gradient descent by Nesterov's rule for both, 5e-4 and 0.9; initial weights by Glorot and Bengio (AISTATS 2010).
 
 The class's defaults (7 px, one channel) cannot run; the published settings are those of the repository's demonstrations on Pokémon: 32 px
-for v1 and v3, 64 px for v2, whose noise widths are 200, 100 and none. The code drops the last pictures of an epoch that fill no batch, and
-never shuffles; Limner's loader shuffles every epoch.
+for v1 and v3, 64 px for v2, with noise widths of 200, 100 and none. The code drops an epoch's last, incomplete batch, and never shuffles;
+Limner's loader shuffles every epoch.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""MirrorGAN: a picture should say its caption when it is read back (Qiao et al., CVPR 2019, arXiv:1903.05854).
+"""MirrorGAN: describing a generated picture should give back its caption (Qiao et al., CVPR 2019, arXiv:1903.05854).
 
 Tingting Qiao, Jing Zhang, Duanqing Xu and Dacheng Tao, "MirrorGAN: Learning Text-to-image Generation by Redescription". The text encoder
 (STEM) is AttnGAN's; the generator (GLAM) is AttnGAN's tree with attention to the sentence as well as to words; a captioner (STREAM), which
-was trained before and is frozen, reads the final pictures. This file follows the authors' code (github.com/qiaott/MirrorGAN,
+is trained first and then frozen, describes the final pictures. This file follows the authors' code (github.com/qiaott/MirrorGAN,
 commit deb220f) where it says more than the paper, or something else:
 
 - "sentence attention" is a softmax over a map's channels, not its places, and reads the condition, which is drawn for the sentence;
@@ -76,8 +76,8 @@ class MirrorGANSettings(
     caption_weight: float = 10.0
     """Weight of the caption loss: 10 in the authors' code, 20 in the paper. With 0, there is no captioner."""
     caption_features: str | None = "tv-inception"
-    """Network that reads pictures for the captioner, as NAME or NAME=FILE (the authors' ResNet-152 is not among them); none for a compact
-    one that is trained with it from scratch."""
+    """Network that encodes pictures for the captioner, as NAME or NAME=FILE (the authors' ResNet-152 is not among them); none for a compact
+    one that is trained with the captioner."""
     caption_channels: int = 16
     """Channels of the compact network's first map."""
     caption_width: int = 256

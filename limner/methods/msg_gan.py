@@ -65,18 +65,18 @@ class MSGGANSettings(
     noise_width: int = 512
     """Numbers in the noise vector z, which is brought onto a sphere."""
     condition_width: int = 128
-    """Numbers that a sentence has in the latent; not used where unconditional."""
+    """Width of the sentence in the latent; not used if unconditional."""
     text_width: int = 128
-    """Numbers that a sentence has in the discriminator's last block; not used where unconditional."""
+    """Width of the sentence in the discriminator's last block; not used if unconditional."""
     generator_channels: int = 512
     """Channels of the generator's maps from 4 to 32 px; after that, half as many at each doubling."""
     discriminator_channels: int = 512
     """Channels of the discriminator's maps, likewise."""
     full_scales: int = 4
-    """Scales from 4 px upward whose maps have all the channels; 4 as published, which is up to 32 px."""
+    """Scales from 4 px upward with the full number of channels; 4 as published, which is up to 32 px."""
     combine: Literal["lin-cat", "cat-lin", "simple"] = "lin-cat"
     """How a picture joins the discriminator's map of its side: a 1x1 convolution of the picture gives half of the channels, as published
-    for ProGAN; a 1x1 convolution of both together; or plainly as three more channels."""
+    for ProGAN; a 1x1 convolution of both together; or it is concatenated as three more channels."""
     loss: Loss = "relativistic-hinge"
     """The adversarial loss: relativistic average hinge, Wasserstein with gradient penalty, non-saturating with R1, or LSGAN on the mean of
     a batch's scores or of their sigmoids."""
@@ -84,7 +84,7 @@ class MSGGANSettings(
     """Weight of the gradient penalty: WGAN-GP's under `wgan-gp`, R1 under any other loss. By default 10 under `wgan-gp` and
     `non-saturating`, else 0."""
     penalty_every: int = 1
-    """Steps between two gradient penalties, each that many times as heavy; 1 as published, more saves time."""
+    """Steps between two gradient penalties, whose weight is multiplied by it; 1 as published, more saves time."""
     optimizer: Literal["adam", "rmsprop"] = "adam"
     """Optimiser of both players."""
     learning_rate: float = 3e-3

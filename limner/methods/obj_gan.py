@@ -6,9 +6,9 @@ copy) where paper and code differ:
 
 - things attend to words by the cosine of their vectors (`label_product` for the paper's product);
 - the box generator knows the sentence alone (`box_attention` for the paper's attention to words);
-- an object is looked at by one of two discriminators, by its size; the paper has one network of two scales.
+- one of two discriminators judges an object, depending on its size; the paper has one network of two scales.
 
-The released code also has faults, which weights that were trained with it need (`released`), and which are not followed otherwise:
+The released code also has bugs, which weights trained with it depend on (`released`), and which are otherwise not reproduced:
 
 - attention mixes the padding of a batch's captions, as AttnGAN's does;
 - the mixture of sizes sees the vertical place of the thing before; when layouts are drawn, mixtures see the distribution of labels, where
@@ -16,7 +16,7 @@ The released code also has faults, which weights that were trained with it need 
 - the label loss takes probabilities for their logarithms, and boxes are also learned at the end of a layout, where there is none;
 - both object discriminators cut regions out of maps as if their cells were 16 pixels apart, where the small objects' are 8 apart, and from
   boxes in pixels of 64, or of 32 for large objects, where the pictures have 512;
-- a box whose longer side is between a quarter and a half of the picture is looked at by neither.
+- neither judges a box whose longer side is between a quarter and a half of the picture.
 
 Its first phase learns to write layouts, its second to draw masks, its third to paint; each can be taken over from another run.
 """

@@ -91,7 +91,7 @@ class PPANSettings(
     divergence_weight: float = 2.0
     """Weight of the augmentation's KL divergence from the standard normal."""
     halve_every: float = 100.0
-    """Epochs after which the learning rate halves, again and again; 0 keeps it."""
+    """Epochs between halvings of the learning rate; 0 keeps it constant."""
     batch_size: int = 24
     """Pictures a step, over all processes."""
 

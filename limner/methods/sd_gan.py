@@ -1,4 +1,4 @@
-"""SD-GAN: two captions of one picture must paint alike, and words scale and shift every map (Yin et al., CVPR 2019).
+"""SD-GAN: two captions of one picture must give similar pictures, and words scale and shift every map (Yin et al., CVPR 2019).
 
 Guojun Yin, Bin Liu, Lu Sheng, Nenghai Yu, Xiaogang Wang and Jing Shao, "Semantics Disentangling for Text-to-Image Generation",
 arXiv:1904.01480. No code of the authors was found: this was written from the paper's abstract, its figures' captions, others' summaries
@@ -7,7 +7,7 @@ of it, and memory. Nothing here has been compared with pictures, weights or scor
 Read: the contrastive loss with its distance, 256 features, alpha 0.1 and epsilon 1.0; a Siamese pair of branches with shared weights,
 whose captions are of one picture or of two, "in the discriminator"; batch normalisation with gamma + gamma_c and beta + beta_c at the end
 of every upsampling, where gamma_c and beta_c come from the sentence by a network of one hidden layer, and from words joined with the map;
-a bidirectional LSTM for text; sentence and noise as the generator's input, with no word of conditioning augmentation; 64 to 256 px.
+a bidirectional LSTM for text; sentence and noise as the generator's input, with no mention of conditioning augmentation; 64 to 256 px.
 
 Recalled: a word's weight is the softmax of its product with the map's place, and 1x1 convolutions of the words' mean give gamma_c and
 beta_c; each scale's discriminator judges whether a picture looks real and whether it matches; each branch has its own noise; text encoder
@@ -69,11 +69,11 @@ class SDGANSettings(
     contrastive_weight: float = 1.0
     """Weight of the contrastive loss of two captions; with 0 there is one caption a picture, as in the paper's ablation."""
     tolerance: float = 0.1
-    """Alpha: pictures of one picture's captions need not come nearer to each other than this."""
+    """Alpha: pictures of one picture's captions need not be nearer to each other than this."""
     margin: float = 1.0
-    """Epsilon: pictures of different pictures' captions need not go farther apart than this; features lie on a sphere of radius 1."""
+    """Epsilon: pictures of different pictures' captions need not be farther apart than this; features lie on a sphere of radius 1."""
     feature_width: int = 256
-    """Numbers in which a discriminator sees a picture for that loss."""
+    """Width of a discriminator's features for that loss."""
     sentence_level: bool = True
     """Let the sentence scale and shift the maps; without both levels, batch normalisation is plain."""
     word_level: bool = True

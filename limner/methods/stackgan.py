@@ -10,7 +10,7 @@ two programs. This is the second, for COCO (StackGAN-Pytorch, commit e72ef88), w
 - while Stage-II is trained, the frozen Stage-I still normalises by each batch, and so its running statistics move.
 
 The first (TensorFlow: birds and flowers; the paper's figures) differs by settings that docs/stackgan.md lists, and by residual blocks in
-Stage-I and in the discriminators and truncated noise, which are not here. Sizes other than 64 and 256 px add or drop outer blocks.
+Stage-I and in the discriminators and truncated noise, which are not here. Other sizes add or drop outer blocks.
 """
 
 from __future__ import annotations
@@ -82,12 +82,12 @@ class StackGANSettings(
     """What a mismatched pair is made of: a picture and the caption of the batch's next one; a caption of another class; or (TensorFlow) a
     picture of another class."""
     captions: int = 1
-    """Captions of a picture whose mean embedding is the condition: 4 in the TensorFlow program."""
+    """Captions per picture, whose mean embedding is the condition: 4 in the TensorFlow program."""
     moving_statistics: bool = True
     """Whether the frozen Stage-I normalises by each batch while Stage-II is trained, as published; without it, by its running
     statistics."""
     halve_every: float = 20.0
-    """Epochs of a stage after which the learning rate halves, again and again; 0 keeps it."""
+    """Epochs of a stage between halvings of the learning rate; 0 keeps it constant."""
     stage_1_epochs: float = 120.0
     """Passes over the training pictures for Stage-I."""
     stage_2_epochs: float = 100.0

@@ -2,8 +2,8 @@
 
 Tero Karras, Samuli Laine, Miika Aittala, Janne Hellsten, Jaakko Lehtinen and Timo Aila, "Analyzing and Improving the Image Quality of
 StyleGAN", arXiv:1912.04958. A mapping network turns a latent z into a style w. Each convolution of the generator has its weights scaled by
-a linear layer of the style and normalised again, and noise added, which decides what the style leaves open. Pictures are sums of what each
-side adds; the discriminator is residual. The networks, and the step in which they are trained, are in `limner.families.style`.
+a linear layer of the style and normalised again, and noise added, which decides what the style leaves open. A picture is the sum of
+the outputs at all sides; the discriminator is residual. The networks and their training step are in `limner.families.style`.
 
 It learns from pictures alone. Networks, losses and schedule follow rosinality's PyTorch code (rosinality/stylegan2-pytorch, commit
 bef283a), which gives the same numbers as NVIDIA's (NVlabs/stylegan2-ada-pytorch, commit d72cc7d), to rounding. As in the paper there are
@@ -46,7 +46,7 @@ class StyleGAN2Settings(shared.CaptionSettings, StyleSettings):
     unconditional: bool = True
     """Learn from pictures alone and read no text, as published; without it, sentences are the condition."""
     discriminator_layers: int = 8
-    """Layers of the discriminator's own mapping network, which reads sentences; not used where unconditional."""
+    """Layers of the discriminator's own mapping network, which reads sentences; not used if unconditional."""
 
     def check(self) -> None:
         at_least(self, "method", 1, "discriminator_layers")

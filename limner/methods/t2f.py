@@ -58,11 +58,11 @@ class T2FSettings(CriticSettings, NetworkSettings):
     compressed_width: int = 128
     """Numbers to which the discriminator reduces a sentence."""
     deviation: Literal["relu", "log-variance"] = "relu"
-    """How the condition's deviation is found: as published, by a ReLU plus 1e-12, or as in StackGAN, as a logarithm of the variance."""
+    """How the condition's deviation is computed: as published, by a ReLU plus 1e-12, or as in StackGAN, as a logarithm of the variance."""
     divergence_weight: float = 1.0
     """Weight of the divergence that keeps conditions spread, a sum over the condition's numbers."""
     mismatch_weight: float = 1.0
-    """Weight of mismatched pairs, real pictures with captions of others; 0 trains without them."""
+    """Weight of mismatched pairs, real pictures with other pictures' captions; 0 trains without them."""
     mismatch: Literal["permutation", "caption"] = "permutation"
     """Whose captions those are: the batch's own permuted, as published, or other pictures', of other classes where classes are known."""
     counterfactual: float = 0.0
@@ -86,7 +86,7 @@ class T2FSettings(CriticSettings, NetworkSettings):
     """Second-moment decay of both players' Adam."""
     own_encoder: bool = True
     """Train an LSTM that reads captions together with the generator, as published. Without it, or with --text.encoder, captions are read
-    by the run's encoder, which stands still."""
+    by the run's encoder, which is frozen."""
     encoder_width: int = 512
     """Width of the LSTM's layers and of the sentence."""
     encoder_layers: int = 3

@@ -60,7 +60,7 @@ class TACGANSettings(
     """Settings of TAC-GAN; the defaults are those of the authors' flowers model."""
 
     noise: Literal["uniform", "normal"] = "uniform"
-    """What z is drawn from: evenly between -1 and 1, as in the authors' code, or a standard normal, which the style encoder needs."""
+    """Distribution of z: uniform between -1 and 1, as in the authors' code, or standard normal, which the style encoder needs."""
     text_width: int = 100
     """Width to which the sentence embedding is projected in both networks (the script's default is 256)."""
     generator_channels: int = 64
@@ -72,7 +72,7 @@ class TACGANSettings(
     class_weight: float = 1.0
     """Weight of every class term; 0 trains without classes."""
     class_of_generated: bool = True
-    """Whether the discriminator learns classes from generated pictures too, as published; both players may then agree on a code."""
+    """Whether the discriminator learns classes from generated pictures too, as published; the two networks may then collude."""
     generator_steps: int = 2
     """Steps of the generator, on the same captions and noise, for each of the discriminator's."""
     statistics_decay: float = 0.999

@@ -31,7 +31,7 @@ class DVAESettings(shared.Checked):
     dvae: Literal["openai", "discrete-vae"] = "openai"
     """The dVAE's networks: OpenAI's, or DALLE-pytorch's smaller ones."""
     codes: int = 8192
-    """Codes that a place of the grid can have."""
+    """Number of different codes."""
     halvings: int = 3
     """How often the side halves from the picture to its grid of codes."""
     dvae_width: int = 256
@@ -39,15 +39,15 @@ class DVAESettings(shared.Checked):
     dvae_blocks: int = 2
     """Residual blocks at each side, in OpenAI's, and at the grid's, in DALLE-pytorch's."""
     code_width: int = 128
-    """Numbers that the decoder first makes of a code."""
+    """Width of the decoder's embedding of a code."""
     reconstruction: Reconstruction = "logit-laplace"
-    """What the decoder is trained by: the likelihood of the pixels' logits, as published, or DALLE-pytorch's squared or smooth errors."""
+    """Reconstruction loss: the likelihood of the pixels' logits, as published, or DALLE-pytorch's squared or smooth error."""
     estimator: Estimator = "soft"
     """What the decoder sees in training: a soft choice of codes, as published, or one code with a gradient that passes straight through."""
     dvae_course: Literal["cosine", "port"] = "cosine"
     """How the dVAE's temperature and learning rate fall: along a half cosine, or in DALLE-pytorch's steps, each 100 training steps."""
     gumbel_start: float = 1.0
-    """Temperature of the soft choice at first."""
+    """Initial temperature of the soft choice."""
     gumbel_end: float = 1 / 16
     """Temperature of the soft choice from `gumbel_steps` on, or the lowest of the port's course."""
     gumbel_steps: int = 150_000
@@ -55,11 +55,11 @@ class DVAESettings(shared.Checked):
     divergence_weight: float = 6.6
     """Weight of the divergence of the codes from the uniform distribution, against the error, both summed over a picture."""
     divergence_steps: int = 5_000
-    """Steps over which that weight rises from nothing."""
+    """Steps over which that weight rises from 0."""
     divergence_sum: bool = False
     """Weigh that divergence as DALLE-pytorch does, where it is summed over the batch and the error is a mean over pixels."""
     dvae_learning_rate: float = 1e-4
-    """Learning rate of the dVAE's AdamW at first."""
+    """Initial learning rate of the dVAE's AdamW."""
     dvae_final_rate: float = 1.25e-6
     """Learning rate from `dvae_rate_steps` on."""
     dvae_rate_steps: int = 1_200_000
@@ -107,7 +107,7 @@ class DVAESettings(shared.Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class TransformerSettings(shared.Checked):
-    """What the transformer is built of."""
+    """The transformer's architecture."""
 
     width: int = 3968
     """Width of the transformer."""
@@ -118,10 +118,10 @@ class TransformerSettings(shared.Checked):
     head_width: int = 64
     """Numbers of a head."""
     attention: tuple[AttentionKind, ...] = (*PAPER, "convolution")
-    """What codes look at next to the text, layer by layer and then from the beginning again: all codes before (`full`), those of their row
-    or column, or those near them."""
+    """What codes attend to in addition to the text, layer by layer, repeated as needed: all earlier codes (`full`), those of their row or
+    column, or those near them."""
     positions: Literal["axial", "rotary"] = "axial"
-    """How places are known: learned embeddings of text places, rows and columns, or DALLE-pytorch's rotary angles."""
+    """Positions: learned embeddings of text positions, rows and columns, or DALLE-pytorch's rotary angles."""
     token_shift: bool = False
     """Let each token take over some channels of its neighbours before each layer."""
     sandwich: bool = False
@@ -129,7 +129,7 @@ class TransformerSettings(shared.Checked):
     stable: bool = False
     """Pass a tenth of the gradient to the embeddings, and divide the output by its largest number, as DALLE-pytorch's `stable` does."""
     reversible: bool = False
-    """Two halves that give each other what they compute, so that training recomputes it instead of keeping it."""
+    """A reversible transformer, which recomputes activations in the backward pass instead of storing them."""
     tied: bool = False
     """Share the embeddings' weights with the output's."""
     shared_attention: tuple[int, ...] = ()
@@ -137,7 +137,7 @@ class TransformerSettings(shared.Checked):
     shared_feed_forward: tuple[int, ...] = ()
     """The same for the feed-forward networks."""
     dropout: float = 0.0
-    """Share of the numbers that each layer leaves out in training."""
+    """Dropout of each layer."""
 
     def check(self) -> None:
         at_least(self, "method", 1, "depth", "heads")
@@ -189,7 +189,7 @@ class SamplingSettings(shared.Checked):
     top_p: float = 1.0
     """Sampling: only the likeliest codes that together have this probability can be drawn."""
     guidance: float = 1.0
-    """Sampling: logits are moved from those without text so many times as far as the text moves them; 1 is none."""
+    """Sampling: the logits are those without text plus this times the difference that the text makes; 1 is no guidance."""
     released_guidance: bool = False
     """Guide as DALLE-pytorch's released code does, which forgets the text after the first code."""
 

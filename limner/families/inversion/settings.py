@@ -17,21 +17,21 @@ class InversionSettings(shared.Checked):
     perceptual: str | None = "vgg16"
     """Network for the perceptual terms, as NAME or NAME=FILE; none for the generator's own discriminator, which is always at hand."""
     perceptual_layer: str = "relu4_3"
-    """Layer of that network which is compared; not used with the discriminator, of which every block is."""
+    """Layer of that network that is compared; with the discriminator, every block is."""
     pixel_weight: float = 1.0
     """Weight of the mean squared difference of the pictures."""
     perceptual_weight: float = 0.1
     """Weight of the difference of their features, as a share of the features' mean square."""
     code_weight: float = 1.0
-    """Weight of the mean squared difference of a generated picture's code from the code that is found for it."""
+    """Weight of the mean squared difference between a generated picture's code and the code that the encoder finds for it."""
     picture_adversary_weight: float = 0.08
     """Weight of the adversary that tells real pictures from their reconstructions; 0 for none."""
     code_adversary_weight: float = 0.1
-    """Weight of the adversary that tells the generator's codes from those that are found; 0 for none."""
+    """Weight of the adversary that tells the generator's codes from the encoder's; 0 for none."""
     inversion_learning_rate: float = 1e-4
     """Learning rate of the encoder's Adam and of the adversaries'."""
     inversion_cooled: bool = False
-    """Let the encoder's learning rate fall to nothing along a half cosine."""
+    """Let the encoder's learning rate fall to 0 along a half cosine."""
     inversion_epochs: float = 200.0
     """Passes over the training pictures in the second phase."""
     inversion_batch_size: int = 16
@@ -62,15 +62,15 @@ class TextToCodeSettings(shared.Checked):
     contrast_weight: float = 1.0
     """Weight of InfoNCE, which brings a caption nearer to its own picture's code than to the others of the batch."""
     contrast_temperature: float = 1.0
-    """What squared distances are divided by in it."""
+    """Temperature of InfoNCE, by which squared distances are divided."""
     pair_weight: float = 0.0
     """Weight of the squared distance itself; 0 as published. With it a caption's code stays where pictures' codes are."""
     text_scaled: bool = False
-    """Count these squared distances in those of pictures' codes from the mean code, whatever the scale of W; not so as published."""
+    """Divide these squared distances by those of pictures' codes from the mean code, whatever W's scale; off as published."""
     text_learning_rate: float = 1e-3
     """Learning rate of the third phase's Adam."""
     text_cooled: bool = False
-    """Let that learning rate fall to nothing along a half cosine."""
+    """Let that learning rate fall to 0 along a half cosine."""
     text_epochs: float = 60.0
     """Passes over the training pictures in the third phase."""
     text_batch_size: int = 64
@@ -93,7 +93,7 @@ class EditSettings(shared.Checked):
     """How codes are moved once all is trained."""
 
     paint_steps: int = 0
-    """When painting: steps of Adam in which the code is moved until its picture, encoded again, has the code that was asked for."""
+    """When painting: steps of Adam that move the code so that its picture, encoded again, gives the wanted code."""
     edit_steps: int = 200
     """When editing: steps of Adam from the picture's code. With 0 the code goes straight to what the caption asks for."""
     edit_rate: float = 0.01
@@ -103,7 +103,7 @@ class EditSettings(shared.Checked):
     edit_picture_weight: float = 1.0
     """When editing: weight of the difference from the given picture's features, which keeps what the caption leaves alone."""
     edit_whole: bool = False
-    """When editing: aim at the caption's code itself, as published. Without it, only what the caption speaks of is exchanged."""
+    """When editing: aim at the caption's code itself, as published. Without it, only what the caption describes is replaced."""
 
     def check(self) -> None:
         at_least(self, "method", 0, "paint_steps", "edit_steps", "edit_text_weight", "edit_picture_weight")

@@ -19,7 +19,7 @@ class LayoutSettings(shared.Checked):
     """Which things there are, and how they are named."""
 
     things: int = 10
-    """Things of a picture at the most; where a layout has more, the largest boxes stay."""
+    """The most things in a picture; of a layout with more, the largest boxes are kept."""
     order: Order = "size"
     """In which order things are written: the largest first, as published; or "depth", as the data have them, from the rearmost to the one
     in front, where those in front then hide the others in masks and label maps."""
@@ -50,11 +50,11 @@ class BoxSettings(shared.Checked):
     box_learning_rate: float = 1e-3
     """Learning rate of the box generator's Adam."""
     temperature: float = 0.4
-    """How varied boxes are drawn: below 1, likely ones become likelier."""
+    """Temperature at which boxes are drawn; below 1, likely ones become likelier."""
     label_temperature: float = 0.0
-    """How varied labels are drawn; 0 takes the likeliest at each step."""
+    """Temperature at which labels are drawn; 0 takes the likeliest at each step."""
     boxes_batch_size: int = 1
-    """Pictures a step of this phase; the released code can take one alone."""
+    """Pictures a step of this phase; the released code can only take one."""
     boxes_epochs: float = 10.0
     """Passes over the training pictures in this phase."""
     boxes_share: float = 0.1
@@ -110,21 +110,21 @@ class PictureSettings(shared.Checked):
     first_residual_blocks: int = 7
     """Residual blocks of the first stage; `residual_blocks` are those of each later one."""
     label_channels: int | None = None
-    """Channels to which labels' vectors are brought before they are laid on maps; by default they are laid there as they are."""
+    """Channels to which labels' vectors are projected before they are laid on maps; by default they are not projected."""
     label_product: bool = False
     """Compare labels with words by their product, as in the paper; the released code takes the cosine."""
     object_side: int = 512
-    """Side in pixels to which pictures are brought before single objects are looked at."""
+    """Side in pixels to which pictures are resized for the object discriminators."""
     large_from: float = 0.25
-    """Longer side of the smallest box, as a share of the picture's side, whose object is looked at as a large one."""
+    """Longer side of a box, as a share of the picture's side, from which the discriminator of large objects judges it."""
     unconditional_weight: float = 1.0
-    """Weight of whether patches look real."""
+    """Weight of the loss by which patches must look real."""
     text_weight: float = 0.1
-    """Weight of whether patches match the sentence."""
+    """Weight of the loss by which patches must match the sentence."""
     shape_weight: float = 1.0
-    """Weight of whether pictures match their label maps, in the generator's loss."""
+    """Weight of the generator's loss by which pictures must match their label maps."""
     object_weight: float = 0.1
-    """Weight of whether objects look real and match, in the generator's loss; 0 trains without object discriminators."""
+    """Weight of the generator's loss by which objects must look real and match; 0 trains without object discriminators."""
     mismatch: shared.Mismatch = "neighbour"
     """What a mismatched pair is made of: a picture and the caption of the batch's next one, as published; or another picture or caption, of
     another class where classes are known."""

@@ -45,7 +45,7 @@ class CriticSettings(Checked):
     penalty_norm: Norm = "pixel"
     """Norm in WGAN-GP's penalty: over the channels of each `pixel`, as released, or over the whole `picture`, as in the paper."""
     penalty_every: int = 1
-    """Steps between two gradient penalties, each that many times as heavy; 1 as published, more saves time."""
+    """Steps between two gradient penalties, whose weight is multiplied by it; 1 as published, more saves time."""
     drift: float = 1e-3
     """Weight of the squared scores of real pictures, with `wgan-gp`."""
 

@@ -30,17 +30,17 @@ class StyleSettings(ChangeSettings, shared.ScheduleSettings):
     gradient_penalty: float = 10.0
     """Weight of R1, which keeps the discriminator smooth around real pictures."""
     penalty_every: int = 16
-    """Steps between two gradient penalties, each that many times as heavy."""
+    """Steps between two gradient penalties, whose weight is multiplied by it."""
     path_weight: float = 2.0
     """Weight of path-length regularisation; 0 trains without it."""
     path_every: int = 4
-    """Steps between two path-length penalties, each that many times as heavy."""
+    """Steps between two path-length penalties, whose weight is multiplied by it."""
     path_shrink: int = 2
-    """How many times fewer pictures a path-length penalty looks at than a step has."""
+    """Factor by which the batch is reduced for a path-length penalty."""
     deviation_group: int = 4
     """Pictures that minibatch deviation compares with each other; a process's part of a batch is a multiple of it, or smaller."""
     learning_rate: float = 2e-3
-    """Learning rate of both players' Adam; mapping layers learn a hundredth as fast."""
+    """Learning rate of both players' Adam; that of mapping layers is a hundredth of it."""
     beta1: float = 0.0
     """First-moment decay of both players' Adam."""
     beta2: float = 0.99

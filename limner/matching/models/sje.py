@@ -67,7 +67,7 @@ class SJESettings:
     symmetric: bool = True
     """Whether captions must find their picture, too (DS-SJE); without it, only pictures find their caption (DA-SJE)."""
     margin: float = 1.0
-    """By how much the own pair's score must lead."""
+    """Margin by which the matching pair's score must lead."""
     batch_size: int = 40
     """Classes in a batch, each with one picture and one caption; all classes where there are fewer."""
     learning_rate: float = 7e-4

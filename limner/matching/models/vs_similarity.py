@@ -61,7 +61,7 @@ class VSSimilaritySettings:
     views: int = 10
     """Crops and mirrored crops of each picture whose features are kept: 1, 2 or 10; training draws among them."""
     margin: float = 0.2
-    """By how much the own pair's cosine must lead."""
+    """Margin by which the matching pair's cosine must lead."""
     epochs: float = 600.0
     """Passes over the training pictures."""
     steps: int | None = None
