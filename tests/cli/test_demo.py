@@ -1,0 +1,35 @@
+"""The demo from beginning to end, made small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from limner.cli import demo
+from limner.cli.demo import USUAL_STEPS, DemoArguments, slow
+from limner.cli.main import main
+
+
+def test_the_demo_trains_scores_paints_and_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "SCORED", 16)
+    monkeypatch.setattr(demo, "RESOLUTION", 16)
+    monkeypatch.setattr(demo, "DATA_SETTINGS", {"garden_pictures": 64})
+    out = tmp_path / "demo"
+    assert main(["demo", "--minutes", "0.02", "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert "never seen" in told and "colour" in told
+    assert f"limner generate {out}" in told and "two quiet cores" in told and f"--out {out}" in told
+    assert (out / "report.html").is_file() and (out / "scores.json").is_file()
+    names = sorted(path.name for path in (out / "pictures").iterdir())
+    assert len(names) == 5 and names[0].startswith("1-colours") and names[-1] == "walk.gif"
+
+
+def test_only_a_slow_machine_is_told_so() -> None:
+    arguments = DemoArguments()
+    assert slow(USUAL_STEPS, arguments) is None and slow(1600, arguments) is None
+    assert "took 1,056 steps in 3 minutes" in (slow(1056, arguments) or "")
+    assert (slow(1056, arguments) or "").endswith("\n  limner demo --minutes 7")
+    assert slow(0, arguments) is not None
