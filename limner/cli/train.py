@@ -51,7 +51,7 @@ Its options differ: `limner train METHOD --help` lists them all, with their sent
 
   --data NAME|DIR         {NAME_OR_FOLDER}
   --out RUN               folder for the run
-  --preset NAME           cpu, as-published and, where a method has it, fast
+  --preset NAME           cpu, as-published and, where a method has them, others such as small-set, photographs or fast
   --steps N               the most steps any one phase may take
   --training.minutes M    the most minutes that the method may train; --training.epochs and --training.images bound it likewise
   --resolution R          side of the pictures in pixels
@@ -75,7 +75,8 @@ class TrainArguments(Generic[Settings]):
     out: Annotated[Path, arg(metavar="RUN")]
     """Folder for the run: it must not exist yet, unless with --resume."""
     preset: Annotated[str, arg(metavar="NAME")]
-    """The set of values that the defaults below come from; by default `cpu` where no GPU is found, else `as-published`."""
+    """The set of values that the defaults below come from. By default `as-published` where there is a GPU; else `small-set` or
+    `photographs` for pictures of your own, where the method has these, and `cpu` otherwise."""
     resolution: Annotated[int, arg(metavar="R")]
     """Side of the pictures in pixels."""
     steps: Annotated[int | None, arg(metavar="N")] = None
