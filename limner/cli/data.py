@@ -225,15 +225,15 @@ def summary(report: PrepareReport) -> Iterator[str]:
     if card.label_names is not None:
         things, pictures = report.crowded
         rest = f"; left out: {things:,}, the smallest of {pictures:,} pictures with more than are kept" if things else ""
-        yield f"layouts: things of {len(card.label_names):,} kinds{rest}"
+        yield f"layouts: things of {len(card.label_names):,} kind{'s' * (len(card.label_names) != 1)}{rest}"
     whole, lacking = report.stories
     if card.frames:
         lost = ""
         if lacking:
             story, frames = lacking[0]
             lost = (
-                f"; {len(lacking):,} lack frames, such as '{story}' its frame {frames[0]}, and their others serve as single pictures; "
-                f"each is in {report.folder / 'rejects.jsonl'}"
+                f"; {len(lacking):,} {'lacks' if len(lacking) == 1 else 'lack'} frames, such as '{story}' its frame {frames[0]}, and their "
+                f"others serve as single pictures; each is in {report.folder / 'rejects.jsonl'}"
             )
         yield f"stories: {whole:,} of {card.frames} frames{lost}"
     if card.category_names is not None:

@@ -140,17 +140,17 @@ class SplitWriter:
         mirrorable: bool,
         placed: Placed | None = None,
         labels: Labels | None = None,
-        file: PictureFile | None = None,
+        file: tuple[PictureFile, int] | None = None,
     ) -> None:
         """Write one sample: its picture [H, W, 3], captions, key, class (-1 for none), whether it may be mirrored, what stands where, of
-        its labels which frame of a story it is and which categories it shows, and the file that the picture is from."""
+        its labels which frame of a story it is and which categories it shows, and the file that the picture is from, with its checksum."""
         encoded = [caption.encode() for caption in captions]
         name = key.encode("utf-8", "surrogateescape").decode("utf-8", "replace").encode()
         if self.places is None:
             self._write("pictures", np.ascontiguousarray(picture).tobytes())
         else:
             assert file is not None
-            self.places.add(file)
+            self.places.add(*file)
             self.hash.update(np.ascontiguousarray(picture).tobytes())
         self._write("captions", b"".join(encoded))
         self._write("keys", name)

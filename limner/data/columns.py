@@ -176,6 +176,8 @@ def _frame(story: Any, frame: Any) -> tuple[str | None, int | None, str | None]:
         return None, None, f"story is {_shown(story)}, not a name"
     if bad_number:
         return None, None, f"frame is {_shown(frame)}, not a whole number"
+    if number is not None and number < 0:
+        return None, None, f"frame is {number}: frames count from 0 or 1"
     if (name is None) != (number is None):
         return None, None, "a story without a frame" if number is None else "a frame without a story"
     return name, number, None

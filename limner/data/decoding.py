@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
+import zlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,6 +38,8 @@ class Decoded:
     """[side, side, 3]."""
     smaller: bool
     """Whether the picture was smaller and had to be enlarged."""
+    checksum: int
+    """CRC-32 of the picture's bytes."""
     placed: Placed | None = None
     """What stands where in it, where its source says so."""
 
@@ -53,14 +56,25 @@ def decode_sized(
     picture: PictureFile, side: int, framing: Framing = _AS_EVER, resolution: int | None = None
 ) -> tuple[NDArray[np.uint8], bool, tuple[int, int]]:
     """As `decode`, framed as asked, and the width and height of the upright picture. resolution: of the crops; by default the side."""
+    return decode_bytes(read_picture(picture), side, framing, resolution)
+
+
+def read_picture(picture: PictureFile) -> bytes:
+    """The bytes of a picture. Raises Rejected with the reason where there are too many or they cannot be had."""
     if picture.size > LARGEST_BYTES:
         raise Rejected(f"huge picture (over {LARGEST_BYTES >> 20} MiB)")
     try:
-        content = picture.read()
+        return picture.read()
     except OSError as error:
         raise Rejected(f"picture that {system_reason(error)}") from None
     except Unreadable as error:
         raise Rejected(str(error)) from None
+
+
+def decode_bytes(
+    content: bytes, side: int, framing: Framing = _AS_EVER, resolution: int | None = None
+) -> tuple[NDArray[np.uint8], bool, tuple[int, int]]:
+    """As `decode_sized`, of a picture's bytes."""
     try:
         with Image.open(io.BytesIO(content), formats=PICTURE_FORMATS) as image:
             if image.width * image.height > LARGEST_PIXELS:
@@ -86,11 +100,13 @@ def decode_sized(
 
 def _decoded(sample: Sample, side: int, framing: Framing, resolution: int) -> Decoded:
     assert sample.picture is not None
-    pixels, smaller, size = decode_sized(sample.picture, side, framing, resolution)
+    content = read_picture(sample.picture)
+    checksum = zlib.crc32(content)
+    pixels, smaller, size = decode_bytes(content, side, framing, resolution)
     if sample.labels.things is None:
-        return Decoded(pixels, smaller)
+        return Decoded(pixels, smaller, checksum)
     try:
-        return Decoded(pixels, smaller, place(sample.labels.things, size, framing.view(size, side, resolution)))
+        return Decoded(pixels, smaller, checksum, place(sample.labels.things, size, framing.view(size, side, resolution)))
     except Misplaced as error:
         raise Rejected(str(error)) from None
 

@@ -75,9 +75,10 @@ class Loader:
         own, batch = phase.batch_size // processes, f"a batch of {phase.batch_size}"
         each = f"{batch} gives each of {processes} processes {own}" if processes > 1 else f"{batch} is too small"
         if own < phase.fewest:
+            whole = f", in whole stories of {phase.frames}" if phase.frames > 1 else ""
             raise DataError(
-                f"phase {phase.name}: a step compares at least {phase.fewest} pictures with each other, and {each}: raise "
-                f"--training.batch-size until that is {phase.fewest * processes} or more"
+                f"phase {phase.name}: a step compares at least {phase.fewest} pictures with each other, and {each}: give "
+                f"--training.batch-size {phase.fewest * processes} or more{whole}"
             )
         if own > phase.group and own % phase.group:
             each = each if processes > 1 else f"{batch} is not made of such groups"
@@ -165,8 +166,9 @@ class Loader:
             raise DataError(f"the stories of '{self.pictures.name}' have {stories.shape[1]} pictures, and {frames} are wanted")
         if phase.batch_size % (frames * processes):
             raise DataError(
-                f"a batch of {phase.batch_size} pictures does not hold whole stories of {frames} in each of {processes} processes: "
-                f"choose a multiple of {frames * processes}"
+                f"a batch of {phase.batch_size} pictures does not hold whole stories of {frames}"
+                f"{f' in each of {processes} processes' if processes > 1 else ''}: make --training.batch-size a multiple of "
+                f"{frames * processes}"
             )
         wordless = np.flatnonzero(self.pictures.caption_counts[stories].min(1) == 0)
         if phase.captions and len(wordless):

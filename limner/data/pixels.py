@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+import zlib
 from abc import ABC, abstractmethod
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limner.core.errors import DataError
-from limner.data.decoding import Rejected, decode_sized
+from limner.data.decoding import Rejected, decode_bytes, read_picture
 from limner.data.framing import Framing
 from limner.data.places import Places
 from limner.data.remote import RemotePicture
@@ -76,9 +77,12 @@ class PixelsInPlace(Pixels):
         return self._pool.submit(self._decoded, row)
 
     def _decoded(self, row: int) -> NDArray[np.uint8]:
-        picture = self.places.picture(row)
+        picture, checksum = self.places.picture(row)
         try:
-            return decode_sized(picture, self.side, self.framing, self.resolution)[0]
+            content = read_picture(picture)
+            if zlib.crc32(content) != checksum:
+                raise Rejected("other bytes")
+            return decode_bytes(content, self.side, self.framing, self.resolution)[0]
         except Rejected as error:
             place = picture.remote if isinstance(picture, RemotePicture) else picture.path
             if isinstance(place, Path) and not place.is_file():

@@ -2,7 +2,7 @@
 address.
 
     files.utf8, file_offsets.npy   paths and addresses, one after the other: file f is bytes offsets[f] to offsets[f + 1]
-    places.npy                     [N, 3] int64: of each picture its file, where in it the picture begins, and its bytes
+    places.npy                     [N, 4] int64: of each picture its file, where in it the picture begins, its bytes, and their CRC-32
 """
 
 from __future__ import annotations
@@ -28,15 +28,18 @@ class PlaceWriter:
     def __init__(self, files: dict[str, int]) -> None:
         self.files, self.rows = files, array("q")
 
-    def add(self, picture: PictureFile) -> None:
-        """Note where a picture lies. Raises DataError for one within a packed archive, of which no part can be read by itself."""
+    def add(self, picture: PictureFile, checksum: int) -> None:
+        """Note where a picture lies, and the CRC-32 of its bytes.
+
+        Raises DataError for one within a packed archive, of which no part can be read by itself.
+        """
         if type(picture) not in (PictureFile, RemotePicture):
             raise DataError(
                 f"--in-place leaves pictures where they are, and those of {picture.path} are packed: unpack it and give the folder, or "
                 "leave --in-place out"
             )
         name = str(picture.remote) if isinstance(picture, RemotePicture) else os.path.abspath(picture.path)
-        self.rows.extend((self.files.setdefault(name, len(self.files)), picture.offset, picture.size))
+        self.rows.extend((self.files.setdefault(name, len(self.files)), picture.offset, picture.size, checksum))
 
 
 def save_places(folder: Path, writers: list[PlaceWriter]) -> None:
@@ -44,7 +47,7 @@ def save_places(folder: Path, writers: list[PlaceWriter]) -> None:
     names = [os.fsencode(name) for name in writers[0].files]
     (folder / "files.utf8").write_bytes(b"".join(names))
     np.save(folder / "file_offsets.npy", np.concatenate([np.zeros(1, np.int64), np.cumsum([*map(len, names)], dtype=np.int64)]))
-    np.save(folder / "places.npy", np.concatenate([np.array(writer.rows, np.int64).reshape(-1, 3) for writer in writers]))
+    np.save(folder / "places.npy", np.concatenate([np.array(writer.rows, np.int64).reshape(-1, 4) for writer in writers]))
 
 
 class Places:
@@ -59,7 +62,7 @@ class Places:
         self._names = (folder / "files.utf8").read_bytes()
         self._offsets = np.load(folder / "file_offsets.npy", allow_pickle=False)
         self._rows: NDArray[np.int64] = np.asarray(np.load(folder / "places.npy", mmap_mode="r", allow_pickle=False))
-        if self._rows.shape != (total, 3) or self._offsets[-1] != len(self._names):
+        if self._rows.shape != (total, 4) or self._offsets[-1] != len(self._names):
             raise ValueError("places.npy or files.utf8 has another size")
         self._found: dict[int, Source] = {}
         if len(self._offsets) <= MOST_CHECKED:
@@ -68,11 +71,12 @@ class Places:
                 if isinstance(place, Path) and not place.is_file():
                     raise self.missing(place)
 
-    def picture(self, row: int) -> PictureFile:
-        """Where the picture of a row lies."""
-        number, offset, size = self._rows[row].tolist()
+    def picture(self, row: int) -> tuple[PictureFile, int]:
+        """Where the picture of a row lies, and the CRC-32 that its bytes had."""
+        number, offset, size, checksum = self._rows[row].tolist()
         file = self._file(number)
-        return RemotePicture.of(file, size, offset) if isinstance(file, RemoteFile) else PictureFile(file, size, offset)
+        picture = RemotePicture.of(file, size, offset) if isinstance(file, RemoteFile) else PictureFile(file, size, offset)
+        return picture, checksum
 
     def missing(self, place: Source) -> DataError:
         """What to say of a file that is not there."""

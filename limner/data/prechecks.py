@@ -23,9 +23,12 @@ def check_settings(resolution: int, max_rejected: float, validation: float, test
 
 
 def check_sources(sources: Sequence[Source]) -> None:
-    """Raise DataError for a source that is given twice, as patterns of a shell may do: its pictures could come into several splits."""
+    """Raise DataError for a source that is prepared already, and for one that is given twice, as patterns of a shell may do: its pictures
+    could come into several splits."""
     known: set[Source] = set()
     for source in sources:
+        if isinstance(source, Path) and (source / "dataset.json").is_file() and (source / "captions.utf8").is_file():
+            raise DataError(f"{source} is prepared already: train with --data {source}, or give what it was prepared from")
         if source.resolve() in known:
             raise DataError(f"{source} is given twice: give each source once")
         known.add(source.resolve())

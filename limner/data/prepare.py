@@ -269,7 +269,9 @@ def _write(
         class_id = splitter.class_id(sample) if has_classes else -1
         mirrorable = not any(map(is_sided_text, sample.captions))
         survey.stories.put(sample, split, len(writers[split]))
-        writers[split].add(picture.pixels, sample.captions, name(sample), class_id, mirrorable, placed, sample.labels, sample.picture)
+        assert sample.picture is not None
+        file = sample.picture, picture.checksum
+        writers[split].add(picture.pixels, sample.captions, name(sample), class_id, mirrorable, placed, sample.labels, file)
     for writer in writers.values():
         writer.close()
     if too_many(rejects, survey.total, max_rejected):

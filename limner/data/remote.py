@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from limner.core.errors import DataError
+from limner.core.errors import DataError, in_words
 from limner.data.sources import PictureFile
 
-TRIES = 4
+TRIES = 3
 """How often a part is asked for, with a pause before each further try, before it counts as out of reach."""
+PATIENCE = 10.0
+"""Seconds without any answer of an HTTP server after which a try has failed."""
 FIRST_PAUSE = 0.5
 """Seconds before the second try; each later pause is twice as long."""
 BLOCK = 1 << 22
@@ -50,14 +52,19 @@ class RemoteFile:
 
     def open(self, mode: Literal["rb"] = "rb") -> io.BufferedReader:
         """The file as a stream that can be read from any place. Raises OSError where it is out of reach."""
-        return io.BufferedReader(_Parts(self, self.size()), BLOCK)
+        size = self.size()
+        if size > 1:
+            self.part(0, 1)  # a server that sends whole files alone shows itself here
+        return io.BufferedReader(_Parts(self, size), BLOCK)
 
     def part(self, offset: int, size: int) -> bytes:
         """`size` bytes from `offset` on. Raises OSError where they are out of reach."""
         system, path = self._found()
         content: bytes = _tried(lambda: system.cat_file(path, start=offset, end=offset + size))
-        if len(content) != size:
-            raise OSError(f"its server sent {len(content):,} bytes where {size:,} were asked for")
+        if len(content) > size:
+            raise OSError("its server does not answer requests for parts of a file: download it, and give the file")
+        if len(content) < size:
+            raise OSError(f"it ends after {offset + len(content):,} bytes, and once was longer")
         return content
 
     def _found(self) -> tuple[Any, str]:
@@ -66,7 +73,7 @@ class RemoteFile:
 
         kind = self.address.partition("://")[0]
         try:
-            system, path = url_to_fs(self.address)
+            system, path = url_to_fs(self.address, **_patience() if kind in ("http", "https") else {})
         except ImportError as error:
             raise DataError(f"{self.address} cannot be read here: {error}") from None
         except ValueError:
@@ -114,8 +121,11 @@ class RemotePicture(PictureFile):
         return cls(Path(file.name), size, offset, remote=file)
 
     def read(self) -> bytes:
-        """The bytes of the picture file, as they lie at the address."""
-        return self.remote.part(self.offset, self.size)
+        """The bytes of the picture file, as they lie at the address. Raises DataError where they are out of reach."""
+        try:
+            return self.remote.part(self.offset, self.size)
+        except OSError as error:
+            raise DataError(f"{self.remote} cannot be read: {error}: try again when it can be reached") from None
 
 
 Source = Path | RemoteFile
@@ -133,18 +143,37 @@ def located(source: Source | str) -> Source:
     return Path(source)
 
 
+def _patience() -> dict[str, Any]:
+    """What keeps an HTTP server that never answers from being waited for."""
+    from aiohttp import ClientTimeout
+
+    return {"client_kwargs": {"timeout": ClientTimeout(total=None, sock_connect=PATIENCE, sock_read=PATIENCE)}}
+
+
 def _tried(read: Callable[[], T]) -> T:
     """What `read` returns, in up to TRIES tries: networks fail for moments. Raises OSError for what fails each time."""
     pause = FIRST_PAUSE
     for attempt in range(TRIES):
         try:
             return read()
-        except PermissionError:
-            raise
-        except Exception as error:  # each kind of address has errors of its own; over HTTP a file is "not found" for any of them
+        except Exception as error:  # each kind of address has errors of its own
             if attempt == TRIES - 1:
-                said = "" if isinstance(error, FileNotFoundError) else f": {str(error) or type(error).__name__}"
-                raise OSError(f"not there, or out of reach{said}") from error
+                raise OSError(_reason(error)) from error
         time.sleep(pause)
         pause *= 2
     raise AssertionError
+
+
+def _reason(error: BaseException | None) -> str:
+    """What went wrong in words. Over HTTP, fsspec calls a file "not found" for any reason and keeps the error that came before."""
+    while error is not None:
+        status = getattr(error, "status", None)
+        if isinstance(status, int) and status:
+            told = {401: "it wants a login", 403: "it is forbidden", 404: "there is no such file"}.get(status)
+            return f"{told} (the server answers {status})" if told else f"the server answers {status}"
+        if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
+            return f"no answer within {PATIENCE:g} seconds"
+        if error.__cause__ is None and not isinstance(error, FileNotFoundError):
+            return f"no connection ({type(error).__name__})" if type(error).__module__.startswith("aiohttp") else in_words(error)
+        error = error.__cause__
+    return "there is no such file"

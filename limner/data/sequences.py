@@ -41,8 +41,8 @@ def described(sample: Sample, captions_from: CaptionsFrom) -> Sample:
 class StoryIndex:
     """Notes every frame of every story (`note`), looks whether stories are alike (`check`), and where their frames are kept (`put`)."""
 
-    known: dict[str, dict[int, str]] = field(default_factory=dict)
-    """For each story its frames, with the names of their pictures."""
+    known: dict[str, dict[int, tuple[str, str]]] = field(default_factory=dict)
+    """For each story its frames, with the names and the sources of their pictures."""
     first: int = 0
     frames: int = 0
     """Frames of a story, once `check` has seen all; 0 without stories."""
@@ -55,8 +55,14 @@ class StoryIndex:
             return
         frames = self.known.setdefault(story, {})
         if frame in frames:
-            raise DataError(f"story '{story}' has its frame {frame} twice, '{frames[frame]}' and '{sample.key}': give one another number")
-        frames[frame] = sample.key
+            other, source = frames[frame]
+            if source != sample.source:
+                raise DataError(
+                    f"story '{story}' is in {source} and in {sample.source}, both with a frame {frame}: give the stories of each source "
+                    "other names, or prepare the sources apart"
+                )
+            raise DataError(f"story '{story}' has its frame {frame} twice, '{other}' and '{sample.key}': give one another number")
+        frames[frame] = sample.key, sample.source
 
     def check(self) -> None:
         """Raise DataError where stories are not of one length."""
@@ -68,9 +74,12 @@ class StoryIndex:
         shortest = min(lengths, key=lengths.__getitem__)
         longest = max(lengths, key=lengths.__getitem__)
         if lengths[shortest] != self.frames:
+            last = max(self.known[longest])
+            key, source = self.known[longest][last]
             raise DataError(
-                f"stories have unequal lengths: '{longest}' has {self.frames} frames and '{shortest}' has {lengths[shortest]}: "
-                "make all alike, prepare them apart, or rename the fields story and frame if they mean something else"
+                f"stories have unequal lengths: '{longest}' has a frame {last} ('{key}' in {source}), and the last frame of '{shortest}' "
+                f"is {max(self.known[shortest])}: make all alike, prepare them apart, or rename the fields story and frame if they mean "
+                "something else"
             )
         if self.frames < 2:
             raise DataError(f"every story has one frame, such as '{longest}': number the frames of a story, or leave story and frame out")

@@ -54,6 +54,8 @@ def read_shard(path: Source) -> Iterator[Sample]:
         fix = next((fix for packed, fix in _PACKED.items() if start.startswith(packed)), "download or pack it again")
         raise DataError(f"cannot read {path} as an uncompressed tar ({' '.join(str(error).split())}): {fix}") from None
     except OSError as error:
+        if isinstance(path, RemoteFile):
+            raise DataError(f"{path} cannot be read: {error}") from None
         raise DataError(f"{path} {system_reason(error)}: make it readable, or take it out") from None
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from limner.core.errors import DataError
 from limner.data.caption_checks import with_words
 from limner.data.refusals import Reject
 from limner.data.sequences import StoryIndex
 from limner.data.sides import is_sided
 from limner.data.sources import NO_CAPTION, Sample
 from limner.data.splits import Splitter
+from limner.text.number_rows import as_caption
 from limner.text.words import split_words
 
 Progress = Callable[[str, int, int], None]
@@ -35,6 +37,18 @@ class Survey:
     classless: int = 0
     samples: int = 0
     stories: StoryIndex = field(default_factory=StoryIndex)
+    numbers: tuple[int, str] | None = None
+    """Of captions that are rows of numbers, how many the first has, and its name."""
+
+    def look_at_numbers(self, sample: Sample) -> None:
+        """Raise DataError for a row of attributes of another length than the first one's, where such rows are the captions."""
+        values = sample.labels.attributes
+        if values is None or not sample.captions or sample.captions[0] != as_caption(values):
+            return
+        self.numbers = self.numbers or (len(values), sample.key)
+        count, first = self.numbers
+        if len(values) != count:
+            raise DataError(f"'{sample.key}' in {sample.source} has {len(values)} attributes, and '{first}' has {count}: give all as many")
 
 
 def look_through(read: Read, splitter: Splitter, uncaptioned: bool, tell: Progress) -> Survey:
@@ -58,6 +72,7 @@ def look_through(read: Read, splitter: Splitter, uncaptioned: bool, tell: Progre
         survey.classless += sample.labels.class_key is None
         survey.sided += sum(map(is_sided_text, sample.captions))
         splitter.count(sample)
+        survey.look_at_numbers(sample)
     survey.stories.check()
     return survey
 

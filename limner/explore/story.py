@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import io
 import re
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from PIL import Image
 
 from limner.core.errors import DataError, SettingsError
 from limner.data.sheet import PAPER, column_grid
+from limner.model.model import seeds_of
 from limner.model.stories import check_story, told
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def check_format(path: Path) -> None:
 def read_story(path: Path) -> list[str]:
     """The sentences of a text file, one a line; empty lines at its ends do not count. Raises DataError for a file that cannot be read."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").strip().splitlines()
+        lines = path.read_text(encoding="utf-8-sig").strip().split("\n")  # splitlines would part a line at rarer marks, too
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not a text file in UTF-8: save it as one, with a sentence on each line") from error
     if not lines:
@@ -60,7 +62,10 @@ def swaps_of(model: Model, sentences: Sequence[str], given: Sequence[str]) -> li
         if before.lower() == after.lower():
             raise SettingsError(f"--swap '{text}' exchanges a name with itself: give two names")
         if not any(_whole(before).search(sentence) for sentence in sentences):
-            raise SettingsError(f"--swap '{text}': the story has no '{before}': give a name that its sentences hold")
+            words = sorted({word for sentence in sentences for word in re.findall(r"\w+", sentence)})
+            near = difflib.get_close_matches(before.lower(), [word.lower() for word in words], n=1, cutoff=0.6)
+            hint = f" (did you mean '{near[0]}'?)" if near else ""
+            raise SettingsError(f"--swap '{text}': the story has no '{before}'{hint}: give a name that its sentences hold")
         if model.encoder.unknown_words(after):
             raise SettingsError(f"--swap '{text}': the model never met {model.strange_words(after)}: give a name of its training captions")
         taken = {name.lower() for pair in found for name in pair}
@@ -91,6 +96,7 @@ def tell(
     """
     if count < 1:
         raise SettingsError(f"--count is {count}: ask for at least one telling")
+    (seed,) = seeds_of(seed)
     if len(sentences) > LONGEST:
         raise SettingsError(f"the story has {len(sentences):,} sentences: give at most {LONGEST}")
     stories = [list(sentences), *([swapped(sentences, swaps)] if swaps else [])]

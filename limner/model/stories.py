@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,33 +22,42 @@ if TYPE_CHECKING:
 
 def check_story(model: Model, sentences: Sequence[str]) -> None:
     """Raise SettingsError for a story that a model cannot tell: too short or too long, or with a sentence that cannot be painted."""
+    from limner.model.model import shortened
+
     if not model.reads_text:
         raise SettingsError("the model reads no text, and cannot tell a story: give one that was trained with captions")
+    if isinstance(sentences, str) or not isinstance(sentences, Sequence):
+        raise SettingsError(f"a story is {shortened(repr(sentences))}: give a list of sentences, one for each picture")
     if not sentences:
         raise SettingsError('there is no story: give a "SENTENCE" in quotes for each picture')
     for number, sentence in enumerate(sentences, start=1):
+        if not isinstance(sentence, str):
+            raise SettingsError(f"sentence {number} of {len(sentences)} is {shortened(repr(sentence))}: give texts, of one story at a time")
         if not sentence.strip():
             raise SettingsError(f"sentence {number} of {len(sentences)} is empty: say what its picture shows, or leave it out")
     method = model.method
     if isinstance(method, TellsStories) and len(sentences) != method.frames:
-        raise SettingsError(
-            f"the story has {len(sentences)} sentences, and this model tells stories of {method.frames}: give {method.frames}"
-        )
+        has = "1 sentence" if len(sentences) == 1 else f"{len(sentences)} sentences"
+        raise SettingsError(f"the story has {has}, and this model tells stories of {method.frames}: give {method.frames}")
     for sentence in dict.fromkeys(sentences):
         model.check(sentence)
 
 
 def tell(model: Model, sentences: Sequence[str], n: int, seed: int) -> list[list[Image.Image]]:
     """`Model.tell`: a story's pictures, `n` times."""
-    from limner.model.model import shortened
+    from limner.model.model import seeds_of, shortened
 
-    if n < 1:
-        raise SettingsError(f"n is {n}: ask for at least one telling of the story")
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise SettingsError(f"n is {n!r}: give a whole number of tellings, at least 1")
+    seeds = seeds_of(seed)
+    if len(seeds) > 1:
+        raise SettingsError(f"{len(seeds)} seeds are given, and a story has one: call tell once for each, or give n")
+    sentences = list(sentences) if isinstance(sentences, np.ndarray | Iterator) else sentences
     check_story(model, sentences)
     for sentence in dict.fromkeys(sentences):
         if strange := model.strange_words(sentence):
             warnings.warn(f"the model never met {strange} in '{shortened(sentence)}'", LimnerWarning, stacklevel=3)
-    pictures = told(model, [list(sentences)] * n, np.arange(n), seed).permute(0, 1, 3, 4, 2).cpu().numpy()
+    pictures = told(model, [list(sentences)] * n, np.arange(n), seeds[0]).permute(0, 1, 3, 4, 2).cpu().numpy()
     return [[Image.fromarray(picture) for picture in story] for story in pictures]
 
 

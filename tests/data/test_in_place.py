@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -83,10 +85,17 @@ def test_a_project_may_move_and_a_lost_shard_is_named(tmp_path: Path) -> None:
     shard.rename(tmp_path / "elsewhere.tar")
     with pytest.raises(DataError, match=r"a-1.tar is not there, and .*set was prepared --in-place: .*bring them back, or prepare it again"):
         open_prepared(moved, "all", 16)
-    shard.write_bytes((tmp_path / "elsewhere.tar").read_bytes()[:2000])  # cut short
-    again = open_prepared(moved, "all", 16)
-    with pytest.raises(DataError, match=r"a-1.tar is not what it was when .*set was prepared \(.* at byte [\d,]+\): bring it back"):
-        again.read(range(len(again)))
+    whole = (tmp_path / "elsewhere.tar").read_bytes()
+    other = shard_of(tmp_path / "other.tar", [(f"{number:02}", (7, 7, number), ["colour", "another one"], None) for number in range(7, 12)])
+    for content in (whole[:2000], other.read_bytes()):  # cut short; another shard, of the same form
+        shard.write_bytes(content)
+        again = open_prepared(moved, "all", 16)
+        with pytest.raises(DataError, match=r"a-1.tar is not what it was when .*set was prepared \(.* at byte [\d,]+\): bring it back"):
+            again.read(range(len(again)))
+    shard.write_bytes(whole)
+    again.read(range(len(again)))
+    with pytest.raises(DataError, match="set is prepared already: train with --data"):
+        prepare([moved], tmp_path / "again", resolution=16)
 
 
 def test_a_packed_archive_is_refused(tmp_path: Path) -> None:
@@ -101,6 +110,7 @@ class Shelf(BaseHTTPRequestHandler):
 
     root: Path
     stumbles = 0
+    silent = 0.0
     parts = True
 
     def do_HEAD(self) -> None:
@@ -110,6 +120,7 @@ class Shelf(BaseHTTPRequestHandler):
         self.answer(head=False)
 
     def answer(self, *, head: bool) -> None:
+        time.sleep(self.silent)
         file = self.root / self.path.lstrip("/").partition("?")[0]
         if not file.is_file():
             self.send_error(404)
@@ -135,10 +146,15 @@ class Shelf(BaseHTTPRequestHandler):
         pass
 
 
+class Shop(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients go away before their answers come; that is no news."""
+
+
 @contextmanager
 def served(root: Path, *, parts: bool = True) -> Iterator[tuple[str, type[Shelf]]]:
     shelf = type("Shelf", (Shelf,), {"root": root, "parts": parts})
-    with ThreadingHTTPServer(("127.0.0.1", 0), shelf) as server:
+    with Shop(("127.0.0.1", 0), shelf) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}", shelf
         server.shutdown()
@@ -149,7 +165,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "FIRST_PAUSE", 0.01)
 
 
-def test_shards_at_an_address(tmp_path: Path) -> None:
+def test_shards_at_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = two_shards(tmp_path / "shards")
     prepare(here, tmp_path / "here", resolution=16)
     with served(tmp_path / "shards") as (address, shelf):
@@ -164,15 +180,24 @@ def test_shards_at_an_address(tmp_path: Path) -> None:
         with ThreadPoolExecutor(4) as pool:  # evaluations and sample grids read next to training
             for read in pool.map(in_place.read, [range(len(one))] * 4):
                 assert np.array_equal(one.read(range(len(one))), read)
-        with pytest.raises(DataError, match=r"a-9.tar cannot be opened \(.*\): make it readable, or take it out"):
+        with pytest.raises(DataError, match=r"a-9.tar cannot be read: there is no such file \(the server answers 404\)"):
             prepare([f"{address}/a-9.tar"], tmp_path / "no", resolution=16)
-    with pytest.raises(DataError, match=r"127.0.0.1:\d+/a-0.tar\?key=1 is not what it was .*out of reach"):
+        shelf.stumbles = 50
+        with pytest.raises(DataError, match=r"a-[01].tar\?key=1 cannot be read: the server answers 503: try again when it can be reached"):
+            in_place.read([0])
+        shelf.stumbles, shelf.silent = 0, 3.0
+        monkeypatch.setattr(remote, "PATIENCE", 0.2)
+        fsspec.get_filesystem_class("http").clear_instance_cache()
+        with pytest.raises(DataError, match=r"a-0.tar cannot be read: no answer within 0.2 seconds"):
+            prepare([f"{address}/a-0.tar"], tmp_path / "no", resolution=16)
+    with pytest.raises(DataError, match=r"127.0.0.1:\d+/a-[01].tar\?key=1 cannot be read: .*: try again when it can be reached"):
         in_place.read([0])
 
 
 def test_addresses_that_cannot_be_read(tmp_path: Path) -> None:
     two_shards(tmp_path / "shards")
-    with served(tmp_path / "shards", parts=False) as (address, _), pytest.raises(DataError, match="its server sent [0-9,]+ bytes where"):
+    said = "a-0.tar cannot be read: its server does not answer requests for parts of a file: download it, and give the file"
+    with served(tmp_path / "shards", parts=False) as (address, _), pytest.raises(DataError, match=said):
         prepare([f"{address}/a-0.tar"], tmp_path / "no", resolution=16)
     for address, said in (
         ("https://example.org/a.zip", "a.zip is not a tar shard, and nothing else is read from an address: download it"),

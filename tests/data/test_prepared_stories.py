@@ -90,13 +90,20 @@ def test_frames_that_miss_are_reported_and_their_story_is_none(tmp_path: Path) -
             lambda told: told + [("again", picture(1, 1), told[0][2] | {"story": 4, "frame": 3})],
             "story '4' has its frame 3 twice, 's4-3' and 'again'",
         ),
-        (lambda told: [one for one in told if one[0] != "s9-3"], "unequal lengths: '0' has 3 frames and '9' has 2"),
+        (
+            lambda told: [one for one in told if one[0] != "s9-3"],
+            "unequal lengths: '0' has a frame 3 .'s0-3' in told.tar., and the last frame of '9' is 2",
+        ),
         (lambda told: [one for one in told if one[0].endswith("-1")], "every story has one frame"),
         (
             lambda told: [(key, png, fields | {"split": "test" if key == "s2-1" else "train"}) for key, png, fields in told],
             "story '2' has frames in",
         ),
         (lambda told: [(key, png, fields | {"frame": "two"}) for key, png, fields in told], "frame is 'two', not a whole number"),
+        (
+            lambda told: [(key, png, fields | ({"frame": -1} if key == "s3-2" else {})) for key, png, fields in told],
+            "frame is -1: frames count from 0 or 1.*'s3-2'",
+        ),
         (lambda told: [(key, png, fields | {"frame": None}) for key, png, fields in told], "a story without a frame"),
     ],
 )
@@ -172,5 +179,7 @@ def test_clevr_attributes_become_sentences_or_stay_numbers(tmp_path: Path) -> No
     with pytest.raises(DataError, match="without attributes that are numbers"):
         made(tmp_path, stories(), captions_from="attributes", force=True)
     told[0][2]["attributes"] = [1.0, 2.0]
+    with pytest.raises(DataError, match="'s0-2' in told.tar has 75 attributes, and 's0-1' has 2: give all as many"):
+        made(tmp_path, told, captions_from="attributes", force=True)
     with pytest.raises(DataError, match="without attributes of CLEVR-SV"):
         made(tmp_path, told, captions_from="clevr", force=True)

@@ -112,9 +112,14 @@ def test_pictures_one_by_one_come_from_all_of_them() -> None:
         (None, phase(), 1, "the train split of 'told' holds no stories: give data with stories"),
         (STORIES[:0], phase(), 1, "holds no stories"),
         (STORIES[:, :2], phase(), 1, "the stories of 'told' have 2 pictures, and 3 are wanted"),
-        (STORIES, phase(10), 1, "a batch of 10 pictures does not hold whole stories of 3 in each of 1 processes: choose a multiple of 3"),
+        (STORIES, phase(10), 1, "a batch of 10 pictures does not hold whole stories of 3: make --training.batch-size a multiple of 3"),
         (STORIES, phase(6), 4, "a batch of 6 pictures cannot be shared by 4 processes"),
-        (STORIES, phase(12), 3, "a batch of 12 pictures does not hold whole stories of 3 in each of 3 processes: choose a multiple of 9"),
+        (
+            STORIES,
+            phase(12),
+            3,
+            "a batch of 12 pictures does not hold whole stories of 3 in each of 3 processes: make --training.batch-size a multiple of 9",
+        ),
     ],
 )
 def test_refusals(stories: NDArray[np.int64] | None, asked: Phase, processes: int, message: str) -> None:

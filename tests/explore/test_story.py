@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,6 +90,10 @@ def test_names_are_exchanged_as_whole_words(model: Model) -> None:
         (["Rosa grows", " ", "she goes"], "sentence 2 of 3 is empty: say what its picture shows, or leave it out"),
         (["Rosa grows", "xyzzy", "she goes"], "the model knows none of the words in 'xyzzy'"),
         ([], "there is no story"),
+        ("Rosa grows", "a story is 'Rosa grows': give a list of sentences, one for each picture"),
+        ({*STORY}, "a story is {.*: give a list of sentences"),
+        ([STORY, STORY, STORY], r"sentence 1 of 3 is \[.*: give texts, of one story at a time"),
+        ([*STORY[:2], None], "sentence 3 of 3 is None: give texts"),
     ],
 )
 def test_stories_that_cannot_be_told(model: Model, sentences: list[str], message: str) -> None:
@@ -97,9 +102,32 @@ def test_stories_that_cannot_be_told(model: Model, sentences: list[str], message
 
 
 @pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"n": 0}, "n is 0: give a whole number of tellings, at least 1"),
+        ({"n": 1.5}, "n is 1.5: give a whole number"),
+        ({"n": None}, "n is None: give a whole number"),
+        ({"seed": -1}, "a seed is -1: give a whole number from 0"),
+        ({"seed": "a"}, "a seed is 'a': give a whole number"),
+        ({"seed": [1, 2]}, "2 seeds are given, and a story has one: call tell once for each"),
+    ],
+)
+def test_numbers_that_a_telling_cannot_have(model: Model, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        model.tell(STORY, **given)
+
+
+def test_sentences_come_in_any_order_that_lasts(model: Model) -> None:
+    expected = np.asarray(model.tell(STORY, seed=2)[0][1])
+    for sentences in (tuple(STORY), np.array(STORY), iter(STORY)):
+        assert np.array_equal(np.asarray(model.tell(sentences, seed=2)[0][1]), expected)
+
+
+@pytest.mark.parametrize(
     "swap, message",
     [
         ("Iris=Rosa", "the story has no 'Iris': give a name that its sentences hold"),
+        ("Roza=Iris", "the story has no 'Roza' .did you mean 'rosa'.*: give a name that its sentences hold"),
         ("Rosa=Irsi", "the model never met 'irsi' .did you mean 'iris'"),
         ("Rosa", "does not exchange names: write it as"),
         ("Rosa=rosa", "exchanges a name with itself"),
