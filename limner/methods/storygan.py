@@ -120,8 +120,7 @@ class StoryGAN(AdversarialMethod[StoryNoise]):
             method={
                 **shared.SMALL_STEPS,
                 "discriminator_normalization": False,
-                "learning_rate": 4e-4,  # at 8e-4, without the bound, training broke down after 1,950 steps: docs/storygan.md
-                "gradient_clip": 100.0,
+                "gradient_clip": 100.0,  # without it, training broke down after 1,950 steps: docs/storygan.md
                 "augmentation": "glu",
                 "picture_condition": "story",
                 "story_condition": "sentences",

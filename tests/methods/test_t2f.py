@@ -289,7 +289,7 @@ def test_what_cannot_be_grown_is_refused_before_anything_is_written(tmp_path: Pa
         train(tiny("t2f", 1, resolution=24), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     phase: Phase = build().phases()[0]
-    with pytest.raises(LimnerError, match="phase 4px: .* raise --training.batch-size until that is 8 or more"):
+    with pytest.raises(LimnerError, match="phase 4px: .* give --training.batch-size 8 or more"):
         Loader(Captioned(CAPTIONS), phase, seed=0, processes=4)
     for sizes, training in (((4, 6), {}), ((8, 4), {"batch_size": 10})):  # the last phase's batch is 6, and the first one's is 10
         with pytest.raises(LimnerError, match="phase .*: a step compares 4 pictures at a time, .*: choose a multiple of 4"):

@@ -126,7 +126,7 @@ def test_directions_are_sliders(studio: Studio) -> None:
     [
         ("layout", ("placing", "zebra", 0, ""), "knows none of the words"),
         ("layout", ("placing", RED, 0, "[{}]"), "the layout is a layout with a thing without a label"),
-        ("story", ("telling", "Rosa grows", "", 1, 0), "the story has 1 sentences, and this model tells stories of 3: give 3"),
+        ("story", ("telling", "Rosa grows", "", 1, 0), "the story has 1 sentence, and this model tells stories of 3: give 3"),
         ("story", ("telling", "\n".join(STORY), "Rosa", 1, 0), "does not exchange names: write it as"),
         ("story", ("telling", "", "", 1, 0), "there is no story"),
         ("invert", ("inverting", None, 0), "choose a picture first"),

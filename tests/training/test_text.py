@@ -15,6 +15,7 @@ from limner.core.errors import SettingsError
 from limner.core.recipes import from_preset, load_recipe, save_recipe
 from limner.core.settings import Recipe
 from limner.data import prepare as preparing
+from limner.data import survey
 from limner.data.prepare import prepare
 from limner.matching.models.damsm import DAMSM
 from limner.model import load
@@ -36,7 +37,8 @@ def prepared(root: Path, texts: list[str]) -> str:
         Image.new("RGB", (20, 20), (number * 40 % 250, 100, 200)).save(source / f"p{number:02}.png")
         (source / f"p{number:02}.txt").write_text(text, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preparing, "with_words", lambda sample: (sample, []))
+        for module in (preparing, survey):
+            patch.setattr(module, "with_words", lambda sample: (sample, []))
         prepare([root / "in"], root / "set", resolution=32)
     return str(root / "set")
 
