@@ -66,9 +66,15 @@ class PixelsInPlace(Pixels):
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         rows = self._rows[indices].tolist()
-        begun = {row: self._waiting.pop(row) if row in self._waiting else self._begun(row) for row in dict.fromkeys(rows)}
+        begun = {row: self._taken(row) for row in dict.fromkeys(rows)}
         decoded = {row: future.result() for row, future in begun.items()}
         return np.stack([decoded[row] for row in rows]) if rows else np.empty((0, self.side, self.side, 3), np.uint8)
+
+    def _taken(self, row: int) -> Future[NDArray[np.uint8]]:
+        try:
+            return self._waiting.pop(row)
+        except KeyError:  # not expected, or another thread took it
+            return self._begun(row)
 
     def _begun(self, row: int) -> Future[NDArray[np.uint8]]:
         if self._pool is None:

@@ -30,6 +30,6 @@ def test_the_demo_trains_scores_paints_and_reports(
 def test_only_a_slow_machine_is_told_so() -> None:
     arguments = DemoArguments()
     assert slow(USUAL_STEPS, arguments) is None and slow(1600, arguments) is None
-    assert "took 1,056 steps in 3 minutes" in (slow(1056, arguments) or "")
+    assert "took 1,056 steps in 3 min" in (slow(1056, arguments) or "")
     assert (slow(1056, arguments) or "").endswith("\n  limner demo --minutes 7")
     assert slow(0, arguments) is not None

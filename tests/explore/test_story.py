@@ -117,7 +117,7 @@ def test_numbers_that_a_telling_cannot_have(model: Model, given: dict[str, Any],
         model.tell(STORY, **given)
 
 
-def test_sentences_come_in_any_order_that_lasts(model: Model) -> None:
+def test_sentences_may_be_a_tuple_an_array_or_an_iterator(model: Model) -> None:
     expected = np.asarray(model.tell(STORY, seed=2)[0][1])
     for sentences in (tuple(STORY), np.array(STORY), iter(STORY)):
         assert np.array_equal(np.asarray(model.tell(sentences, seed=2)[0][1]), expected)
