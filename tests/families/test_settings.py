@@ -96,7 +96,7 @@ def test_the_small_presets_begin_alike(name: str) -> None:
     preset, fields = get(name).presets["cpu"].method, {item.name for item in dataclasses.fields(get(name).Settings)}
     expected = SMALL_PAIRS if SMALL_PAIRS.keys() <= fields else SMALL_STEPS
     differ = {setting for setting, value in expected.items() if preset[setting] != value}
-    own = {"sd-gan": {"batch_size"}, "storygan": {"batch_size", "learning_rate"}}  # two captions of a picture; stories of several
+    own = {"sd-gan": {"batch_size"}, "storygan": {"batch_size"}}  # two captions of a picture; stories of several
     assert differ == own.get(name, set())
 
 
