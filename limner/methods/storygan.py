@@ -71,6 +71,8 @@ class StoryGANSettings(
     """An eighth of the channels of the generator's first map; half are left each time the side doubles."""
     discriminator_channels: int = 96
     """Channels of the discriminators' first map at 64 px; later ones double."""
+    doublings: Literal["plain", "gated"] = "plain"
+    """What follows the generator's convolutions: batch normalisation and ReLU, as released, or gated linear units, as in AttnGAN."""
     pictures_per_story: int = 1
     """Single pictures that the pictures' discriminator sees for each story of the step."""
     generator_steps: int = 2
@@ -81,6 +83,8 @@ class StoryGANSettings(
     """Weight of the category loss of real pictures in the discriminator's loss; 0 trains without categories."""
     generator_category_weight: float = 0.4
     """Weight of the category loss of painted pictures in the generator's loss."""
+    unconditional_weight: float = 0.0
+    """Weight of heads that judge pictures without their sentences, and stories without theirs, next to 1 for pairs; 0 has no such heads."""
     divergence_weight: float = 1.0
     """Weight of the KL term that keeps the vectors of a story spread like standard normal noise (the code has a weight of 2, unused)."""
     counterfactual: float = 0.0
@@ -95,7 +99,8 @@ class StoryGANSettings(
     def check(self) -> None:
         above_zero(self, "method", "epochs")
         at_least(self, "method", 1, "generator_channels", "discriminator_channels", "pictures_per_story", "generator_steps")
-        at_least(self, "method", 0, "story_weight", "category_weight", "generator_category_weight", "divergence_weight")
+        at_least(self, "method", 0, "story_weight", "category_weight", "generator_category_weight")
+        at_least(self, "method", 0, "divergence_weight", "unconditional_weight")
         at_least(self, "method", 2, "batch_size")
         shared.share(self, "counterfactual")
         if self.text2gist == "paper" and self.augmentation == "none":
@@ -153,6 +158,7 @@ class StoryGAN(AdversarialMethod[StoryNoise]):
             8 * settings.generator_channels,
             augmentation,
             gist=settings.text2gist == "paper",
+            gated=settings.doublings == "gated",
         )
         self.discriminator = PictureDiscriminator(
             conditions.resolution,
@@ -160,6 +166,7 @@ class StoryGAN(AdversarialMethod[StoryNoise]):
             width * (1 if settings.picture_condition == "sentence" else 2),
             conditions.category_count if settings.category_weight or settings.generator_category_weight else 0,
             normalize=normalize,
+            unconditional=bool(settings.unconditional_weight),
         )
         self.story_discriminator = StoryDiscriminator(
             conditions.resolution,
@@ -167,6 +174,7 @@ class StoryGAN(AdversarialMethod[StoryNoise]):
             width * (1 if settings.story_condition == "mean" else conditions.frames),
             conditions.frames,
             normalize=normalize,
+            unconditional=bool(settings.unconditional_weight),
         )
         self.apply(normal_initialization)
         if not normalize:
@@ -218,7 +226,7 @@ class StoryGAN(AdversarialMethod[StoryNoise]):
         condition = self.picture_condition(single.text.sentence, around)
         features = self.discriminator.look(single.pictures)
         wrong = self._wrong_pairs(single, around, features, condition)
-        update = judged(self.discriminator, features, painted, condition, wrong)
+        update = self._judged("discriminator", self.discriminator, features, painted, condition, wrong)
         if self.settings.category_weight and self.discriminator.category is not None:
             assert single.categories is not None
             categories = category_loss(self.discriminator.categories(features), single.categories)
@@ -227,7 +235,33 @@ class StoryGAN(AdversarialMethod[StoryNoise]):
         return smoothed(update, penalty, (lambda pictures: self._verdict(pictures, condition.float()), single.pictures))
 
     def _verdict(self, pictures: Tensor, condition: Tensor) -> Tensor:
-        return self.discriminator.match(self.discriminator.look(pictures), condition)
+        return verdict_of(self.discriminator, self.discriminator.look(pictures), condition)
+
+    def _judged(
+        self,
+        player: str,
+        discriminator: PictureDiscriminator | StoryDiscriminator,
+        features: Tensor,
+        painted: Tensor,
+        condition: Tensor,
+        wrong: tuple[Tensor, Tensor],
+    ) -> Update:
+        """BCE(real, 1) + (BCE(wrong, 0) + BCE(painted, 0)) / 2, and BCE(real, 1) + BCE(painted, 0) without condition, weighted.
+
+        features: of real pictures; painted: pictures; wrong: features of real pictures and conditions that do not fit them.
+        """
+        seen = discriminator.look(painted)
+        logits = {
+            "real": discriminator.match(features, condition),
+            "mismatched": discriminator.match(*wrong),
+            "fake": discriminator.match(seen, condition),
+        }
+        loss = bce(logits["real"], 1.0) + (bce(logits["mismatched"], 0.0) + bce(logits["fake"], 0.0)) / 2
+        if discriminator.unconditional is not None:
+            alone = {name: discriminator.unconditional(found).flatten() for name, found in (("real", features), ("fake", seen))}
+            loss = loss + self.settings.unconditional_weight * (bce(alone["real"], 1.0) + bce(alone["fake"], 0.0))
+            logits |= {f"{name}_unconditional": logit for name, logit in alone.items()}
+        return Update(player, loss, {name: logit.detach().sigmoid().mean() for name, logit in logits.items()})
 
     def _wrong_pairs(self, single: Batch, around: Tensor, features: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Each picture with the next one's sentence, and the first ones with their own, in which something was changed."""
@@ -243,11 +277,11 @@ class StoryGAN(AdversarialMethod[StoryNoise]):
     def _story_update(self, pictures: Tensor, told: Tensor, painted: Tensor, penalty: float) -> Update:
         condition, discriminator = self.story_condition(told), self.story_discriminator
         features = discriminator.look(pictures)
-        update = judged(discriminator, features, painted, condition, (features[:-1], condition[1:]), "story-discriminator")
+        update = self._judged("story-discriminator", discriminator, features, painted, condition, (features[:-1], condition[1:]))
         seen = pictures.view(len(told), -1, *pictures.shape[2:])  # [S, 3 F, R, R], for one gradient a story
 
         def verdict(stories: Tensor) -> Tensor:
-            return discriminator.match(discriminator.look(stories.view_as(pictures)), condition.float())
+            return verdict_of(discriminator, discriminator.look(stories.view_as(pictures)), condition.float())
 
         return smoothed(update, penalty, (verdict, seen))
 
@@ -258,8 +292,15 @@ class StoryGAN(AdversarialMethod[StoryNoise]):
         settings, weight = self.settings, self.settings.story_weight
         features = self.discriminator.look(alone)
         of_pictures = bce(self.discriminator.match(features, self.picture_condition(single.text.sentence, around)), 1.0)
-        of_stories = bce(self.story_discriminator.match(self.story_discriminator.look(together), self.story_condition(told)), 1.0)
+        seen = self.story_discriminator.look(together)
+        of_stories = bce(self.story_discriminator.match(seen, self.story_condition(told)), 1.0)
         metrics = {"pictures": of_pictures.detach(), "stories": of_stories.detach()}
+        if self.discriminator.unconditional is not None and self.story_discriminator.unconditional is not None:
+            picture = bce(self.discriminator.unconditional(features), 1.0)
+            whole = bce(self.story_discriminator.unconditional(seen), 1.0)
+            of_pictures = of_pictures + settings.unconditional_weight * picture
+            of_stories = of_stories + settings.unconditional_weight * whole
+            metrics |= {"pictures_unconditional": picture.detach(), "stories_unconditional": whole.detach()}
         if settings.generator_category_weight and self.discriminator.category is not None:
             assert single.categories is not None
             categories = category_loss(self.discriminator.categories(features), single.categories)
@@ -321,26 +362,10 @@ stories = model.tell([{", ".join(f'"sentence {number}"' for number in range(1, s
         return self.discriminator.look(pictures).flatten(1)
 
 
-def judged(
-    discriminator: PictureDiscriminator | StoryDiscriminator,
-    features: Tensor,
-    painted: Tensor,
-    condition: Tensor,
-    wrong: tuple[Tensor, Tensor],
-    player: str = "discriminator",
-) -> Update:
-    """BCE(real, 1) + (BCE(wrong, 0) + BCE(painted, 0)) / 2.
-
-    features: of real pictures; painted: pictures; wrong: features of real pictures and conditions that do not fit them.
-    """
-    verdicts = {
-        "real": discriminator.match(features, condition),
-        "mismatched": discriminator.match(*wrong),
-        "fake": discriminator.match(discriminator.look(painted), condition),
-    }
-    terms = {name: bce(logits, float(name == "real")) for name, logits in verdicts.items()}
-    loss = terms["real"] + (terms["mismatched"] + terms["fake"]) / 2
-    return Update(player, loss, {name: logits.detach().sigmoid().mean() for name, logits in verdicts.items()})
+def verdict_of(discriminator: PictureDiscriminator | StoryDiscriminator, features: Tensor, condition: Tensor) -> Tensor:
+    """The logits that R1 keeps smooth, [B]: of the pairs, and of the head without condition where there is one."""
+    logits = discriminator.match(features, condition)
+    return logits if discriminator.unconditional is None else logits + discriminator.unconditional(features).flatten()
 
 
 def category_loss(logits: Tensor, categories: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ FORMS: dict[str, dict[str, Any]] = {
         "generator_steps": 1,
         "picture_condition": "story",
     },
+    "gated": {"doublings": "gated", "unconditional_weight": 0.5},
 }
 
 
@@ -55,9 +56,11 @@ def test_the_order_of_play(form: str) -> None:
     turns = turns_of_a_step(method, batch())
     assert [turn.player for turn in turns] == ["discriminator", "story-discriminator", *["generator"] * method.settings.generator_steps]
     assert {"real", "mismatched", "fake", "category"} <= turns[0].metrics.keys() and "category" not in turns[1].metrics
-    assert turns[-1].metrics.keys() == {"pictures", "stories", "category", "divergence"}
+    alone = {"pictures_unconditional", "stories_unconditional"} if form == "gated" else set()
+    assert turns[-1].metrics.keys() == {"pictures", "stories", "category", "divergence"} | alone
     losses = turns[-1].metrics
     expected = losses["pictures"] + 0.4 * losses["category"] + losses["stories"] + losses["divergence"]
+    expected = expected + 0.5 * sum(losses[name] for name in alone)
     torch.testing.assert_close(turns[-1].loss, expected)
     assert ("penalty" in turns[0].metrics) == ("penalty" in turns[1].metrics) == (form == "small")
 
@@ -144,7 +147,13 @@ def doubled(noise: StoryNoise) -> StoryNoise:
 
 def test_noise_is_what_the_form_needs() -> None:
     kinds = {form: type(build(**values).draw_noise(0, [0, 1])) for form, values in FORMS.items()}
-    assert kinds == {"released": StoryNoise, "default": AugmentedStoryNoise, "paper": GistNoise, "small": AugmentedStoryNoise}
+    assert kinds == {
+        "released": StoryNoise,
+        "default": AugmentedStoryNoise,
+        "paper": GistNoise,
+        "small": AugmentedStoryNoise,
+        "gated": AugmentedStoryNoise,
+    }
     assert build().draw_noise(0, [4, 5]).z.shape == (2, FRAMES, 6)
 
 

@@ -16,18 +16,27 @@ class StoryGenerator(nn.Module):
     """Story encoder, context encoder and image generator.
 
     width: D of sentences; channels: those of the first map, of which half are left each time the side doubles. augmentation: activation of
-    the network that makes a Gaussian of a story, None where the story's vector is the mean of its sentences. context: Text2Gist.
+    the network that makes a Gaussian of a story, None where the story's vector is the mean of its sentences. gist: Text2Gist as the paper
+    has it. gated: doublings have gated linear units instead of ReLU.
     """
 
     def __init__(
-        self, resolution: int, width: int, noise_width: int, channels: int, augmentation: ConditioningAugmentation | None, *, gist: bool
+        self,
+        resolution: int,
+        width: int,
+        noise_width: int,
+        channels: int,
+        augmentation: ConditioningAugmentation | None,
+        *,
+        gist: bool,
+        gated: bool = False,
     ) -> None:
         super().__init__()
         self.augmentation = augmentation
         self.context = (GistContext if gist else ReleasedContext)(width, noise_width, channels)
         count = doublings(resolution, "storygan")
         widths = [max(channels >> level, 1) for level in range(count + 1)]
-        doubled = [upsampling(wide, narrow) for wide, narrow in zip(widths, widths[1:], strict=False)]
+        doubled = [upsampling(wide, narrow, gated=gated) for wide, narrow in zip(widths, widths[1:], strict=False)]
         self.layers = nn.Sequential(*doubled, to_picture(widths[-1]))
 
     def told(self, sentences: Tensor) -> GaussianCondition | None:
@@ -78,14 +87,20 @@ class ProductHead(nn.Module):
 
 
 class PictureDiscriminator(nn.Module):
-    """Looks at single pictures: does one look real and fit its condition of `width` numbers, and which categories does it show?"""
+    """Looks at single pictures: does one look real and fit its condition of `width` numbers, and which categories does it show?
 
-    def __init__(self, resolution: int, channels: int, width: int, categories: int, *, normalize: bool) -> None:
+    unconditional: with a head that judges pictures without a condition.
+    """
+
+    def __init__(
+        self, resolution: int, channels: int, width: int, categories: int, *, normalize: bool, unconditional: bool = False
+    ) -> None:
         super().__init__()
         self.picture, code = story_code(resolution, channels, normalize=normalize)
         self.head = ProductHead(code, width, code, normalize=normalize)
         # As released: padding on a map of the kernel's size, whose last row and column it then leaves out.
         self.category = nn.Conv2d(code, categories, FIRST_SIDE, FIRST_SIDE, 1, bias=False) if categories else None
+        self.unconditional = nn.Conv2d(code, 1, FIRST_SIDE) if unconditional else None
 
     def look(self, pictures: Tensor) -> Tensor:
         """[B, 3, R, R] -> [B, C, 4, 4]: features that serve several conditions."""
@@ -103,14 +118,15 @@ class PictureDiscriminator(nn.Module):
 class StoryDiscriminator(nn.Module):
     """Looks at all pictures of a story at once, whose maps are joined channel by channel: do they tell the story?
 
-    width: numbers of the condition.
+    width: numbers of the condition. unconditional: with a head that judges stories without a condition.
     """
 
-    def __init__(self, resolution: int, channels: int, width: int, frames: int, *, normalize: bool) -> None:
+    def __init__(self, resolution: int, channels: int, width: int, frames: int, *, normalize: bool, unconditional: bool = False) -> None:
         super().__init__()
         self.frames = frames
         self.picture, code = story_code(resolution, channels, normalize=normalize)
         self.head = ProductHead(frames * code, width, code, normalize=normalize)
+        self.unconditional = nn.Conv2d(frames * code, 1, FIRST_SIDE) if unconditional else None
 
     def look(self, pictures: Tensor) -> Tensor:
         """[S F, 3, R, R], the frames of a story one after another -> [S, F C, 4, 4]."""
