@@ -122,6 +122,9 @@ class TrainingSettings:
     micro_batch: int | None = None
     """Pictures that a process trains on at a time: gradients of several such parts add up to a step of the whole batch, which needs less
     memory and more time. Refused where a step ties the rows of a batch together, as batch normalisation does."""
+    recompute: bool = role("machine", False)
+    """Let networks keep few feature maps for the gradient and compute the others again: less memory, more time, the same weights. Not
+    together with compiled networks."""
     seed: int = role("seed", 0)
     """Decides initial weights, order, crops, captions and noise: the same seed gives the same run on the same machine."""
     device: Literal["auto", "cpu", "cuda"] = role("machine", "auto")
@@ -157,6 +160,8 @@ class TrainingSettings:
         at_least(self, "training", 2, "batch_size")
         at_least(self, "training", 0, "ema_half_life", "epoch_pictures")
         above_zero(self, "training", "epochs", "minutes")
+        if self.recompute and self.compile == "networks":
+            raise SettingsError("training.recompute is not for compiled networks: give --training.compile nothing")
 
 
 @dataclass(frozen=True, kw_only=True)

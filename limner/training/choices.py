@@ -10,9 +10,10 @@ from torch import nn
 
 from limner.core.errors import SettingsError
 from limner.core.recipes import load_recipe
-from limner.core.settings import Recipe
+from limner.core.settings import Recipe, TrainingSettings
 from limner.core.trainable import Trainable
 from limner.text.encoder import TextEncoder
+from limner.training.recompute import recompute_maps
 
 
 def on_gpu(recipe: Recipe) -> bool:
@@ -32,11 +33,21 @@ def settled(recipe: Recipe, before: Path | None) -> Recipe:
         precision = stored.precision if stored else "bf16-mixed" if has_bfloat16 else "32-true"
         training = dataclasses.replace(training, precision=precision)
     if training.compile == "auto":
-        compiled = stored.compile if stored else "networks" if on_gpu(recipe) and _can_compile() else "nothing"
+        pays = on_gpu(recipe) and _can_compile() and not training.recompute
+        compiled = stored.compile if stored else "networks" if pays else "nothing"
         training = dataclasses.replace(training, compile=compiled)
     if training.compile == "networks" and not _can_compile():
         raise SettingsError(f"training.compile wants PyTorch 2.6 or later, here is {torch.__version__}: give --training.compile nothing")
     return dataclasses.replace(recipe, training=training)
+
+
+def prepare_networks(trained: Trainable, training: TrainingSettings) -> None:
+    """Let networks be compiled, or compute their maps again, as the settings say; those that losses look through too."""
+    if training.compile == "networks":
+        compile_networks(trained)
+    if training.recompute:
+        for network in [player.module for player in trained.players().values()] + list(trained.guides.values()):
+            recompute_maps(network)
 
 
 def _can_compile() -> bool:

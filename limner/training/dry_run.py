@@ -18,7 +18,7 @@ from limner.core.trainable import Progress
 from limner.training.accumulation import refuse_coupled_rows
 from limner.training.adoption import adopt
 from limner.training.batches import make_loader
-from limner.training.choices import compile_networks, settled
+from limner.training.choices import prepare_networks, settled
 from limner.training.launch import launch
 from limner.training.log import RunLog
 from limner.training.memory import most_memory
@@ -81,8 +81,7 @@ def _measured(planned: PlannedPhase, recipe: Recipe, trainer: Trainer, *, prepar
     if not prepared:
         planned.trained.prepare(planned.phase, pictures)
     planned.begin()
-    if recipe.training.compile == "networks":
-        compile_networks(planned.trained)
+    prepare_networks(planned.trained, recipe.training)
     players = planned.trainings(recipe.training, fabric)
     loader = make_loader(planned, recipe, pictures, fabric)
     planned.trained.train()

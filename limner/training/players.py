@@ -99,6 +99,8 @@ class PlayerTraining:
         if self.player.gradient_clip:
             torch._foreach_mul_(gradients, (self.player.gradient_clip / norm.clamp_min(self.player.gradient_clip)).to(gradients[0].dtype))
         self._step(progress, skipped)
+        for parameter in self.parameters:  # other players' turns need the memory
+            parameter.grad = None
         self.statistics.settle(skipped)
         self._follow(batch_size, progress.images + batch_size)
         return skipped

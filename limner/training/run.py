@@ -22,7 +22,7 @@ from limner.training.adoption import adopt
 from limner.training.batches import make_loader
 from limner.training.card import card
 from limner.training.checkpoints import Checkpoints
-from limner.training.choices import compile_networks, settled
+from limner.training.choices import prepare_networks, settled
 from limner.training.folder import check_place, owner
 from limner.training.hosts import telling_who_is_lost
 from limner.training.inputs import with_places, write_inputs
@@ -224,8 +224,7 @@ class Run:
             if planned.phase.name != self._first_of(planned):
                 planned.trained.prepare(planned.phase, self.pictures)
             planned.begin()
-            if self.training.compile == "networks":
-                compile_networks(planned.trained)
+            prepare_networks(planned.trained, self.training)
             self.players = planned.trainings(self.training, self.fabric, before=self.players)
             if planned.act.introduction and self.position.step == 0:
                 self.log.say(planned.act.introduction.format(steps=planned.steps))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from limner.core.recipes import flat_settings, from_preset, settings_with
 
 BUDGET = {"training.steps", "training.epochs", "training.minutes", "training.images"}
-MACHINE = {"training.device", "training.devices", "training.nodes"}
+MACHINE = {"training.recompute", "training.device", "training.devices", "training.nodes"}
 SHOWN = {f"training.{name}" for name in ("log-every", "sample-every", "checkpoint-every", "keep-checkpoints")}
 SHOWN |= {f"training.{name}" for name in ("tensorboard", "wandb", "trackio")}
 SCORED = {f"evaluation.{name}" for name in ("every", "split", "metrics", "count", "features")}

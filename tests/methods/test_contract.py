@@ -28,10 +28,12 @@ from limner import methods
 from limner.core.batch import Batch
 from limner.core.method import Method
 from limner.core.recipes import from_preset
+from limner.core.settings import TrainingSettings
 from limner.core.text import TextFeatures
 from limner.core.trainable import Phase, Progress
 from limner.model import save_model
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
+from limner.training.choices import prepare_networks
 from limner.training.players import PlayerTraining, Statistics
 from limner.training.run import train
 
@@ -193,6 +195,33 @@ def test_every_preset_builds(name: str) -> None:
         playing = {player for phase in phases for player in phase.players or players}
         assert playing == set(players), "every player plays in some phase"
         assert any(player.averaged for player in players.values()), "somebody paints"
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0])
+def test_recomputed_maps_give_the_same_weights(name: str, penalty: float) -> None:
+    """Weights, averages of batches and the like, after a few steps of each phase, to the last bit; first and second derivatives."""
+    found = []
+    for recompute in (False, True):
+        method = build(name)
+        if penalty and not hasattr(method.settings, "gradient_penalty"):
+            pytest.skip(f"{name} has no penalty on gradients")
+        if hasattr(method.settings, "gradient_penalty"):
+            method.settings = dataclasses.replace(method.settings, gradient_penalty=penalty, penalty_every=1)
+        for phase in method.phases():
+            method.prepare(phase, Captioned(CAPTIONS))
+            method.begin(phase)
+            method.train()
+            prepare_networks(method, TrainingSettings(recompute=recompute))
+            statistics, players = Statistics(method), method.players()
+            turns = {player: PlayerTraining(players[player], statistics) for player in phase.players or players}
+            for step in range(STEPS):
+                torch.manual_seed(step)
+                progress = Progress(phase=phase.name, step=step, steps=STEPS, images=step * phase.batch_size, epoch=0.0)
+                for update in method.training_step(batch_of(phase, step), progress):
+                    turns[update.player].take(update.loss, progress, phase.batch_size)
+        found.append(method.state_dict())
+    assert found[0].keys() == found[1].keys()
+    assert [key for key, value in found[0].items() if not torch.equal(value, found[1][key])] == []
 
 
 def test_a_turn_changes_its_own_player_alone(played: Played) -> None:

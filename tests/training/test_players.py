@@ -21,12 +21,14 @@ class Line(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.first, self.second = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))
+        self.stepped = torch.zeros(3)
+        """The gradient by which the optimiser has stepped, which is freed after it."""
 
     def slope(self, factor: float = 1.0) -> Tensor:
         return factor * (self.first @ torch.tensor(SLOPES[:2]) + self.second @ torch.tensor(SLOPES[2:]))
 
-    def gradient(self) -> Tensor:
-        return torch.cat([value.grad for value in self.parameters()])  # type: ignore[misc]
+    def note(self, *_: object) -> None:
+        self.stepped = torch.cat([value.grad for value in self.parameters()])  # type: ignore[misc]
 
 
 def take(clip: float | None, factor: float = 1.0, all_reduce: AllReduce | None = None) -> tuple[PlayerTraining, Line]:
@@ -34,14 +36,16 @@ def take(clip: float | None, factor: float = 1.0, all_reduce: AllReduce | None =
     # Gradients that are tiny beside epsilon: Adam's first step is then the learning rate times gradient / epsilon, clipped or not.
     player = Player(module=line, optimizer=Adam(learning_rate=1.0, epsilon=2.0**20), gradient_clip=clip)
     turn = PlayerTraining(player, Statistics(line), all_reduce=all_reduce)
+    turn.optimizer.register_step_pre_hook(line.note)
     assert float(turn.take(line.slope(factor), PROGRESS, 1)) == 0.0
+    assert line.first.grad is None and line.second.grad is None  # other players need the memory
     return turn, line
 
 
 @pytest.mark.parametrize("clip", [1.0, 6.5, 12.99])
 def test_a_large_gradient_is_cut_to_the_largest_norm_and_keeps_its_direction(clip: float) -> None:
     turn, line = take(clip)
-    gradient = line.gradient()
+    gradient = line.stepped
     torch.testing.assert_close(gradient.norm(), torch.tensor(clip))
     torch.testing.assert_close(gradient / clip, torch.tensor(SLOPES) / 13.0)
     torch.testing.assert_close(turn.gradient_norm, torch.tensor(13.0))  # told as it was before
@@ -50,7 +54,7 @@ def test_a_large_gradient_is_cut_to_the_largest_norm_and_keeps_its_direction(cli
 @pytest.mark.parametrize(("clip", "factor"), [(None, 1.0), (None, 1e3), (13.0, 1.0), (14.0, 1.0), (1.0, 2.0**-4), (1.0, 0.0)])
 def test_a_gradient_within_the_norm_stays_as_it_is(clip: float | None, factor: float) -> None:
     turn, line = take(clip, factor)
-    assert torch.equal(line.gradient(), factor * torch.tensor(SLOPES))
+    assert torch.equal(line.stepped, factor * torch.tensor(SLOPES))
     torch.testing.assert_close(turn.gradient_norm, torch.tensor(13.0 * factor))
 
 
@@ -65,4 +69,4 @@ def test_several_processes_clip_what_they_have_together() -> None:
     """The mean over processes is clipped, not each one's own part: two parts that are large and nearly cancel stay whole."""
     other = torch.tensor([-2.9375, -3.9375, -11.9375, 0.0])  # the last: whether that process's loss was finite
     _, line = take(1.0, all_reduce=lambda flat: (flat + other) / 2)
-    assert torch.equal(line.gradient(), torch.full((3,), 0.03125))
+    assert torch.equal(line.stepped, torch.full((3,), 0.03125))
