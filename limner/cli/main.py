@@ -123,8 +123,8 @@ def _of_memory(error: Exception) -> str | None:
     if not on_gpu and not isinstance(error, MemoryError) and "DefaultCPUAllocator" not in str(error):
         return None
     return (
-        f"out of memory{' on the GPU' if on_gpu else ''}: train fewer rows at once with --training.micro-batch N, which leaves the batch "
-        "as it is, or give a smaller --training.batch-size or --resolution; --dry-run says what a run needs"
+        f"out of memory{' on the GPU' if on_gpu else ''}: --memory SIZE, such as --memory 6GB, finds settings that fit; or give a smaller "
+        "--training.batch-size or --resolution; --dry-run says what a run needs"
     )
 
 

@@ -60,6 +60,7 @@ Its options differ: `limner train METHOD --help` lists them all, with their sent
   --resume                go on with the run in RUN
   --from MODEL            start from a trained model of this method: fine-tune it on --data (docs/fine-tuning.md)
   --from PHASE=FOLDER     take a phase from another run or an import in place of training it
+  --memory SIZE           such as 6GB: choose the settings with which training takes no more memory than this
   --dry-run               show recipe, players, phases, time and memory, and write nothing
 
 """
@@ -90,6 +91,9 @@ class TrainArguments(Generic[Settings]):
     adopted: Annotated[UseAppendAction[tuple[str, ...]], arg(name="from", metavar="MODEL|PHASE=FOLDER")] = ()
     """Start from a trained model of this method, whose settings become the defaults: short for --start.model. Or PHASE=FOLDER: do not train
     this phase, but take what it trains from another run, a model folder or an import. May be given several times."""
+    memory: Annotated[str | None, arg(metavar="SIZE")] = None
+    """The most memory that training may take, such as 6GB: of the GPU, else of the process. What it takes is tried before, with
+    --training.recompute and ever smaller --training.micro-batch where it is too much."""
     dry_run: Annotated[bool, FlagCreatePairsOff] = False
     """Show the whole recipe, who is trained, and what two real steps of each phase say of time and memory. Writes nothing."""
     method_settings: Annotated[Settings, arg(name="method")]
@@ -111,9 +115,24 @@ def main(argv: Sequence[str]) -> int:
     with early_refusals(name, argv):
         default, why = starting_point(name, argv)
         recipe, out, resume = read_arguments(name, default, argv)
+        if memory := _value_of("--memory", argv):
+            recipe = fit(recipe, memory, resume)
         if DRY_RUN in argv:
             return show_plan(recipe)
         return train_and_report(recipe, out, resume, why)
+
+
+def fit(recipe: Recipe, memory: str, resume: bool) -> Recipe:
+    """The recipe with what makes it fit into so much memory, after saying what was tried. Raises LimnerError."""
+    from limner.training.fitting import fitted
+
+    if resume:
+        raise SettingsError("--memory is for a new run: one that goes on keeps its parts of a batch, but may take --training.recompute")
+    for found in fitted(recipe, memory):
+        if not isinstance(found, str):
+            return found
+        print(found, flush=True)
+    raise AssertionError("the last that is found is a recipe")
 
 
 def show_plan(recipe: Recipe) -> int:

@@ -12,6 +12,7 @@ import torch
 
 from limner.core import random
 from limner.core.errors import LimnerWarning
+from limner.core.pictures import CaptionedPictures
 from limner.core.recipes import recipe_text
 from limner.core.settings import Recipe
 from limner.core.trainable import Progress
@@ -22,7 +23,8 @@ from limner.training.choices import prepare_networks, settled
 from limner.training.launch import launch
 from limner.training.log import RunLog
 from limner.training.memory import most_memory
-from limner.training.plan import PlannedPhase, make_plan, training_pictures
+from limner.training.plan import Plan, PlannedPhase, make_plan, training_pictures
+from limner.training.processes import Processes
 from limner.training.progress import spoken
 from limner.training.signals import StopRequest
 from limner.training.trainer import Trainer
@@ -39,8 +41,27 @@ class Measured:
     memory: int
 
 
-def dry_run(recipe: Recipe) -> Iterator[str]:
-    """Lines that say what training would be, for a person to read. Raises LimnerError for what could not be trained."""
+@dataclass(frozen=True)
+class Rehearsal:
+    """A recipe, settled and planned on this device, with nothing trained yet. adopted: what is said of networks taken from elsewhere."""
+
+    recipe: Recipe
+    fabric: Processes
+    pictures: CaptionedPictures
+    plan: Plan
+    adopted: list[str]
+
+    def measured(self) -> Iterator[tuple[PlannedPhase, Measured]]:
+        """Take two real steps of each phase, one phase after another."""
+        training = self.recipe.training
+        trainer = Trainer(training, self.fabric, RunLog(Path("nowhere"), quiet=True), StopRequest(), save=lambda: None, sample=dict)
+        for planned in self.plan.phases:
+            first = next(other for other in self.plan.phases if other.act is planned.act)  # which the plan has prepared
+            yield planned, _measured(planned, self, trainer, prepared=planned is first)
+
+
+def rehearse(recipe: Recipe) -> Rehearsal:
+    """Settle and plan a recipe. Raises LimnerError for what could not be trained."""
     recipe = settled(recipe, None)
     fabric = launch(recipe)
     torch.manual_seed(recipe.training.seed)
@@ -48,22 +69,24 @@ def dry_run(recipe: Recipe) -> Iterator[str]:
     plan = make_plan(recipe, pictures, fabric.device, fabric.world_size)
     if recipe.training.micro_batch:
         refuse_coupled_rows(plan.asked_for.trained)
-    adopted = adopt(plan.asked_for, recipe)
+    return Rehearsal(recipe, fabric, pictures, plan, adopt(plan.asked_for, recipe))
+
+
+def dry_run(recipe: Recipe) -> Iterator[str]:
+    """Lines that say what training would be, for a person to read. Raises LimnerError for what could not be trained."""
+    rehearsal = rehearse(recipe)
     yield "# recipe.yaml"
-    yield recipe_text(recipe).rstrip()
+    yield recipe_text(rehearsal.recipe).rstrip()
     yield ""
-    for act in plan.acts:
+    for act in rehearsal.plan.acts:
         for name, player in act.trained.players().items():
             count = sum(value.numel() for value in player.module.parameters())
             paints = ", averaged" if player.averaged else ""
             optimizer = f"{type(player.optimizer).__name__} at {player.optimizer.learning_rate:g}"
             yield f"player  {act.name}: {name}, {count:,} parameters, {optimizer}{paints}"
-    yield from (f"phase   {line}" for line in adopted)
+    yield from (f"phase   {line}" for line in rehearsal.adopted)
     whole, most = 0.0, 0
-    trainer = Trainer(recipe.training, fabric, RunLog(Path("nowhere"), quiet=True), StopRequest(), save=lambda: None, sample=dict)
-    for planned in plan.phases:
-        first = next(other for other in plan.phases if other.act is planned.act)  # which the plan has prepared
-        found = _measured(planned, recipe, trainer, prepared=planned is first)
+    for planned, found in rehearsal.measured():
         seconds = planned.budget.seconds(found.seconds / planned.phase.batch_size)
         whole, most = whole + seconds, max(most, found.memory)
         ends = f"{planned.steps:,} steps" if planned.minutes is None else f"{planned.steps:,} steps or {planned.minutes:.3g} minutes"
@@ -75,9 +98,9 @@ def dry_run(recipe: Recipe) -> Iterator[str]:
     yield f"in all  about {spoken(whole)} and {most:,} MiB here, without grids, evaluations and checkpoints; nothing was written"
 
 
-def _measured(planned: PlannedPhase, recipe: Recipe, trainer: Trainer, *, prepared: bool) -> Measured:
+def _measured(planned: PlannedPhase, rehearsal: Rehearsal, trainer: Trainer, *, prepared: bool) -> Measured:
     """Take two steps of a phase."""
-    fabric, seconds, pictures = trainer.fabric, 0.0, training_pictures(recipe)
+    recipe, fabric, pictures, seconds = rehearsal.recipe, rehearsal.fabric, rehearsal.pictures, 0.0
     if not prepared:
         planned.trained.prepare(planned.phase, pictures)
     planned.begin()

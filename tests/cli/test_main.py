@@ -59,8 +59,8 @@ def raising(error: BaseException) -> types.SimpleNamespace:
         (KeyboardInterrupt(), 130, "limner: stopped\n"),
         (OSError(errno.ENOSPC, "No space left on device", "runs/x"), 2, "limner: no space left on the disk while writing runs/x: "),
         (RuntimeError("I/O error: No space left on device (os error 28)"), 2, "limner: no space left on the disk: "),
-        (MemoryError(), 2, "limner: out of memory: train fewer rows at once with --training.micro-batch N, "),
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), 2, "limner: out of memory on the GPU: train fewer rows "),
+        (MemoryError(), 2, "limner: out of memory: --memory SIZE, such as --memory 6GB, "),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), 2, "limner: out of memory on the GPU: --memory SIZE, "),
         (PermissionError(errno.EACCES, "Permission denied", "runs/x"), 2, "limner: cannot use runs/x: Permission denied: "),
     ],
 )
@@ -76,7 +76,7 @@ def test_what_goes_wrong_is_told_in_one_line(
 def test_a_cpu_without_memory_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(command.importlib, "import_module", lambda name: types.SimpleNamespace(main=lambda argv: torch.empty(1 << 50)))
     assert main(["doctor"]) == 2
-    assert capsys.readouterr().err.startswith("limner: out of memory: train fewer rows at once")
+    assert capsys.readouterr().err.startswith("limner: out of memory: --memory SIZE, such as ")
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
