@@ -36,6 +36,7 @@ from limner.families.attentive.method import GUIDE
 from limner.matching.models.damsm import DAMSM, INSIDE, DAMSMSettings
 from limner.methods.attngan import AttnGAN
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
+from limner.training.choices import prepare_networks
 from limner.training.memory import keep_memory
 from limner.training.plan import Act, PlannedPhase
 from limner.training.trainer import Trainer
@@ -57,6 +58,8 @@ class Arguments:
     """Of the processor."""
     preset: str = "as-published"
     """Preset of ours."""
+    recompute: bool = False
+    """Let ours compute feature maps again instead of keeping them (`--training.recompute`)."""
 
 
 class Published:
@@ -100,7 +103,8 @@ class Ours:
             return
         guide.picture_side.for_losses()  # as the loader of guides does
         self.method.guide(GUIDE, guide)
-        training = from_preset("attngan", arguments.preset, "garden").training
+        training = dataclasses.replace(from_preset("attngan", arguments.preset, "garden").training, recompute=arguments.recompute)
+        prepare_networks(self.method, training)
         act = Act(name="method", registered="attngan", trained=self.method, encoder=guide.encoder)
         self.planned = PlannedPhase(act=act, phase=self.method.phases()[0], steps=STEPS)
         fabric = Fabric(accelerator="cpu", devices=1)
