@@ -55,7 +55,7 @@ def fitted(recipe: Recipe, size: str) -> Iterator[str | Recipe]:
         raise SettingsError("--memory tries one process: find the settings with --training.devices 1, then give them with your number")
     tried: list[Tried] = []
     for candidate, words in _ways(recipe, tried):
-        found = _try(candidate)
+        found = two_steps(candidate)
         tried.append(found)
         if found.memory is None:
             yield f"memory  {words}: more than there is here"
@@ -84,7 +84,7 @@ def _ways(recipe: Recipe, tried: list[Tried]) -> Iterator[tuple[Recipe, str]]:
         yield dataclasses.replace(recipe, training=parts), f"--training.micro-batch {rows}{' --training.recompute' * recompute}"
 
 
-def _try(recipe: Recipe) -> Tried:
+def two_steps(recipe: Recipe) -> Tried:
     """Two steps of each phase in a process of its own: what a process once took, it does not give back."""
     file = given_file(recipe.method)
     environment = os.environ | ({VARIABLE: str(file)} if file else {})

@@ -36,7 +36,7 @@ def test_other_amounts_are_refused(size: str) -> None:
 
 def trying(memory: Callable[[Recipe], float | None], monkeypatch: pytest.MonkeyPatch, coupled: str | None = None) -> None:
     """Let steps take what `memory` says of a recipe."""
-    monkeypatch.setattr(fitting, "_try", lambda recipe: Tried(memory(recipe), 1.0, ROWS, FRAMES, coupled))
+    monkeypatch.setattr(fitting, "two_steps", lambda recipe: Tried(memory(recipe), 1.0, ROWS, FRAMES, coupled))
 
 
 def choices(size: str) -> list[tuple[int | None, bool]]:
