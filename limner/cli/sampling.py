@@ -28,20 +28,22 @@ class SamplingArguments:
     top_p: Annotated[float | None, arg(metavar="P")] = None
     """Of such a model: only the likeliest codes that together have this probability can be drawn."""
     guidance: Annotated[float | None, arg(metavar="G")] = None
-    """Of such a model: how far the text moves the codes, times what it does by itself; 1 is none."""
+    """Of such a model, or of one that follows a flow, such as limner-flow: how far the text moves it, times what it does by itself; 1 is
+    none."""
     truncation: Annotated[float | None, arg(metavar="T")] = None
     """Of a model with styles, such as stylegan2: below 1 its pictures are more typical and more alike; 0 paints the mean style."""
     truncation_layers: Annotated[int | None, arg(metavar="N")] = None
     """Of such a model: only the N coarsest layers' styles are truncated."""
     paint_steps: Annotated[int | None, arg(metavar="N")] = None
-    """Of a model that finds codes of pictures, such as ci-gan: steps that move a picture's code until the model reads in the picture what
-    was asked for."""
+    """Of a model that follows a flow, such as limner-flow: steps from noise to the picture. Of one that finds codes of pictures, such as
+    ci-gan: steps that move a picture's code until the model reads in the picture what was asked for."""
 
 
 _KINDS = {
     "truncation": "with styles, such as stylegan2",
     "truncation_layers": "with styles, such as stylegan2",
-    "paint_steps": "that find codes of pictures, such as ci-gan",
+    "paint_steps": "that paint in steps, such as limner-flow and ci-gan",
+    "guidance": "with guidance, such as dall-e and limner-flow",
 }
 """Whose setting each of these is; the others are of models that draw codes."""
 

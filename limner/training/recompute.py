@@ -100,11 +100,11 @@ class _Standing(AbstractContextManager[None]):
     """
 
     def __init__(self, buffers: list[Tensor]) -> None:
-        self.buffers, self.before = buffers, copied(buffers)
+        self.buffers, self.before = buffers, _copied(buffers)
         self.found: list[Tensor] = []
 
     def __enter__(self) -> None:
-        self.found = copied(self.buffers)
+        self.found = _copied(self.buffers)
         self._set(self.before)
 
     def __exit__(self, *_: object) -> None:
@@ -115,5 +115,5 @@ class _Standing(AbstractContextManager[None]):
             buffer.data.copy_(value)  # data: autograd reads what it noted of a buffer only while this stands as it stood then
 
 
-def copied(buffers: list[Tensor]) -> list[Tensor]:
+def _copied(buffers: list[Tensor]) -> list[Tensor]:
     return [buffer.detach().clone() for buffer in buffers]

@@ -1,0 +1,1 @@
+"""Networks that follow a flow from noise to pictures."""
