@@ -180,7 +180,7 @@ class LimnerFlow(Method[VectorNoise]):
         time = self._times(batch, "time")
         noisy = between(pictures, self.noise(batch, FLOW).z, time)
         told = drawn(batch, "told") >= settings.unconditional if settings.unconditional else None
-        found = velocity(noisy, self.flow(noisy, time, torch.zeros_like(time), batch.text, told), time)
+        found = self._plain(noisy, time, batch.text, told)
         wanted = velocity(noisy, pictures, time)
         error = F.mse_loss(found, wanted)
         loss = error
@@ -217,14 +217,16 @@ class LimnerFlow(Method[VectorNoise]):
 
     def guided(self, noisy: Tensor, time: Tensor, text: TextFeatures) -> Tensor:
         """The flow's velocity at pictures [B, 3, R, R] and times [B], led by the text: [B, 3, R, R]."""
-        settings, none = self.settings, torch.zeros_like(time)
-        own = velocity(noisy, self.flow(noisy, time, none, text), time)
+        settings, own = self.settings, self._plain(noisy, time, text)
         if settings.guidance == 1.0:
             return own
-        without = velocity(noisy, self.flow(noisy, time, none, text, torch.zeros_like(time, dtype=torch.bool)), time)
+        without = self._plain(noisy, time, text, torch.zeros_like(time, dtype=torch.bool))
         led = (time > settings.guidance_from) & (time <= settings.guidance_to)
         more = (settings.guidance - 1.0) * led.to(own.dtype)
         return own + more[:, None, None, None] * (own - without)
+
+    def _plain(self, noisy: Tensor, time: Tensor, text: TextFeatures, told: Tensor | None = None) -> Tensor:
+        return velocity(noisy, self.flow(noisy, time, torch.zeros_like(time), text, told), time)
 
     def _times(self, batch: Batch, stream: str) -> Tensor:
         """A time for each row, [B]: logit-normal."""
@@ -250,7 +252,8 @@ class LimnerFlow(Method[VectorNoise]):
         """A step of Heun's method from one time to a lower one; Euler's, where that is 0."""
 
         def at(pictures: Tensor, time: float) -> Tensor:
-            return self.guided(pictures, torch.full_like(pictures[:, 0, 0, 0], time), text)
+            led = self.settings.guidance_from < time <= self.settings.guidance_to  # else the flow without text need not be asked
+            return (self.guided if led else self._plain)(pictures, torch.full_like(pictures[:, 0, 0, 0], time), text)
 
         first = at(z, now)
         there = z - (now - then) * first

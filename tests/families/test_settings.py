@@ -58,6 +58,7 @@ OWN_WAY = {
     "dcgan-cls": "the port's losses",
     "df-gan": "its hinge and penalty",
     "keras-text-to-image": "plain SGD",
+    "limner-flow": "no discriminator",
     "limner-gan": "its own defaults",
     "msg-gan": "equalised learning rates",
     "t2f": "equalised learning rates",
