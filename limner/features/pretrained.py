@@ -25,6 +25,8 @@ class Published:
     """What to download; or, where the published file is not one that can be read as it is, the page it came from."""
     sha256: str = ""
     """How the file's SHA-256 begins; empty where the file cannot be downloaded."""
+    advice: str = ""
+    """How to come by the weights, where they cannot be downloaded."""
 
 
 class PretrainedNetwork(StagedNetwork):

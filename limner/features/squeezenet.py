@@ -49,6 +49,7 @@ class SqueezeNet(PretrainedNetwork):
     published = Published(
         file="squeezenet-v1.0-imagenet.safetensors",
         url="https://github.com/songhan/SqueezeNet-Deep-Compression",
+        advice="they were published compressed and must be decoded first; tv-squeezenet can be downloaded",
     )
     padding = 1
     at_once = 4

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from limner.core.errors import SettingsError
+from limner.features.efficientnet import EfficientNetLite0
 from limner.features.inception import FIDInception, TorchvisionInception
 from limner.features.pretrained import filled, load_pretrained
 from limner.features.resize import half_pixel_resized, tensorflow_resized
@@ -25,6 +26,7 @@ NETWORKS = {
     "vgg19": partial(VGG, 19, classifier=False),
     "squeezenet": SqueezeNet,
     "tv-squeezenet": TorchvisionSqueezeNet,
+    "efficientnet-lite0": EfficientNetLite0,
 }
 
 

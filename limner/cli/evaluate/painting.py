@@ -74,7 +74,7 @@ class EvaluateArguments(SamplingArguments):
     """Decides captions, reference pictures and noise."""
     features: Annotated[str | None, arg(metavar="SPEC")] = None
     """The network that looks at pictures for fid, kid, is, prdc and memorisation, NAME or NAME=FILE: garden (the default), fid-inception,
-    fid-inception-pytorch, tv-inception, vgg16, vgg19, squeezenet or tv-squeezenet."""
+    fid-inception-pytorch, tv-inception, vgg16, vgg19, squeezenet, tv-squeezenet or efficientnet-lite0."""
     matching: Annotated[str | None, arg(metavar="RUN")] = None
     """A run folder or model folder of a matching model (limner train sje), for r-precision, vs, clip-score and ap; by default the one that
     the run has trained for its text encoder, where it has."""
