@@ -200,11 +200,10 @@ class LimnerFlow(Method[VectorNoise]):
         noisy = between(batch.pictures, self.noise(batch, ONE_STEP).z, time)
         with torch.no_grad():
             instant = self.guided(noisy, time, batch.text)
-            sides = [
-                self._mean_velocity(noisy + sign * APART * instant, time + sign * APART, span + sign * APART, batch.text)
-                for sign in (1, -1)
-            ]
-            slope = (sides[0] - sides[1]) / (2 * APART)
+            later, sooner = (
+                self._mean_velocity(noisy + apart * instant, time + apart, span + apart, batch.text) for apart in (APART, -APART)
+            )
+            slope = (later - sooner) / (2 * APART)
             wanted = instant - span[:, None, None, None] * slope
         error = (self._mean_velocity(noisy, time, span, batch.text) - wanted).square().flatten(1).mean(1)  # [B]
         loss = (error / (error.detach() + 1e-3)).mean()
