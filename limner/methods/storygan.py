@@ -134,6 +134,7 @@ class StoryGAN(AdversarialMethod[StoryNoise]):
                 "discriminator_channels": 16,
                 "pictures_per_story": 2,
                 "generator_steps": 1,
+                "unconditional_weight": 1.0,
                 "batch_size": 8,
                 "epochs": 40.0,
             },
