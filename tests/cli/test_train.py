@@ -20,7 +20,7 @@ from limner.core.settings import Recipe
 from limner.training import presets
 
 PUBLIC_FLAGS = """
---data --out --preset --resolution --steps --seed --device --resume --from --dry-run
+--data --out --preset --resolution --steps --seed --device --resume --from --memory --dry-run
 --method.noise-width --method.text-width --method.generator-channels --method.discriminator-channels --method.residual --method.no-residual
 --method.text-normalization --method.no-text-normalization --method.third-activation --method.no-third-activation --method.captions
 --method.mismatch-weight --method.mismatch --method.counterfactual --method.interpolation --method.learning-rate --method.beta1
@@ -30,7 +30,7 @@ PUBLIC_FLAGS = """
 --training.seed --training.device
 --training.devices --training.nodes
 --training.precision --training.compile --training.ema-half-life --training.log-every --training.sample-every --training.checkpoint-every
---training.micro-batch --training.keep-checkpoints --training.tensorboard --training.no-tensorboard
+--training.micro-batch --training.recompute --training.no-recompute --training.keep-checkpoints --training.tensorboard --training.no-tensorboard
 --training.wandb --training.trackio
 --start.model --start.words --start.neighbours --start.freeze
 --data.flip --data.no-flip --data.garden-pictures --data.counterfactuals --data.share --data.trainval --data.no-trainval

@@ -179,7 +179,7 @@ def test_no_built_in_method_allows_it_that_normalises_over_batches() -> None:
         if made.couples_rows is not Method.couples_rows:
             allowed.append(name)
     # msg-gan and those of StyleGAN say why they do not, and t2f has no such statistic without minibatch deviation
-    assert allowed == ["ci-gan", "dall-e", "df-gan", "msg-gan", "obj-gan", "stylegan", "stylegan2", "t2f"]
+    assert allowed == ["ci-gan", "dall-e", "df-gan", "limner-flow", "msg-gan", "obj-gan", "stylegan", "stylegan2", "t2f"]
     assert coupling(DFGAN(DFGANSettings(**SETTINGS), make_conditions())) is None
 
 
