@@ -30,7 +30,8 @@ PUBLIC_FLAGS = """
 --training.seed --training.device
 --training.devices --training.nodes
 --training.precision --training.compile --training.ema-half-life --training.log-every --training.sample-every --training.checkpoint-every
---training.micro-batch --training.recompute --training.no-recompute --training.keep-checkpoints --training.tensorboard --training.no-tensorboard
+--training.micro-batch --training.recompute --training.no-recompute --training.keep-checkpoints
+--training.tensorboard --training.no-tensorboard
 --training.wandb --training.trackio
 --start.model --start.words --start.neighbours --start.freeze
 --data.flip --data.no-flip --data.garden-pictures --data.counterfactuals --data.share --data.trainval --data.no-trainval
