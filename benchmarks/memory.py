@@ -16,7 +16,7 @@ from tyro.conf import Positional
 
 from limner.core import registry
 from limner.core.recipes import from_preset
-from limner.training.fitting import MARGIN, Tried, two_steps
+from limner.training.fitting import Tried, two_steps
 
 WORLDS = {"storygan": "garden-stories", "obj-gan": "garden-bouquets"}
 """What the methods learn from that need more than captioned pictures."""
@@ -40,10 +40,7 @@ def main(arguments: Arguments) -> None:
     for given in arguments.methods or registry.names("method"):
         method, _, preset = given.partition(":")
         plain, again = measured(method, preset or "cpu")
-        figures = [
-            f"{found.memory / MARGIN:,.0f} | {found.seconds:.2f}" if found.memory else "more than there is here | "
-            for found in (plain, again)
-        ]
+        figures = [f"{found.memory:,} | {found.seconds:.2f}" if found.memory else "more than there is here | " for found in (plain, again)]
         print(f"| `{method}` | `{preset or 'cpu'}` | {plain.rows} | {' | '.join(figures)} |", flush=True)
 
 

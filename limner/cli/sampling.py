@@ -43,7 +43,7 @@ _KINDS = {
     "truncation": "with styles, such as stylegan2",
     "truncation_layers": "with styles, such as stylegan2",
     "paint_steps": "that paint in steps, such as limner-flow and ci-gan",
-    "guidance": "with guidance, such as dall-e and limner-flow",
+    "guidance": "with guidance, such as dall-e, or limner-flow with --paint-steps 2 or more",
 }
 """Whose setting each of these is; the others are of models that draw codes."""
 
@@ -52,14 +52,16 @@ def set_sampling(model: Model, arguments: SamplingArguments) -> str:
     """Give a model the settings that were asked for, and say which. Raises SettingsError where it has none, or for a wrong value."""
     from limner.core.abilities import TakesSampling
 
-    asked = asked_sampling(arguments)
-    known = model.method.sampling if isinstance(model.method, TakesSampling) else ()
+    asked, before = asked_sampling(arguments), model.method.settings
+    if isinstance(model.method, TakesSampling):
+        fields = {field.name for field in dataclasses.fields(before)}
+        model.method.settings = dataclasses.replace(before, **{name: value for name, value in asked.items() if name in fields})
+    known = model.method.sampling if isinstance(model.method, TakesSampling) else ()  # by these settings
     for name in asked:
         if name not in known:
+            model.method.settings = before
             kind = _KINDS.get(name, "that draw codes, such as dall-e")
             raise SettingsError(f"--{name.replace('_', '-')} is for models {kind}: leave it out")
-    if asked:
-        model.method.settings = dataclasses.replace(model.method.settings, **asked)
     return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in asked.items())
 
 

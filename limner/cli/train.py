@@ -60,7 +60,7 @@ Its options differ: `limner train METHOD --help` lists them all, with their sent
   --resume                go on with the run in RUN
   --from MODEL            start from a trained model of this method: fine-tune it on --data (docs/fine-tuning.md)
   --from PHASE=FOLDER     take a phase from another run or an import in place of training it
-  --memory SIZE           such as 6GB: choose the settings with which training takes no more memory than this
+  --memory SIZE           such as 6GB: choose the settings with which a step of training fits into this
   --dry-run               show recipe, players, phases, time and memory, and write nothing
 
 """
@@ -115,7 +115,7 @@ def main(argv: Sequence[str]) -> int:
     with early_refusals(name, argv):
         default, why = starting_point(name, argv)
         recipe, out, resume = read_arguments(name, default, argv)
-        if memory := _value_of("--memory", argv):
+        if (memory := _value_of("--memory", argv)) is not None:
             recipe = fit(recipe, memory, resume)
         if DRY_RUN in argv:
             return show_plan(recipe)

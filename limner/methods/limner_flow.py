@@ -15,7 +15,7 @@ Limner's own combination of published ideas, next to Limner GAN:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -58,13 +58,14 @@ class LimnerFlowSettings(shared.ClipSettings, shared.ScheduleSettings):
     time_mean: float = -0.4
     """Mean of the normal distribution whose sigmoid gives the times of a step: below 0, more of them are near the picture."""
     time_spread: float = 1.0
-    """Its standard deviation."""
+    """Standard deviation of that distribution."""
     contrastive_weight: float = 0.05
     """Weight with which the velocity is moved away from that of the next picture of the batch."""
     unconditional: float = 0.1
     """Share of the training pictures that are shown without their caption, which guidance needs."""
     guidance: float = 2.5
-    """How far the text moves the flow, times what it does by itself; 1 is none."""
+    """How far the text moves the flow, times what it does by itself: 1 leaves it at that. The network for one step learns it; painting with
+    another one needs `paint_steps` of 2 or more."""
     guidance_from: float = 0.2
     """Time above which there is guidance; the last details are painted without it."""
     guidance_to: float = 0.9
@@ -75,9 +76,9 @@ class LimnerFlowSettings(shared.ClipSettings, shared.ScheduleSettings):
     """Steps of a painting: 1 by the network for one step, more by the flow, each but the last with two evaluations (Heun). By default 1, or
     12 without that network."""
     whole: float = 0.25
-    """Share of the rows of the second phase that begin at pure noise, as painting does."""
+    """Share of the second phase's pictures whose stretch begins at pure noise, as painting does."""
     instant: float = 0.25
-    """Share of its rows whose stretch has no length, where the mean velocity is the flow's own."""
+    """Share of the second phase's pictures whose stretch has no length, where the mean velocity is the flow's own."""
     learning_rate: float = 3e-4
     """Learning rate of both networks' Adam."""
     beta2: float = 0.99
@@ -92,13 +93,19 @@ class LimnerFlowSettings(shared.ClipSettings, shared.ScheduleSettings):
     def check(self) -> None:
         at_least(self, "method", 1, "patch", "blocks", "paint_steps", "guidance")
         at_least(self, "method", 0, "contrastive_weight")
+        at_least(self, "method", -10, "time_mean")
         above_zero(self, "method", "learning_rate", "time_spread")
-        shared.share(self, "unconditional", "guidance_from", "guidance_to", "whole", "instant", "cool_from")
-        shared.below_one(self, "one_step_share", "beta2")
+        shared.share(self, "guidance_from", "guidance_to", "whole", "instant", "cool_from")
+        shared.below_one(self, "unconditional", "one_step_share", "beta2")
+        if self.whole + self.instant > 1.0:
+            raise SettingsError(f"method.whole and method.instant are {self.whole + self.instant:g} together, but must be at most 1")
+        if self.guidance_from >= self.guidance_to:
+            raise SettingsError("method.guidance-from must be below method.guidance-to: give method.guidance 1 for none")
         if self.channels < 16 or self.channels % 16:
             raise SettingsError(f"method.channels is {self.channels}, but must be a multiple of 16")
         if self.guidance != 1.0 and not self.unconditional:
-            raise SettingsError("method.guidance needs a flow that was trained without text too: set method.unconditional, such as 0.1")
+            fix = "train with method.unconditional, such as 0.1, or give a guidance of 1"
+            raise SettingsError(f"method.guidance needs a flow that was trained without text too: {fix}")
         if self.paint_steps == 1 and not self.one_step_share:
             raise SettingsError("method.paint-steps is 1, but method.one-step-share is 0: no network learns to paint in one step")
 
@@ -118,7 +125,6 @@ class LimnerFlow(Method[VectorNoise]):
         ),
     }
     settings: LimnerFlowSettings
-    sampling: tuple[str, ...] = ("guidance", "paint_steps")
 
     def __init__(self, settings: LimnerFlowSettings, conditions: Conditions) -> None:
         super().__init__(settings, conditions)
@@ -127,6 +133,11 @@ class LimnerFlow(Method[VectorNoise]):
         self.one_step = FlowNetwork(*sizes) if settings.one_step_share else None
         self.one_step_begun = False
         self.register_state("one_step_begun", False)
+
+    @property
+    def sampling(self) -> tuple[str, ...]:
+        """What may be chosen for painting: guidance only where the flow paints, as one step has it from training."""
+        return ("paint_steps",) if self._steps() == 1 else ("guidance", "paint_steps")
 
     def players(self) -> dict[str, Player]:
         settings = self.settings
@@ -168,8 +179,13 @@ class LimnerFlow(Method[VectorNoise]):
             self.one_step.load_state_dict({name: value for name, value in self.flow.state_dict().items() if name != "no_text"})
             self.one_step_begun = True
 
+    def adopt(self, phase: Phase, state: Mapping[str, Tensor]) -> None:
+        super().adopt(phase, state)
+        self.one_step_begun = self.one_step_begun or phase.name == ONE_STEP
+
     def couples_rows(self) -> str | None:
-        return "each velocity is moved away from that of the next picture" if self.settings.contrastive_weight else None
+        weight = self.settings.contrastive_weight
+        return "method.contrastive-weight moves each velocity away from that of the next picture" if weight else None
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
         yield self._flow_update(batch) if progress.phase == FLOW else self._one_step_update(batch)
@@ -236,10 +252,15 @@ class LimnerFlow(Method[VectorNoise]):
         side = self.conditions.resolution
         return VectorNoise(gaussian((3, side, side), seed, samples, stream))
 
-    def paint(self, text: TextFeatures, noise: VectorNoise) -> Painting:
+    def _steps(self) -> int:
+        """Steps of a painting: more than 1 as long as there is no network for one."""
         steps = self.settings.paint_steps or (1 if self.one_step_begun else STEPS)
-        z = noise.z
-        if steps == 1 and self.one_step is not None and self.one_step_begun:
+        return steps if self.one_step_begun else max(steps, 2)
+
+    def paint(self, text: TextFeatures, noise: VectorNoise) -> Painting:
+        steps, z = self._steps(), noise.z
+        if steps == 1:
+            assert self.one_step is not None
             one = torch.ones_like(z[:, 0, 0, 0])
             return Painting(self.one_step(z, one, one, text).clamp(-1.0, 1.0))
         times = [1.0 - step / steps for step in range(steps + 1)]

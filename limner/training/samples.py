@@ -24,6 +24,8 @@ from limner.text.encoder import TextEncoder
 from limner.training.health import diversity, mean_distance
 
 CAPTIONS, PICTURES = 8, 6
+AT_ONCE = 8
+"""Pictures that are painted at a time, so that a grid takes no more memory than a step of training."""
 MOST_REFUSED = 1000
 """Pictures whose captions are looked at in vain before a split is given up."""
 REAL_PICTURES = 64
@@ -102,7 +104,7 @@ class SampleGrid:
             shown = [told(model, [story] * PICTURES, range(PICTURES), self.seed).transpose(0, 1) for story in stories]  # [F, N, 3, H, W]
             return torch.cat(shown).permute(0, 1, 3, 4, 2).cpu().numpy()
         captions = [caption for caption in self.captions for _ in range(PICTURES)]
-        pictures = model.pictures(captions, self.numbers, self.seed)
+        pictures = model.pictures(captions, self.numbers, self.seed, AT_ONCE)
         return pictures.reshape(len(self.captions), PICTURES, *pictures.shape[1:])
 
     def save(self, pictures: NDArray[np.uint8], path: Path) -> None:

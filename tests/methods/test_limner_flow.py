@@ -129,6 +129,11 @@ def test_paintings_of_a_known_flow() -> None:
         errors.append(float((method.paint(text, noise).images - expected).abs().max()))
     assert errors[0] > 1.5 * errors[1] > 2.25 * errors[2] and errors[2] < 0.01
     assert method.sampling == ("guidance", "paint_steps")
+    method.settings = dataclasses.replace(method.settings, paint_steps=None)
+    assert method.sampling == ("paint_steps",)  # one step has its guidance from training
+    method.one_step_begun = False
+    method.settings = dataclasses.replace(method.settings, paint_steps=1)
+    assert method.sampling == ("guidance", "paint_steps") and method._steps() == 2  # nothing paints in one step yet
 
 
 @torch.no_grad()
@@ -173,6 +178,10 @@ def test_the_second_phase_begins_as_the_flow() -> None:
     again = build(one_step_share=0.25)
     again.load_state_dict(method.state_dict())
     assert again.one_step_begun
+    adopting = build(one_step_share=0.25)
+    adopting.adopt(one_step, method.state_dict())
+    assert adopting.one_step_begun and adopting.one_step is not None
+    assert torch.equal(adopting.one_step.state_dict()["first.weight"], method.one_step.state_dict()["first.weight"])
     alone = build(one_step_share=0.0)
     assert [phase.name for phase in alone.phases()] == [FLOW] and alone.one_step is None and alone.players().keys() == {FLOW}
 
@@ -209,7 +218,9 @@ def test_the_network_reads_words_times_and_spans() -> None:
 def test_sides() -> None:
     assert sides_of(64, 4) == [16, 8, 4] and sides_of(128, 4) == [32, 16, 8, 4] and sides_of(16, 4) == [4] and sides_of(96, 6) == [16, 8, 4]
     for resolution, patch in ((8, 4), (48, 4), (64, 3)):
-        with pytest.raises(SettingsError, match=f"^limner-flow cannot paint {resolution} px in squares of {patch}: "):
+        with pytest.raises(
+            SettingsError, match=f"^limner-flow cannot paint {resolution} px in squares of {patch}: give method.patch [136]"
+        ):
             sides_of(resolution, patch)
     assert waves(torch.tensor([0.0, 0.5])).shape == (2, 32)
 
@@ -222,6 +233,10 @@ def test_sides() -> None:
         ({"one_step_share": 0.0, "paint_steps": 1}, "method.paint-steps is 1, but method.one-step-share is 0"),
         ({"one_step_share": 1.0}, "method.one-step-share is 1.0, but must be"),
         ({"guidance": 0.5}, "method.guidance is 0.5, but must be at least 1"),
+        ({"time_mean": float("nan")}, "method.time-mean is nan, but must be a finite number"),
+        ({"unconditional": 1.0}, "method.unconditional is 1.0, but must be"),
+        ({"whole": 0.7, "instant": 0.7}, "method.whole and method.instant are 1.4 together, but must be at most 1"),
+        ({"guidance_from": 0.9, "guidance_to": 0.1}, "method.guidance-from must be below method.guidance-to"),
     ],
 )
 def test_settings_that_cannot_be(values: dict[str, Any], said: str) -> None:

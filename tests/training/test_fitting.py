@@ -30,12 +30,13 @@ def test_amounts_of_memory(size: str, number: float) -> None:
 
 @pytest.mark.parametrize("size", ["", "6", "6 gb", "-1GB", "0GB", "GB", "6GBs", "1e3MB", "nanGB"])
 def test_other_amounts_are_refused(size: str) -> None:
-    with pytest.raises(SettingsError, match=r"is no amount of memory: give one such as 6GB or 800MB$"):
+    with pytest.raises(SettingsError, match=r"is no amount of memory: give one such as 6GB, 800MB or 5.5GiB$"):
         bytes_of(size)
 
 
-def trying(memory: Callable[[Recipe], float | None], monkeypatch: pytest.MonkeyPatch, coupled: str | None = None) -> None:
-    """Let steps take what `memory` says of a recipe."""
+def trying(memory: Callable[[Recipe], int | None], monkeypatch: pytest.MonkeyPatch, coupled: str | None = None) -> None:
+    """Let steps take what `memory` says of a recipe, and nothing need be spared."""
+    monkeypatch.setattr(fitting, "MARGIN", 1.0)
     monkeypatch.setattr(fitting, "two_steps", lambda recipe: Tried(memory(recipe), 1.0, ROWS, FRAMES, coupled))
 
 
@@ -51,8 +52,8 @@ def choices(size: str) -> list[tuple[int | None, bool]]:
 def test_the_first_that_fits_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of what maps take is saved by recomputing them; parts hold whole stories."""
 
-    def memory(recipe: Recipe) -> float:
-        return 100.0 + (recipe.training.micro_batch or ROWS) * (5.0 if recipe.training.recompute else 10.0)
+    def memory(recipe: Recipe) -> int:
+        return 100 + (recipe.training.micro_batch or ROWS) * (5 if recipe.training.recompute else 10)
 
     trying(memory, monkeypatch)
     assert choices("340MiB") == [(None, False)]
@@ -64,14 +65,28 @@ def test_the_first_that_fits_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_batches_that_cannot_be_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    trying(lambda recipe: 300.0 if recipe.training.recompute else 500.0, monkeypatch, "its networks normalise")
+    trying(lambda recipe: 300 if recipe.training.recompute else 500, monkeypatch, "its networks normalise")
     assert choices("400MiB") == [(None, True)]
     with pytest.raises(SettingsError, match=r"least 300 MiB \(its batches cannot be split, because its networks normalise\): lower"):
         choices("200MiB")
 
 
+def test_small_networks_are_not_recomputed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's own part of it may take more than their maps; what is left is a smaller part of the batch."""
+    trying(lambda recipe: 100 + (recipe.training.micro_batch or ROWS) + 80 * recipe.training.recompute, monkeypatch)
+    assert choices("120MiB") == [(12, False)]
+
+
+def test_a_tenth_is_to_spare(monkeypatch: pytest.MonkeyPatch) -> None:
+    trying(lambda recipe: 100, monkeypatch)
+    monkeypatch.setattr(fitting, "MARGIN", 1.1)
+    assert choices("111MiB") == [(None, False)]
+    with pytest.raises(SettingsError, match="takes at least 111 MiB"):
+        choices("109MiB")
+
+
 def test_what_this_machine_cannot_try_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    trying(lambda recipe: None if recipe.training.micro_batch != 12 else 50.0, monkeypatch)
+    trying(lambda recipe: None if recipe.training.micro_batch != 12 else 50, monkeypatch)
     assert choices("60MiB") == [(12, True)]
     trying(lambda recipe: None, monkeypatch)
     with pytest.raises(SettingsError, match="this recipe takes more than there is here: lower"):
@@ -83,7 +98,7 @@ def test_with_real_steps(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "limner", "train", "gan-cls", "--data", "garden", "--out", "run", "--memory", "20GB", "--steps", "2"]
     ended = subprocess.run([*command, *TINY], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert re.search(r"^memory  as it is: [\d,]+ MiB, [\d.e-]+ s a step$", ended.stdout, re.MULTILINE)
+    assert re.search(r"^memory  as it is: [\d,]+ MiB, of them [\d,]+ in two steps, [\d.e-]+ s a step$", ended.stdout, re.MULTILINE)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     logged = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert logged

@@ -153,11 +153,9 @@ def sides_of(resolution: int, patch: int) -> list[int]:
     """Sides of the maps, from the largest down to `SMALLEST`. Raises SettingsError where squares do not make such maps."""
     count = math.log2(resolution / patch / SMALLEST)
     if count < 0 or count % 1:
-        most = resolution // SMALLEST
-        raise SettingsError(
-            f"limner-flow cannot paint {resolution} px in squares of {patch}: the resolution must be {SMALLEST}, 8, 16, ... times "
-            f"method.patch, which is at most {most} then"
-        )
+        fits = [side for side in range(1, resolution // SMALLEST + 1) if not math.log2(resolution / side / SMALLEST) % 1]
+        named = f"give method.patch {', '.join(map(str, fits))}" if fits else "give a resolution such as 32 or 64"
+        raise SettingsError(f"limner-flow cannot paint {resolution} px in squares of {patch}: {named}")
     return [resolution // patch >> level for level in range(int(count) + 1)]
 
 
