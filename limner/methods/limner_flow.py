@@ -38,11 +38,11 @@ from limner.families.schedules import cosine
 
 FLOW, ONE_STEP = "flow", "one-step"
 NEAREST = 0.05
-"""Time below which a velocity is no longer divided by the time, as in the code of arXiv:2511.13720."""
+"""Smallest time that a velocity is divided by, as in the code of arXiv:2511.13720."""
 APART = 0.01
 """Between the times of the two evaluations whose difference gives du/dt, and the time in between."""
 STEPS = 12
-"""Steps of the flow where there is no network for one step."""
+"""Steps of a painting by the flow, unless the settings say otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,7 +253,7 @@ class LimnerFlow(Method[VectorNoise]):
         return VectorNoise(gaussian((3, side, side), seed, samples, stream))
 
     def _steps(self) -> int:
-        """Steps of a painting: more than 1 as long as there is no network for one."""
+        """Steps of a painting; at least 2 until the one-step network is trained."""
         steps = self.settings.paint_steps or (1 if self.one_step_begun else STEPS)
         return steps if self.one_step_begun else max(steps, 2)
 

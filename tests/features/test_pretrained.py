@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from shared.feature_weights import seeded_weights
 from torch import nn
 
 from limner.core.errors import SettingsError
@@ -35,26 +36,13 @@ def on_meta(build):
         return build()
 
 
-def weights(build) -> dict[str, torch.Tensor]:
-    """Seeded values under a network's own names, of a size that keeps signals alive."""
-    generator, state = torch.Generator().manual_seed(5), {}
-    for name, value in on_meta(build).state_dict().items():
-        drawn = torch.randn(value.shape, generator=generator)
-        if value.ndim > 1:
-            drawn *= (2 / value[0].numel()) ** 0.5
-        elif name.endswith(("bn.weight", "running_var")):
-            drawn = drawn.abs().clamp(0.5, 1.5)
-        state[name] = drawn.to(value.dtype)
-    return state
-
-
 @pytest.fixture(scope="module")
 def squeezenet_state():
-    return weights(SqueezeNet)
+    return seeded_weights(SqueezeNet)
 
 
 def test_a_frozen_inception_inside_a_model_in_training():
-    state = weights(TorchvisionInception)
+    state = seeded_weights(TorchvisionInception)
     state["AuxLogits.fc.weight"] = torch.zeros(1000, 768)  # as published: the head is left out
     before = torch.get_rng_state()
     inception = filled(partial(TorchvisionInception, classifier=False), state, "a test")
@@ -115,7 +103,7 @@ def test_stages(squeezenet_state):
 
 def test_taps_of_vgg_keep_what_comes_before_the_relu():
     build = partial(VGG, 16, classifier=False)
-    network = filled(build, weights(build), "a test")
+    network = filled(build, seeded_weights(build), "a test")
     found = network.taps(network.scaled(torch.rand(1, 3, 16, 16) * 2 - 1), ["conv1_1", "relu1_1"])
     assert (found["conv1_1"] < 0).any()
     torch.testing.assert_close(found["conv1_1"].relu(), found["relu1_1"])

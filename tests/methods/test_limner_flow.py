@@ -166,7 +166,7 @@ def test_the_second_phase_begins_as_the_flow() -> None:
     method.begin(flow)
     before = method.paint(text, noise).images
     method.settings = dataclasses.replace(method.settings, paint_steps=12)
-    assert torch.equal(method.paint(text, noise).images, before)  # there is no other network yet
+    assert torch.equal(method.paint(text, noise).images, before)  # only the flow can paint so far
     method.begin(one_step)
     assert all(torch.equal(value, method.flow.state_dict()[name]) for name, value in method.one_step.state_dict().items())
     assert not any(value.requires_grad for value in method.flow.parameters()) and method.one_step_begun

@@ -30,7 +30,7 @@ def test_amounts_of_memory(size: str, number: float) -> None:
 
 @pytest.mark.parametrize("size", ["", "6", "6 gb", "-1GB", "0GB", "GB", "6GBs", "1e3MB", "nanGB"])
 def test_other_amounts_are_refused(size: str) -> None:
-    with pytest.raises(SettingsError, match=r"is no amount of memory: give one such as 6GB, 800MB or 5.5GiB$"):
+    with pytest.raises(SettingsError, match=r"is not an amount of memory: give one such as 6GB, 800MB or 5.5GiB$"):
         bytes_of(size)
 
 
@@ -108,7 +108,7 @@ def test_refusals(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     words = ["train", "gan-cls", "--data", "garden", "--out", str(tmp_path / "run"), *TINY]
     unsmoothed = ["--method.gradient-penalty", "0"]
     for more, said in {
-        ("--memory", "much"): "--memory much is no amount of memory",
+        ("--memory", "much"): "--memory much is not an amount of memory",
         ("--memory", "6GB", "--training.devices", "2"): "--memory tries one process: ",
         ("--memory", "6GB", "--training.recompute", "--training.compile", "networks"): "training.recompute is not for compiled networks",
         (
