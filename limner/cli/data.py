@@ -225,7 +225,8 @@ def summary(report: PrepareReport) -> Iterator[str]:
     if card.label_names is not None:
         things, pictures = report.crowded
         rest = f"; left out: {things:,}, the smallest of {pictures:,} pictures with more than are kept" if things else ""
-        yield f"layouts: things of {len(card.label_names):,} kind{'s' * (len(card.label_names) != 1)}{rest}"
+        kinds = f"things of {len(card.label_names):,} kind{'s' * (len(card.label_names) != 1)}"
+        yield f"layouts: {kinds} in {report.laid_out:,} of {report.pictures:,} pictures{rest}"
     whole, lacking = report.stories
     if card.frames:
         lost = ""

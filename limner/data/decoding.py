@@ -103,10 +103,12 @@ def _decoded(sample: Sample, side: int, framing: Framing, resolution: int) -> De
     content = read_picture(sample.picture)
     checksum = zlib.crc32(content)
     pixels, smaller, size = decode_bytes(content, side, framing, resolution)
-    if sample.labels.things is None:
+    labels = sample.labels
+    if labels.things is None:
         return Decoded(pixels, smaller, checksum)
     try:
-        return Decoded(pixels, smaller, checksum, place(sample.labels.things, size, framing.view(size, side, resolution)))
+        placed = place(labels.things, size, framing.view(size, side, resolution), labels.things_size)
+        return Decoded(pixels, smaller, checksum, placed)
     except Misplaced as error:
         raise Rejected(str(error)) from None
 

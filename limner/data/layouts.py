@@ -80,14 +80,23 @@ def _numbers(value: Any, count: int | None = None) -> bool:
     return all(isinstance(each, (int, float)) and not isinstance(each, bool) and math.isfinite(each) for each in value)
 
 
-def place(things: Sequence[Thing], size: tuple[int, int], view: View | None = None) -> Placed:
+def place(
+    things: Sequence[Thing], size: tuple[int, int], view: View | None = None, listed_size: tuple[int, int] | None = None
+) -> Placed:
     """Where things of a picture of this width and height stand in the square that is stored of it, by default the one in its middle.
 
-    What lies outside the view is cut off; a thing of which nothing is left is none any more. Raises Misplaced where a box lies outside
-    the picture or has no area, and where a mask is not of the picture's size.
+    listed_size: width and height of the picture in whose pixels the things are given, if that is not this one: the same picture before it
+    was resized. What lies outside the view is cut off; a thing of which nothing is left is none any more. Raises Misplaced where a box lies
+    outside the picture or has no area, where a mask is not of the picture's size, and where the two sizes have different proportions.
     """
     view = view or Framing().view(size, 1, 1)
     corner, extent = np.array([view.left, view.top]), np.array([view.width, view.height])
+    if listed_size is not None and listed_size != size:
+        scale = np.array(listed_size) / np.array(size)
+        # Resizing rounds each side to whole pixels: where both sides may be off by one, the two scales differ by this much at most.
+        if abs(scale[0] - scale[1]) > 1.01 * scale.max() / min(size):
+            raise Misplaced(f"layout of a picture of {listed_size[0]} x {listed_size[1]} pixels, which was not just resized")
+        corner, extent, size = corner * scale, extent * scale, listed_size
     offset, span = np.array([view.across, view.down]) / view.side, np.array([view.wide, view.high]) / view.side
     boxes, labels, shapes = [], [], []
     masked = any(thing.mask is not None for thing in things)
@@ -159,6 +168,7 @@ class Instances:
             content = parse_json(path.read_bytes())
             names = {category["id"]: str(category["name"]) for category in content["categories"]}
             files = {image["id"]: PurePath(image["file_name"]).name for image in content["images"]}
+            self._sizes = {files[image["id"]]: listed_size(image) for image in content["images"]}
             self._things: dict[str, list[Thing]] = {name: [] for name in files.values()}
             for entry in content["annotations"]:
                 if not entry.get("iscrowd") and entry["image_id"] in files:  # a crowd is not a single object
@@ -176,7 +186,14 @@ class Instances:
 
     def of(self, sample: Sample) -> Sample:
         """The sample with the things that the list has for its picture; what the sample says itself comes first."""
-        found = self._things.get(PurePath(sample.file).name)
+        name = PurePath(sample.file).name
+        found = self._things.get(name)
         if found is None or sample.labels.things is not None:
             return sample
-        return replace(sample, labels=replace(sample.labels, things=tuple(found)))
+        return replace(sample, labels=replace(sample.labels, things=tuple(found), things_size=self._sizes[name]))
+
+
+def listed_size(image: dict[str, Any]) -> tuple[int, int] | None:
+    """Width and height that a list in COCO's form has for a picture, if it has them."""
+    width, height = image.get("width"), image.get("height")
+    return (width, height) if isinstance(width, int) and isinstance(height, int) and min(width, height) > 0 else None

@@ -69,7 +69,7 @@ class Panoptic:
             raise DataError(f"{found.file} cannot be read ({error}): unpack the PNGs of the panoptic list again") from None
         numbers = colours @ np.array([1, 1 << 8, 1 << 16])
         things = tuple(Thing(label=label, box=box, mask=_runs(numbers == number)) for number, label, box in found.things)
-        return replace(sample, labels=replace(sample.labels, things=things))
+        return replace(sample, labels=replace(sample.labels, things=things, things_size=(colours.shape[1], colours.shape[0])))
 
 
 def list_of_things(path: Path) -> Instances | Panoptic:

@@ -60,6 +60,8 @@ class PrepareReport:
     """Captions that speak of left or right."""
     wordless: list[WordlessCaption]
     """Captions without a word that were left out; their pictures have others, and stay."""
+    laid_out: int
+    """Pictures of which is known what stands where."""
     crowded: tuple[int, int]
     """Things that were left out, the smallest of pictures with more than `most_things`, and in how many pictures."""
     stories: tuple[int, list[tuple[str, list[int]]]]
@@ -244,7 +246,7 @@ def _write(
     rejects: list[Reject] = []
     left_out: list[WordlessCaption] = []
     tally = CaptionTally()
-    held_out = upscaled = bare = too_small = crowded = 0
+    held_out = upscaled = bare = laid_out = too_small = crowded = 0
     checked = map(with_words, read())
     usable = (sample for sample, wordless in checked if sample.counts and not _note(sample, uncaptioned, rejects, wordless, left_out))
     name = Namer(survey.shared_keys)
@@ -260,6 +262,7 @@ def _write(
             rejects.append(Reject.of(sample, str(error)))
             continue
         placed = picture.placed
+        laid_out += placed is not None
         if placed is not None and len(placed.labels) > most_things:
             too_small, crowded = too_small + len(placed.labels) - most_things, crowded + 1
             placed = largest(placed, most_things)
@@ -325,6 +328,7 @@ def _write(
         classes_dropped=survey.classless if splitter.has_classes else 0,
         sided=survey.sided,
         wordless=left_out,
+        laid_out=laid_out,
         crowded=(too_small, crowded),
         stories=(len(stories), survey.stories.missing()),
         tally=tally,

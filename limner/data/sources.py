@@ -91,6 +91,8 @@ class Labels:
     """Names of what it shows, of which there may be several; None where nothing is said of that."""
     things: tuple[Thing, ...] | None = None
     """What stands where; None where nothing is said of that."""
+    things_size: tuple[int, int] | None = None
+    """Width and height of the picture in whose pixels `things` are given, where it may have been stored in another size since."""
     problem: str | None = None
 
     @property

@@ -132,6 +132,24 @@ def test_instances_in_the_form_of_coco(tmp_path: Path) -> None:
         prepare([source], tmp_path / "other", resolution=32, instances=tmp_path / "none.json")
 
 
+def test_lists_of_pictures_that_were_resized_since(tmp_path: Path) -> None:
+    """Boxes and masks are in pixels of the size that the list has for a picture; another shape of picture is refused."""
+    source = folder(tmp_path / "source", [None])
+    listed = {"id": 0, "file_name": "0.png", "width": 180, "height": 121}  # three times the picture's, rounded
+    hill = {"image_id": 0, "category_id": 7, "bbox": [30, 60, 120, 60], "segmentation": [[30, 60, 150, 60, 150, 120]]}
+    content = {"images": [listed], "categories": [{"id": 7, "name": "hill"}], "annotations": [hill]}
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps(content))
+    prepare([source], tmp_path / "set", resolution=32, instances=path)
+    layout = open_prepared(tmp_path / "set", "train").layouts(np.arange(1))
+    assert layout is not None and layout.shapes is not None
+    assert torch.allclose(layout.boxes[0, 0], torch.tensor([0.0, 0.5, 1.0, 0.5]), atol=0.01)
+    assert (layout.shapes[0, 0] - torch.ones(32, 32).triu()).abs().mean() < 0.05
+    path.write_text(json.dumps({**content, "images": [{**listed, "height": 180}]}))
+    with pytest.raises(DataError, match="layout of a picture of 180 x 180 pixels, which was not just resized"):
+        prepare([source], tmp_path / "other", resolution=32, instances=path)
+
+
 def test_panoptic_lists_of_coco(tmp_path: Path) -> None:
     """Things with their segments; grounds and crowds are left out."""
     source = folder(tmp_path / "source", [None, None])
@@ -194,7 +212,7 @@ def test_bad_layouts_are_refused_in_one_line(layout: object, reason: str, tmp_pa
 def test_more_than_the_maximum_keeps_the_largest_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = folder(tmp_path / "source", [[*THINGS, {"label": "bird", "box": [30, 10, 2, 2]}], THINGS])
     assert main(["prepare", str(source), "--out", str(tmp_path / "set"), "--resolution", "32", "--most-things", "2"]) == 0
-    assert "left out: 1, the smallest of 1 pictures" in capsys.readouterr().out
+    assert "in 2 of 2 pictures; left out: 1, the smallest of 1 pictures" in capsys.readouterr().out
     layout = open_prepared(tmp_path / "set", "train").layouts(np.arange(2))
     assert layout is not None and layout.labels.shape == (2, 2) and sorted(layout.labels[0].tolist()) == [0, 1]
     with pytest.raises(DataError, match="--most-things 0"):

@@ -21,13 +21,14 @@ def measure(boxes: BoxGenerator, pictures: CaptionedPictures, things: int, rare_
 
     things: of a picture at the most; where one has more, the largest stay. Pictures without layouts leave everything as it is.
     """
-    found, counts, left_out, crowded, ends = [], torch.zeros(boxes.labels, dtype=torch.int64), 0, 0, 0
+    found, counts, left_out, crowded, empty, ends = [], torch.zeros(boxes.labels, dtype=torch.int64), 0, 0, 0, 0
     for start in range(0, len(pictures), _TOGETHER):
         layout = pictures.layouts(np.arange(start, min(start + _TOGETHER, len(pictures))))
         if layout is None:
             return
         more = (layout.counts - things).clamp_min(0)
         left_out, crowded, ends = left_out + int(more.sum()), crowded + int((more > 0).sum()), ends + len(layout)
+        empty += int((layout.counts == 0).sum())
         layout = sized(layout, things)
         there = layout.labels >= 0
         found.append(measured(layout.boxes[there]))
@@ -35,6 +36,12 @@ def measure(boxes: BoxGenerator, pictures: CaptionedPictures, things: int, rare_
     if left_out:
         warnings.warn(
             f"{left_out:,} things of {crowded:,} pictures are left out: a picture has {things} at the most (method.things), the largest",
+            LimnerWarning,
+            stacklevel=2,
+        )
+    if empty:
+        warnings.warn(
+            f"{empty:,} of {ends:,} training pictures have no layout, or an empty one: from these, empty scenes are learned",
             LimnerWarning,
             stacklevel=2,
         )
