@@ -24,10 +24,9 @@ from limner.core.errors import LimnerError
 from limner.data.catalog import open_data
 from limner.data.sheet import caption_grid
 from limner.features.garden_judge import load_judge
-from limner.features.network import to_float
+from limner.features.network import to_bytes, to_float
 from limner.metrics.faithfulness import NAMES, read_codes
 from limner.metrics.scoring.survey import stored
-from limner.model.model import to_bytes
 
 CHUNK, SHOWN = 64, 8
 

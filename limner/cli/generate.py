@@ -116,7 +116,7 @@ def readable(model: Model, captions: Sequence[str], judge: Placed | None = None)
 
     judge: who must be able to read them too. Raises SettingsError where there is one caption alone and it cannot be painted.
     """
-    from limner.model.model import shortened, strange_words
+    from limner.model.requests import shortened, strange_words
 
     readers = {"model": model.encoder} | ({"judge": judge.encoder} if judge is not None else {})
     found: dict[str, bool] = {}

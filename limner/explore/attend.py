@@ -17,7 +17,7 @@ from PIL import Image
 
 from limner.core.errors import SettingsError
 from limner.data.sheet import caption_grid
-from limner.model.model import to_bytes
+from limner.features.network import to_bytes
 
 if TYPE_CHECKING:
     from limner.model import Model

@@ -14,9 +14,8 @@ from torch import Tensor
 from limner.core.abilities import Completes
 from limner.core.errors import SettingsError
 from limner.data.sheet import caption_grid
-from limner.features.network import to_float
+from limner.features.network import to_bytes, to_float
 from limner.metrics.judge import to_tensor
-from limner.model.model import to_bytes
 
 if TYPE_CHECKING:
     from limner.model import Model

@@ -26,10 +26,9 @@ from limner.data.garden import ATTRIBUTES, Garden, Scenes, paint
 from limner.data.sheet import caption_grid
 from limner.explore.differences import apart, bright
 from limner.features.garden_judge import load_judge
-from limner.features.network import to_float
+from limner.features.network import to_bytes, to_float
 from limner.metrics.faithfulness import UNNAMED, named_codes, read_codes
 from limner.metrics.judge import to_tensor
-from limner.model.model import to_bytes
 
 if TYPE_CHECKING:
     from limner.model import Model

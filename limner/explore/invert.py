@@ -15,10 +15,9 @@ from limner.core.abilities import Inverts
 from limner.core.errors import SettingsError
 from limner.data.sheet import caption_grid
 from limner.explore.differences import apart, bright
-from limner.features.network import to_float
+from limner.features.network import to_bytes, to_float
 from limner.metrics.judge import to_tensor
 from limner.metrics.pixels import WINDOW, psnr, ssim
-from limner.model.model import to_bytes
 
 if TYPE_CHECKING:
     from limner.model import Model

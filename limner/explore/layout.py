@@ -22,7 +22,7 @@ from limner.core.layout import Layout
 from limner.data.layouts import Misplaced, largest, place, things_of_field
 from limner.data.outlines import listed, outlined
 from limner.data.sheet import caption_grid
-from limner.model.model import to_bytes
+from limner.features.network import to_bytes
 
 if TYPE_CHECKING:
     from limner.core.method import Painting

@@ -16,7 +16,7 @@ from PIL import Image
 from limner.core.errors import DataError, SettingsError
 from limner.data.pngwords import captions_in
 from limner.data.sheet import caption_grid, contact_sheet, cut_grid
-from limner.model.model import shortened
+from limner.model.requests import shortened
 from limner.training.grids import grid_moment, grids_of
 from limner.training.samples import PICTURES
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from limner.core.errors import DataError, SettingsError
 from limner.data.sheet import PAPER, column_grid
-from limner.model.model import seeds_of
+from limner.model.requests import seeds_of
 from limner.model.stories import check_story, told
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from torch import Tensor
 from limner.core.abilities import MixesStyles
 from limner.core.errors import SettingsError
 from limner.core.noise import Noise
-from limner.model.model import to_bytes
+from limner.features.network import to_bytes
 
 if TYPE_CHECKING:
     from limner.model import Model

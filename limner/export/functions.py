@@ -26,7 +26,7 @@ from limner.core.method import Painting
 from limner.core.noise import Noise
 from limner.core.text import TextFeatures
 from limner.model import Model
-from limner.model.model import LONGEST_CAPTION
+from limner.model.requests import LONGEST_CAPTION
 from limner.text.encoder import TextEncoder
 
 FEATURES = ("sentence", "words", "mask", "tokens")

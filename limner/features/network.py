@@ -113,6 +113,11 @@ def to_float(images: Tensor) -> Tensor:
     return images.float()
 
 
+def to_bytes(images: Tensor) -> Tensor:
+    """[B, 3, H, W] in [-1, 1] -> uint8."""
+    return images.float().add(1.0).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
 def to_levels(images: Tensor) -> Tensor:
     """Pictures as float32 in [0, 255]: uint8 keeps its values, floats are taken to be in [-1, 1]."""
     return (images.float() + 1.0) * 127.5 if images.is_floating_point() else images.float()

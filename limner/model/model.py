@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,18 +19,14 @@ from limner.core.errors import LimnerWarning, SettingsError
 from limner.core.method import Method, Painting
 from limner.core.noise import Noise
 from limner.core.text import TextFeatures
-from limner.features.network import to_float
+from limner.features.network import to_bytes, to_float
+from limner.model.requests import check_caption, seeds_of, shortened, strange_words
 from limner.model.stories import storyteller, tell
-from limner.parts.style import StyleEncoder
+from limner.parts.style import StyleEncoder, why_no_style
 from limner.text.encoder import TextEncoder
-from limner.text.words import nearest_words
 
-LONGEST_CAPTION = 2_000
-"""Characters a caption may have."""
 _REBUILT = 64
 """Pictures that are inverted at a time."""
-_NAMED = 8
-"""Unknown words that a message names."""
 
 
 @contextmanager
@@ -319,9 +314,16 @@ class Model:
         R is the model's resolution. Painting other captions from it keeps their style. Raises SettingsError without a style encoder.
         """
         if self.style is None:
+            if self.no_style is not None:
+                raise SettingsError(f"the model has no style encoder, and can have none: it {self.no_style}")
             raise SettingsError("the model has no style encoder: train it with --style.steps 3000, or add one to its run by --resume")
         found = self.style(to_float(pictures.to(self.device)))
         return type(self.noise(0, [0]))(**found)
+
+    @property
+    def no_style(self) -> str | None:
+        """Why the model can have no style encoder, as the end of a sentence; None where it can."""
+        return why_no_style(self.method) if self.reads_text else "reads no text"
 
     def unknown_words(self, caption: str) -> list[str]:
         """The words of a caption that the model never met."""
@@ -334,65 +336,3 @@ class Model:
     def check(self, caption: str) -> None:
         """Raise SettingsError for a caption that cannot be painted: empty, too long, or without a word that the model knows."""
         check_caption(self.encoder, caption, suggest=True)
-
-
-def seeds_of(seed: int | Sequence[int], generator: torch.Generator | None = None) -> list[int]:
-    """The seeds that are asked for, each a whole number from 0 to 2^63 - 1. Raises SettingsError for anything else."""
-    if generator is not None:
-        return [int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))]
-    found = []
-    for value in seed if isinstance(seed, Sequence | np.ndarray) else [seed]:
-        try:
-            number = -1 if isinstance(value, bool) else operator.index(value)
-        except TypeError:
-            number = -1
-        if not 0 <= number < 2**63:
-            raise SettingsError(f"a seed is {value!r}: give a whole number from 0 to 2^63 - 1")
-        found.append(number)
-    if not found:
-        raise SettingsError("the list of seeds is empty: give one at least")
-    return found
-
-
-def check_caption(encoder: TextEncoder, caption: str, suggest: bool = False, reader: str = "the model") -> None:
-    """Raise SettingsError for a caption that cannot be painted, or judged, by what this encoder reads of it.
-
-    suggest: name known words that look like the unknown ones, which takes a while where many captions are looked at. reader: whose encoder
-    it is, as messages name it.
-    """
-    if not isinstance(caption, str):
-        raise SettingsError(f"a caption is {caption!r}: give a text, or a list of them")
-    shown = shortened(caption)
-    if not encoder.reads:
-        if caption.strip():
-            raise SettingsError(f"{reader} reads no text, and cannot paint '{shown}': it makes pictures without a caption")
-        return
-    if not caption.strip():
-        raise SettingsError("a caption is empty: say what to paint")
-    if len(caption) > LONGEST_CAPTION:
-        raise SettingsError(f"the caption '{shown}' has {len(caption):,} characters: shorten it to {LONGEST_CAPTION:,}")
-    if not set(encoder.words(caption)) - set(encoder.unknown_words(caption)):
-        found = strange_words(encoder, caption) if suggest else ""
-        words = f" {found};" if "did you mean" in found else ""
-        raise SettingsError(f"{reader} knows none of the words in '{shown}':{words} use words of the captions it was trained on")
-
-
-def strange_words(encoder: TextEncoder, caption: str) -> str:
-    """The words of a caption that an encoder never met, as `Model.strange_words` gives them."""
-    known, unknown = encoder.known_words(), encoder.unknown_words(caption)
-    named = []
-    for word in unknown[:_NAMED]:
-        nearest = " or ".join(f"'{other}'" for other in nearest_words(word, known))
-        named.append(f"'{shortened(word, 30)}'" + (f" (did you mean {nearest}?)" if nearest else ""))
-    return ", ".join(named) + (f" and {len(unknown) - _NAMED:,} more" if len(unknown) > _NAMED else "")
-
-
-def shortened(text: str, longest: int = 60) -> str:
-    """The text in one line, cut where it is too long to be shown."""
-    text = " ".join(text.split())
-    return text if len(text) <= longest else text[: longest - 3] + "..."
-
-
-def to_bytes(images: Tensor) -> Tensor:
-    """[B, 3, H, W] in [-1, 1] -> uint8."""
-    return images.float().add(1.0).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)

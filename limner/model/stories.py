@@ -15,6 +15,8 @@ from torch import Tensor
 from limner.core.abilities import TellsStories
 from limner.core.errors import LimnerWarning, SettingsError
 from limner.data.stories import so_far
+from limner.features.network import to_bytes
+from limner.model.requests import seeds_of, shortened
 
 if TYPE_CHECKING:
     from limner.model.model import Model
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 
 def check_story(model: Model, sentences: Sequence[str]) -> None:
     """Raise SettingsError for a story that a model cannot tell: too short or too long, or with a sentence that cannot be painted."""
-    from limner.model.model import shortened
-
     if not model.reads_text:
         raise SettingsError("the model reads no text, and cannot tell a story: give one that was trained with captions")
     if isinstance(sentences, str) or not isinstance(sentences, Sequence):
@@ -45,8 +45,6 @@ def check_story(model: Model, sentences: Sequence[str]) -> None:
 
 def tell(model: Model, sentences: Sequence[str], n: int, seed: int) -> list[list[Image.Image]]:
     """`Model.tell`: a story's pictures, `n` times."""
-    from limner.model.model import seeds_of, shortened
-
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise SettingsError(f"n is {n!r}: give a whole number of tellings, at least 1")
     seeds = seeds_of(seed)
@@ -69,8 +67,6 @@ def told(
     A method that paints single pictures paints every frame from all sentences so far, and from the same noise: what it then keeps from
     frame to frame, words and noise keep. batch_size: the most pictures at a time, or one story. Sentences are not looked at: `check_story`.
     """
-    from limner.model.model import to_bytes
-
     method, frames = model.method, len(stories[0])
     numbers, size = np.asarray(samples, np.int64), max(batch_size // frames, 1)
     parts = []

@@ -201,14 +201,19 @@ def noise_widths(method: Method, name: str) -> dict[str, int]:
 
     Raises SettingsError for a method without noise, or with noise other than vectors of independent standard normal numbers.
     """
-    noise = method.draw_noise(0, np.arange(_DRAWN))
-    fields = noise_fields(noise)
+    problem = why_no_style(method)
+    if problem is not None:
+        raise SettingsError(f"{name} {problem}: leave style.steps out")
+    return {field: value.shape[1] for field, value in noise_fields(method.draw_noise(0, np.arange(_DRAWN))).items()}
+
+
+def why_no_style(method: Method) -> str | None:
+    """Why a method can have no style encoder, as the end of a sentence; None where it can."""
+    fields = noise_fields(method.draw_noise(0, np.arange(_DRAWN)))
     for field, value in fields.items():
         if not (value.ndim == 2 and value.is_floating_point() and _is_standard_normal(value)):
-            raise SettingsError(f"{name}'s noise '{field}' is not a vector of standard normal numbers: leave style.steps out")
-    if not fields:
-        raise SettingsError(f"{name} paints from no noise, so there is no style to find: leave style.steps out")
-    return {field: value.shape[1] for field, value in fields.items()}
+            return f"paints from a noise '{field}' that is not a vector of standard normal numbers, which no style encoder finds"
+    return None if fields else "paints from no noise, so there is no style to find"
 
 
 def noise_fields(noise: Noise) -> dict[str, Tensor]:

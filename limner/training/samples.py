@@ -18,7 +18,7 @@ from limner.data.reduced import at_resolution
 from limner.data.sheet import caption_grid
 from limner.data.stories import ToldSoFar, told_alone
 from limner.model import Model
-from limner.model.model import check_caption
+from limner.model.requests import check_caption
 from limner.model.stories import told
 from limner.text.encoder import TextEncoder
 from limner.training.health import diversity, mean_distance

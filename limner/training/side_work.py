@@ -15,8 +15,8 @@ from limner.core.errors import in_words
 from limner.core.method import Method
 from limner.core.trainable import Trainable
 from limner.data.sheet import caption_grid
+from limner.features.network import to_bytes
 from limner.model import Model
-from limner.model.model import to_bytes
 from limner.nn.uncompiled import uncompiled
 from limner.training.evaluation import Evaluator, make_evaluator
 from limner.training.grids import grid_name

@@ -148,3 +148,8 @@ def test_a_model_without_one_says_how_to_add_it(
         assert main(["explore", "restyle", name, "--out", str(tmp_path / "x.png")]) == 2
         told = capsys.readouterr().err
         assert message in told and told.count("\n") == 1
+    method = copy.deepcopy(tiny_model.method)
+    monkeypatch.setattr(method, "draw_noise", lambda seed, samples: VectorNoise(z=torch.rand(len(samples), 100)))
+    monkeypatch.setattr(command, "open_model", lambda name, device: Model(method, tiny_model.encoder, {}))
+    assert main(["explore", "restyle", "any", "--out", str(tmp_path / "x.png")]) == 2
+    assert "any has no style encoder, and can have none: it paints from a noise 'z' that is not a vector" in capsys.readouterr().err

@@ -19,8 +19,8 @@ from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions
 from limner.explore.attend import attend
 from limner.explore.interpolate import between_captions
+from limner.features.network import to_bytes
 from limner.model import Model
-from limner.model.model import to_bytes
 from limner.text.recurrent import RecurrentEncoder, RecurrentSettings
 from limner.text.tokenizers import WordTokenizer
 

@@ -75,16 +75,17 @@ def main(argv: Sequence[str]) -> int:
 
 
 def check_style(name: str, model: Model) -> None:
-    """Raises SettingsError for a model without style encoder, with the command that adds one."""
-    if model.style is None and (Path(name) / "recipe.yaml").is_file():
+    """Raises SettingsError for a model without style encoder, with the command that adds one, or the reason why it can have none."""
+    if model.style is not None:
+        return
+    if model.no_style is not None:
+        raise SettingsError(f"{name} has no style encoder, and can have none: it {model.no_style}")
+    if (Path(name) / "recipe.yaml").is_file():
         from limner.core.recipes import load_recipe
 
         method = load_recipe(Path(name) / "recipe.yaml").method
         raise SettingsError(f"{name} has no style encoder: add one by `limner train {method} --out {name} --resume --style.steps 3000`")
-    if model.style is None:
-        raise SettingsError(
-            f"{name} has no style encoder: give a run folder, to which `limner train ... --resume --style.steps 3000` adds one"
-        )
+    raise SettingsError(f"{name} has no style encoder: give a run folder, to which `limner train ... --resume --style.steps 3000` adds one")
 
 
 def drawn_from(source: ReferenceData, split: str | None, count: int, seed: int) -> tuple[NDArray[np.uint8], list[str]]:

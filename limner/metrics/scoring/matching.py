@@ -10,7 +10,7 @@ from torch import Tensor
 
 from limner.features.network import resized
 from limner.matching.saving import load_matching
-from limner.model.model import check_caption
+from limner.model.requests import check_caption
 from limner.text.encoder import TextEncoder
 
 

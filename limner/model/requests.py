@@ -1,0 +1,75 @@
+"""What a model is asked for: captions that it can read, and seeds."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from limner.core.errors import SettingsError
+from limner.text.encoder import TextEncoder
+from limner.text.words import nearest_words
+
+LONGEST_CAPTION = 2_000
+"""Characters a caption may have."""
+_NAMED = 8
+"""Unknown words that a message names."""
+
+
+def seeds_of(seed: int | Sequence[int], generator: torch.Generator | None = None) -> list[int]:
+    """The seeds that are asked for, each a whole number from 0 to 2^63 - 1. Raises SettingsError for anything else."""
+    if generator is not None:
+        return [int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))]
+    found = []
+    for value in seed if isinstance(seed, Sequence | np.ndarray) else [seed]:
+        try:
+            number = -1 if isinstance(value, bool) else operator.index(value)
+        except TypeError:
+            number = -1
+        if not 0 <= number < 2**63:
+            raise SettingsError(f"a seed is {value!r}: give a whole number from 0 to 2^63 - 1")
+        found.append(number)
+    if not found:
+        raise SettingsError("the list of seeds is empty: give one at least")
+    return found
+
+
+def check_caption(encoder: TextEncoder, caption: str, suggest: bool = False, reader: str = "the model") -> None:
+    """Raise SettingsError for a caption that cannot be painted, or judged, by what this encoder reads of it.
+
+    suggest: name known words that look like the unknown ones, which takes a while where many captions are looked at. reader: whose encoder
+    it is, as messages name it.
+    """
+    if not isinstance(caption, str):
+        raise SettingsError(f"a caption is {caption!r}: give a text, or a list of them")
+    shown = shortened(caption)
+    if not encoder.reads:
+        if caption.strip():
+            raise SettingsError(f"{reader} reads no text, and cannot paint '{shown}': it makes pictures without a caption")
+        return
+    if not caption.strip():
+        raise SettingsError("a caption is empty: say what to paint")
+    if len(caption) > LONGEST_CAPTION:
+        raise SettingsError(f"the caption '{shown}' has {len(caption):,} characters: shorten it to {LONGEST_CAPTION:,}")
+    if not set(encoder.words(caption)) - set(encoder.unknown_words(caption)):
+        found = strange_words(encoder, caption) if suggest else ""
+        words = f" {found};" if "did you mean" in found else ""
+        raise SettingsError(f"{reader} knows none of the words in '{shown}':{words} use words of the captions it was trained on")
+
+
+def strange_words(encoder: TextEncoder, caption: str) -> str:
+    """The words of a caption that an encoder never met, as `Model.strange_words` gives them."""
+    known, unknown = encoder.known_words(), encoder.unknown_words(caption)
+    named = []
+    for word in unknown[:_NAMED]:
+        nearest = " or ".join(f"'{other}'" for other in nearest_words(word, known))
+        named.append(f"'{shortened(word, 30)}'" + (f" (did you mean {nearest}?)" if nearest else ""))
+    return ", ".join(named) + (f" and {len(unknown) - _NAMED:,} more" if len(unknown) > _NAMED else "")
+
+
+def shortened(text: str, longest: int = 60) -> str:
+    """The text in one line, cut where it is too long to be shown."""
+    text = " ".join(text.split())
+    return text if len(text) <= longest else text[: longest - 3] + "..."
