@@ -39,6 +39,8 @@ class Tried:
     """Of a story, which no part of a batch may cut; else 1."""
     coupled: str | None
     """Why a batch cannot be trained on in parts; None where it can."""
+    base: int = 0
+    """What the process, or the GPU, had taken before the first step, in MiB: by Python, PyTorch, the networks and the data."""
 
     @property
     def needs(self) -> int:
@@ -73,6 +75,11 @@ def fitted(recipe: Recipe, size: str) -> Iterator[str | Recipe]:
         if found.needs <= limit:
             yield candidate
             return
+        if found.base >= limit:
+            raise SettingsError(
+                f"--memory {size} is too little: before the first step Python, PyTorch, the networks and the data take {found.base:,} MiB; "
+                f"give {found.needs:,}MiB for these settings, or not much less"
+            )
     least = min((found.needs for found in tried if found.memory is not None), default=None)
     needs = f"this recipe takes at least {least:,.0f} MiB" if least else "this recipe takes more than there is here"
     why = f" (its batches cannot be split, because {tried[0].coupled})" if tried[0].coupled else ""
@@ -127,6 +134,7 @@ def main(path: str, parent: int) -> None:
     """Try a recipe. Its plan, what its steps took, or why it cannot be trained go to standard output, each as a line of JSON."""
     from limner.training.accumulation import coupling
     from limner.training.dry_run import rehearse
+    from limner.training.memory import most_memory
 
     _end_with(parent)
     try:
@@ -134,7 +142,7 @@ def main(path: str, parent: int) -> None:
         phases = [planned.phase for planned in rehearsal.plan.phases if planned.act.is_asked_for]
         largest = max(phases, key=lambda phase: phase.batch_size)
         plan = {"rows": largest.batch_size, "frames": largest.frames, "coupled": coupling(rehearsal.plan.asked_for.trained)}
-        print(json.dumps(plan), flush=True)
+        print(json.dumps({**plan, "base": most_memory(rehearsal.fabric.device)}), flush=True)
         found = [measured for _, measured in rehearsal.measured()]
         most = max(measured.memory for measured in found)
         print(json.dumps({"memory": most, "seconds": max(measured.seconds for measured in found)}))

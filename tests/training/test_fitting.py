@@ -71,6 +71,15 @@ def test_batches_that_cannot_be_split(monkeypatch: pytest.MonkeyPatch) -> None:
         choices("200MiB")
 
 
+def test_less_than_a_process_takes_before_its_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else is tried then: no setting of the steps changes it."""
+    tried = []
+    monkeypatch.setattr(fitting, "two_steps", lambda recipe: tried.append(recipe) or Tried(500, 1.0, ROWS, FRAMES, None, base=300))
+    with pytest.raises(SettingsError, match="before the first step, .* take 300 MiB; give 550MiB for these settings, or not much less"):
+        choices("290MiB")
+    assert len(tried) == 1
+
+
 def test_small_networks_are_not_recomputed(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch's own part of it may take more than their maps; what is left is a smaller part of the batch."""
     trying(lambda recipe: 100 + (recipe.training.micro_batch or ROWS) + 80 * recipe.training.recompute, monkeypatch)
