@@ -189,9 +189,8 @@ class ObjGAN(LayoutMethod):
             nn.init.uniform_(value, -0.08, 0.08)
         shape_width, halvings = s.shape_width or max(labels, 16), s.shape_side.bit_length() - 3
         self.shapes = ShapeGenerator(labels, shape_width, s.shape_residuals)
-        self.shape_discriminators = nn.ModuleDict(
-            {which: ShapeDiscriminator(labels, shape_width, halvings) for which in ("single", "whole")}
-        )
+        judging = s.shape_discriminator_width or shape_width // 2
+        self.shape_discriminators = nn.ModuleDict({which: ShapeDiscriminator(labels, judging, halvings) for which in ("single", "whole")})
         self.generator = ObjectGenerator(
             self.sides,
             NAME,

@@ -9,7 +9,6 @@ from limner.core.errors import SettingsError
 from limner.core.settings import above_zero, at_least
 from limner.families import settings as shared
 from limner.families.objects.discriminators import TermWeights
-from limner.families.objects.shapes import LEAST_WIDTH
 
 Order = Literal["size", "depth"]
 
@@ -73,6 +72,8 @@ class ShapeSettings(shared.Checked):
 
     shape_width: int | None = None
     """Channels of the shape generator's finest map; by default as many as there are labels."""
+    shape_discriminator_width: int | None = None
+    """Channels of the first map of the discriminators of shapes, and half as many of each after it; by default half of the generator's."""
     shape_side: int = 64
     """Side of the masks that it draws of the whole picture."""
     shape_residuals: int = 1
@@ -91,7 +92,7 @@ class ShapeSettings(shared.Checked):
     """This phase's part of a budget in minutes."""
 
     def check(self) -> None:
-        at_least(self, "method", LEAST_WIDTH, "shape_width")
+        at_least(self, "method", 4, "shape_width", "shape_discriminator_width")
         at_least(self, "method", 0, "shape_residuals", "shape_perceptual", "shape_distance")
         at_least(self, "method", 1, "shapes_batch_size")
         above_zero(self, "method", "shapes_epochs")

@@ -16,7 +16,6 @@ from limner.features.registry import load_feature_network
 
 NOISE = 4
 """Numbers of noise for each thing, in units of the generator's width."""
-LEAST_WIDTH = 16
 
 
 class ConvolutionalLSTM(nn.Module):
@@ -83,12 +82,12 @@ class ShapeGenerator(nn.Module):
 class ShapeDiscriminator(nn.Module):
     """Does a mask look real, in the boxes of these labels? One network judges each thing's mask, another all masks of a picture in one.
 
-    width: channels of the generator's finest map; halvings: of masks, down to 4 x 4.
+    width: channels of the first map, and half as many of each after it; halvings: of masks, down to 4 x 4.
     """
 
     def __init__(self, labels: int, width: int, halvings: int) -> None:
         super().__init__()
-        widths = [labels + 1, *(max(width >> level, 1) for level in range(1, halvings + 1))]
+        widths = [labels + 1, *(max(width >> level, 1) for level in range(halvings))]
         self.layers = nn.Sequential(*(_halving(wide, narrow, 4) for wide, narrow in zip(widths, widths[1:], strict=False)))
         self.logits = nn.Conv2d(widths[-1], 1, 4)
 
