@@ -301,7 +301,7 @@ class ObjGAN(LayoutMethod):
         if progress.phase == BOXES:
             yield self._box_update(batch, layout)
         elif progress.phase == SHAPES:
-            yield from self._shape_updates(batch, layout)
+            yield from self._shape_updates(batch, layout, self.penalty(progress))
         else:
             yield from self._picture_updates(batch, layout, self.penalty(progress))
 
@@ -317,7 +317,7 @@ class ObjGAN(LayoutMethod):
         right = ((probabilities.argmax(2) == following) & (following != PAD)).sum() / (following != PAD).sum().clamp_min(1)
         return Update(BOXES, names + where, {"labels": names.detach(), "boxes": where.detach(), "label_accuracy": right})
 
-    def _shape_updates(self, batch: Batch, layout: Layout) -> Iterator[Update]:
+    def _shape_updates(self, batch: Batch, layout: Layout, penalty: float) -> Iterator[Update]:
         """Masks, judged one by one and all of a picture in one (section 3.2)."""
         s, side, labels = self.settings, self.settings.shape_side, len(self.conditions.labels)
         maps = places.labelled(places.box_masks(layout, side), layout.labels, labels)  # [B, N, L, S, S]
@@ -327,8 +327,10 @@ class ObjGAN(LayoutMethod):
         there = there | ~there.any()  # where a batch has nothing at all, its empty places
         whole = maps.amax(1)
         instance, together = (self.shape_discriminators[which] for which in ("single", "whole"))
-        yield Update("shape-single", shape_discriminator_loss(instance, real[there], fake[there], maps[there]))
-        yield Update("shape-whole", shape_discriminator_loss(together, real.amax(1), fake.amax(1), whole))
+        update = Update("shape-single", shape_discriminator_loss(instance, real[there], fake[there], maps[there]))
+        yield smoothed(update, penalty, (lambda masks: instance(masks[:, 0], maps[there]), real[there][:, None]))
+        update = Update("shape-whole", shape_discriminator_loss(together, real.amax(1), fake.amax(1), whole))
+        yield smoothed(update, penalty, (lambda masks: together(masks[:, 0], whole), real.amax(1)[:, None]))
         one, all_of_them = bce(instance(fake[there], maps[there]), 1.0), bce(together(fake.amax(1), whole), 1.0)
         difference = (fake - real).abs()[there].mean()
         loss = one + all_of_them + s.shape_distance * difference

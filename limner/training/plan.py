@@ -282,6 +282,8 @@ def _prepared(act: Act, recipe: Recipe, pictures: CaptionedPictures, processes: 
             Loader(pictures, sized, seed=recipe.training.seed, processes=1)  # says what the data lack, before anything takes long
     act.trained.prepare(first, pictures)
     own = [phase for phase in act.trained.phases() if phase.name not in adopted]  # `prepare` may have found how large a batch can be
+    if own and not any(phase.paints for phase in own):  # the phase that paints comes from another run: nothing is missing by the last one
+        own[-1] = dataclasses.replace(own[-1], paints=True)
     for planned in _budgeted(act, own, recipe, pictures):
         Loader(pictures, planned.phase, seed=recipe.training.seed, processes=processes)
         _check_normalised(planned, processes)

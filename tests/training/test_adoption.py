@@ -62,11 +62,13 @@ def test_the_averaged_weights_are_taken_of_what_paints(source: Path, tmp_path: P
     saved = load(source).method.state_dict()["painter.weight"]
     assert torch.equal(taken, saved)
     assert not torch.equal(taken, state_of(source)["modules"]["method"]["painter.weight"])  # the last ones of its training
+    model = load(tmp_path / "run").method  # nothing is left to train, so that the run writes a model and paints
+    assert isinstance(model, TwoParts) and torch.equal(model.painter.weight, saved)
+    assert torch.equal(model.reader["back"].weight, reader_of(tmp_path / "run")[2])
+    assert not torch.equal(model.reader["back"].weight, reader_of(source)[2])
 
 
-def test_it_goes_on_where_it_was_killed_wherever_the_source_is_now(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_goes_on_where_it_was_killed_wherever_the_source_is_now(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = toy.recipe({"reading": str(source)})
     train(recipe, tmp_path / "straight")
     monkeypatch.setattr(TwoParts, "kill_at", ("painting", 3))
