@@ -128,7 +128,8 @@ def kills(out: Path, count: int, seed: int, methods: list[str]) -> None:
         done, trial = done + killed, trial + 1
     found = lines(record)
     wrong = [line for line in found if not line["same"]]
-    print(f"{sum(line['kills'] for line in found)} kills in {len(found)} runs of {len({line['method'] for line in found})} methods: {len(wrong)} runs ended differently")
+    run, killed = len({line["method"] for line in found}), sum(line["kills"] for line in found)
+    print(f"{killed} kills in {len(found)} runs of {run} methods: {len(wrong)} runs ended differently")
 
 
 @contextmanager
