@@ -88,7 +88,7 @@ class LabelMapCode(nn.Module):
         super().__init__()
         half = max(channels // 2, 1)
         self.look = looking(labels, half)
-        self.halve = nn.Sequential(nn.Conv2d(half, channels, 3, 2, 1, bias=False), nn.LeakyReLU(0.2))
+        self.halve = nn.Sequential(nn.Conv2d(half, channels, 3, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True))
 
     def forward(self, maps: Tensor) -> Tensor:
         return self.halve(self.look(maps))
@@ -96,7 +96,9 @@ class LabelMapCode(nn.Module):
 
 def looking(labels: int, channels: int) -> nn.Sequential:
     """[B, L, S, S] -> [B, channels, S, S], as generator and discriminators look at label maps."""
-    return nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(labels, channels, 3), nn.InstanceNorm2d(channels), nn.LeakyReLU(0.2))
+    return nn.Sequential(
+        nn.ReflectionPad2d(1), nn.Conv2d(labels, channels, 3), nn.InstanceNorm2d(channels), nn.LeakyReLU(0.2, inplace=True)
+    )
 
 
 class InstanceResidual(nn.Module):
