@@ -381,8 +381,8 @@ class ObjGAN(LayoutMethod):
         yield update
 
     def _objects(self, layout: Layout, conditions: Tensor) -> dict[str, Objects]:
-        """The objects that each discriminator looks at, in boxes as it is given them."""
-        s, first = self.settings, self.sides[0]
+        """The objects that each discriminator looks at, in boxes as it is given them. Their conditions take no gradient, as in the code."""
+        s, first, conditions = self.settings, self.sides[0], conditions.detach()
         found = {}
         for name, large, unit in (("small-objects", False, first), ("large-objects", True, first // 2)):
             scale, threshold, least = 1.0, s.large_from, 1.25 / s.object_side

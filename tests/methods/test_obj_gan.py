@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from shared.batches import CAPTIONS, LABELS, PROGRESS, make_batch, make_layout, make_text, turns_of_a_step
 from shared.pictures import Captioned
 from torch import Tensor
@@ -20,7 +21,8 @@ from limner.core.trainable import Phase
 from limner.data.loader import Loader
 from limner.families.objects import places
 from limner.families.objects.boxes import END, FIRST, PAD, START, Mixture, chosen_by, sequences
-from limner.families.objects.discriminators import orders, permuted
+from limner.families.objects.discriminators import orders, permuted, reading
+from limner.families.objects.generator import looking
 from limner.families.objects.roi import roi_align
 from limner.families.objects.statistics import measure
 from limner.methods.obj_gan import ObjGAN
@@ -72,6 +74,24 @@ def test_the_largest_things_stay() -> None:
     assert order.tolist() == [[0, 1, 2], [1, 2, 0]] and rows.tolist() == [1]
     maps = torch.arange(3.0).view(1, 3, 1, 1).expand(2, 3, 4, 4)
     assert permuted(maps, order)[1, :, 0, 0].tolist() == [1.0, 2.0, 0.0]
+
+
+def test_labels_without_a_map_need_not_be_read() -> None:
+    """The same maps and gradients of weights as from all labels, where pictures have different numbers of them, or none."""
+    look = looking(7, 3)
+    maps = torch.zeros(3, 7, 8, 8)
+    maps[0, [1, 4, 6]], maps[1, 2] = torch.rand(3, 8, 8), torch.rand(8, 8)
+
+    def doubled(some: Tensor) -> Tensor:
+        return F.interpolate(some, scale_factor=2.0, mode="bilinear", align_corners=True)
+
+    weights = torch.randn(3, 3, 16, 16)
+    found, expected = reading(look, maps, doubled), look(doubled(maps))
+    assert torch.allclose(found, expected, atol=1e-5)
+    gradients = [torch.autograd.grad((read * weights).sum(), list(look.parameters())) for read in (found, expected)]
+    for one, other in zip(*gradients, strict=True):
+        assert torch.allclose(one, other, atol=1e-5 * float(1.0 + other.abs().max()))
+    assert torch.equal(reading(look, torch.zeros(2, 7, 8, 8)), look(torch.zeros(2, 7, 8, 8)))
 
 
 def test_regions_of_a_slope() -> None:

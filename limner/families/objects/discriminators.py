@@ -273,7 +273,7 @@ def object_loss(
 ) -> Tensor:
     """An object discriminator's loss, over all its objects of a batch at once; mismatched are an object with the next one's condition,
     and real pictures with `wrong` label maps, in those rows [M] where they differ. 0, with gradients of 0, without objects."""
-    conditions = objects.own_conditions.detach()
+    conditions = objects.own_conditions
     if not len(objects):
         return _nothing(discriminator, real, maps, objects.boxes)
     codes, false = objects.codes(discriminator, maps, real, fake.detach())
@@ -285,7 +285,7 @@ def object_loss(
     changed = objects.among(rows)
     if len(changed):
         (moved,) = changed.codes(discriminator, wrong[rows], real[rows])
-        refused = refused + bce(discriminator.matching(moved, changed.own_conditions.detach()), 0.0)
+        refused = refused + bce(discriminator.matching(moved, changed.own_conditions), 0.0)
         parts += 1.0
     return kept / 2.0 + refused / parts
 
