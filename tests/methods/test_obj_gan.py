@@ -88,9 +88,8 @@ def test_labels_without_a_map_need_not_be_read() -> None:
     weights = torch.randn(3, 3, 16, 16)
     found, expected = reading(look, maps, doubled), look(doubled(maps))
     assert torch.allclose(found, expected, atol=1e-5)
-    gradients = [torch.autograd.grad((read * weights).sum(), list(look.parameters())) for read in (found, expected)]
-    for one, other in zip(*gradients, strict=True):
-        assert torch.allclose(one, other, atol=1e-5 * float(1.0 + other.abs().max()))
+    one, other = (torch.autograd.grad((read * weights).sum(), look[1].weight)[0] for read in (found, expected))
+    assert torch.allclose(one, other, atol=1e-5 * float(other.abs().max()))  # that of the bias is 0 but for rounding
     assert torch.equal(reading(look, torch.zeros(2, 7, 8, 8)), look(torch.zeros(2, 7, 8, 8)))
 
 
