@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import torch
 
-from limner.core.recipes import from_preset
+from limner.core.recipes import from_preset, trainable
 from limner.core.registry import built_in, get
 from limner.training.choices import settled
 from limner.training.plan import make_plan, training_pictures
 
-DATA = {"obj-gan": "garden-bouquets", "storygan": "garden-stories"}
 HOSTS = (8, 64)
 NETWORKS = {"1 Gbit/s": 1e9 / 8, "25 Gbit/s": 25e9 / 8}
 
@@ -30,7 +29,7 @@ def main() -> None:
     print("|---|---:|---:|---:|" + "---:|" * len(columns))
     for name in built_in("method"):
         preset = next((known for known in ("as-published", "gpu") if known in get(name, "method").presets), "cpu")
-        recipe = settled(from_preset(name, preset, DATA.get(name, "garden")), None)
+        recipe = settled(from_preset(name, preset, trainable(name).world), None)
         try:
             plan = make_plan(recipe, training_pictures(recipe), torch.device("cpu"), 1)
         except Exception as error:  # a preset that wants a model of the user's

@@ -26,13 +26,12 @@ from typing import Any
 
 import torch
 
+from limner.core.recipes import trainable
 from limner.training.checkpoints import Checkpoints
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["--preset", "cpu", "--data.garden-pictures", "48", "--device", "cpu", "--training.log-every", "1"]
 SMALL += ["--training.checkpoint-every", "3", "--training.sample-every", "5"]
-DATA = {"obj-gan": "garden-bouquets", "storygan": "garden-stories"}
-"""The set that a method trains on, where it is not the garden."""
 AUGMENTED = ["--method.augmentation", "translation", "--method.augmentation-images", "40"]
 RUNS = {
     "gan-cls": ["--resolution", "16", "--steps", "12"],
@@ -53,7 +52,7 @@ RUNS = {
 
 
 def train(method: str, out: Path, *more: str) -> list[str]:
-    data = ["--data", DATA.get(method, "garden")]
+    data = ["--data", trainable(method).world]
     return [sys.executable, "-m", "limner", "train", method, *data, *SMALL, *RUNS[method], "--out", str(out), *more]
 
 

@@ -15,11 +15,8 @@ import tyro
 from tyro.conf import Positional
 
 from limner.core import registry
-from limner.core.recipes import from_preset
+from limner.core.recipes import from_preset, trainable
 from limner.training.fitting import Tried, two_steps
-
-WORLDS = {"storygan": "garden-stories", "obj-gan": "garden-bouquets"}
-"""What the methods learn from that need more than captioned pictures."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Arguments:
 
 def measured(method: str, preset: str) -> tuple[Tried, Tried]:
     """A method's steps as they are, and with maps that are computed again."""
-    recipe = from_preset(method, preset, WORLDS.get(method, "garden"))
+    recipe = from_preset(method, preset, trainable(method).world)
     again = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, recompute=True, compile="nothing"))
     return two_steps(recipe), two_steps(again)
 

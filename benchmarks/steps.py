@@ -24,7 +24,7 @@ import tyro
 from torch import Tensor, nn
 from tyro.conf import Positional
 
-from limner.core.recipes import from_preset
+from limner.core.recipes import from_preset, trainable
 from limner.core.trainable import Trainable
 from limner.training.plan import PlannedPhase
 from limner.training.players import PlayerTraining
@@ -91,7 +91,7 @@ def replay(calls: list[Call]) -> float:
 
 def measure(name: str, steps: int) -> Iterator[tuple[str, float, float]]:
     """For each phase its name and the median milliseconds of a step and of the replay."""
-    recipe = from_preset(name, "cpu", "garden")
+    recipe = from_preset(name, "cpu", trainable(name).world)
     settings = recipe.method_settings
     if hasattr(settings, "gradient_penalty"):
         settings = dataclasses.replace(settings, gradient_penalty=0.0)
@@ -113,9 +113,7 @@ def measure(name: str, steps: int) -> Iterator[tuple[str, float, float]]:
                 call.to_weights |= recorder.listening and call.graded and id(call.layer) in own
         add(self, loss)
 
-    def watched_play(
-        self: Trainer, planned: PlannedPhase, batch: Any, players: Any, progress: Any, *, check: bool = False
-    ) -> None:
+    def watched_play(self: Trainer, planned: PlannedPhase, batch: Any, players: Any, progress: Any, *, check: bool = False) -> None:
         trained = planned.trained
         recorder = recorders.get(id(trained)) or recorders.setdefault(id(trained), Recorder(trained))
         start = time.process_time()

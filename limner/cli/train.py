@@ -37,7 +37,7 @@ EXAMPLE = """example:
   limner train my_method.py --data garden --out runs/mine"""
 
 METHOD_EXAMPLE = """examples:
-  limner train {name} --data garden --out runs/first
+  limner train {name} --data {world} --out runs/first
   limner train {name} --data prepared/mine --out runs/mine --resolution 64 --training.minutes 60 --training.checkpoint-every 200
   limner train {name} --data prepared/mine --out runs/mine --resume"""
 STYLE_EXAMPLE = """
@@ -270,8 +270,8 @@ def examples(name: str, method: str) -> str:
     """What `--help` of a method shows; name: as the user wrote it, such as the path of a file."""
     from limner.core.abilities import abilities_of
 
-    paints = "paints" in abilities_of(trainable(method))
-    return (METHOD_EXAMPLE + (STYLE_EXAMPLE if paints else "")).format(name=name)
+    made = trainable(method)
+    return (METHOD_EXAMPLE + (STYLE_EXAMPLE if "paints" in abilities_of(made) else "")).format(name=name, world=made.world)
 
 
 def train_and_report(recipe: Recipe, out: Path, resume: bool, why: str) -> int:

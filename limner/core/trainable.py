@@ -183,6 +183,8 @@ class Trainable(Stateful, ABC):
     title: ClassVar[str]
     paper: ClassVar[str]
     presets: ClassVar[Mapping[str, Preset]]
+    world: ClassVar[str] = "garden"
+    """The built-in set that has what it learns from, which examples name."""
 
     def __init__(self, settings: Any, conditions: Conditions) -> None:
         super().__init__()

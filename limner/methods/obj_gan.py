@@ -114,6 +114,7 @@ class ObjGAN(LayoutMethod):
 
     Settings = ObjGANSettings
     title = "Obj-GAN"
+    world = "garden-bouquets"
     paper = "Li et al., Object-driven Text-to-Image Synthesis via Adversarial Training, CVPR 2019, arXiv:1902.10740"
     presets = {
         "as-published": Preset(
@@ -168,7 +169,7 @@ class ObjGAN(LayoutMethod):
         if conditions.word_width is None:
             raise SettingsError(f"{NAME} reads words, which this text encoder does not give: give --text.encoder a run or import that does")
         if not conditions.labels:
-            raise SettingsError(f"{NAME} needs the names of what layouts place: train it on data with layouts, or give `labels`")
+            raise SettingsError(f"{NAME} needs layouts: train it on {self.world} or pictures prepared with layouts, or give `labels`")
         s, labels = settings, len(conditions.labels)
         self.sides = scales(conditions.resolution, s.branches, NAME)
         word_width, sentence_width, label_width = conditions.word_width, conditions.sentence_width, conditions.word_width
@@ -191,8 +192,8 @@ class ObjGAN(LayoutMethod):
             nn.init.uniform_(value, -0.08, 0.08)
         shape_width, halvings = s.shape_width or max(labels, 16), s.shape_side.bit_length() - 3
         self.shapes = ShapeGenerator(labels, shape_width, s.shape_residuals)
-        judging = s.shape_discriminator_width or shape_width // 2
-        self.shape_discriminators = nn.ModuleDict({which: ShapeDiscriminator(labels, judging, halvings) for which in ("single", "whole")})
+        first = s.shape_discriminator_width or shape_width // 2
+        self.shape_discriminators = nn.ModuleDict({which: ShapeDiscriminator(labels, first, halvings) for which in ("single", "whole")})
         self.generator = ObjectGenerator(
             self.sides,
             NAME,
@@ -245,31 +246,16 @@ class ObjGAN(LayoutMethod):
     def phases(self) -> list[Phase]:
         s = self.settings
         masks = ("shape-single", "shape-whole", SHAPES)
-        last = 1.0 - s.boxes_share - s.shapes_share
-        first = self.phase(
-            name=BOXES,
-            batch_size=s.boxes_batch_size,
-            epochs=s.boxes_epochs,
-            players=(BOXES,),
-            share=s.boxes_share,
-            paints=False,
-            counterfactuals=0,
-            words=s.box_attention,
-            layouts=True,
-        )
-        second = replace(
-            first,
-            name=SHAPES,
-            batch_size=s.shapes_batch_size,
-            epochs=s.shapes_epochs,
-            players=masks,
-            share=s.shapes_share,
-            captions=0,
-            encoded=False,
-            words=False,
-        )
         painting = tuple(name for name in self.players() if name not in (BOXES, *masks))
-        return [first, second, self.phase(epochs=s.epochs, players=painting, share=last, words=True, layouts=True)]
+        boxes = {"batch_size": s.boxes_batch_size, "epochs": s.boxes_epochs, "share": s.boxes_share}
+        shapes = {"batch_size": s.shapes_batch_size, "epochs": s.shapes_epochs, "share": s.shapes_share}
+        last = 1.0 - s.boxes_share - s.shapes_share
+        unseen = {"paints": False, "counterfactuals": 0, "layouts": True}
+        return [
+            self.phase(name=BOXES, players=(BOXES,), words=s.box_attention, **boxes, **unseen),
+            self.phase(name=SHAPES, players=masks, captions=0, encoded=False, **shapes, **unseen),
+            self.phase(epochs=s.epochs, players=painting, share=last, words=True, layouts=True),
+        ]
 
     def prepare(self, phase: Phase, pictures: CaptionedPictures) -> None:
         """Measure the boxes of the training pictures, before the first phase: their means and deviations, and how often labels occur."""

@@ -112,6 +112,7 @@ class StoryGAN(AdversarialMethod[StoryNoise]):
 
     Settings = StoryGANSettings
     title = "StoryGAN"
+    world = "garden-stories"
     paper = "Li et al., StoryGAN: A Sequential Conditional GAN for Story Visualization, CVPR 2019, arXiv:1812.02784"
     presets = {
         "as-published": Preset(
@@ -147,7 +148,8 @@ class StoryGAN(AdversarialMethod[StoryNoise]):
     def __init__(self, settings: StoryGANSettings, conditions: Conditions) -> None:
         super().__init__(settings, conditions)
         if conditions.frames < 2:
-            raise DataError("storygan learns from stories, and the training pictures have none: give data with stories, or train gan-cls")
+            fix = f"train it on {self.world}, or on pictures prepared with stories"
+            raise DataError(f"storygan learns from stories, and the training pictures have none: {fix}")
         if settings.pictures_per_story > conditions.frames:
             raise SettingsError(f"method.pictures-per-story is {settings.pictures_per_story}: stories have {conditions.frames} pictures")
         width, normalize = conditions.sentence_width, settings.discriminator_normalization

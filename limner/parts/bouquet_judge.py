@@ -76,6 +76,7 @@ class BouquetJudge(WorldJudge):
     kind = "scene judge"
     Settings: ClassVar[type] = BouquetJudgeSettings
     title: ClassVar[str] = "Judge of bouquets"
+    world = "garden-bouquets"
     paper: ClassVar[str] = "nobody's publication: a part of Limner, after Zhou et al., Objects as Points, 2019 (arXiv:1904.07850)"
     presets = presets("15 to 20 minutes of one core, by estimate")
     reads: ClassVar[Holds] = "scenes"

@@ -180,7 +180,7 @@ def test_no_things_are_no_reason_to_stop() -> None:
 def test_what_is_refused() -> None:
     with pytest.raises(SettingsError, match="reads words"):
         limner.create("obj-gan", labels=LABELS)
-    with pytest.raises(SettingsError, match="needs the names of what layouts place"):
+    with pytest.raises(SettingsError, match="needs layouts: train it on garden-bouquets"):
         limner.create("obj-gan", word_width=8)
     for wrong, message in (
         ({"shape_side": 48}, "power of two from 16"),

@@ -172,7 +172,7 @@ def test_without_categories_there_is_no_head() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(DataError, match="storygan learns from stories, and the training pictures have none: give data with stories"):
+    with pytest.raises(DataError, match="storygan learns from stories, and the training pictures have none: train it on garden-stories"):
         build(frames=0)
     with pytest.raises(SettingsError, match="method.pictures-per-story is 4: stories have 3 pictures"):
         build(pictures_per_story=4)

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from limner import methods
-from limner.core.abilities import abilities_of
 from limner.core.recipes import from_preset
 from limner.core.settings import Recipe
 from limner.training.checkpoints import Checkpoints
@@ -18,9 +17,7 @@ from limner.training.checkpoints import Checkpoints
 def tiny(name: str, steps: int, resolution: int = 32, **training: Any) -> Recipe:
     """The preset for CPUs at its smallest: few steps of few small pictures in each phase. training: laid over the training settings."""
     made = methods.get(name)
-    tells = "tells stories" in abilities_of(made)
-    places = isinstance(made, type) and made.reads_layouts(None)
-    recipe = from_preset(name, "cpu", "garden-stories" if tells else "garden-bouquets" if places else "garden", resolution)
+    recipe = from_preset(name, "cpu", made.world, resolution)
     fields = [field.name for field in dataclasses.fields(recipe.method_settings)]
     small: dict[str, Any] = {field: 4 for field in fields if field.endswith("batch_size")}
     small |= {field: (4,) for field in fields if field.endswith("batch_sizes")}  # of each phase
@@ -30,7 +27,7 @@ def tiny(name: str, steps: int, resolution: int = 32, **training: Any) -> Recipe
         recipe,
         method_settings=dataclasses.replace(recipe.method_settings, **small),
         training=dataclasses.replace(recipe.training, **values),
-        text=dataclasses.replace(recipe.text, encoder="garden") if tells or places else recipe.text,  # which no run trains first
+        text=dataclasses.replace(recipe.text, encoder="garden") if made.world != "garden" else recipe.text,  # which no run trains first
         data_settings=dataclasses.replace(recipe.data_settings, garden_pictures=40),
     )
 

@@ -6,7 +6,7 @@ Li et al., CVPR 2019, arXiv:1902.10740, sections 3.3 and 3.4. The weights of the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -330,8 +330,3 @@ def orders(labels: Tensor, count: int, chances: Tensor) -> tuple[Tensor, Tensor]
 def permuted(maps: Tensor, order: Tensor) -> Tensor:
     """Label maps [B, L, S, S] in another order [B, L]."""
     return maps.gather(1, order[..., None, None].expand_as(maps))
-
-
-def total(terms: Sequence[Tensor]) -> Tensor:
-    """The sum of scalars."""
-    return torch.stack(list(terms)).sum()
