@@ -132,6 +132,7 @@ class ObjGAN(LayoutMethod):
                 "order": "depth",
                 "box_hidden": 128,
                 "box_attention": True,
+                "box_second_look": True,
                 "rare_labels": 0.0,
                 "label_temperature": 1.0,
                 "boxes_batch_size": 64,
@@ -185,6 +186,7 @@ class ObjGAN(LayoutMethod):
             conditions.sentence_width // 2 if s.released_text else s.box_hidden,
             components=s.box_components,
             word_width=word_width if s.box_attention else None,
+            second_look=s.box_second_look,
             given_state=s.released_text,
             released=s.released,
         )

@@ -20,7 +20,7 @@ from limner.core.layout import Layout
 from limner.core.trainable import Phase
 from limner.data.loader import Loader
 from limner.families.objects import places
-from limner.families.objects.boxes import END, FIRST, PAD, START, Mixture, chosen_by, sequences
+from limner.families.objects.boxes import END, FIRST, PAD, START, BoxGenerator, Mixture, box_loss, chosen_by, label_loss, sequences
 from limner.families.objects.discriminators import orders, permuted, reading
 from limner.families.objects.generator import looking
 from limner.families.objects.roi import roi_align
@@ -168,6 +168,28 @@ def test_a_step_of_each_setting(settings: dict[str, Any]) -> None:
         assert {turn.player for turn in turns_of_a_step(method, batch, progress, rate=1e-4)} == set(phase.players or ())
 
 
+@pytest.mark.parametrize("second_look", [True, False])
+def test_a_second_look_finds_what_is_said_of_a_thing(second_look: bool) -> None:
+    """Of two things, each word says one's label and side. Which is written first is not said, so that a look before the label is drawn
+    cannot know on which side that one is."""
+    torch.manual_seed(0)
+    boxes = BoxGenerator(4, 1, 16, components=1, word_width=5, second_look=second_look)
+    optimizer, mask = torch.optim.Adam(boxes.parameters(), 1e-2), torch.ones(64, 2, dtype=torch.bool)
+    for _ in range(300):
+        kinds = torch.rand(64, 4).argsort(1)[:, :2]
+        sides = torch.tensor([-1.0, 1.0])[torch.rand(64, 2).argsort(1)]
+        words = torch.cat([F.one_hot(kinds, 4), sides[..., None]], 2)
+        labels = F.pad(kinds + FIRST, (1, 0), value=START)
+        codes = F.pad(torch.stack([sides, *[0.1 * torch.randn(64, 2) for _ in range(3)]], 2), (0, 0, 1, 0))
+        probabilities, centres, sizes, _ = boxes(boxes.begun(torch.zeros(64, 1)), words, mask, labels, codes)
+        where = box_loss(centres, sizes, codes[:, 1:], torch.ones(64, 2, dtype=torch.bool))
+        optimizer.zero_grad()
+        (label_loss(probabilities, labels[:, 1:], boxes.label_weights) + where).backward()
+        optimizer.step()
+    right = (centres.means[:, 0, 0, 0].sign() == sides[:, 0]).float().mean()
+    assert right > 0.95 if second_look else right < 0.75
+
+
 def test_no_things_are_no_reason_to_stop() -> None:
     method = build()
     for phase in method.phases():
@@ -187,6 +209,7 @@ def test_what_is_refused() -> None:
         ({"boxes_share": 0.9, "shapes_share": 0.2}, "leave some to the pictures"),
         ({"object_side": 40}, "multiple of 16"),
         ({"temperature": 0.0}, "temperature is 0.0"),
+        ({"box_attention": False}, "turn both on, or neither"),
     ):
         with pytest.raises(SettingsError, match=message):
             build(**wrong)

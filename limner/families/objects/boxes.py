@@ -88,6 +88,23 @@ class Attention(nn.Module):
         return (weights[:, None] @ words)[:, 0], weights
 
 
+class SecondLook(nn.Module):
+    """What is said of a thing whose label is known: the first look, from which the label is drawn, does not know yet which thing it is.
+
+    Without it centre and size are sums of what state and label say, so that 'left' and 'right' cannot depend on which flower is drawn.
+    """
+
+    def __init__(self, hidden: int, word_width: int) -> None:
+        super().__init__()
+        self.attention = Attention(hidden, word_width)
+        self.join = nn.Linear(2 * hidden + word_width, hidden)
+
+    def forward(self, state: Tensor, label: Tensor, words: Tensor, mask: Tensor) -> Tensor:
+        """State [B, H], the label's vector [B, H], words [B, T, D], mask [B, T] -> [B, H]."""
+        found, _ = self.attention(state + label, words, mask)
+        return state + self.join(torch.cat([state, label, found], 1)).tanh()
+
+
 @dataclass(frozen=True)
 class Drawn:
     """What the box generator wrote: labels [B, N], -1 where there is nothing more; boxes [B, N, 4]; and how much each step looked at each
@@ -101,7 +118,8 @@ class Drawn:
 class BoxGenerator(nn.Module):
     """Writes a layout, given a caption's sentence and words.
 
-    labels: how many there are. word_width: of the words that it attends to; None without attention. given_state: whether sentences hold
+    labels: how many there are. word_width: of the words that it attends to; None without attention. second_look: attend to them again once
+    a label is known. given_state: whether sentences hold
     the first state, hidden and cell, themselves, as the released encoder's do; else both are linear in the sentence. released: do as the
     released code does, in which the mixture of sizes sees the vertical place of the thing before where it should see the one just drawn,
     and mixtures see the labels' distribution when drawing, where they saw the label itself in training.
@@ -120,6 +138,7 @@ class BoxGenerator(nn.Module):
         *,
         components: int = 5,
         word_width: int | None = None,
+        second_look: bool = False,
         given_state: bool = False,
         released: bool = False,
     ) -> None:
@@ -130,6 +149,7 @@ class BoxGenerator(nn.Module):
         self.label = nn.Embedding(known, hidden)
         self.place, self.size, self.next_place = (nn.Linear(2, PLACE_WIDTH) for _ in range(3))
         self.attention = None if word_width is None else Attention(hidden, word_width)
+        self.second = SecondLook(hidden, word_width) if second_look and word_width is not None else None
         self.reader = nn.LSTMCell(2 * PLACE_WIDTH + hidden + (word_width or 0), hidden)
         self.to_label = nn.Linear(hidden, known)
         self.to_place = nn.Linear(hidden + known, 6 * components)
@@ -171,6 +191,14 @@ class BoxGenerator(nn.Module):
         hidden, cell = self.reader(torch.cat(read, 1), state)
         return (hidden, cell), attention
 
+    def informed(self, hidden: Tensor, labels: Tensor, words: Tensor | None, mask: Tensor | None) -> Tensor:
+        """The state [B, H], or what it becomes by a second look at the words once the labels [B] are known."""
+        if self.second is None:
+            return hidden
+        assert words is not None and mask is not None
+        found: Tensor = self.second(hidden, self.label(labels), words, mask)
+        return found
+
     def probabilities(self, hidden: Tensor) -> Tensor:
         """Of each label, [..., L + 3], none below 1e-5."""
         return self.to_label(hidden).softmax(-1).clamp(1e-5, 1.0)
@@ -192,14 +220,15 @@ class BoxGenerator(nn.Module):
 
         Returns probabilities of labels [B, T, L + 3], mixtures of centres and of sizes [B, T, ...], and the last state.
         """
-        hiddens = []
+        hiddens, informed = [], []
         for place in range(labels.shape[1] - 1):
             state, _ = self.step(labels[:, place], codes[:, place], state, words, mask)
             hiddens.append(state[0])
-        hidden = torch.stack(hiddens, 1)
+            informed.append(self.informed(state[0], labels[:, place + 1], words, mask))
+        hidden, known = torch.stack(hiddens, 1), torch.stack(informed, 1)
         following = one_hot(labels[:, 1:], self.labels + FIRST, hidden.dtype)
-        sizes = self.sizes(hidden, following, codes[:, 1:, :2], codes[:, :-1, :2])
-        return self.probabilities(hidden), self.places(hidden, following), sizes, state
+        sizes = self.sizes(known, following, codes[:, 1:, :2], codes[:, :-1, :2])
+        return self.probabilities(hidden), self.places(known, following), sizes, state
 
     def draw(
         self,
@@ -228,8 +257,9 @@ class BoxGenerator(nn.Module):
             label = self._next_label(chances, uniform[:, number, 0], label_temperature, first=number == 0)
             over = over | (label == END)
             told = chances if self.released else one_hot(label, self.labels + FIRST, code.dtype)
-            place = self.places(state[0], told).draw(uniform[:, number, 1], normal[:, number, :2], temperature)
-            size = self.sizes(state[0], told, place, code[:, :2]).draw(uniform[:, number, 2], normal[:, number, 2:], temperature)
+            known = self.informed(state[0], label, words, mask)
+            place = self.places(known, told).draw(uniform[:, number, 1], normal[:, number, :2], temperature)
+            size = self.sizes(known, told, place, code[:, :2]).draw(uniform[:, number, 2], normal[:, number, 2:], temperature)
             code = torch.cat([place, size], 1)
             labels.append(torch.where(over, -1, label - FIRST))
             boxes.append(torch.where(over[:, None], 0.0, self.boxes(code)))

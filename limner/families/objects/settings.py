@@ -44,6 +44,9 @@ class BoxSettings(shared.Checked):
     """Gaussians in the mixtures of centres and of sizes."""
     box_attention: bool = False
     """Let the box generator attend to the words at every step, as in the paper; in the released models it knows the sentence alone."""
+    box_second_look: bool = False
+    """Let it attend to the words again once a label is drawn, for what is said of this thing's place. In neither paper nor code; needs
+    `box_attention`."""
     rare_labels: float = 1e5
     """A label that occurs n times weighs this / n ** 0.8 in the label loss; 0 weighs all alike."""
     box_learning_rate: float = 1e-3
@@ -61,6 +64,8 @@ class BoxSettings(shared.Checked):
 
     def check(self) -> None:
         at_least(self, "method", 1, "box_hidden", "box_components", "boxes_batch_size")
+        if self.box_second_look and not self.box_attention:
+            raise SettingsError("method.box-second-look is on, and method.box-attention is off: turn both on, or neither")
         at_least(self, "method", 0, "rare_labels", "label_temperature")
         above_zero(self, "method", "box_learning_rate", "temperature", "boxes_epochs")
         shared.share(self, "boxes_share")
