@@ -175,7 +175,7 @@ def test_a_second_look_finds_what_is_said_of_a_thing(second_look: bool) -> None:
     torch.manual_seed(0)
     boxes = BoxGenerator(4, 1, 16, components=1, word_width=5, second_look=second_look)
     optimizer, mask = torch.optim.Adam(boxes.parameters(), 1e-2), torch.ones(64, 2, dtype=torch.bool)
-    for _ in range(300):
+    for _ in range(500):
         kinds = torch.rand(64, 4).argsort(1)[:, :2]
         sides = torch.tensor([-1.0, 1.0])[torch.rand(64, 2).argsort(1)]
         words = torch.cat([F.one_hot(kinds, 4), sides[..., None]], 2)
@@ -187,7 +187,7 @@ def test_a_second_look_finds_what_is_said_of_a_thing(second_look: bool) -> None:
         (label_loss(probabilities, labels[:, 1:], boxes.label_weights) + where).backward()
         optimizer.step()
     right = (centres.means[:, 0, 0, 0].sign() == sides[:, 0]).float().mean()
-    assert right > 0.95 if second_look else right < 0.75
+    assert right > 0.9 if second_look else right < 0.7
 
 
 def test_no_things_are_no_reason_to_stop() -> None:
