@@ -174,15 +174,15 @@ def test_a_second_look_finds_what_is_said_of_a_thing(second_look: bool) -> None:
     cannot know on which side that one is."""
     torch.manual_seed(0)
     boxes = BoxGenerator(4, 1, 16, components=1, word_width=5, second_look=second_look)
-    optimizer, mask = torch.optim.Adam(boxes.parameters(), 1e-2), torch.ones(64, 2, dtype=torch.bool)
-    for _ in range(500):
-        kinds = torch.rand(64, 4).argsort(1)[:, :2]
-        sides = torch.tensor([-1.0, 1.0])[torch.rand(64, 2).argsort(1)]
+    optimizer, mask = torch.optim.Adam(boxes.parameters(), 1e-2), torch.ones(256, 2, dtype=torch.bool)
+    for _ in range(400):
+        kinds = torch.rand(256, 4).argsort(1)[:, :2]
+        sides = torch.tensor([-1.0, 1.0])[torch.rand(256, 2).argsort(1)]
         words = torch.cat([F.one_hot(kinds, 4), sides[..., None]], 2)
         labels = F.pad(kinds + FIRST, (1, 0), value=START)
-        codes = F.pad(torch.stack([sides, *[0.1 * torch.randn(64, 2) for _ in range(3)]], 2), (0, 0, 1, 0))
-        probabilities, centres, sizes, _ = boxes(boxes.begun(torch.zeros(64, 1)), words, mask, labels, codes)
-        where = box_loss(centres, sizes, codes[:, 1:], torch.ones(64, 2, dtype=torch.bool))
+        codes = F.pad(torch.stack([sides, *[0.1 * torch.randn(256, 2) for _ in range(3)]], 2), (0, 0, 1, 0))
+        probabilities, centres, sizes, _ = boxes(boxes.begun(torch.zeros(256, 1)), words, mask, labels, codes)
+        where = box_loss(centres, sizes, codes[:, 1:], torch.ones(256, 2, dtype=torch.bool))
         optimizer.zero_grad()
         (label_loss(probabilities, labels[:, 1:], boxes.label_weights) + where).backward()
         optimizer.step()
