@@ -1,4 +1,4 @@
-"""Limner Flow: a flow from noise to pictures, and a network that makes the whole way in one step.
+"""Limner Flow: a flow from noise to pictures, and a network that goes the whole way in one step.
 
 Limner's own combination of published ideas, next to Limner GAN:
 
