@@ -132,7 +132,6 @@ class ObjGAN(LayoutMethod):
                 "order": "depth",
                 "box_hidden": 128,
                 "box_attention": True,
-                "box_second_look": True,
                 "rare_labels": 0.0,
                 "label_temperature": 1.0,
                 "boxes_batch_size": 64,

@@ -158,7 +158,10 @@ def test_what_is_written_lies_in_the_picture() -> None:
     assert painting.extras["object-attention"].sum(2).allclose(torch.ones(4, 4))
 
 
-@pytest.mark.parametrize("settings", [{"released": True}, {"label_product": True, "object_weight": 0.0}, {"order": "size", "branches": 1}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"released": True}, {"label_product": True, "object_weight": 0.0}, {"order": "size", "branches": 1, "box_second_look": True}],
+)
 def test_a_step_of_each_setting(settings: dict[str, Any]) -> None:
     method = build(**settings)
     for phase in method.phases():
@@ -209,7 +212,7 @@ def test_what_is_refused() -> None:
         ({"boxes_share": 0.9, "shapes_share": 0.2}, "leave some to the pictures"),
         ({"object_side": 40}, "multiple of 16"),
         ({"temperature": 0.0}, "temperature is 0.0"),
-        ({"box_attention": False}, "turn both on, or neither"),
+        ({"box_attention": False, "box_second_look": True}, "turn both on, or neither"),
     ):
         with pytest.raises(SettingsError, match=message):
             build(**wrong)

@@ -45,8 +45,8 @@ class BoxSettings(shared.Checked):
     box_attention: bool = False
     """Let the box generator attend to the words at every step, as in the paper; in the released models it knows the sentence alone."""
     box_second_look: bool = False
-    """Let it attend to the words again once a label is drawn, for what is said of this thing's place. In neither paper nor code; needs
-    `box_attention`."""
+    """Let it attend to the words again once a label is drawn, for what is said of this thing's place. In neither the paper nor the code;
+    needs `box_attention`."""
     rare_labels: float = 1e5
     """A label that occurs n times weighs this / n ** 0.8 in the label loss; 0 weighs all alike."""
     box_learning_rate: float = 1e-3
