@@ -77,7 +77,7 @@ def fitted(recipe: Recipe, size: str) -> Iterator[str | Recipe]:
             return
         if found.base >= limit:
             raise SettingsError(
-                f"--memory {size} is too little: before the first step Python, PyTorch, the networks and the data take {found.base:,} MiB; "
+                f"--memory {size} is too little: before the first step, Python, PyTorch, networks and data take {found.base:,} MiB; "
                 f"give {found.needs:,}MiB for these settings, or not much less"
             )
     least = min((found.needs for found in tried if found.memory is not None), default=None)
