@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -25,6 +24,8 @@ MOST_THINGS = 10
 
 FORM = '[{"label": "bird", "box": [left, top, width, height]}, ...], in pixels of the picture, with "mask" where it has one'
 _KEYS = ("label", "box", "mask")
+_LARGEST = 1e9
+"""Of the numbers in a layout, in pixels."""
 _ALSO = {"bbox": "box", "segmentation": "mask", "category": "label", "name": "label"}
 
 
@@ -77,12 +78,10 @@ def _numbers(value: Any, count: int | None = None) -> bool:
     """Whether a value is a list of finite numbers, of this many where it is said."""
     if not isinstance(value, list) or (count is not None and len(value) != count):
         return False
-    return all(isinstance(each, (int, float)) and not isinstance(each, bool) and math.isfinite(each) for each in value)
+    return all(isinstance(each, (int, float)) and not isinstance(each, bool) and abs(each) <= _LARGEST for each in value)
 
 
-def place(
-    things: Sequence[Thing], size: tuple[int, int], view: View | None = None, listed_size: tuple[int, int] | None = None
-) -> Placed:
+def place(things: Sequence[Thing], size: tuple[int, int], view: View | None = None, listed_size: tuple[int, int] | None = None) -> Placed:
     """Where things of a picture of this width and height stand in the square that is stored of it, by default the one in its middle.
 
     listed_size: width and height of the picture in whose pixels the things are given, if that is not this one: the same picture before it
@@ -104,7 +103,8 @@ def place(
         left, top, width, height = thing.box
         if width <= 0 or height <= 0:
             raise Misplaced("layout box of no area")
-        if left < -1 or top < -1 or left + width > size[0] + 1 or top + height > size[1] + 1:  # whole pixels are often rounded up
+        beyond = left < -1 or top < -1 or left + width > size[0] + 1 or top + height > size[1] + 1  # whole pixels are often rounded up
+        if beyond or left >= size[0] or top >= size[1] or left + width <= 0 or top + height <= 0:
             raise Misplaced("layout box outside the picture")
         mask = _mask(thing.mask, size)
         near = np.clip((np.array([left, top]) - corner) / extent, 0.0, 1.0)
@@ -131,7 +131,7 @@ def _mask(mask: Any, size: tuple[int, int]) -> Image.Image | None:
         return None
     if isinstance(mask, dict):
         counts, shape = mask.get("counts"), mask.get("size")
-        if not _numbers(counts) or not _numbers(shape, 2):
+        if not _numbers(counts) or not _numbers(shape, 2) or not all(float(count).is_integer() for count in counts or ()):
             raise Misplaced("layout mask that is neither polygons nor runs (counts as a list of numbers, size as [height, width])")
         assert isinstance(counts, list) and isinstance(shape, list)
         if (shape[1], shape[0]) != size or sum(counts) != size[0] * size[1] or min(counts, default=0) < 0:
@@ -169,6 +169,8 @@ class Instances:
             names = {category["id"]: str(category["name"]) for category in content["categories"]}
             files = {image["id"]: PurePath(image["file_name"]).name for image in content["images"]}
             self._sizes = {files[image["id"]]: listed_size(image) for image in content["images"]}
+            self.matched = 0
+            """Samples of which it said something."""
             self._things: dict[str, list[Thing]] = {name: [] for name in files.values()}
             for entry in content["annotations"]:
                 if not entry.get("iscrowd") and entry["image_id"] in files:  # a crowd is not a single object
@@ -180,7 +182,7 @@ class Instances:
                     self._things[files[entry["image_id"]]] += things or ()
         except OSError as error:
             raise DataError(f"{path} cannot be opened ({error.strerror or error}): {fix}") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             what = f"has no {error}" if isinstance(error, KeyError) else f"cannot be read ({error})"
             raise DataError(f"{path} {what}: {fix}") from None
 
@@ -190,6 +192,7 @@ class Instances:
         found = self._things.get(name)
         if found is None or sample.labels.things is not None:
             return sample
+        self.matched += 1
         return replace(sample, labels=replace(sample.labels, things=tuple(found), things_size=self._sizes[name]))
 
 

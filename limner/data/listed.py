@@ -44,12 +44,15 @@ class _Listed:
             self.complain(problem if captions or value not in ("", []) else None, row.where)
         labels = read_labels(row.fields, row.columns)
         self.complain(labels.problem, row.where)
-        for name in ("split", "class_id", "class_name", "story", "frame", "attributes", "categories"):
+        for name in ("split", "class_id", "class_name", "story", "frame", "attributes", "categories", "things"):
             mine, theirs = getattr(self.labels, name), getattr(labels, name)
             if mine is None:
                 self.labels = replace(self.labels, **{name: theirs})
             elif theirs is not None and mine != theirs:
-                self.complain(f"another {name.partition('_')[0]} than an earlier row of the same picture has", row.where)
+                self.complain(
+                    f"another {'layout' if name == 'things' else name.partition('_')[0]} than an earlier row of the same picture has",
+                    row.where,
+                )
         self.given.update(name for name in CLASSES if row.value(name) not in (None, ""))
 
 

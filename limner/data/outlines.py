@@ -28,7 +28,7 @@ def outlined(pictures: NDArray[np.uint8], layout: Layout, side: int = 352) -> li
         for number, place in enumerate(things, 1):
             left, top, width, height = (layout.boxes[row, place] * side).tolist()
             ink = INKS[place % len(INKS)]
-            pen.rectangle((left, top, left + width - 1, top + height - 1), outline=ink, width=3)
+            pen.rectangle((left, top, left + max(width - 1, 0), top + max(height - 1, 0)), outline=ink, width=3)
             pen.rectangle((left, top, left + 22, top + 26), fill=ink)
             pen.text((left + 6, top + 1), str(number), fill="black", font_size=22)
         drawn.append(image)

@@ -41,6 +41,8 @@ class Panoptic:
             content = parse_json(path.read_bytes())
             names = {entry["id"]: str(entry["name"]) for entry in content["categories"] if entry.get("isthing", 1)}
             files = {image["id"]: PurePath(image["file_name"]).name for image in content["images"]}
+            self.matched = 0
+            """Samples of which it said something."""
             self._segments: dict[str, _Segments] = {}
             for entry in content["annotations"]:
                 things = tuple(
@@ -52,7 +54,7 @@ class Panoptic:
                     self._segments[files[entry["image_id"]]] = _Segments(folder / entry["file_name"], things)
         except OSError as error:
             raise DataError(f"{path} cannot be opened ({error.strerror or error}): {FORM}") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             what = f"has no {error}" if isinstance(error, KeyError) else f"cannot be read ({error})"
             raise DataError(f"{path} {what}: {FORM}") from None
 
@@ -62,6 +64,7 @@ class Panoptic:
         found = self._segments.get(PurePath(sample.file).name)
         if found is None or sample.labels.things is not None:
             return sample
+        self.matched += 1
         try:
             with Image.open(found.file) as opened:
                 colours = np.asarray(opened.convert("RGB"), dtype=np.int64)

@@ -128,7 +128,8 @@ def prepare(
     check_settings(resolution, max_rejected, validation, test, most_things)
     framing = Framing(fit=fit, background=background, pixel_art=pixel_art)
     reading = Reading(columns=columns, tags=tags)
-    read = _reader(paths, reading, list_of_things(Path(instances)) if instances is not None else None, captions_from)
+    things = list_of_things(Path(instances)) if instances is not None else None
+    read = _reader(paths, reading, things, captions_from)
     check_out(out, force)
     tell: Progress = progress or (lambda stage, done, total: None)
     splitter = Splitter(split_by, validation, test, seed)
@@ -139,6 +140,8 @@ def prepare(
         near = nearest(here)
         fix = "give a folder with pictures and .txt captions or metadata.jsonl, a zip archive of one, a parquet file or tar shards"
         raise DataError(f"found no pictures in {names}{there}: {f'{near}; or ' if near else ''}{fix}")
+    if things is not None and survey.samples and not things.matched:
+        raise DataError(f"{instances} has the file name of no picture in {names} that lacks a layout: give the list of these pictures")
     if not survey.samples:
         if any(reject.reason != NO_CAPTION for reject in survey.rejects):
             refuse(survey.rejects, survey.total, max_rejected, survey.ignored, here)

@@ -125,12 +125,30 @@ def read_layout(path: Path, model: Model) -> Layout:
     size; SettingsError for labels that the model does not know.
     """
     try:
-        content = parse_json(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise DataError(f"there is no file {path}: give a layout such as limner explore layout writes") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be opened ({error.strerror or error}): give a layout such as limner explore layout writes"
+        ) from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not in UTF-8: save it so") from None
+    except ValueError as error:
         raise DataError(f"{path} is not JSON ({error}): give a layout such as limner explore layout writes") from None
     return layout_of(content, model, str(path))
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise DataError for a file that stands where a layout will be written: one that is no layout, or has masks, which would be lost."""
+    if path.exists():
+        try:
+            things, problem = things_of_field(parse_json(path.read_text(encoding="utf-8-sig")))
+        except (OSError, ValueError):
+            things, problem = None, "file that is not JSON"
+        if problem or any(thing.mask is not None for thing in things or ()):
+            what = "is not a layout" if problem else "has masks, which would be lost"
+            raise DataError(f"the layout would be written to {path}, which {what}: give --out another name")
 
 
 def layout_of(content: Any, model: Model, where: str = "the layout") -> Layout:
@@ -220,13 +238,13 @@ def edited(laid: LaidOut, edits: Edits, model: Model, *, seed: int = 0, sample: 
 
 def _sized(box: Sequence[float], what: str, side: int) -> Tensor:
     """A box in shares of the picture's side. Raises SettingsError for one of no area."""
-    if not (box[2] > 0 and box[3] > 0):
+    if len(box) != 4 or not (box[2] > 0 and box[3] > 0):
         raise SettingsError(f"{what} has a box of no area: give LEFT,TOP,WIDTH,HEIGHT in pixels of {side} x {side}")
     return torch.tensor(box, dtype=torch.float32) / side
 
 
 def _inside(box: Tensor, what: str, side: int) -> None:
-    if float(box[:2].min()) < -1e-4 or float((box[:2] + box[2:]).max()) > 1.0 + 1e-4:
+    if not (float(box[:2].min()) >= -1e-4 and float((box[:2] + box[2:]).max()) <= 1.0 + 1e-4):  # nor numbers that are none
         edges = ", ".join(f"{value * side:g}" for value in (*box[:2].tolist(), *(box[:2] + box[2:]).tolist()))
         raise SettingsError(f"{what} outside the picture (left, top, right, bottom {edges} of {side}): move it less, or make it smaller")
 

@@ -75,6 +75,27 @@ def test_layouts_reach_the_batch_as_the_picture_is_seen(tmp_path: Path) -> None:
     assert seen > 20
 
 
+@pytest.mark.parametrize("name", ["metadata.jsonl", "metadata.csv"])
+def test_layouts_in_a_table(name: str, tmp_path: Path) -> None:
+    """The same as in a sample's own JSON; two rows of a picture may not differ."""
+    source = tmp_path / "source"
+    source.mkdir()
+    picture(source / "0.png")
+    rows = [("0.png", "a sun over a hill", json.dumps(THINGS)), ("0.png", "a hill", "")]
+    if name.endswith("csv"):
+        lines = ["file_name,text,layout", *(f'{file},{text},"{layout.replace(chr(34), 2 * chr(34))}"' for file, text, layout in rows)]
+    else:
+        lines = [json.dumps({"file_name": file, "text": text, "layout": json.loads(layout or "null")}) for file, text, layout in rows]
+    (source / name).write_text("\n".join(lines))
+    prepare([source], tmp_path / "set", resolution=32)
+    pictures = open_prepared(tmp_path / "set", "train")
+    layout = pictures.layouts(np.arange(1))
+    assert layout is not None and layout.counts.tolist() == [2] and pictures.label_names == ("hill", "sun")
+    (source / name).write_text("\n".join([*lines, lines[-2].replace("sun", "moon")]))
+    with pytest.raises(DataError, match="another layout than an earlier row"):
+        prepare([source], tmp_path / "other", resolution=32)
+
+
 def test_pictures_of_which_left_and_right_is_said_are_not_mirrored(tmp_path: Path) -> None:
     source = folder(tmp_path / "source", [THINGS] * 4, "a sun to the left of a hill")
     prepare([source], tmp_path / "set", resolution=40, flip="yes")
@@ -123,6 +144,8 @@ def test_instances_in_the_form_of_coco(tmp_path: Path) -> None:
     for wrong, message in (
         ("[]", "COCO's instances"),
         ('{"images": []}', "has no 'categories'"),
+        ('{"images": [], "annotations": ["x"], "categories": []}', "COCO's instances"),
+        ('{"images": [], "annotations": [], "categories": []}', "has the file name of no picture in source"),
         (json.dumps({**content, "annotations": [{"id": 5, "image_id": 0, "category_id": 9, "bbox": [1, 2, 3]}]}), "annotation 5"),
     ):
         (tmp_path / "wrong.json").write_text(wrong)
@@ -199,6 +222,9 @@ def test_panoptic_lists_of_coco(tmp_path: Path) -> None:
         ({"sun": [20, 4, 9, 8]}, "not a list of things"),
         ([{"label": "sun", "box": [20, 4, 9, 8], "mask": {"size": [4, 4], "counts": [16]}}], "mask of another size"),
         ([{"label": "sun", "box": [20, 4, 9, 8], "mask": "a.png"}], "neither polygons nor runs"),
+        ([{"label": "sun", "box": [20, 4, 9, 8], "mask": {"size": [40, 60], "counts": [0.5, 2399.5]}}], "neither polygons nor runs"),
+        ([{"label": "sun", "box": [-1, 4, 1, 8]}], "layout box outside the picture"),
+        ([{"label": "sun", "box": [10**400, 4, 1, 8]}], "four numbers"),
     ],
 )
 def test_bad_layouts_are_refused_in_one_line(layout: object, reason: str, tmp_path: Path) -> None:

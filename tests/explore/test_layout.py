@@ -64,7 +64,9 @@ def test_changes(model: Model) -> None:
     for edits, message in (
         (Edits(move=((3, 0, 0),)), "--move names thing 3, and the layout has 2: give a number from 1 to 2"),
         (Edits(move=((1, 0, 30),)), "thing 1 would lie outside the picture"),
+        (Edits(move=((1, float("nan"), 0),)), "thing 1 would lie outside the picture"),
         (Edits(place=((2, (1, 1, 4, 0)),)), "--place 2 has a box of no area"),
+        (Edits(add=(("red round", (1, 1, 5)),)), "--add red round has a box of no area"),  # type: ignore[arg-type]
         (Edits(place=((2, (1, 1, 4, 32)),)), "thing 2 would lie outside the picture"),
         (Edits(scale=((2, 4),)), "thing 2 would lie outside the picture"),
         (Edits(scale=((2, 0),)), "leaves nothing of thing 2"),
@@ -112,6 +114,12 @@ def test_the_command(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture
     again = ["explore", "layout", str(tmp_path / "model"), CAPTION, "--layout", str(tmp_path / "page.json")]
     assert main([*again, "--out", str(tmp_path / "page.png")]) == 0
     assert json.loads((tmp_path / "page.json").read_text()) == written
+    (tmp_path / "page.json").write_text(json.dumps([{"label": "red round", "box": [1, 9.9, 0.2, 5]}]))  # thinner than a pixel
+    assert main([*again, "--out", str(tmp_path / "page.png")]) == 0
+    for other, reason in (({"name": "package"}, "is not a layout"), ([{**GIVEN[0], "mask": [[1, 1, 9, 1, 9, 9]]}], "has masks")):
+        (tmp_path / "taken.json").write_text(json.dumps(other))
+        assert main([*again[:4], "--out", str(tmp_path / "taken.png")]) == 2
+        assert f"which {reason}" in capsys.readouterr().err and json.loads((tmp_path / "taken.json").read_text()) == other
     for wrong, message in (
         (["--move", "1=0"], "--move 1=0 cannot be read: give N=RIGHT,DOWN"),
         (["--place", "one=1,1,2,2"], "--place one=1,1,2,2 cannot be read: give N=LEFT,TOP,WIDTH,HEIGHT"),

@@ -59,7 +59,7 @@ class LayoutArguments:
 
 def main(argv: Sequence[str]) -> int:
     arguments = parse(LayoutArguments, argv, prog="limner explore layout", description=DESCRIPTION)
-    from limner.explore.layout import edited, lay_out, layout_page, read_layout
+    from limner.explore.layout import check_replaceable, edited, lay_out, layout_page, read_layout
 
     check_png(arguments.out)
     written = arguments.out.with_suffix(".json")
@@ -67,6 +67,7 @@ def main(argv: Sequence[str]) -> int:
         raise SettingsError(f"--out {arguments.out}: its layout would be {written}, which is a folder; give another name")
     if arguments.layout is None or written.resolve() != arguments.layout.resolve():
         check_file(written)
+    check_replaceable(written)
     edits = edits_of(arguments)
     model = open_model(arguments.model, arguments.device)
     given = None if arguments.layout is None else read_layout(arguments.layout, model)
