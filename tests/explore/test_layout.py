@@ -107,6 +107,7 @@ def test_the_command(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "given.json").write_text(json.dumps(GIVEN))
     command = ["explore", "layout", str(tmp_path / "model"), CAPTION, "--layout", str(tmp_path / "given.json")]
     assert main([*command, "--place", "1=3,4,8,8", "--move", "1=0,5", "--out", str(tmp_path / "page.png")]) == 0
+    assert f"1 {GIVEN[0]['label']}: " in capsys.readouterr().out  # and the words that it looked at most
     written = json.loads((tmp_path / "page.json").read_text())
     assert written[0]["box"] == [3, 9, 8, 8]
     with Image.open(tmp_path / "page.png") as page:

@@ -79,6 +79,7 @@ def main(argv: Sequence[str]) -> int:
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     layout_page(pages).save(arguments.out)
     write_whole(written, laid.text)
+    print("\n".join(laid.told()))  # of which the page has room for the beginning
     print(f"{arguments.out}\n{written}")
     return 0
 
