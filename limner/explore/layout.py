@@ -140,7 +140,7 @@ def read_layout(path: Path, model: Model) -> Layout:
 
 
 def check_replaceable(path: Path) -> None:
-    """Raise DataError for a file that stands where a layout will be written: one that is no layout, or has masks, which would be lost."""
+    """Raise DataError if writing a layout to this path would replace a file that is not a layout, or would lose the masks of one."""
     if path.exists():
         try:
             things, problem = things_of_field(parse_json(path.read_text(encoding="utf-8-sig")))

@@ -213,7 +213,7 @@ def why_no_style(method: Method) -> str | None:
     for field, value in fields.items():
         if not (value.ndim == 2 and value.is_floating_point() and _is_standard_normal(value)):
             return f"paints from a noise '{field}' that is not a vector of standard normal numbers, which no style encoder finds"
-    return None if fields else "paints from no noise, so there is no style to find"
+    return None if fields else "uses no noise, so it has no style to find"
 
 
 def noise_fields(noise: Noise) -> dict[str, Tensor]:

@@ -82,7 +82,7 @@ def test_a_page_s_settings_are_those_of_its_method(page: Path) -> None:
         for row in rows:
             names = [name.replace("-", "_") for name in re.findall("`([^`]+)`", row[0])]
             unknown = [name for name in names if name not in defaults]
-            assert names and not unknown, f"{page.name}: {row[0]} is no setting of {found[1]}"
+            assert names and not unknown, f"{page.name}: {row[0]} is not a setting of {found[1]}"
             for number, (changes, cell) in enumerate(zip(columns, row[1:-1], strict=True)):
                 before = [defaults[name] if number else None for name in names]
                 has = [changes.get(name, defaults[name]) for name in names]

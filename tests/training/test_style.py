@@ -237,7 +237,7 @@ def test_other_noise_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[st
             return Noise()
 
     still = Still(GANCLSSettings(generator_channels=4), Conditions(resolution=16, sentence_width=4))
-    with pytest.raises(SettingsError, match="still paints from no noise"):
+    with pytest.raises(SettingsError, match="still uses no noise"):
         inversion_of(still, "still")
     words = ["train", "sje", "--data", "garden", "--out", str(tmp_path / "run"), "--style.steps", "5", "--device", "cpu"]
     assert main(words) == 2
