@@ -2,7 +2,8 @@
 
 The checkout is of jamesli1618/Obj-GAN, commit 44b442f. Both have the networks of the first scale as published for COCO, the same captions
 and layouts, losses and optimisers, and a running average; the object discriminators of both see pictures of 512 px, unless another side is
-given. They get boxes as the released code computes them. DAMSM's loss is left out of both, because its network is the same. No data are read.
+given. They get boxes as the released code computes them. DAMSM's loss is left out of both, because its network is the same. No data are
+read.
 The authors' RoIAlign needs CUDA, so Limner's stands in for it. Each code is measured in a process of its own, in turns, by processor time,
 which a busy machine lengthens least; memory is the most that a process has held. `paint` is a picture of a given layout by itself.
 """
