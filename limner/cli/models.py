@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from limner.core.errors import SettingsError
@@ -40,3 +42,21 @@ def matching_model(name: str | None, device: Device) -> Placed | None:
     from limner.metrics.scoring.matching import Placed
 
     return Placed.load(name, chosen_device(device))
+
+
+def set_editing(model: Model, asked: Mapping[str, float | bool]) -> None:
+    """Give a model the settings of inverting and editing that were asked for. Raises SettingsError where it has none of that name."""
+    from limner.core.abilities import TakesSampling
+
+    method = model.method
+    known = method.sampling if isinstance(method, TakesSampling) else ()
+    for name in asked:
+        if name not in known:
+            raise SettingsError(f"{editing_option(name)} is not a setting of {method.title}: leave it out")
+    if asked:
+        method.settings = dataclasses.replace(method.settings, **asked)
+
+
+def editing_option(setting: str) -> str:
+    """The option that sets a setting of inverting or editing."""
+    return "--aim" if setting == "edit_whole" else f"--{setting.removeprefix('edit_').replace('_', '-')}"

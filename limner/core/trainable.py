@@ -194,7 +194,7 @@ class Trainable(Stateful, ABC):
         """Frozen networks of others that losses look through, by name: they move with this module, and are neither trained nor saved."""
 
     def guide(self, name: str, network: NetworkType) -> NetworkType:
-        """Keep a frozen network under a name in `guides`; returns it. Best called by `begin`: painting needs no guide."""
+        """Keep a frozen network under a name in `guides`; returns it. Best called by `load_guides`: painting needs no guide."""
         device = next((value.device for value in self.parameters()), None)
         self.guides[name] = network.eval().requires_grad_(False).to(device)
         return network
@@ -250,13 +250,21 @@ class Trainable(Stateful, ABC):
         What comes of it belongs into buffers, which are saved. Calling it again must change nothing.
         """
 
-    def begin(self, phase: Phase) -> None:  # noqa: B027  # most have one phase and nothing to change
+    def load_guides(self, phase: Phase) -> None:  # noqa: B027  # most look through no network of others
+        """Load the frozen networks that a phase's losses look through, where `guides` has them not yet (see `guide`).
+
+        Called for every phase when a run is planned, so that what is missing is said before anything is trained, and by `begin`. It changes
+        nothing but `guides`.
+        """
+
+    def begin(self, phase: Phase) -> None:
         """Called before a phase's first step and wherever a run goes on in it: freeze what stands still, note what paints from now on.
 
-        The first phase's is called before anything is written, too: networks that losses look through are loaded here (see `guide`).
+        The first phase's is called before anything is written, too. It loads the phase's guides: who overrides it calls this.
 
         What painting must know later, in another process, belongs into `register_state`. Calling it again must change nothing.
         """
+        self.load_guides(phase)
 
     @abstractmethod
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:

@@ -36,6 +36,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -95,7 +96,7 @@ class CIGAN(StyleMethod):
     title = "CI-GAN"
     paper = "Wang et al., Cycle-Consistent Inverse GAN for Text-to-Image Synthesis, ACM MM 2021, arXiv:2108.01361"
     sampling: tuple[str, ...] = (
-        "truncation", "truncation_layers", "paint_steps",
+        "truncation", "truncation_layers", "paint_steps", "invert_steps",
         "edit_steps", "edit_rate", "edit_text_weight", "edit_picture_weight", "edit_whole",
     )  # fmt: skip
     presets = {
@@ -199,11 +200,14 @@ class CIGAN(StyleMethod):
         )
         return [gan, inversion, text]
 
-    def begin(self, phase: Phase) -> None:
-        self.generator.requires_grad_(phase.name == GAN)
-        self.discriminator.requires_grad_(phase.name == GAN)
+    def load_guides(self, phase: Phase) -> None:
         if phase.name != GAN:
             self._eyes()
+
+    def begin(self, phase: Phase) -> None:
+        super().begin(phase)
+        self.generator.requires_grad_(phase.name == GAN)
+        self.discriminator.requires_grad_(phase.name == GAN)
 
     def adopt(self, phase: Phase, state: Mapping[str, Tensor]) -> None:
         """The first phase may come without a discriminator, where the perceptual network is another: it is not needed after it."""
@@ -229,7 +233,7 @@ class CIGAN(StyleMethod):
             own = generator.mapping(self._latent(batch, "inversion", count))  # codes w of the generator's own, [B, W]
             maps = drawn_maps(generator.synthesis.sides, 2 * count, own)
             made = generator.synthesis(generator.repeated(own), [each[count:] for each in maps])
-        codes = self.invert(torch.cat([batch.pictures, made]) if settings.code_weight else batch.pictures)
+        codes = self.encode(torch.cat([batch.pictures, made]) if settings.code_weight else batch.pictures)
         found, again = codes[:count], codes[count:]  # E(x) and E(G(w))
         rebuilt = generator.synthesis(generator.repeated(found), [each[:count] for each in maps])  # G(E(x))
         weighed = step % settings.penalty_every == 0
@@ -266,7 +270,7 @@ class CIGAN(StyleMethod):
     def _text_update(self, batch: Batch) -> Update:
         settings, mean = self.settings, self.generator.mapping.mean
         with torch.no_grad():
-            codes = self.invert(batch.pictures) - mean
+            codes = self.encode(batch.pictures) - mean
         encoder = self.text.encoder
         read: Reading = self.text(batch.text.sentence if encoder is None else encoder([own[0] for own in batch.captions]).sentence)
         unit = codes.square().sum(1).mean() if settings.text_scaled else codes.new_ones(())
@@ -281,7 +285,7 @@ class CIGAN(StyleMethod):
         """The first phase's pictures next to what the second makes of real ones: reconstructions, once there are some."""
         noise = self.noise(batch, "preview")
         return self.paint_codes(
-            self.generator.mapping(noise.z) if next(self.generator.parameters()).requires_grad else self.invert(batch.pictures), noise
+            self.generator.mapping(noise.z) if next(self.generator.parameters()).requires_grad else self.encode(batch.pictures), noise
         )
 
     def paint(self, text: TextFeatures, noise: StyleNoise) -> Painting:
@@ -305,12 +309,29 @@ class CIGAN(StyleMethod):
 
     def _misread(self, codes: Tensor, wanted: Tensor, noise: StyleNoise) -> Tensor:
         """How far codes, and what the encoder finds in their pictures, are from the codes that are wanted: [B]."""
-        return square_distance(codes, wanted) + square_distance(self.invert(self.paint_codes(codes, noise).images), wanted)
+        return square_distance(codes, wanted) + square_distance(self.encode(self.paint_codes(codes, noise).images), wanted)
 
-    def invert(self, pictures: Tensor) -> Tensor:
-        """The codes in W of pictures [B, 3, R, R] in [-1, 1]: [B, W]."""
+    def encode(self, pictures: Tensor) -> Tensor:
+        """The codes in W that the encoder finds for pictures [B, 3, R, R] in [-1, 1]: [B, W]."""
         found: Tensor = self.inverter(pictures) + self.generator.mapping.mean
         return found
+
+    def invert(self, pictures: Tensor) -> Tensor:
+        """The codes in W of pictures [B, 3, R, R] in [-1, 1]: [B, W]. `invert_steps` moves them from what the encoder finds, as idinvert
+        does, to where its terms are least; every picture by itself, with the same maps of noise."""
+        settings, codes = self.settings, self.encode(pictures)
+        if not settings.invert_steps:
+            return codes
+        noise = self.draw_noise(0, np.zeros(len(codes), np.int64), "invert").to(codes.device)
+
+        def loss(moved: Tensor) -> Tensor:
+            images = self.paint_codes(moved, noise).images
+            apart = settings.pixel_weight * (images - pictures).square().flatten(1).mean(1)
+            if settings.perceptual_weight:
+                apart = apart + settings.perceptual_weight * self.unlike(images, pictures)
+            return apart + settings.code_weight * (self.encode(images) - moved).square().mean(1)
+
+        return optimized(codes, loss, settings.invert_steps, settings.edit_rate)
 
     def paint_codes(self, codes: Tensor, noise: StyleNoise) -> Painting:
         """Pictures of codes [B, W], with the noise's maps."""

@@ -162,13 +162,13 @@ class ControlGAN(AttentiveMethod):
         )
         self.begin_weights(normalized=normalize)
 
-    def begin(self, phase: Phase) -> None:
+    def load_guides(self, phase: Phase) -> None:
         settings = self.settings
         if settings.word_discriminator == "inert" and settings.matching is None:
             raise SettingsError("the inert word loss is a matching model's: give --method.matching, or --method.word-discriminator none")
         if settings.word_discriminator == "inert" and settings.matching is not None and GUIDE not in self.guides:
             self.guide(GUIDE, load_guide(settings.matching))
-        super().begin(phase)
+        super().load_guides(phase)
         if settings.perceptual and PERCEPTUAL not in self.guides:
             loss = PerceptualLoss(settings.perceptual_network, settings.perceptual_stage, plain=not settings.perceptual_share)
             self.guide(PERCEPTUAL, loss)

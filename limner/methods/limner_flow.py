@@ -173,6 +173,7 @@ class LimnerFlow(Method[VectorNoise]):
 
     def begin(self, phase: Phase) -> None:
         """The network for one step begins as the flow's, whose weights are then those of its running average, and stand still."""
+        super().begin(phase)
         self.flow.requires_grad_(phase.name == FLOW)
         if phase.name == ONE_STEP and not self.one_step_begun:
             assert self.one_step is not None

@@ -221,8 +221,8 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
         if settings.augmentation:
             self.register_state("strength", settings.augmentation_strength)
 
-    def begin(self, phase: Phase) -> None:
-        super().begin(phase)
+    def load_guides(self, phase: Phase) -> None:
+        super().load_guides(phase)
         if self.settings.features is not None and EYES not in self.guides:
             self.guide(EYES, FrozenStages(self.settings.features, self.settings.feature_channels, self.conditions.resolution))
 

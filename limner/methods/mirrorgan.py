@@ -210,6 +210,10 @@ class MirrorGAN(AttentiveMethod):
         captions = (caption for index in range(len(pictures)) for caption in pictures.captions(index))
         self.captioner.learn(Vocabulary.build(captions).words, None if eyes is None else eyes.width)
 
+    def load_guides(self, phase: Phase) -> None:
+        super().load_guides(phase)
+        self._eyes()
+
     def begin(self, phase: Phase) -> None:
         if self.captioner is not None:
             self.captioner.freeze(phase.name != CAPTIONER)

@@ -269,7 +269,7 @@ class ObjGAN(LayoutMethod):
         shown = words.mask[..., None]
         self.label_words.copy_(torch.where(shown, words.keys, 0.0).sum(1) / shown.sum(1))
 
-    def begin(self, phase: Phase) -> None:
+    def load_guides(self, phase: Phase) -> None:
         s = self.settings
         if phase.name == PICTURES and s.matching is not None and s.guidance and GUIDE not in self.guides:
             self.guide(GUIDE, load_guide(s.matching))

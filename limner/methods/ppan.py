@@ -152,7 +152,7 @@ class PPAN(PairMethod[ConditionedNoise]):
     def players(self) -> dict[str, Player]:
         return {"discriminator": self.player(self.discriminators), "generator": self.player(self.generator, averaged=True)}
 
-    def begin(self, phase: Phase) -> None:
+    def load_guides(self, phase: Phase) -> None:
         if self.settings.perceptual and "perceptual" not in self.guides:
             self.guide("perceptual", PerceptualLoss(self.settings.perceptual_network, self.settings.perceptual_stage))
 

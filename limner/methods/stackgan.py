@@ -206,6 +206,7 @@ class StackGAN(AdversarialMethod[StackGANNoise]):
         ]
 
     def begin(self, phase: Phase) -> None:
+        super().begin(phase)
         first = phase.name == STAGE_1
         self.stage = 1 if first else 2
         self.generator_1.requires_grad_(first)

@@ -14,14 +14,15 @@ from limner.studio.extra import gr
 from limner.studio.opened import Opened
 
 EDITING = "edit_"
-"""How the names of those begin that matter to editing pictures."""
+"""How the names of most of those begin that matter to editing pictures."""
+_EDITING = (EDITING, "invert_")
 _CHOICE = {"yes": True, "no": False}
 
 
 def sampling_names(models: Sequence[Opened], editing: bool = False) -> list[str]:
     """The names of the models' settings for painting, or of those for editing given pictures."""
     names = dict.fromkeys(name for one in models for name in _known(one.model()))
-    return [name for name in names if name.startswith(EDITING) == editing]
+    return [name for name in names if name.startswith(_EDITING) == editing]
 
 
 def sampling_fields(models: Sequence[Opened], names: Sequence[str], title: str) -> list[Any]:

@@ -273,7 +273,11 @@ def _prepared(act: Act, recipe: Recipe, pictures: CaptionedPictures, processes: 
             raise unknown_name(f"phase of {recipe.method}", name, [phase.name for phase in phases])
     first = next((phase for phase in phases if phase.name not in adopted), phases[0])
     with torch.random.fork_rng(devices=[]):  # what it looks through has weights of its own
-        act.trained.begin(first)  # finds that, or says what is missing
+        for phase in phases:
+            if phase.name not in adopted:
+                act.trained.load_guides(phase)  # says what is missing, for a phase that begins hours later too
+        act.trained.guides.clear()  # which would take memory until then
+        act.trained.begin(first)
     if act.is_asked_for:
         freeze(act.trained, recipe.start.freeze)
     for phase in phases:

@@ -78,6 +78,7 @@ class TwoParts(Method):
         self.prepared.append(phase.name)
 
     def begin(self, phase: Phase) -> None:
+        super().begin(phase)
         self.reader.requires_grad_(phase.name == "reading")
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from shared import two_parts as toy
 from shared.two_parts import TwoParts, two_parts  # noqa: F401  # a fixture
@@ -100,3 +101,25 @@ def test_what_paints_single_pictures_is_told_all_that_was_said_so_far() -> None:
         assert alone.captions(first) == stories.captions(first)
         assert alone.captions(others[0])[1] == f"{stories.captions(first)[1]}. {stories.captions(others[0])[1]}"
         assert [len(alone.captions(index)[0].split(". ")) for index in others] == [2, 3, 4]
+
+
+def test_what_a_later_phase_looks_through_is_missed_at_once(two_parts: type[TwoParts], monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """A network that losses need after hours of training is loaded before anything is trained; until its phase it takes no memory."""
+    recipe, asked = toy.recipe(), list[str]()
+
+    def load(self: Trainable, phase: Phase) -> None:
+        asked.append(phase.name)
+        if phase.name not in self.guides:
+            self.guide(phase.name, torch.nn.Linear(1, 1))
+
+    monkeypatch.setattr(two_parts, "load_guides", load)
+    plan = make_plan(recipe, training_pictures(recipe))
+    assert asked[:2] == ["reading", "painting"] and set(plan.asked_for.trained.guides) == {"reading"}
+
+    def fail(self: Trainable, phase: Phase) -> None:
+        if phase.name == "painting":
+            raise SettingsError("no weights for painting")
+
+    monkeypatch.setattr(two_parts, "load_guides", fail)
+    with pytest.raises(SettingsError, match="for painting"):
+        make_plan(recipe, training_pictures(recipe))

@@ -11,7 +11,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from limner.cli.arguments import parse
 from limner.cli.explore.splits import check_png
-from limner.cli.models import Device, open_model
+from limner.cli.models import Device, editing_option, open_model, set_editing
 from limner.core.errors import SettingsError
 from limner.core.worlds import holds
 
@@ -49,9 +49,11 @@ class EditArguments:
     """Noises, or captions with --attribute; the picture shows the first 12."""
     seed: Annotated[int, arg(metavar="S")] = 0
     """The noise."""
+    invert_steps: Annotated[int | None, arg(metavar="N")] = None
+    """With --picture: steps that find the picture's code, from the encoder's; 0 for none. By default the model's own setting, as for the
+    next five."""
     steps: Annotated[int | None, arg(metavar="N")] = None
-    """With --picture: steps in which the picture's code is moved; 0 goes straight to what the caption asks for. By default the model's own
-    setting, as for the next four."""
+    """With --picture: steps in which the picture's code is moved; 0 goes straight to what the caption asks for."""
     rate: Annotated[float | None, arg(metavar="R")] = None
     """With --picture: the learning rate of these steps."""
     text_weight: Annotated[float | None, arg(metavar="W")] = None
@@ -103,7 +105,7 @@ def check(arguments: EditArguments) -> None:
             raise SettingsError('with --picture give what it shall show, "...", or what it shows and what it shall show, "..." "..."')
         return
     if asked := [*moved_by(arguments)]:
-        raise SettingsError(f"{_option(asked[0])} is for given pictures: add --picture FILE")
+        raise SettingsError(f"{editing_option(asked[0])} is for given pictures: add --picture FILE")
     if (arguments.attribute is None) == (not arguments.captions) or len(arguments.captions) not in (0, 2):
         raise SettingsError('give the caption before and the caption after, "..." "...", or --attribute NAME')
 
@@ -112,31 +114,20 @@ def moved_by(arguments: EditArguments) -> dict[str, float | bool]:
     """The settings of editing that were asked for, by their names in a method's settings."""
     names = ("steps", "rate", "text_weight", "picture_weight")
     asked: dict[str, float | bool] = {f"edit_{name}": value for name in names if (value := getattr(arguments, name)) is not None}
+    if arguments.invert_steps is not None:
+        asked["invert_steps"] = arguments.invert_steps
     return asked if arguments.aim is None else {**asked, "edit_whole": arguments.aim == "whole"}
-
-
-def _option(setting: str) -> str:
-    """The option that sets a setting of editing."""
-    return "--aim" if setting == "edit_whole" else f"--{setting.removeprefix('edit_').replace('_', '-')}"
 
 
 def edited_pictures(model: Model, arguments: EditArguments) -> Edits:
     """The given pictures, edited, with a progress bar. Raises SettingsError for what the model does not know."""
-    from dataclasses import replace
-
     import numpy as np
 
     from limner.cli.progress import progress_bar
-    from limner.core.abilities import TakesSampling
     from limner.explore.edit import edit_pictures
     from limner.explore.restyle import read_picture
 
-    method, asked = model.method, moved_by(arguments)
-    known = method.sampling if isinstance(method, TakesSampling) else ()
-    for name in asked:
-        if name not in known:
-            raise SettingsError(f"{_option(name)} is not a setting of {method.title}'s editing: leave it out")
-    method.settings = replace(method.settings, **asked)
+    set_editing(model, moved_by(arguments))
     pictures = np.array([read_picture(path, model.resolution) for path in arguments.picture])
     pair = ("", *arguments.captions)[-2:]
     with progress_bar() as bar:

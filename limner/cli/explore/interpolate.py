@@ -11,7 +11,7 @@ import numpy as np
 from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
-from limner.cli.models import Device, open_model
+from limner.cli.models import Device, open_model, set_editing
 from limner.cli.outputs import check_file
 from limner.core.errors import SettingsError
 
@@ -35,6 +35,8 @@ class InterpolateArguments:
     """Walk between the noises of two --seeds at this caption; left out for a model that reads no text."""
     pictures: Annotated[tuple[Path, Path] | None, arg(metavar="FILE FILE")] = None
     """Walk from one picture to the other, by the codes that the model finds for them; any size, the centre square is used."""
+    invert_steps: Annotated[int | None, arg(metavar="N")] = None
+    """With --pictures: steps that move the two codes until their pictures are nearer to the given ones."""
     seeds: Annotated[tuple[int, int], arg(metavar="S S")] = (0, 1)
     """The two noises, with --caption."""
     seed: Annotated[int, arg(metavar="S")] = 0
@@ -56,6 +58,8 @@ def main(argv: Sequence[str]) -> int:
     )
     if sum(given is not None for given in (arguments.captions, arguments.caption, arguments.pictures)) > 1:
         raise one_of_them
+    if arguments.invert_steps is not None and arguments.pictures is None:
+        raise SettingsError("--invert-steps is for given pictures: add --pictures A.png B.png")
     check_format(arguments.out)
     check_file(arguments.out)
     model = open_model(arguments.model, arguments.device)
@@ -64,6 +68,7 @@ def main(argv: Sequence[str]) -> int:
         from limner.explore.restyle import read_picture
 
         inverting(model)
+        set_editing(model, {} if arguments.invert_steps is None else {"invert_steps": arguments.invert_steps})
         given = np.array([read_picture(path, model.resolution) for path in arguments.pictures])
         pictures = between_pictures(model, given, steps=arguments.steps, seed=arguments.seed)
     elif arguments.captions is None and arguments.caption is None and model.reads_text:

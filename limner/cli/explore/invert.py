@@ -14,7 +14,7 @@ from limner.cli.arguments import parse
 from limner.cli.datasets import ModelsData
 from limner.cli.explore.restyle import drawn_from
 from limner.cli.explore.splits import ReferenceData, check_png
-from limner.cli.models import Device, open_model
+from limner.cli.models import Device, open_model, set_editing
 from limner.core.errors import SettingsError
 
 DESCRIPTION = """Find the codes of pictures and paint them again: a row for each picture, with what came back and where the two differ. The
@@ -22,6 +22,7 @@ model is one of a method that inverts, such as ci-gan.
 
 examples:
   limner explore invert runs/cigan --picture flower.png bird.jpg --out invert.png
+  limner explore invert runs/cigan --picture flower.png --invert-steps 100 --out invert.png
   limner explore invert runs/cigan --count 8 --out invert.png"""
 
 
@@ -36,6 +37,9 @@ class InvertArguments:
     """The split that pictures come from; by default test, or else val."""
     count: Annotated[int, arg(metavar="N")] = 6
     """Pictures of the split, where none is given."""
+    invert_steps: Annotated[int | None, arg(metavar="N")] = None
+    """Steps that move each code from the one that the encoder finds, until the picture is nearer; 0 for none. By default the model's own
+    setting."""
     seed: Annotated[int, arg(metavar="S")] = 0
     """Decides which pictures of the split, and the noise."""
     out: Annotated[Path, arg(metavar="FILE.png")]
@@ -54,6 +58,7 @@ def main(argv: Sequence[str]) -> int:
         raise SettingsError(f"--count is {arguments.count}: give 1 or more")
     model = open_model(arguments.model, arguments.device)
     inverting(model)
+    set_editing(model, {} if arguments.invert_steps is None else {"invert_steps": arguments.invert_steps})
     if arguments.picture:
         pictures = np.array([read_picture(path, model.resolution) for path in arguments.picture])
         names = [path.name for path in arguments.picture]

@@ -72,7 +72,7 @@ class TreeMethod(AdversarialMethod[NoiseType]):
     def phases(self) -> list[Phase]:
         return [self.phase(epochs=self.settings.epochs, captions=self.captions, words=self.reads_words)]
 
-    def begin(self, phase: Phase) -> None:
+    def load_guides(self, phase: Phase) -> None:
         if self.settings.matching is not None and self.settings.guidance and GUIDE not in self.guides:
             self.guide(GUIDE, load_guide(self.settings.matching))
 

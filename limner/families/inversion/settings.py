@@ -94,6 +94,9 @@ class EditSettings(shared.Checked):
 
     paint_steps: int = 0
     """When painting: steps of Adam that move the code so that its picture, encoded again, gives the wanted code."""
+    invert_steps: int = 0
+    """When inverting: steps of Adam from the code that the encoder finds, at `edit_rate`, by the encoder's terms of pixels, features and
+    codes."""
     edit_steps: int = 200
     """When editing: steps of Adam from the picture's code. With 0 the code goes straight to what the caption asks for."""
     edit_rate: float = 0.01
@@ -106,5 +109,5 @@ class EditSettings(shared.Checked):
     """When editing: aim at the caption's code itself, as published. Without it, only what the caption describes is replaced."""
 
     def check(self) -> None:
-        at_least(self, "method", 0, "paint_steps", "edit_steps", "edit_text_weight", "edit_picture_weight")
+        at_least(self, "method", 0, "paint_steps", "invert_steps", "edit_steps", "edit_text_weight", "edit_picture_weight")
         above_zero(self, "method", "edit_rate")

@@ -76,6 +76,7 @@ class GrowingMethod(Method[NoiseType]):
         return max(round(batch_size * phase.batch_size / largest), 2)
 
     def begin(self, phase: Phase) -> None:
+        super().begin(phase)
         depth = phase.resolution.bit_length() - 3
         if depth != self.depth:
             self.depth, self.alpha = depth, 0.0 if depth > self.first_depth else 1.0
