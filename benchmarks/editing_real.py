@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from tyro.conf import Positional
 
 import limner
+from limner.cli.models import set_editing
 from limner.core.abilities import TakesSampling
 from limner.core.errors import LimnerError
 from limner.core.files import write_whole
@@ -50,6 +51,8 @@ class Arguments:
     """Pictures."""
     ways: tuple[Way, ...] = WAYS
     """How they are edited."""
+    invert_steps: int | None = None
+    """Steps that find a picture's code, from the encoder's; by default the model's own setting."""
     seed: int = 0
     """Decides the noise."""
     out: Path = Path("editing-real.png")
@@ -74,6 +77,7 @@ def main(arguments: Arguments) -> None:
         raise SystemExit(f"--attribute is {arguments.attribute}: choose one of {', '.join(NAMES)}")
     try:
         model = limner.load(arguments.model)
+        set_editing(model, {} if arguments.invert_steps is None else {"invert_steps": arguments.invert_steps})
         pictures, pairs = edited_pairs(arguments.attribute, arguments.count, model.resolution)
         found = {"inverted": invert(model, pictures, arguments.seed).rebuilt}
         own = model.method.settings
@@ -113,7 +117,12 @@ def main(arguments: Arguments) -> None:
     shown = [[images[row] for images in (pictures, *found.values())] for row in range(min(SHOWN, len(pictures)))]
     labels = [["picture", *found]] * len(shown)
     caption_grid(shown, [f"{was} / {now}" for was, now in pairs[: len(shown)]], labels=labels).save(arguments.out)
-    protocol = {"model": arguments.model, "pictures": f"{len(pictures)} of garden/test", "attribute": arguments.attribute}
+    protocol = {
+        "model": arguments.model,
+        "pictures": f"{len(pictures)} of garden/test",
+        "attribute": arguments.attribute,
+        "invert steps": getattr(own, "invert_steps", 0),
+    }
     write_whole(arguments.out.with_suffix(".json"), json.dumps({"protocol": protocol, "figures": rows}, indent=1) + "\n")
     print(f"| {arguments.attribute} | {' | '.join(next(iter(rows.values())))} |\n|---|{'---:|' * 4}")
     for name, row in rows.items():

@@ -19,6 +19,7 @@ import tyro
 from tyro.conf import Positional
 
 import limner
+from limner.cli.models import set_editing
 from limner.core import random
 from limner.core.errors import LimnerError
 from limner.core.files import write_whole
@@ -43,6 +44,8 @@ class Arguments:
     """Which of its splits."""
     count: int = 500
     """How many pictures, at most."""
+    invert_steps: int | None = None
+    """Steps that find a picture's code, from the encoder's; by default the model's own setting."""
     seed: int = 0
     """Decides which pictures, and the noise."""
     out: Path = Path("inverting.png")
@@ -54,6 +57,7 @@ def main(arguments: Arguments) -> None:
     try:
         model = limner.load(arguments.model)
         inverting(model)
+        set_editing(model, {} if arguments.invert_steps is None else {"invert_steps": arguments.invert_steps})
         pictures = open_data(arguments.data, arguments.split, model.resolution)
     except LimnerError as error:
         raise SystemExit(str(error)) from None
@@ -78,6 +82,7 @@ def main(arguments: Arguments) -> None:
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     caption_grid(rows, ["pictures", "painted again"]).save(arguments.out)
     protocol = {"model": arguments.model, "pictures": f"{len(drawn)} of {pictures.name}/{pictures.split}", "seed": arguments.seed}
+    protocol["invert steps"] = getattr(model.method.settings, "invert_steps", 0)
     write_whole(arguments.out.with_suffix(".json"), json.dumps({"protocol": protocol, "figures": figures}, indent=1) + "\n")
     print(f"{len(drawn):,} pictures of {pictures.name}/{pictures.split}")
     for name, value in figures.items():

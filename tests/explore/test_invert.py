@@ -103,9 +103,13 @@ def test_the_commands(
     assert "0.png: PSNR" in capsys.readouterr().out and out.exists()
     assert main(["explore", "invert", "any", "--count", "2", "--out", str(out)]) == 0
     assert "picture 2: PSNR" in capsys.readouterr().out
+    plain = out.read_bytes()
+    assert main(["explore", "invert", "any", "--count", "2", "--invert-steps", "20", "--out", str(out)]) == 0
+    assert out.read_bytes() != plain and model.method.settings.invert_steps == 20
     edit = ["explore", "edit", "any", "--out", str(out), "--picture", files[0], "--picture", files[1]]
     before = model.method.settings
-    assert main([*edit, "--steps", "0", "--aim", "whole", "a blue bird"]) == 0
+    assert main([*edit, "--steps", "0", "--invert-steps", "0", "--aim", "whole", "a blue bird"]) == 0
+    assert model.method.settings.invert_steps == 0
     assert "mean change" in capsys.readouterr().out and model.method.settings.edit_steps == 0 and model.method.settings.edit_whole
     model.method.settings = before
     assert main([*edit, "a red flower", "a blue flower"]) == 0
@@ -118,6 +122,9 @@ def test_the_commands(
         ([*edit, "a bird", "--attribute", "colour"], "with --picture give what it shall show"),
         ([*edit, "zzz"], "knows none of the words"),
         (["explore", "edit", "any", "a bird", "a bird", "--aim", "said", "--out", str(out)], "--aim is for given pictures"),
+        (["explore", "edit", "any", "a bird", "a bird", "--invert-steps", "3", "--out", str(out)], "--invert-steps is for given pictures"),
+        (["explore", "interpolate", "any", "--captions", "a", "b", "--invert-steps", "3", "--out", str(out)], "--invert-steps is for given"),
+        (["explore", "invert", "any", "--invert-steps", "-1", "--out", str(out)], "invert-steps is -1"),
         (["explore", "invert", "any", "--picture", "none.png", "--out", str(out)], "none.png"),
         (["explore", "interpolate", "any", "--pictures", *files, "--caption", "a bird", "--out", str(out)], "or --pictures A.png B.png"),
     ):

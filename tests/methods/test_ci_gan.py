@@ -174,6 +174,33 @@ def test_editing() -> None:
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
+def test_inverting_in_steps_brings_each_picture_nearer_by_itself() -> None:
+    method = build(perceptual_weight=0.0, code_weight=0.0).eval().requires_grad_(False)
+    noise = method.draw_noise(0, np.zeros(3, np.int64), "invert")
+    pictures = method.paint_codes(method.generator.mapping(method.draw_noise(5, np.arange(3)).z), noise).images
+
+    def apart(codes: torch.Tensor) -> torch.Tensor:
+        return (method.paint_codes(codes, noise).images - pictures).square().flatten(1).mean(1)
+
+    found = method.invert(pictures)
+    assert torch.equal(found, method.encode(pictures))
+    method.settings = dataclasses.replace(method.settings, invert_steps=40, edit_rate=0.1)
+    moved = method.invert(pictures)
+    assert (apart(moved) < 0.5 * apart(found)).all()
+    method.settings = dataclasses.replace(method.settings, invert_steps=2)  # more would amplify what a batch of another size rounds
+    torch.testing.assert_close(method.invert(pictures[1:2]), method.invert(pictures)[1:2], rtol=0.0, atol=1e-3)
+    method.settings = dataclasses.replace(method.settings, invert_steps=40)
+    method.settings = dataclasses.replace(method.settings, perceptual_weight=1.0, pixel_weight=0.0)
+    assert (method.unlike(method.paint_codes(method.invert(pictures), noise).images, pictures).mean()) < method.unlike(
+        method.paint_codes(found, noise).images, pictures
+    ).mean()
+    method.settings = dataclasses.replace(method.settings, perceptual_weight=0.0, pixel_weight=0.0, code_weight=1.0)
+    moved = method.invert(pictures)
+    again = method.encode(method.paint_codes(moved, noise).images)
+    first = method.encode(method.paint_codes(found, noise).images)
+    assert ((again - moved).square().mean(1) < (first - found).square().mean(1)).all()
+
+
 def test_its_abilities() -> None:
     method = build()
     assert isinstance(method, Inverts) and isinstance(method, Edits) and isinstance(method, MixesStyles)
