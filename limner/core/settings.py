@@ -112,6 +112,9 @@ class TrainingSettings:
     """Passes over the training pictures in the last phase, in place of the method's own number."""
     minutes: float | None = role("budget", None)
     """The most minutes that the method's phases may take together, each its part; a resumed run goes on counting."""
+    core_minutes: float | None = role("budget", None)
+    """The same in processor time: minutes times the cores that were at work. What else runs on the machine then changes little. Not for
+    GPUs."""
     images: int | None = role("budget", None)
     """The most training pictures that the method's phases may see together, each its part; a picture seen twice counts twice."""
     epoch_pictures: int = 2000
@@ -159,7 +162,7 @@ class TrainingSettings:
         at_least(self, "training", 1, "keep_checkpoints")
         at_least(self, "training", 2, "batch_size")
         at_least(self, "training", 0, "ema_half_life", "epoch_pictures")
-        above_zero(self, "training", "epochs", "minutes")
+        above_zero(self, "training", "epochs", "minutes", "core_minutes")
         if self.recompute and self.compile == "networks":
             raise SettingsError("training.recompute is not for compiled networks: give --training.compile nothing")
 

@@ -68,6 +68,10 @@ class Progress:
     """Training time spent in this phase, over all its runs: saved with a run, and alike in all its processes."""
     minutes: float | None = None
     """The phase's part of a budget in minutes, None where there is none."""
+    core_seconds: float = 0.0
+    """Processor time spent in this phase, likewise."""
+    core_minutes: float | None = None
+    """The phase's part of a budget in minutes of processor time, None where there is none."""
 
     @property
     def fraction(self) -> float:
@@ -77,8 +81,13 @@ class Progress:
     @property
     def spent(self) -> float:
         """How much of the phase's budget is spent, 0 to 1: of its steps or of its minutes, whichever is further."""
-        by_time = 0.0 if self.minutes is None else self.seconds / max(self.minutes * 60, 1e-9)
+        by_time = time_spent((self.seconds, self.minutes), (self.core_seconds, self.core_minutes))
         return min(max(self.fraction, by_time), 1.0)
+
+
+def time_spent(*clocks: tuple[float, float | None]) -> float:
+    """The largest share that is spent of budgets in time: pairs of seconds spent and minutes given, None for no budget."""
+    return max((seconds / max(minutes * 60, 1e-9) for seconds, minutes in clocks if minutes is not None), default=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ COLORS = ("#9b2335", "#1f5f8b", "#4d7c3a", "#b8860b", "#6b4c8a", "#2a7f7f")
 WIDTH, HEIGHT = 520, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 22, 12, 34
 MOST_POINTS = 300
-NOT_DRAWN = {"phase", "act", "stage", "step", "total_step", "images", "epoch", "seconds"}
+NOT_DRAWN = {"phase", "act", "stage", "step", "total_step", "images", "epoch", "seconds", "core_seconds"}
 
 OF_PLAYERS = {"loss", "gradient_norm", "skipped", "seconds"} | PENALTIES
 """Figures that are drawn with one line for each player."""
@@ -70,10 +70,6 @@ def _groups(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
             title = "most memory, MiB"
         elif figure == "skipped":
             title = "updates left out"
-        elif figure == "seconds":
-            title = "seconds of a step"
-        elif name == "memory_mib":
-            title = "most memory so far, MiB"
         elif figure in PENALTIES:
             title = "gradient penalties"
         elif is_verdict(name):

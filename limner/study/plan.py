@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -82,7 +83,7 @@ def recipe(study: Study, entry: StudyEntry, data: str, seed: int) -> Recipe:
         from limner.training.starting import starting_recipe
 
         base = starting_recipe(base, str(model))
-    values["training"] |= {"minutes": study.budget.minutes, "images": study.budget.images, "seed": seed, "device": study.device}
+    values["training"] |= {**dataclasses.asdict(study.budget), "seed": seed, "device": study.device}
     groups = {field: laid_over(getattr(base, field), values[name], f"{name} of entry '{entry.title}'") for field, name in GROUPS.items()}
     return Recipe(method=entry.method, data=data, preset=base.preset, resolution=study.resolution, **groups)
 

@@ -40,7 +40,7 @@ class Result:
     def measures(self) -> dict[tuple[str, str], float]:
         """Every number by split and name; those of training have no split, and parts of a score are called "faithfulness/colour"."""
         steps = sum(int(line["step"]) for phase, line in self.course.phases.items() if phase not in OTHER_PHASES)
-        training = {"images": self.course.images, "seconds": self.course.seconds, "steps": steps}
+        training = {"images": self.course.images, "seconds": self.course.seconds, "core_seconds": self.course.core_seconds, "steps": steps}
         return {("", name): value for name, value in training.items()} | {key: one.value for key, one in self.scored().items()}
 
     def scored(self) -> dict[tuple[str, str], Score | Part]:
@@ -134,6 +134,7 @@ def _told(result: Result, out: Path) -> dict[str, Any]:
         "folder": run.folder.relative_to(out).as_posix(),
         "images": reached.images,
         "seconds": reached.seconds,
+        "core_seconds": reached.core_seconds,
         "phases": phases,
         "ended by": "the budget" if result.spent else "the method's own number of epochs",
         "scores": msgspec.to_builtins(result.scores),
@@ -173,7 +174,7 @@ def _tables(study: Study, results: Sequence[Result], found: Sequence[Mean]) -> s
             entries = list(dict.fromkeys(entry for entry, _ in own))
             sign = -1.0 if first.higher_is_better else 1.0
             entries.sort(key=lambda entry: sign * own[entry, first.name].mean if (entry, first.name) in own else math.inf)
-            titles = [f"{data}/{split}", "runs", "images", "minutes", *(name.rpartition("/")[2] for name in measures)]
+            titles = [f"{data}/{split}", "runs", "images", "minutes", "core minutes", *(name.rpartition("/")[2] for name in measures)]
             rows = [titles, ["---"] + ["---:"] * (len(titles) - 1)]
             for entry in entries:
                 cells = [
@@ -181,6 +182,7 @@ def _tables(study: Study, results: Sequence[Result], found: Sequence[Mean]) -> s
                     str(own[entry, "images"].runs),
                     f"{own[entry, 'images'].mean:,.0f}",
                     f"{own[entry, 'seconds'].mean / 60:.1f}",
+                    f"{own[entry, 'core_seconds'].mean / 60:.1f}",
                 ]
                 rows.append(cells + [_shown(own.get((entry, name))) for name in measures])
             tables.append("".join(f"| {' | '.join(row)} |\n" for row in rows))

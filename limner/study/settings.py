@@ -32,8 +32,9 @@ entries:                            # methods, as `limner methods` lists them ..
 
 seeds: [0, 1]                       # each entry is trained once from each
 
-budget:                             # of each run; with both, whichever is spent first
+budget:                             # of each run; with several, whichever is spent first
   minutes: 5                        # of training; grids, checkpoints and scores are not counted
+  # core_minutes: 5                 # of processor time, for machines that do other work, too
   # images: 100000                  # training pictures seen
 
 resolution: 64                      # side of the pictures in pixels
@@ -89,17 +90,20 @@ class Budget:
 
     minutes: float | None = None
     """Minutes of training, without grids, checkpoints and scores."""
+    core_minutes: float | None = None
+    """Minutes of processor time: minutes times the cores at work. What else runs on the machine then changes little."""
     images: int | None = None
     """Training pictures seen; a picture seen twice counts twice."""
 
     def __post_init__(self) -> None:
-        above_zero(self, "budget", "minutes")
+        above_zero(self, "budget", "minutes", "core_minutes")
         at_least(self, "budget", 1, "images")
-        if self.minutes is None and self.images is None:
-            raise SettingsError("budget is empty: give minutes, images or both")
+        if self.minutes is None and self.core_minutes is None and self.images is None:
+            raise SettingsError("budget is empty: give minutes, core_minutes, images or several of them")
 
     def __str__(self) -> str:
         parts = [f"{self.minutes:g} min"] if self.minutes is not None else []
+        parts += [f"{self.core_minutes:g} core minutes"] if self.core_minutes is not None else []
         return " or ".join(parts + ([f"{self.images:,} images"] if self.images is not None else []))
 
 
@@ -170,7 +174,8 @@ class Study:
                 fix = "give one of the two a name of its own" if name == "entries" else "leave one out"
                 raise SettingsError(f"{name} has '{twice}' twice: {fix}")
         for settings in (self.settings, *(entry.settings for entry in self.entries)):
-            own = next((key for key in given() if key in settings or key.replace("-", "_") in settings), None)
+            named = {name.replace("_", "-") for name in settings}
+            own = next((key for key in given() if key in named), None)
             if own:
                 raise SettingsError(f"settings may not have {own}: the study says it for all, by budget, seeds or device")
         for name in ("together", "threads"):
@@ -182,7 +187,7 @@ def given() -> list[str]:
     """The settings that a study has its own words for: its budget, its seeds, its device."""
     words = {"budget": Budget, "machine": Study}  # whose fields have the names of those settings
     own = [name for name, role in roles(TrainingSettings) if role == "seed" or (role in words and name in get_type_hints(words[role]))]
-    return [f"training.{name}" for name in own]
+    return [f"training.{name}".replace("_", "-") for name in own]
 
 
 def read_study(path: Path) -> Study:

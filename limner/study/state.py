@@ -118,6 +118,11 @@ class Course:
         return self._sum("seconds")
 
     @property
+    def core_seconds(self) -> float:
+        """Processor time that they have spent; 0 in logs from before it was written."""
+        return float(sum(line.get("core_seconds", 0.0) for line in self._own()))
+
+    @property
     def images_per_second(self) -> float:
         """How fast it goes, if that is known."""
         return float(self.phases[self.phase]["images_per_second"]) if self.phases else 0.0
@@ -127,11 +132,15 @@ class Course:
         found = [] if budget.minutes is None else [budget.minutes * 60 - self.seconds]
         if budget.images is not None and self.seconds > 0 and self.images:
             found.append((budget.images - self.images) * self.seconds / self.images)
+        if budget.core_minutes is not None and self.core_seconds > 0:
+            found.append((budget.core_minutes * 60 - self.core_seconds) * self.seconds / self.core_seconds)
         return max(0.0, min(found)) if found else None
 
     def spent(self, budget: Budget) -> bool:
         """Whether the budget ended the training, and not the method's own number of epochs."""
         if budget.minutes is not None and self.seconds >= budget.minutes * 60 - 0.1:
+            return True
+        if budget.core_minutes is not None and self.core_seconds >= budget.core_minutes * 60 - 0.1:
             return True
         steps = sum(line["images"] / max(line["step"], 1) for line in self._own())  # each phase has a whole number of steps
         return budget.images is not None and self.images > budget.images - steps

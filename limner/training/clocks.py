@@ -54,15 +54,20 @@ class PlayerClock:
 
 
 class Stopwatch:
-    """Time spent training, pauses left out: in all, and since the last lap."""
+    """Time spent training, pauses left out: in all, and since the last lap; and this process's processor time, its threads together."""
 
     def __init__(self, step: int) -> None:
         self._start = self._lap_start = time.monotonic()
+        self._core_start = time.process_time()
         self._lap_step = step
 
     def total(self) -> float:
         """Seconds since the start."""
         return time.monotonic() - self._start
+
+    def core_total(self) -> float:
+        """Seconds of processor time since the start."""
+        return time.process_time() - self._core_start
 
     def lap(self, step: int) -> tuple[int, float]:
         """Steps and seconds since the last lap, which ends here."""
@@ -74,8 +79,9 @@ class Stopwatch:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Leave out the time of the block."""
-        begin = time.monotonic()
+        begin, core_begin = time.monotonic(), time.process_time()
         yield
         pause = time.monotonic() - begin
         self._start += pause
         self._lap_start += pause
+        self._core_start += time.process_time() - core_begin

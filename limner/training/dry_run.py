@@ -87,9 +87,11 @@ def dry_run(recipe: Recipe) -> Iterator[str]:
     yield from (f"phase   {line}" for line in rehearsal.adopted)
     whole, most = 0.0, 0
     for planned, found in rehearsal.measured():
-        seconds = planned.budget.seconds(found.seconds / planned.phase.batch_size)
+        seconds = planned.budget.seconds(found.seconds / planned.phase.batch_size, torch.get_num_threads())
         whole, most = whole + seconds, max(most, found.memory)
-        ends = f"{planned.steps:,} steps" if planned.minutes is None else f"{planned.steps:,} steps or {planned.minutes:.3g} minutes"
+        ends = f"{planned.steps:,} steps"
+        ends += f" or {planned.minutes:.3g} minutes" if planned.minutes is not None else ""
+        ends += f" or {planned.core_minutes:.3g} minutes of processor time" if planned.core_minutes is not None else ""
         yield (
             f"phase   {planned.act.name}: {planned.phase.name}, {ends} of {planned.phase.batch_size} pictures of "
             f"{planned.phase.resolution} px; a step takes {found.seconds:.3g} s, the phase about {spoken(seconds)}; "

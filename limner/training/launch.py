@@ -64,6 +64,8 @@ def launch(recipe: Recipe) -> Processes:
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise SettingsError("device is cuda, but PyTorch sees no GPU here: use --device cpu or auto")
     accelerator = "cuda" if on_gpu(recipe) else "cpu"
+    if accelerator == "cuda" and settings.core_minutes is not None:
+        raise SettingsError("training.core_minutes counts the time of processors, not of a GPU: give --training.minutes, or --device cpu")
     if accelerator == "cuda" and settings.devices > torch.cuda.device_count():
         raise SettingsError(f"training.devices is {settings.devices}, but PyTorch sees {torch.cuda.device_count()} GPUs: lower it")
     if accelerator == "cpu":

@@ -66,7 +66,7 @@ def _rounded(value: float) -> str:
 
 
 def _lasts(planned: PlannedPhase, seconds: float) -> float:
-    return planned.budget.seconds(seconds)
+    return planned.budget.seconds(seconds, torch.get_num_threads())
 
 
 def _seconds_a_picture(run: Run) -> list[float] | None:
@@ -136,7 +136,8 @@ def _advice(run: Run, seconds: Sequence[float] | None) -> Iterator[str]:
         )
     steps = sum(_reached(phases[place], None if seconds is None else seconds[place]) for place in painting)
     if steps < FEWEST_STEPS:
-        ends = "--training.minutes" if recipe.training.minutes is not None else "--steps" if recipe.training.steps else "--training.epochs"
+        given = {"minutes": "--training.minutes", "core_minutes": "--training.core-minutes", "steps": "--steps"}
+        ends = next((option for name, option in given.items() if getattr(recipe.training, name) is not None), "--training.epochs")
         yield (
             f"warning: about {steps:,} steps are too few to paint more than coloured fog: from {ENOUGH_STEPS:,} on pictures show shapes; "
             f"raise {ends}"
@@ -145,6 +146,7 @@ def _advice(run: Run, seconds: Sequence[float] | None) -> Iterator[str]:
 
 def _reached(planned: PlannedPhase, seconds: float | None) -> int:
     """How many steps a phase will take, as far as that is known."""
-    if planned.minutes is None or seconds is None:
+    if not planned.ends_by_time or seconds is None:
         return planned.steps
-    return min(planned.steps, round(planned.minutes * 60 / max(seconds * planned.phase.batch_size, 1e-9)))
+    lasts = planned.budget.seconds(seconds, torch.get_num_threads())
+    return min(planned.steps, round(lasts / max(seconds * planned.phase.batch_size, 1e-9)))

@@ -86,6 +86,7 @@ class PlannedPhase:
     phase: Phase
     steps: int
     minutes: float | None = None
+    core_minutes: float | None = None
     evaluate_every: int = 0
     """Steps between two evaluations; 0 for none."""
     frozen: int = 0
@@ -101,7 +102,12 @@ class PlannedPhase:
     @property
     def budget(self) -> Budget:
         """What ends it."""
-        return Budget(steps=self.steps, batch_size=self.phase.batch_size, minutes=self.minutes)
+        return Budget(steps=self.steps, batch_size=self.phase.batch_size, minutes=self.minutes, core_minutes=self.core_minutes)
+
+    @property
+    def ends_by_time(self) -> bool:
+        """Whether it has a budget in minutes, of time or of processor time."""
+        return self.minutes is not None or self.core_minutes is not None
 
     @property
     def paints(self) -> bool:
@@ -318,10 +324,11 @@ def _budgeted(act: Act, phases: list[Phase], recipe: Recipe, pictures: Captioned
     shares = sum(phase.share for phase in phases)
     own_set = recipe.data not in BUILT_IN and act.is_asked_for and isinstance(act.trained, Paints)
     for phase in phases:
-        minutes = images = None
+        minutes = core_minutes = images = None
         if act.is_asked_for:
             phase = _sized(act, phase, recipe)
-            minutes, images = (None if whole is None else whole * phase.share / shares for whole in (training.minutes, training.images))
+            wholes = (training.minutes, training.core_minutes, training.images)
+            minutes, core_minutes, images = (None if whole is None else whole * phase.share / shares for whole in wholes)
         last = not act.is_asked_for or phase.name == phases[-1].name
         epochs = training.epochs if act.is_asked_for and last and training.epochs is not None else phase.epochs
         steps = phase.steps if phase.steps is not None and not (act.is_asked_for and last and training.epochs) else None
@@ -345,6 +352,7 @@ def _budgeted(act: Act, phases: list[Phase], recipe: Recipe, pictures: Captioned
             phase=phase,
             steps=steps,
             minutes=minutes,
+            core_minutes=core_minutes,
             evaluate_every=between,
             frozen=recipe.start.freeze if act.is_asked_for else 0,
             steps_per_epoch=counted,

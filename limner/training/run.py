@@ -158,7 +158,7 @@ class Run:
         if self.position.phase + 1 < len(self.plan.phases):
             return False
         last = self.plan.phases[-1]
-        by_time = last.minutes is not None and self.position.seconds >= last.minutes * 60
+        by_time = last.budget.time_spent(self.position.seconds, self.position.core_seconds) >= 1.0
         spent = self.position.step >= last.steps or by_time or self.position.waited_enough(last)
         return self.position.finished and spent
 
@@ -319,6 +319,7 @@ class Run:
             "steps": self.position.step,
             "images": self.position.step * planned.phase.batch_size,
             "seconds": round(self.position.seconds),
+            "core_seconds": round(self.position.core_seconds),
             "seed": self.training.seed,
             **({"started_from": self.recipe.start.model} if self.recipe.start.model and planned.act.is_asked_for else {}),
         }

@@ -48,6 +48,8 @@ class Position:
     """Steps done in all phases."""
     seconds: float = 0.0
     """Time spent in this phase, over all its runs."""
+    core_seconds: float = 0.0
+    """Processor time spent in it: of several processes, this one's times their number."""
     best: float | None = None
     """The highest score that an evaluation has given in this phase, where one chooses what is kept."""
     best_step: int = 0
@@ -64,10 +66,10 @@ class Position:
 
     def share(self, planned: PlannedPhase) -> float:
         """How much of the phase's budget is spent, by steps or by time, whichever is nearer to its end."""
-        return self.progress(planned, self.seconds).spent
+        return self.progress(planned, self.seconds, self.core_seconds).spent
 
-    def progress(self, planned: PlannedPhase, seconds: float) -> Progress:
-        """How far the phase has come. seconds: the time spent in it, by the clock that its processes have in common."""
+    def progress(self, planned: PlannedPhase, seconds: float, core_seconds: float) -> Progress:
+        """How far the phase has come. seconds, core_seconds: the time spent in it, by the clocks that its processes have in common."""
         return Progress(
             phase=planned.phase.name,
             step=self.step,
@@ -76,11 +78,13 @@ class Position:
             epoch=self.step / planned.steps_per_epoch,
             seconds=seconds,
             minutes=planned.minutes,
+            core_seconds=core_seconds,
+            core_minutes=planned.core_minutes,
         )
 
     def next_phase(self) -> None:
         """Stand at the start of the next phase."""
-        self.phase, self.step, self.seconds = self.phase + 1, 0, 0.0
+        self.phase, self.step, self.seconds, self.core_seconds = self.phase + 1, 0, 0.0, 0.0
         self.best, self.best_step, self.since_best, self.evaluated = None, 0, 0, 0
 
 
@@ -106,7 +110,7 @@ class Trainer:
     _clock: PlayerClock = field(default_factory=PlayerClock)
     _watch: CollapseWatch = field(default_factory=CollapseWatch)
     _outbursts: OutburstWatch = field(default_factory=OutburstWatch)
-    _seconds: float | None = None
+    _times: tuple[float, float] | None = None
 
     def train(self, planned: PlannedPhase, loader: Loader, players: Mapping[str, PlayerTraining], position: Position) -> bool:
         """Train a phase from where it stands to its end; returns False where it was asked to stop before. The caller saves what is reached.
@@ -115,9 +119,10 @@ class Trainer:
         """
         settings = self.settings
         planned.trained.train()
-        self._left, self._seconds = self._time_left(planned, position), None
+        self._left, self._times = self._time_left(planned, position), None
         self.log.begin(planned.phase.name, self._left)
-        before, first, clock = position.seconds, position.step, Stopwatch(position.step)
+        before, core_before = position.seconds, position.core_seconds
+        first, clock = position.step, Stopwatch(position.step)
         written = drawn = evaluated = saved = position.step
         if self._evaluation_was_missed(planned, position):
             self._evaluate(planned, loader, position)
@@ -131,7 +136,8 @@ class Trainer:
             self.play(planned, batch, players, self._progress(planned, position), check=check)
             position.step, position.total_step = step + 1, position.total_step + 1
             position.seconds = before + clock.total()
-            self._left.stepped(position.step, position.seconds)
+            position.core_seconds = core_before + clock.core_total() * self.fabric.world_size
+            self._left.stepped(position.step, position.seconds, position.core_seconds)
             self.log.advance()
             if position.step % settings.log_every == 0 or position.step == planned.steps:
                 self._write(planned, loader, position, clock)
@@ -198,18 +204,19 @@ class Trainer:
             return next(updates, None)
 
     def _progress(self, planned: PlannedPhase, position: Position) -> Progress:
-        return position.progress(planned, self._common_seconds(planned, position))
+        return position.progress(planned, *self._common_times(planned, position))
 
-    def _common_seconds(self, planned: PlannedPhase, position: Position) -> float:
-        """The time that all processes go by: each has a clock of its own, and every tenth step they take the mean of these."""
-        if self.fabric.world_size == 1 or planned.minutes is None:
-            return position.seconds
-        if position.step % 10 == 0 or self._seconds is None:
-            own = torch.tensor(position.seconds, dtype=torch.float64, device=self.fabric.device)
+    def _common_times(self, planned: PlannedPhase, position: Position) -> tuple[float, float]:
+        """The time and the processor time that all processes go by: each has clocks of its own, and every tenth step they take the mean of
+        these."""
+        if self.fabric.world_size == 1 or not planned.ends_by_time:
+            return position.seconds, position.core_seconds
+        if position.step % 10 == 0 or self._times is None:
+            own = torch.tensor([position.seconds, position.core_seconds], dtype=torch.float64, device=self.fabric.device)
             common = self.fabric.all_reduce(own, reduce_op="mean")
             assert isinstance(common, Tensor)
-            self._seconds = float(common)
-        return self._seconds
+            self._times = float(common[0]), float(common[1])
+        return self._times
 
     def _write(self, planned: PlannedPhase, loader: Loader, position: Position, clock: Stopwatch) -> None:
         means = self._means.read(mean_over_processes(self.fabric))
@@ -242,6 +249,7 @@ class Trainer:
             "images": position.step * planned.phase.batch_size,
             "epoch": round(position.step / loader.steps_per_epoch, 4),
             "seconds": round(position.seconds, 2),
+            "core_seconds": round(position.core_seconds, 2),
         }
 
     def _sample(self, planned: PlannedPhase, loader: Loader, players: Mapping[str, PlayerTraining], position: Position) -> None:
@@ -276,7 +284,14 @@ class Trainer:
             "save": settings.checkpoint_every,
         }
         later = [other.budget for other in self.phases[position.phase + 1 :]]
-        return TimeLeft(planned.budget, later, step=position.step, seconds=position.seconds, side_work=side_work)
+        return TimeLeft(
+            planned.budget,
+            later,
+            step=position.step,
+            seconds=position.seconds,
+            core_seconds=position.core_seconds,
+            side_work=side_work,
+        )
 
     def _how_it_ended(self, planned: PlannedPhase, position: Position) -> str:
         """What ended a phase, in words."""
@@ -288,9 +303,11 @@ class Trainer:
             return f"stopped at {place} {took}: no better score on the val split in {position.since_best} evaluations{kept}"
         if self.stop.signal is not None:
             return f"stopped by {signal.Signals(self.stop.signal).name} at {place} {took}"
-        own, whole = planned.minutes or 0.0, self.settings.minutes or 0.0
+        option, own, whole = "minutes", planned.minutes or 0.0, self.settings.minutes or 0.0
+        if planned.core_minutes is not None and position.core_seconds >= planned.core_minutes * 60:
+            option, own, whole = "core-minutes", planned.core_minutes, self.settings.core_minutes or 0.0
         part = "" if own == whole else f" (this phase's part: {own:.3g})"
-        return f"stopped by --training.minutes {whole:g}{part} at {place} {took}{kept}"
+        return f"stopped by --training.{option} {whole:g}{part} at {place} {took}{kept}"
 
     def _judge_skipped(self, player: str, share: float, position: Position) -> None:
         if share >= 1.0:
@@ -308,9 +325,9 @@ class Trainer:
         every = self.settings.sample_every
         if is_due(position.step, planned.steps, every):
             return True
-        if every is not None or planned.minutes is None or drawn > 0:
+        if every is not None or not planned.ends_by_time or drawn > 0:
             return False
-        return self._any(position.step, position.seconds >= planned.minutes * 60 / GRIDS)
+        return self._any(position.step, planned.budget.time_spent(position.seconds, position.core_seconds) >= 1 / GRIDS)
 
     def _is_over(self, planned: PlannedPhase, position: Position) -> bool:
         if position.step >= planned.steps or position.waited_enough(planned):
@@ -318,7 +335,8 @@ class Trainer:
         return self._time_is_up(planned, position) or self._asked_to_stop(position.step)
 
     def _time_is_up(self, planned: PlannedPhase, position: Position) -> bool:
-        return planned.minutes is not None and self._any(position.step, position.seconds >= planned.minutes * 60)
+        spent = planned.budget.time_spent(position.seconds, position.core_seconds)
+        return planned.ends_by_time and self._any(position.step, spent >= 1.0)
 
     def _asked_to_stop(self, step: int) -> bool:
         asked = self._any(step, self.stop.signal is not None)

@@ -162,7 +162,7 @@ def test_published_studies_can_be_made_again(name: str, runs: int) -> None:
         ({"budgt": {"minutes": 5}}, "there is no entry in {path} called 'budgt': did you mean 'budget'? known: "),
         (
             {"budget": {"minuts": 5}},
-            "there is no entry in budget of {path} called 'minuts': did you mean 'minutes'? known: images, minutes",
+            "there is no entry in budget of {path} called 'minuts': did you mean 'minutes'? known: core_minutes, images, minutes",
         ),
         ({"budget": {"minutes": "five"}}, "{path}: budget.minutes is wrong: expected "),
         ({"budget": {"minutes": 0}}, "{path}: budget.minutes is 0.0, but must be above 0"),

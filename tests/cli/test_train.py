@@ -26,7 +26,8 @@ PUBLIC_FLAGS = """
 --method.mismatch-weight --method.mismatch --method.counterfactual --method.interpolation --method.learning-rate --method.beta1
 --method.gradient-penalty --method.penalty-every --method.discriminator-normalization --method.no-discriminator-normalization
 --method.halve-every --method.epochs --method.batch-size
---training.steps --training.epochs --training.minutes --training.images --training.batch-size --training.epoch-pictures
+--training.steps --training.epochs --training.minutes --training.core-minutes --training.images --training.batch-size
+--training.epoch-pictures
 --training.seed --training.device
 --training.devices --training.nodes
 --training.precision --training.compile --training.ema-half-life --training.log-every --training.sample-every --training.checkpoint-every

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from limner.core.recipes import flat_settings, from_preset, settings_with
 
-BUDGET = {"training.steps", "training.epochs", "training.minutes", "training.images"}
+BUDGET = {"training.steps", "training.epochs", "training.minutes", "training.core-minutes", "training.images"}
 MACHINE = {"training.recompute", "training.device", "training.devices", "training.nodes"}
 SHOWN = {f"training.{name}" for name in ("log-every", "sample-every", "checkpoint-every", "keep-checkpoints")}
 SHOWN |= {f"training.{name}" for name in ("tensorboard", "wandb", "trackio")}

@@ -21,14 +21,14 @@ class Trained:
     """A phase whose steps take what the test says."""
 
     def __init__(self, budget: Budget, *later: Budget, step: int = 0, seconds: float = 0.0, **side_work: int) -> None:
-        self.clock, self.step, self.seconds = Clock(), step, seconds
+        self.clock, self.step, self.seconds, self.core_seconds = Clock(), step, seconds, 0.0
         self.left = TimeLeft(budget, later, step=step, seconds=seconds, side_work=side_work, clock=self.clock)
 
-    def steps(self, count: int, took: float) -> Trained:
+    def steps(self, count: int, took: float, cores: float = 0.0) -> Trained:
         for _ in range(count):
             self.clock.now += took
-            self.step, self.seconds = self.step + 1, self.seconds + took
-            self.left.stepped(self.step, self.seconds)
+            self.step, self.seconds, self.core_seconds = self.step + 1, self.seconds + took, self.core_seconds + cores * took
+            self.left.stepped(self.step, self.seconds, self.core_seconds)
         return self
 
     def side(self, name: str, took: float) -> Trained:
@@ -112,3 +112,16 @@ def test_side_work_that_is_still_due_is_part_of_it() -> None:
         assert odd.left.phase() == pytest.approx(10 + 3.0 + 5.0)
     by_minutes = Trained(budget(10_000, 1.0), sample=20).steps(20, 1.0).side("sample", 5.0)
     assert by_minutes.left.phase() == pytest.approx(40 + 2 * 5.0)
+
+
+def test_minutes_of_processor_time_end_a_phase_too() -> None:
+    """They pass twice as fast as time does where two cores are at work, and at half the speed where other work has half of the one."""
+    for cores in (2.0, 0.5):
+        run = Trained(Budget(steps=10_000, batch_size=8, core_minutes=1.0), Budget(steps=10_000, batch_size=8, core_minutes=3.0))
+        run.steps(20, 0.5, cores)
+        assert run.left.fraction == pytest.approx(20 * 0.5 * cores / 60)
+        assert run.left.phase() == pytest.approx(60 / cores - 10.0)
+        assert run.left.run() == pytest.approx(60 / cores - 10.0 + 180 / cores)
+    both = Budget(steps=10_000, batch_size=8, minutes=1.0, core_minutes=1.0)
+    assert both.time_spent(30.0, 45.0) == 0.75 and both.time_spent(45.0, 30.0) == 0.75
+    assert Budget(steps=10, batch_size=8).time_spent(1e9, 1e9) == 0.0

@@ -163,6 +163,22 @@ def test_minutes_are_named_at_the_end(tmp_path: Path, capsys: pytest.CaptureFixt
     assert times and all(time in ("0:00:00", "0:00:01") for time in times), "minutes end the run, and not the eight million steps"
 
 
+def test_minutes_of_processor_time_end_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A second of it a step, say: three of the six seconds are spent after three steps, and the rest when the run goes on."""
+    spent = iter(range(10**6))
+    monkeypatch.setattr("limner.training.clocks.time.process_time", lambda: float(next(spent)))
+    train(recipe(steps=None, epochs=1e6, core_minutes=0.05), tmp_path / "run")
+    assert re.search(r"gan  stopped by --training.core-minutes 0.05 at step \d of 8,000,000", capsys.readouterr().err)
+    position = json.loads(max((tmp_path / "run" / "checkpoints").glob("*/manifest.json")).read_text())["position"]
+    assert position["core_seconds"] >= 3.0
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line["core_seconds"] for line in lines if "images_per_second" in line][-1] >= 3.0
+    train(recipe(steps=None, epochs=1e6, core_minutes=0.05), tmp_path / "run", resume=True)
+    assert "nothing to do" in capsys.readouterr().err
+    train(recipe(steps=None, epochs=1e6, core_minutes=0.1), tmp_path / "run", resume=True)
+    assert "stopped by --training.core-minutes 0.1 at step" in capsys.readouterr().err
+
+
 def test_updates_left_out_are_counted_and_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

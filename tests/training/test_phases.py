@@ -130,7 +130,7 @@ def equal(a: Any, b: Any) -> bool:
     if isinstance(a, torch.Tensor):
         return torch.equal(a, b)
     if isinstance(a, dict):
-        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a if key != "seconds")
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a if key not in ("seconds", "core_seconds"))
     return all(map(equal, a, b)) and len(a) == len(b) if isinstance(a, list) else bool(a == b)
 
 
@@ -200,6 +200,8 @@ def test_the_best_of_a_phase_is_not_held_against_the_next() -> None:
 def test_minutes_and_images_are_shared_out() -> None:
     phases = make_plan(recipe(minutes=8.0), training_pictures(recipe())).phases
     assert [(planned.phase.name, planned.minutes) for planned in phases] == [("first", 2.0), ("second", 6.0)]
+    phases = make_plan(recipe(core_minutes=8.0), training_pictures(recipe())).phases
+    assert [(planned.minutes, planned.core_minutes) for planned in phases] == [(None, 2.0), (None, 6.0)]
     phases = make_plan(recipe(images=96), training_pictures(recipe())).phases  # 12 batches of 8
     assert [(planned.phase.name, planned.steps) for planned in phases] == [("first", 3), ("second", 9)]
     phases = make_plan(recipe(images=4000), training_pictures(recipe())).phases
