@@ -68,6 +68,14 @@ def test_adam_is_adjusted_for_the_steps_of_regularisation() -> None:
     assert build(path_weight=0.0).players()["generator"].optimizer.learning_rate == 2e-3
 
 
+def test_learning_rates_fall_over_the_end_of_the_budget_where_asked_for() -> None:
+    assert all(player.learning_rate_factor is None for player in build().players().values())
+    for player in build(cool_from=0.5).players().values():
+        assert player.learning_rate_factor is not None
+        at = {step: player.learning_rate_factor(dataclasses.replace(PROGRESS, step=step, steps=100)) for step in (0, 50, 75, 100)}
+        assert at == {0: 1.0, 50: 1.0, 75: pytest.approx(0.5), 100: pytest.approx(0.0)}
+
+
 def test_the_mean_path_length_is_state_and_moves_with_paths_alone() -> None:
     method = build()
     turns(method, 1)

@@ -14,8 +14,9 @@ from limner.core.batch import Batch
 from limner.core.method import Method, Painting
 from limner.core.noise import gaussian
 from limner.core.optimizers import Adam
-from limner.core.trainable import Conditions, Player, Update
+from limner.core.trainable import Conditions, Player, Progress, Update
 from limner.families.augmentation import Augmenting, shared_by_processes
+from limner.families.schedules import cosine
 from limner.families.stacked import doublings
 from limner.families.style.discriminator import Discriminator, discriminator_loss, generator_loss
 from limner.families.style.generator import Generator, map_widths, mixed
@@ -53,10 +54,16 @@ class StyleMethod(Augmenting, Method[StyleNoise]):
 
     def players(self) -> dict[str, Player]:
         settings = self.settings
+        cooling = self.cooling if settings.cool_from < 1.0 else None
+        first, second = self._adam(settings.gradient_penalty, settings.penalty_every), self._adam(settings.path_weight, settings.path_every)
         return {
-            "discriminator": Player(module=self.discriminator, optimizer=self._adam(settings.gradient_penalty, settings.penalty_every)),
-            "generator": Player(module=self.generator, optimizer=self._adam(settings.path_weight, settings.path_every), averaged=True),
+            "discriminator": Player(module=self.discriminator, optimizer=first, learning_rate_factor=cooling),
+            "generator": Player(module=self.generator, optimizer=second, averaged=True, learning_rate_factor=cooling),
         }
+
+    def cooling(self, progress: Progress) -> float:
+        """What both players' learning rates are multiplied by: 1, and from `cool_from` on a half cosine down to 0."""
+        return cosine(progress, self.settings.cool_from)
 
     def _adam(self, weight: float, every: int) -> Adam:
         """Adam for a player who takes one more step in each `every`: every step is that much smaller, its memory that much longer."""

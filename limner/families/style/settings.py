@@ -45,6 +45,9 @@ class StyleSettings(ChangeSettings, shared.ScheduleSettings):
     """First-moment decay of both players' Adam."""
     beta2: float = 0.99
     """Second-moment decay of both players' Adam."""
+    cool_from: float = 1.0
+    """Share of the phase's budget, in steps or in minutes, after which both players' learning rates fall to 0 along a half cosine; 1 keeps
+    them, as published."""
     truncation: float = 1.0
     """When painting: how far a style stays from the mean style. Below 1 pictures are more typical and more alike; 0 paints the mean."""
     truncation_layers: int | None = None
@@ -59,7 +62,7 @@ class StyleSettings(ChangeSettings, shared.ScheduleSettings):
         at_least(self, "method", 1, "penalty_every", "path_every", "path_shrink", "deviation_group")
         at_least(self, "method", 0, "gradient_penalty", "path_weight", "truncation", "truncation_layers")
         above_zero(self, "method", "learning_rate")
-        shared.share(self, "mixing")
+        shared.share(self, "mixing", "cool_from")
         shared.below_one(self, "beta1", "beta2")
         if self.batch_size > self.deviation_group and self.batch_size % self.deviation_group:
             wanted = f"must be a multiple of method.deviation-group, {self.deviation_group}"
