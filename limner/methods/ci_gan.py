@@ -108,6 +108,7 @@ class CIGAN(StyleMethod):
         "cpu": Preset(
             sentence="Narrow networks at 64 px, sized for all phases within an hour of two CPU cores.",
             resolution=64,
+            training={"ema_half_life": 4000.0},
             method={
                 **SMALL,
                 "epochs": 8.0,

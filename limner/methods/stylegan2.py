@@ -70,11 +70,13 @@ class StyleGAN2(StyleMethod):
             sentence="Narrow networks at 64 px from pictures alone, sized for two CPU cores.",
             resolution=64,
             method={**SMALL, "epochs": 40.0},
+            training={"ema_half_life": 4000.0},
         ),
         "small-set": Preset(
             sentence="As cpu, with an augmentation that adapts, for sets of some hundred to a few thousand pictures.",
             resolution=64,
             method={**SMALL, "augmentation": ("translation", "cutout"), "augmentation_images": 100_000, "epochs": 200.0},
+            training={"ema_half_life": 4000.0},
         ),
     }
     settings: StyleGAN2Settings

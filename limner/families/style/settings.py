@@ -73,11 +73,10 @@ SMALL: dict[str, Any] = {
     "noise_width": 64,
     "style_width": 128,
     "mapping_layers": 4,
-    "channel_base": 1024,
+    "channel_base": 512,
     "channel_limit": 128,
-    "gradient_penalty": 1.0,
     "path_every": 8,
-    "learning_rate": 2.5e-3,
+    "learning_rate": 8e-3,
     "batch_size": 16,
 }
-"""Networks for two CPU cores, which presets `cpu` share: a generator that one method has trained can be taken over by another."""
+"""Networks for two CPU cores, and their rates, which presets `cpu` share: a generator that one method has trained can be taken over by another."""
