@@ -18,6 +18,7 @@ _MARGIN = 28
 _GAP = 18
 _LINE = 20
 _LABELLED = 112  # the narrowest picture that a label of a number and a word fits under
+_LABEL_LINES = 2
 
 
 def contact_sheet(
@@ -74,7 +75,8 @@ def caption_grid(
     """One row of pictures for each caption, which stands above its row: what a model paints of each.
 
     rows: for each caption its pictures, PIL images or [H, W, 3] uint8 arrays; rows may differ in length.
-    notes: a remark for each row, under its caption in a fainter ink. labels: a few letters under every picture, row by row.
+    notes: a remark for each row, under its caption in a fainter ink. labels: a few words under every picture, row by row, in two lines at
+    most.
     heading: what stands above all, a paragraph each. apart: this many pictures of each row stand a little apart from the rest.
     """
     if len(rows) != len(captions) or not any(rows):
@@ -88,7 +90,8 @@ def caption_grid(
     letters = _lettering(captions, heading, notes or (), *(labels or ()))
     texts = [wrap(caption, wide, 3, letters) for caption in captions]
     remarks = [wrap(note, wide, 2, letters) for note in notes] if notes is not None else [[] for _ in rows]
-    below = _LINE + 2 if labels is not None else 0
+    told = [[wrap(label, tile, _LABEL_LINES, letters) for label in row] for row in labels or ()]
+    below = _LINE * max((len(lines) for row in told for lines in row), default=0) + 2 if labels is not None else 0
     heights = [_LINE * (len(text) + len(remark)) + 4 + tile + below for text, remark in zip(texts, remarks)]
     page, top = _page(wide, sum(heights) + _GAP * (len(heights) - 1), heading, letters)
     for number, (row, text, remark, height) in enumerate(zip(rows, texts, remarks, heights)):
@@ -98,7 +101,7 @@ def caption_grid(
             left, upper = _MARGIN + place * (tile + gap) + (extra if place >= apart else 0), top + height - tile - below
             page.paste(_fitted(picture, tile), (left, upper))
             if labels is not None:
-                _write(page, wrap(labels[number][place], tile, 1, letters), left, upper + tile + 2, letters, FAINT)
+                _write(page, told[number][place], left, upper + tile + 2, letters, FAINT)
         top += height + _GAP
     return page
 
