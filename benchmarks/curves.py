@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
@@ -20,7 +20,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from tyro.conf import Positional
 
-from limner.report.entries import read_contender
+from limner.report.curves import read_log
 from limner.report.plots import AXES, course
 
 MINUTES = AXES[0]
@@ -45,7 +45,7 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     lines: dict[str, list[tuple[list[float], list[float]]]] = {}
     for run in arguments.runs:
-        points = course(read_contender(run), f"evaluation/{arguments.figure}", MINUTES)
+        points = course(read_log(run / "log.jsonl"), f"evaluation/{arguments.figure}", MINUTES)
         if points:
             name = re.sub(r"-seed\d+$", "", run.name)
             lines.setdefault(name, []).append(([minutes for minutes, _ in points], [value for _, value in points]))
@@ -57,7 +57,7 @@ def main(arguments: Arguments) -> None:
         figure = Figure(figsize=(8.4, 4.6), layout="constrained")
         axes = figure.add_subplot()
         for place, name in enumerate(order):
-            style = {"color": f"C{place % 10}", "linestyle": "-" if place < 10 else "--", "linewidth": 1.3, "marker": ".", "markersize": 4}
+            style: dict[str, Any] = {"color": f"C{place % 10}", "linestyle": "-" if place < 10 else "--", "linewidth": 1.3, "marker": ".", "markersize": 4}
             for number, (minutes, values) in enumerate(lines[name]):
                 axes.plot(minutes, values, label=None if number else name, **style)
         axes.set(xlabel="minutes of training", ylabel=arguments.figure, xlim=(0, None), ylim=(arguments.lowest, arguments.highest))

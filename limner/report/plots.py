@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from limner.report.curves import COLORS, drawable, thinned
-from limner.report.entries import ComparedEntry, Contender
+from limner.report.entries import ComparedEntry
 from limner.report.html import text
 from limner.report.phases import of_the_method
 
@@ -64,7 +64,7 @@ def curves(entries: Sequence[ComparedEntry]) -> str:
     drawn = ""
     for name, title in figures.items():
         for axis in AXES:
-            lines = {entry.name: [line for line in (course(run, name, axis) for run in entry.runs) if line] for entry in entries}
+            lines = {entry.name: [line for line in (course(run.log, name, axis) for run in entry.runs) if line] for entry in entries}
             drawn += _figure(title, axis, {entry: own for entry, own in lines.items() if own}, [entry.name for entry in entries])
     return (
         '<h2>How they learned</h2><p class="faint">A line for each seed. Losses say how a game of two networks stands, and not how good '
@@ -87,12 +87,12 @@ def charted(entries: Sequence[ComparedEntry]) -> dict[str, str]:
     return evaluated | health | losses
 
 
-def course(run: Contender, name: str, axis: Axis) -> list[tuple[float, float]]:
+def course(log: Sequence[Mapping[str, Any]], name: str, axis: Axis) -> list[tuple[float, float]]:
     """A figure of a log along an axis that goes on over the method's phases. A loss is the mean over players of that kind."""
     points = []
     before = last = 0.0
     phase = None
-    for line in of_the_method(run.log):
+    for line in of_the_method(log):
         if line["phase"] != phase:
             before, phase = before + last, line["phase"]
         last = float(line[axis.name])

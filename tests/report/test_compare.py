@@ -145,7 +145,7 @@ def test_what_a_text_encoder_took_is_no_part_of_what_the_method_took(make: Make)
     log = [logged("text", 100), logged("gan", 1, fid=9.0), logged("gan", 2, fid=8.0), logged("style", 50)]
     (entry, _) = read_entries([make("a", log=log), make("b", captions=4)])
     assert (entry.runs[0].seconds, entry.runs[0].images) == (120.0, 64.0)
-    assert course(entry.runs[0], "fid", AXES[0]) == [(1.0, 9.0), (2.0, 8.0)]
+    assert course(entry.runs[0].log, "fid", AXES[0]) == [(1.0, 9.0), (2.0, 8.0)]
 
 
 def test_entries_that_somebody_names_are_taken_at_their_word(make: Make) -> None:
@@ -187,8 +187,8 @@ def test_a_figure_that_is_no_merit_has_no_best(make: Make) -> None:
 def test_a_course_goes_on_from_phase_to_phase(make: Make) -> None:
     log = [logged("one", 1), logged("one", 2, fid=9.0), logged("two", 1, fid=8.0)]
     (entry, _) = read_entries([make("a", log=log), make("b", captions=4)])
-    assert course(entry.runs[0], "fid", AXES[0]) == [(2.0, 9.0), (3.0, 8.0)]
-    assert course(entry.runs[0], "fid", AXES[1]) == [(0.064, 9.0), (0.096, 8.0)]
+    assert course(entry.runs[0].log, "fid", AXES[0]) == [(2.0, 9.0), (3.0, 8.0)]
+    assert course(entry.runs[0].log, "fid", AXES[1]) == [(0.064, 9.0), (0.096, 8.0)]
     assert (entry.runs[0].seconds, entry.runs[0].images) == (180.0, 96.0)
 
 
