@@ -57,7 +57,8 @@ def main(arguments: Arguments) -> None:
         figure = Figure(figsize=(8.4, 4.6), layout="constrained")
         axes = figure.add_subplot()
         for place, name in enumerate(order):
-            style: dict[str, Any] = {"color": f"C{place % 10}", "linestyle": "-" if place < 10 else "--", "linewidth": 1.3, "marker": ".", "markersize": 4}
+            line = "-" if place < 10 else "--"
+            style: dict[str, Any] = {"color": f"C{place % 10}", "linestyle": line, "linewidth": 1.3, "marker": ".", "markersize": 4}
             for number, (minutes, values) in enumerate(lines[name]):
                 axes.plot(minutes, values, label=None if number else name, **style)
         axes.set(xlabel="minutes of training", ylabel=arguments.figure, xlim=(0, None), ylim=(arguments.lowest, arguments.highest))
