@@ -79,4 +79,5 @@ SMALL: dict[str, Any] = {
     "learning_rate": 8e-3,
     "batch_size": 16,
 }
-"""Networks for two CPU cores, and their rates, which presets `cpu` share: a generator that one method has trained can be taken over by another."""
+"""Networks for two CPU cores, and their rates, which presets `cpu` share: a generator that one method has trained can be taken over by
+another."""
