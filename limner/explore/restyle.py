@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from limner.core.abilities import Edits, Inverts
 from limner.core.errors import DataError
+from limner.core.text import TextFeatures
 from limner.data.decoding import Rejected, decode
 from limner.data.sheet import column_grid
 from limner.data.sources import PictureFile
+from limner.features.network import to_bytes, to_float
 from limner.metrics.judge import to_tensor
 from limner.parts.style import flat_noise, noise_fields
 
@@ -30,17 +33,37 @@ _CHUNK = 64
 def restyle(model: Model, pictures: NDArray[np.uint8], captions: Sequence[str]) -> NDArray[np.uint8]:
     """Every caption in the style of every picture: [P, R, R, 3] and C captions -> [P, C, R, R, 3] uint8.
 
-    Raises SettingsError for captions that the model cannot read, or a model without style encoder.
+    The style is the noise that the style encoder finds. A model without one, but with codes of pictures (ci-gan), changes the picture's
+    code as each caption says, and keeps of it what captions leave open.
+    Raises SettingsError for captions that the model cannot read, or a model that can do neither.
     """
     for caption in captions:
         model.check(caption)
     text = model.encode(captions)
     rows = []
-    for picture in pictures:
+    for number, picture in enumerate(pictures):
+        if by_codes(model):
+            rows.append(_edited(model, picture, text, number))
+            continue
         style = model.invert(to_tensor(picture[None]))
         same = torch.zeros(len(captions), dtype=torch.int64, device=model.device)
         rows.append(model.paint(text, style[same]).permute(0, 2, 3, 1).cpu().numpy())
     return np.stack(rows)
+
+
+def by_codes(model: Model) -> bool:
+    """Whether restyling goes by the codes that the method finds for pictures, and needs no style encoder."""
+    return model.style is None and isinstance(model.method, Edits) and isinstance(model.method, Inverts)
+
+
+@torch.no_grad()
+def _edited(model: Model, picture: NDArray[np.uint8], text: TextFeatures, number: int) -> NDArray[np.uint8]:
+    """A picture changed as each of C texts says: [C, R, R, 3]. number: decides the noise."""
+    assert isinstance(model.method, Edits)
+    count = len(text.sentence)
+    given = to_float(to_tensor(picture[None]).to(model.device)).expand(count, -1, -1, -1)
+    images = model.method.edit(given, text, model.noise(0, np.full(count, number))).images
+    return to_bytes(images).permute(0, 2, 3, 1).cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -99,7 +122,12 @@ def read_picture(path: Path, side: int) -> NDArray[np.uint8]:
     return picture
 
 
-def page(pictures: NDArray[np.uint8], painted: NDArray[np.uint8], captions: Sequence[str]) -> Image.Image:
-    """One row for each picture, which stands first, and one column for each caption."""
-    rows = [[picture, *row] for picture, row in zip(pictures, painted, strict=True)]
-    return column_grid(rows, ["style of", *captions], apart=1)
+def page(
+    pictures: NDArray[np.uint8], painted: NDArray[np.uint8], captions: Sequence[str], found: NDArray[np.uint8] | None = None
+) -> Image.Image:
+    """One row for each picture, which stands first, and one column for each caption. found: what the model paints of the pictures' codes,
+    [P, R, R, 3], a column of its own."""
+    if found is None:
+        return column_grid([[picture, *row] for picture, row in zip(pictures, painted, strict=True)], ["style of", *captions], apart=1)
+    rows = [[picture, again, *row] for picture, again, row in zip(pictures, found, painted, strict=True)]
+    return column_grid(rows, ["style of", "found again", *captions], apart=2)

@@ -12,11 +12,13 @@ from PIL import Image
 from limner.cli.explore import edit as edit_command
 from limner.cli.explore import interpolate as interpolate_command
 from limner.cli.explore import invert as invert_command
+from limner.cli.explore import restyle as restyle_command
 from limner.cli.main import main
 from limner.core.errors import SettingsError
 from limner.core.trainable import Conditions
 from limner.explore.edit import edit_grid, edit_pictures
 from limner.explore.invert import between_pictures, invert, inverted_page
+from limner.explore.restyle import by_codes, restyle
 from limner.methods.ci_gan import CIGAN, CIGANSettings
 from limner.model import Model
 from limner.text.recurrent import RecurrentEncoder
@@ -86,6 +88,15 @@ def test_a_walk_between_pictures(model: Model, pictures: np.ndarray) -> None:
         between_pictures(model, pictures[:2], steps=1)
 
 
+def test_captions_in_the_style_of_a_picture_keep_its_code(model: Model, pictures: np.ndarray) -> None:
+    """Without a style encoder: what captions say is changed in each picture's code, under one noise for all captions of a picture."""
+    painted = restyle(model, pictures, ["a red bird", "a blue bird"])
+    assert by_codes(model) and painted.shape == (3, 2, SIDE, SIDE, 3)
+    assert not np.array_equal(painted[0, 0], painted[1, 0]) and not np.array_equal(painted[0, 0], painted[0, 1])
+    alone = edit_pictures(model, pictures[:1], [("", "a blue bird")]).after
+    assert np.abs(alone[0].astype(int) - painted[0, 1]).max() <= 1
+
+
 def test_models_that_cannot_say_so(tiny_model: Model, pictures: np.ndarray) -> None:
     with pytest.raises(SettingsError, match="finds no codes of pictures"):
         invert(tiny_model, pictures)
@@ -96,7 +107,7 @@ def test_models_that_cannot_say_so(tiny_model: Model, pictures: np.ndarray) -> N
 def test_the_commands(
     model: Model, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for command in (edit_command, interpolate_command, invert_command):
+    for command in (edit_command, interpolate_command, invert_command, restyle_command):
         monkeypatch.setattr(command, "open_model", lambda name, device: model)
     out = tmp_path / "a" / "page.png"
     assert main(["explore", "invert", "any", "--picture", *files, "--out", str(out)]) == 0
@@ -114,6 +125,10 @@ def test_the_commands(
     model.method.settings = before
     assert main([*edit, "a red flower", "a blue flower"]) == 0
     assert "colour: right before in" in capsys.readouterr().out
+    assert main(["explore", "restyle", "any", *files, "--captions", "a red bird", "a blue bird", "--out", str(out)]) == 0
+    assert "0.png: PSNR" in capsys.readouterr().out
+    assert main(["explore", "restyle", "any", "--count", "2", "--captions", "a blue bird", "--out", str(out)]) == 0
+    assert "picture 2: PSNR" in capsys.readouterr().out
     assert main(["explore", "interpolate", "any", "--pictures", *files, "--steps", "4", "--out", str(out)]) == 0
     with Image.open(out) as strip:
         assert strip.size == (4 * SIDE, SIDE)

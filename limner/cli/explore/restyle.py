@@ -23,17 +23,19 @@ if TYPE_CHECKING:
 DESCRIPTION = """Paint captions in the style of pictures: one row for each picture, one column for each caption.
 
 The style of a picture is the noise that the model would have painted it from, as its style encoder finds it: what captions leave open.
-The model needs one: limner train ... --style.steps 3000, or --resume --style.steps 3000 on a run that is finished.
+The model needs one: limner train ... --style.steps 3000, or --resume --style.steps 3000 on a run that is finished. A model that edits
+pictures by their codes (such as ci-gan) needs none: it keeps of the code what the caption leaves open.
 
 examples:
   limner explore restyle runs/mine bird.jpg --captions "a red flower" "a blue flower" --out restyle.png
-  limner explore restyle runs/mine --count 6 --out restyle.png"""
+  limner explore restyle runs/mine --count 6 --out restyle.png
+  limner explore restyle runs/cigan flower.jpg --captions "a blue flower" --out restyle.png"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RestyleArguments:
     model: Annotated[Positional[str], arg(metavar="MODEL")]
-    """A run folder or model folder with a style encoder."""
+    """A run folder or model folder with a style encoder, or of a method that edits pictures."""
     pictures: Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURE")] = ()
     """Picture files of any size, whose centre square is used; by default --count pictures of the test or val split."""
     captions: Annotated[tuple[str, ...], arg(metavar="CAPTION")] = ()
@@ -53,13 +55,15 @@ class RestyleArguments:
 
 def main(argv: Sequence[str]) -> int:
     arguments = parse(RestyleArguments, argv, prog="limner explore restyle", description=DESCRIPTION)
-    from limner.explore.restyle import inversion, page, read_picture, restyle
+    from limner.explore.restyle import by_codes, inversion, page, read_picture, restyle
 
     check_png(arguments.out)
     if arguments.count < 1:
         raise SettingsError(f"--count is {arguments.count}: give 1 or more")
     model = open_model(arguments.model, arguments.device)
-    check_style(arguments.model, model)
+    codes = by_codes(model)
+    if not codes:
+        check_style(arguments.model, model)
     for caption in arguments.captions:
         model.check(caption)
     given = [read_picture(path, model.resolution) for path in arguments.pictures]
@@ -69,6 +73,14 @@ def main(argv: Sequence[str]) -> int:
         pictures, captions = pictures if given else drawn, captions or spoken
     painted = restyle(model, pictures, captions)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    if codes:
+        from limner.explore.invert import invert
+
+        found = invert(model, pictures)
+        names = [path.name for path in arguments.pictures] or [f"picture {number}" for number in range(1, len(pictures) + 1)]
+        page(pictures, painted, captions, found.rebuilt).save(arguments.out)
+        print("\n".join([*found.lines(names), str(arguments.out)]))
+        return 0
     page(pictures, painted, captions).save(arguments.out)
     print(f"{inversion(model, captions)}\n\n{arguments.out}")
     return 0

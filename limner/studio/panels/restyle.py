@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from limner.explore.restyle import restyle
+from limner.explore.restyle import by_codes, restyle
 from limner.studio.desk import Desk
 from limner.studio.figures import gallery
 from limner.studio.opened import Opened
@@ -28,8 +28,8 @@ def paint_like(one: Opened, path: str | None, caption: str) -> str:
 
 PANEL = Panel(
     title="Restyle",
-    sentence="A caption in the style of a picture of yours: painted from the noise that its style encoder finds in it.",
+    sentence="A caption in the style of a picture of yours: painted from the noise, or the code, that the model finds for it.",
     order=60,
     build=build,
-    serves=lambda one: one.paints() and one.model().style is not None,
+    serves=lambda one: one.paints() and (one.model().style is not None or by_codes(one.model())),
 )
