@@ -78,10 +78,10 @@ class Board:
 
     def _time_left(self, active: Sequence[tuple[Planned, Course, bool]], waiting: Sequence[Planned]) -> str:
         seconds = sum(reached.left(self.budget) or 0.0 for _, reached, scoring in active if not scoring)
-        each = None if self.budget.minutes is None else self.budget.minutes * 60
-        if waiting and each is None:
+        later = [course(run.folder).left(self.budget) for run in waiting]
+        if any(left is None for left in later):
             return ""
-        seconds += sum(max(0.0, (each or 0.0) - course(run.folder).seconds) for run in waiting)
+        seconds += sum(left or 0.0 for left in later)
         return f", {duration(seconds / max(1, self.together))} of training left at most" if seconds else ""
 
     def _count(self) -> str:

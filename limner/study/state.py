@@ -132,8 +132,9 @@ class Course:
         found = [] if budget.minutes is None else [budget.minutes * 60 - self.seconds]
         if budget.images is not None and self.seconds > 0 and self.images:
             found.append((budget.images - self.images) * self.seconds / self.images)
-        if budget.core_minutes is not None and self.core_seconds > 0:
-            found.append((budget.core_minutes * 60 - self.core_seconds) * self.seconds / self.core_seconds)
+        if budget.core_minutes is not None:  # before the first line, as if one core were at work all the time
+            slowness = self.seconds / self.core_seconds if self.core_seconds > 0 else 1.0
+            found.append((budget.core_minutes * 60 - self.core_seconds) * slowness)
         return max(0.0, min(found)) if found else None
 
     def spent(self, budget: Budget) -> bool:

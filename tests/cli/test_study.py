@@ -261,6 +261,7 @@ def test_a_budget_is_spent_when_no_further_step_fits(tmp_path: Path) -> None:
     course = Course(path).look()
     assert (course.phase, course.step, course.images, course.seconds) == ("second", 2, 80, 59.9)  # the text encoder has no part
     assert course.spent(Budget(minutes=1)) and course.spent(Budget(images=100)) and not course.spent(Budget(images=120))
+    assert Course(tmp_path / "none").left(Budget(core_minutes=2)) == 120.0
     assert course.left(Budget(minutes=2)) == pytest.approx(60.1) and course.left(Budget(images=160)) == pytest.approx(59.9)
     with path.open("a") as log:
         log.write('nd"}\n' + _line("second", 3, 48, 60.0))
