@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from next_to import compare, measured
 from torch import Tensor
 
-WIDTHS = {"cpu": (1024, 128, 128, 4), "as-published": (32_768, 512, 512, 8)}
+WIDTHS = {"cpu": (512, 128, 128, 4), "as-published": (32_768, 512, 512, 8)}
 """Channels times the side, most channels, width of latents and styles, layers of the mapping network."""
 PLAIN, PATHS, BOTH = 1, 4, 16
 """Numbers of steps: with neither penalty, with path lengths, with both."""

@@ -34,6 +34,8 @@ class SamplingArguments:
     """Of a model with styles, such as stylegan2: below 1 its pictures are more typical and more alike; 0 paints the mean style."""
     truncation_layers: Annotated[int | None, arg(metavar="N")] = None
     """Of such a model: only the N coarsest layers' styles are truncated."""
+    map_noise: Annotated[float | None, arg(metavar="S")] = None
+    """Of such a model, but not of stylegan: how strong the noise is that is added to its maps; 0 paints without it."""
     paint_steps: Annotated[int | None, arg(metavar="N")] = None
     """Of a model that follows a flow, such as limner-flow: steps from noise to the picture. Of one that finds codes of pictures, such as
     ci-gan: steps that move a picture's code until the model reads in the picture what was asked for."""
@@ -42,6 +44,7 @@ class SamplingArguments:
 _KINDS = {
     "truncation": "with styles, such as stylegan2",
     "truncation_layers": "with styles, such as stylegan2",
+    "map_noise": "with styles, such as stylegan2",
     "paint_steps": "that paint in steps, such as limner-flow and ci-gan",
     "guidance": "with guidance, such as dall-e, or limner-flow with --paint-steps 2 or more",
 }

@@ -96,7 +96,7 @@ class CIGAN(StyleMethod):
     title = "CI-GAN"
     paper = "Wang et al., Cycle-Consistent Inverse GAN for Text-to-Image Synthesis, ACM MM 2021, arXiv:2108.01361"
     sampling: tuple[str, ...] = (
-        "truncation", "truncation_layers", "paint_steps", "invert_steps",
+        "truncation", "truncation_layers", "map_noise", "paint_steps", "invert_steps",
         "edit_steps", "edit_rate", "edit_text_weight", "edit_picture_weight", "edit_whole",
     )  # fmt: skip
     presets = {

@@ -58,7 +58,7 @@ class StyleGAN2(StyleMethod):
     Settings = StyleGAN2Settings
     title = "StyleGAN2"
     paper = "Karras et al., Analyzing and Improving the Image Quality of StyleGAN, CVPR 2020, arXiv:1912.04958"
-    sampling: tuple[str, ...] = ("truncation", "truncation_layers")
+    sampling: tuple[str, ...] = ("truncation", "truncation_layers", "map_noise")
     presets = {
         "as-published": Preset(
             sentence="The paper's networks and settings at 256 px, without captions, for a GPU.",

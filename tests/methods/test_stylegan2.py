@@ -110,6 +110,22 @@ def test_truncation_brings_styles_to_the_mean_and_is_laid_over_a_model() -> None
     torch.testing.assert_close(method.find_styles(text, noise), mean.expand_as(plain))
 
 
+def test_the_noise_of_maps_may_be_weaker_or_left_out() -> None:
+    method = build().eval()
+    for layer in method.generator.synthesis.convolutions:
+        torch.nn.init.constant_(layer.noise_strength, 0.5)
+    styles = method.generator.repeated(method.generator.mapping(method.draw_noise(0, [0]).z))
+    noises = [method.draw_noise(seed, [0]) for seed in (0, 1)]
+
+    def painted(share: float) -> list[torch.Tensor]:
+        method.settings = dataclasses.replace(method.settings, map_noise=share)
+        return [method.paint_styles(styles, noise).images for noise in noises]
+
+    strong, weak, none = ((one - other).abs().mean() for one, other in map(painted, (1.0, 0.3, 0.0)))
+    assert strong > weak > none == 0
+    assert "map_noise" in method.sampling
+
+
 def test_the_augmentation_adapts_and_is_state() -> None:
     method = build(augmentation=("translation", "cutout"), augmentation_images=80, augmentation_target=-0.999)
     turns(method, 3)
@@ -176,6 +192,7 @@ def test_without_captions_every_command_has_its_place(tmp_path: Path, capsys: py
     for argv in (
         ["generate", model, "-n", "3"],
         ["generate", model, "-n", "2", "--truncation", "0.5", "--truncation-layers", "3"],
+        ["generate", model, "-n", "2", "--map-noise", "0"],
         ["explore", "interpolate", model, "--seeds", "1", "2", "--steps", "3"],
         ["explore", "vary", model, "--count", "3"],
         ["explore", "vary", model, "--redraw", "z", "--walk", "--count", "3"],

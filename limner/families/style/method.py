@@ -143,8 +143,9 @@ class StyleMethod(Augmenting, Method[StyleNoise]):
 
     def paint_styles(self, styles: Tensor, noise: StyleNoise) -> Painting:
         """Pictures of styles [B, places, W], with the noise's maps. What is beyond [-1, 1] is cut off, as in the authors' code."""
-        synthesis = self.generator.synthesis
-        return Painting(synthesis(styles, noise.split(synthesis.sides)).clamp(-1.0, 1.0))
+        synthesis, share = self.generator.synthesis, self.settings.map_noise
+        maps = noise.split(synthesis.sides)
+        return Painting(synthesis(styles, maps if share == 1.0 else [share * each for each in maps]).clamp(-1.0, 1.0))
 
     def style_weights(self) -> Sequence[Tensor]:
         """[C, W] for each place: the linear layer by which a style scales the maps there."""

@@ -52,6 +52,9 @@ class StyleSettings(ChangeSettings, shared.ScheduleSettings):
     """When painting: how far a style stays from the mean style. Below 1 pictures are more typical and more alike; 0 paints the mean."""
     truncation_layers: int | None = None
     """When painting: how many layers' styles are truncated, the coarsest first; none for all."""
+    map_noise: float = 1.0
+    """When painting: how strong the noise of the maps is, as a share of what was learned. 0 paints without it: smoother, and one picture a
+    style."""
     epochs: float = 357.0
     """Passes over the training pictures; 25 million pictures, for FFHQ's 70,000."""
     batch_size: int = 32
@@ -60,7 +63,7 @@ class StyleSettings(ChangeSettings, shared.ScheduleSettings):
     def check(self) -> None:
         at_least(self, "method", 1, "noise_width", "style_width", "mapping_layers", "channel_base", "channel_limit")
         at_least(self, "method", 1, "penalty_every", "path_every", "path_shrink", "deviation_group")
-        at_least(self, "method", 0, "gradient_penalty", "path_weight", "truncation", "truncation_layers")
+        at_least(self, "method", 0, "gradient_penalty", "path_weight", "map_noise", "truncation", "truncation_layers")
         above_zero(self, "method", "learning_rate")
         shared.share(self, "mixing", "cool_from")
         shared.below_one(self, "beta1", "beta2")
