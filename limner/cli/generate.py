@@ -37,6 +37,8 @@ examples:
 A caption without a word that the model knows is left out, and said; the others are painted, and the exit code is then 2."""
 
 
+GRID_WIDTH = 8
+"""Pictures in a row of a page."""
 OTHER_PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
 
 
@@ -95,6 +97,11 @@ def main(argv: Sequence[str]) -> int:
         rows = [sum(pictures[start : start + arguments.count], []) for start in range(0, len(pictures), arguments.count)]
         labels = [[f"{picture.width} px" for picture in row] for row in rows] if arguments.stages else None
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        if labels is None:  # a long row goes on below, without its caption
+            parts = [(row, start) for row in rows for start in range(0, len(row), GRID_WIDTH)]
+            said = iter(captions)
+            rows = [row[start : start + GRID_WIDTH] for row, start in parts]
+            captions = ["" if start else next(said) for _, start in parts]
         caption_grid(rows, captions, labels=labels).save(arguments.out)
         print(arguments.out)
         return code

@@ -204,6 +204,12 @@ def test_without_captions_every_command_has_its_place(tmp_path: Path, capsys: py
         page = out / f"{len(list(out.glob('*')))}.png"
         assert main([*argv, "--out", str(page)]) == 0, capsys.readouterr().err
         assert page.is_file()
+    sizes = []
+    for count in (8, 19):  # rows of eight
+        assert main(["generate", model, "-n", str(count), "--out", str(tmp_path / "rows.png")]) == 0
+        with Image.open(tmp_path / "rows.png") as page_of_rows:
+            sizes.append(page_of_rows.size)
+    assert sizes[0][0] == sizes[1][0] and sizes[1][1] > 2.5 * sizes[0][1]
     capsys.readouterr()
     new = str(tmp_path / "new.png")
     for argv, words in (
