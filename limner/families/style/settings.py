@@ -80,6 +80,7 @@ SMALL: dict[str, Any] = {
     "channel_limit": 128,
     "path_every": 8,
     "learning_rate": 8e-3,
+    "cool_from": 0.75,
     "batch_size": 16,
 }
 """Networks for two CPU cores, and their rates, which presets `cpu` share: a generator that one method has trained can be taken over by
