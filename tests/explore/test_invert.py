@@ -127,6 +127,10 @@ def test_the_commands(
     assert "colour: right before in" in capsys.readouterr().out
     assert main(["explore", "restyle", "any", *files, "--captions", "a red bird", "a blue bird", "--out", str(out)]) == 0
     assert "0.png: PSNR" in capsys.readouterr().out
+    assert main(["explore", "restyle", "any", *files, "--captions", "a red bird", "--invert-steps", "2", "--out", str(out)]) == 0
+    assert model.method.settings.invert_steps == 2
+    model.method.settings = before
+    capsys.readouterr()
     assert main(["explore", "restyle", "any", "--count", "2", "--captions", "a blue bird", "--out", str(out)]) == 0
     assert "picture 2: PSNR" in capsys.readouterr().out
     assert main(["explore", "interpolate", "any", "--pictures", *files, "--steps", "4", "--out", str(out)]) == 0

@@ -14,7 +14,7 @@ from tyro.conf import Positional, arg
 from limner.cli.arguments import parse
 from limner.cli.datasets import ModelsData
 from limner.cli.explore.splits import ReferenceData, check_png
-from limner.cli.models import Device, open_model
+from limner.cli.models import Device, open_model, set_editing
 from limner.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class RestyleArguments:
     """The split that pictures and captions come from; by default test, or else val."""
     count: Annotated[int, arg(metavar="N")] = 4
     """Pictures of the split, where none is given."""
+    invert_steps: Annotated[int | None, arg(metavar="N")] = None
+    """Of a model that edits pictures by their codes: steps that move each code until its picture is nearer to the given one."""
     seed: Annotated[int, arg(metavar="S")] = 0
     """Decides which pictures and captions of the split."""
     out: Annotated[Path, arg(metavar="FILE.png")]
@@ -64,6 +66,7 @@ def main(argv: Sequence[str]) -> int:
     codes = by_codes(model)
     if not codes:
         check_style(arguments.model, model)
+    set_editing(model, {} if arguments.invert_steps is None else {"invert_steps": arguments.invert_steps})
     for caption in arguments.captions:
         model.check(caption)
     given = [read_picture(path, model.resolution) for path in arguments.pictures]
