@@ -159,10 +159,10 @@ def dry_run(study: Study, arguments: StudyArguments) -> int:
             left = known or 0.0
         total += left
         doing = {"train": "to train", "go on": f"to go on after {reached.images:,} images", "score": "to score", "done": "done"}[state]
-        print(f"  {run.name:<{width}}  {doing}" + (f", at most {duration(left)}" if left else ""))
+        print(f"  {run.name:<{width}}  {doing}" + (f", about {duration(left)}" if left else ""))
     for remark in remarks:
         print(remark)
-    time = f"at most {duration(total / int(study.together))} of training" if total or not unknown else ""
+    time = f"about {duration(total / int(study.together))} of training" if total or not unknown else ""
     if unknown:
         guess = f"the time of {_count(unknown, 'run')} is not known before the first line of a log: the budget is in images"
         time = f"{time}, and {guess}" if time else guess

@@ -88,7 +88,7 @@ class StagedNetwork(FeatureNetwork):
         known = [name for name, _ in stages]
         for name in names:
             if name not in known:
-                raise unknown_name(f"stage of '{self.name}'", name, known)
+                raise unknown_name(f"stage of the feature network '{self.name}' called", name, known)
         last = max(known.index(name) for name in names)
         for name, stage in stages[: last + 1]:
             prepared = stage(prepared)

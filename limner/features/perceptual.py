@@ -28,7 +28,7 @@ class PerceptualLoss(nn.Module):
         if not isinstance(loaded, StagedNetwork):
             raise SettingsError(f"the feature network '{loaded.name}' has no stages for a perceptual loss: take another")
         if tap not in loaded.tap_names():
-            raise unknown_name(f"stage of '{loaded.name}'", tap, loaded.tap_names())
+            raise unknown_name(f"stage of the feature network '{loaded.name}' called", tap, loaded.tap_names())
         if isinstance(loaded, VGG) and tap.startswith(("conv", "relu", "pool")):
             loaded.classifier = None  # nine tenths of its weights, which no convolution looks at
         self.network, self.tap = loaded, tap

@@ -171,5 +171,6 @@ def _downloaded(name: str, build: Callable[[], PretrainedNetwork]) -> Path:
             return download(published.url, target, published.sha256)
         except DownloadError as error:
             problem = str(error)
-    fix = f"put {published.file} from {published.url} into {target.parent}, or give it as {name}=FILE; --features garden needs no file"
+    place = f"put {published.file} from {published.url} into {target.parent}"
+    fix = f"{place}, or give it as {name}=FILE (for scores, --features garden needs no file)"
     raise SettingsError(f"no weights of the feature network '{name}' ({problem}): {fix}")

@@ -181,12 +181,16 @@ def _tables(study: Study, results: Sequence[Result], found: Sequence[Mean]) -> s
                     entry,
                     str(own[entry, "images"].runs),
                     f"{own[entry, 'images'].mean:,.0f}",
-                    f"{own[entry, 'seconds'].mean / 60:.1f}",
-                    f"{own[entry, 'core_seconds'].mean / 60:.1f}",
+                    _minutes(own[entry, "seconds"].mean),
+                    _minutes(own[entry, "core_seconds"].mean),
                 ]
                 rows.append(cells + [_shown(own.get((entry, name))) for name in measures])
             tables.append("".join(f"| {' | '.join(row)} |\n" for row in rows))
     return "\n".join(tables)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f}" if seconds >= 60 else f"{seconds / 60:.2g}"
 
 
 def _shown(value: Estimate | None) -> str:

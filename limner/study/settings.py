@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -96,7 +97,9 @@ class Budget:
     """Training pictures seen; a picture seen twice counts twice."""
 
     def __post_init__(self) -> None:
-        above_zero(self, "budget", "minutes", "core_minutes")
+        above_zero(self, "budget", "minutes")
+        if self.core_minutes is not None and not 0 < self.core_minutes < math.inf:  # by the name that it has in the file
+            raise SettingsError(f"budget.core_minutes is {self.core_minutes}, but must be above 0")
         at_least(self, "budget", 1, "images")
         if self.minutes is None and self.core_minutes is None and self.images is None:
             raise SettingsError("budget is empty: give minutes, core_minutes, images or several of them")

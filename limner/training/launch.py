@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +69,7 @@ def launch(recipe: Recipe) -> Processes:
         raise SettingsError("device is cuda, but PyTorch sees no GPU here: use --device cpu or auto")
     accelerator = "cuda" if on_gpu(recipe) else "cpu"
     if accelerator == "cuda" and settings.core_minutes is not None:
-        raise SettingsError("training.core_minutes counts the time of processors, not of a GPU: give --training.minutes, or --device cpu")
+        raise SettingsError("training.core-minutes counts the time of processors, not of a GPU: give --training.minutes, or --device cpu")
     if accelerator == "cuda" and settings.devices > torch.cuda.device_count():
         raise SettingsError(f"training.devices is {settings.devices}, but PyTorch sees {torch.cuda.device_count()} GPUs: lower it")
     if accelerator == "cpu":
@@ -89,7 +93,27 @@ def launch(recipe: Recipe) -> Processes:
             settle_on_a_network()
         if settings.devices > 1 and accelerator == "cpu":
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // settings.devices))
-        with telling_who_is_lost(settings.devices * settings.nodes, settings.nodes):
+        with telling_who_is_lost(settings.devices * settings.nodes, settings.nodes), ending_with_the_first():
             fabric.launch()
     processes: Processes = fabric
     return processes
+
+
+@contextmanager
+def ending_with_the_first() -> Iterator[None]:
+    """Within the block, a process that another one has started ends when that one is gone: it would wait for it for many minutes."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        yield
+        return
+    parent, done = os.getppid(), threading.Event()
+
+    def watch() -> None:
+        while not done.wait(1.0):
+            if os.getppid() != parent:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()

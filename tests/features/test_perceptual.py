@@ -51,7 +51,7 @@ def test_squeezenet_takes_pictures_at_their_own_size() -> None:
 
 
 def test_what_is_not_there_is_told_in_a_line(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no stage of 'garden' 'layer22': did you mean 'layer2'"):
+    with pytest.raises(SettingsError, match="no stage of the feature network 'garden' called 'layer22': did you mean 'layer2'"):
         PerceptualLoss("garden", "layer22")
     with pytest.raises(SettingsError, match="no weights of the feature network 'vgg19' at .*absent.pth: give an existing file"):
         PerceptualLoss(f"vgg19={tmp_path / 'absent.pth'}", "relu5_4")

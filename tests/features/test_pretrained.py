@@ -93,7 +93,7 @@ def test_stages(squeezenet_state):
     torch.testing.assert_close(network.taps(prepared, ["fire4"])["fire4"], both["fire4"])
     tiny = prepared[..., :8, :8]  # too small for what comes later, which nothing computes
     assert network.taps(tiny, ["conv1"])["conv1"].shape == (1, 96, 1, 1)
-    with pytest.raises(SettingsError, match="no stage of 'squeezenet' 'fire44': did you mean 'fire4'"):
+    with pytest.raises(SettingsError, match="no stage of the feature network 'squeezenet' called 'fire44': did you mean 'fire4'"):
         network.taps(prepared, ["fire44"])
     vgg = on_meta(partial(VGG, 16, classifier=False))
     assert vgg.tap_names()[:5] == ("conv1_1", "relu1_1", "conv1_2", "relu1_2", "pool1") and vgg.tap_names()[-2:] == ("relu5_3", "pool5")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +46,41 @@ def test_a_run_that_is_stopped_while_it_prepares(tmp_path: Path, monkeypatch: py
     assert train(tiny("gan-cls", 3), tmp_path / "run", resume=True).steps == 3
     train(tiny("gan-cls", 3), tmp_path / "straight")
     assert same(state_of(tmp_path / "run"), state_of(tmp_path / "straight"))
+
+
+SECOND = """
+import time
+from limner.training.launch import ending_with_the_first
+with ending_with_the_first():
+    print("ready", flush=True)
+    time.sleep(600)
+"""
+FIRST = """
+import os, subprocess, sys
+second = subprocess.Popen([sys.executable, "-c", sys.argv[1]], env=os.environ | {"LOCAL_RANK": "1"})
+print(second.pid, flush=True)
+second.wait()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks Linux whether a process runs")
+def test_a_process_that_waits_for_a_first_one_that_is_gone_ends() -> None:
+    """It would wait for it for many minutes, with nobody to end it."""
+    first = subprocess.Popen([sys.executable, "-c", FIRST, SECOND], stdout=subprocess.PIPE, text=True)
+    assert first.stdout is not None
+    second = Path("/proc") / first.stdout.readline().strip()
+    assert first.stdout.readline() == "ready\n" and _runs(second)
+    first.kill()
+    first.wait()
+    end = time.monotonic() + 60
+    while _runs(second) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert not _runs(second)
+
+
+def _runs(process: Path) -> bool:
+    """Whether a process of Linux is there, and not only its exit code."""
+    try:
+        return ") Z " not in (process / "stat").read_text()
+    except OSError:
+        return False
