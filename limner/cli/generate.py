@@ -95,14 +95,15 @@ def main(argv: Sequence[str]) -> int:
         from limner.data.sheet import caption_grid
 
         rows = [sum(pictures[start : start + arguments.count], []) for start in range(0, len(pictures), arguments.count)]
+        above: list[str | None] = [*captions]
         labels = [[f"{picture.width} px" for picture in row] for row in rows] if arguments.stages else None
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         if labels is None:  # a long row goes on below, without its caption
             parts = [(row, start) for row in rows for start in range(0, len(row), GRID_WIDTH)]
             said = iter(captions)
             rows = [row[start : start + GRID_WIDTH] for row, start in parts]
-            captions = ["" if start else next(said) for _, start in parts]
-        caption_grid(rows, captions, labels=labels).save(arguments.out)
+            above = [None if start else next(said) or None for _, start in parts]
+        caption_grid(rows, above, labels=labels).save(arguments.out)
         print(arguments.out)
         return code
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -63,7 +63,7 @@ def contact_sheet(
 
 def caption_grid(
     rows: Sequence[Sequence[Picture]],
-    captions: Sequence[str],
+    captions: Sequence[str | None],
     *,
     tile: int = 128,
     gap: int = 4,
@@ -72,7 +72,8 @@ def caption_grid(
     heading: Sequence[str] = (),
     apart: int = 0,
 ) -> Image.Image:
-    """One row of pictures for each caption, which stands above its row: what a model paints of each.
+    """One row of pictures for each caption, which stands above its row: what a model paints of each. A row without one (None) stands close
+    below the row before it.
 
     rows: for each caption its pictures, PIL images or [H, W, 3] uint8 arrays; rows may differ in length.
     notes: a remark for each row, under its caption in a fainter ink. labels: a few words under every picture, row by row, in two lines at
@@ -87,13 +88,14 @@ def caption_grid(
         tile = max(_LABELLED if labels is not None else 48, tile * 12 // max(map(len, rows)))
     extra = _GAP if apart else 0
     wide = max(max(map(len, rows)) * (tile + gap) - gap + extra, 260)
-    letters = _lettering(captions, heading, notes or (), *(labels or ()))
-    texts = [wrap(caption, wide, 3, letters) for caption in captions]
+    letters = _lettering([caption for caption in captions if caption is not None], heading, notes or (), *(labels or ()))
+    texts = [[] if caption is None else wrap(caption, wide, 3, letters) for caption in captions]
     remarks = [wrap(note, wide, 2, letters) for note in notes] if notes is not None else [[] for _ in rows]
     told = [[wrap(label, tile, _LABEL_LINES, letters) for label in row] for row in labels or ()]
     below = _LINE * max((len(lines) for row in told for lines in row), default=0) + 2 if labels is not None else 0
-    heights = [_LINE * (len(text) + len(remark)) + 4 + tile + below for text, remark in zip(texts, remarks)]
-    page, top = _page(wide, sum(heights) + _GAP * (len(heights) - 1), heading, letters)
+    heights = [_LINE * (len(text) + len(remark)) + (4 if text or remark else 0) + tile + below for text, remark in zip(texts, remarks)]
+    gaps = [*(gap if caption is None else _GAP for caption in captions[1:]), 0]
+    page, top = _page(wide, sum(heights) + sum(gaps), heading, letters)
     for number, (row, text, remark, height) in enumerate(zip(rows, texts, remarks, heights)):
         _write(page, text, _MARGIN, top - 2, letters)
         _write(page, remark, _MARGIN, top - 2 + _LINE * len(text), letters, FAINT)
@@ -102,7 +104,7 @@ def caption_grid(
             page.paste(_fitted(picture, tile), (left, upper))
             if labels is not None:
                 _write(page, told[number][place], left, upper + tile + 2, letters, FAINT)
-        top += height + _GAP
+        top += height + gaps[number]
     return page
 
 
