@@ -98,7 +98,7 @@ def test_styles_are_mixed_at_one_place_for_all_rows() -> None:
 
 def test_truncation_brings_styles_to_the_mean_and_is_laid_over_a_model() -> None:
     method = build().eval()
-    assert set(method.sampling) == {"truncation", "truncation_layers"}
+    assert set(method.sampling) == {"truncation", "truncation_layers", "map_noise"}
     method.generator.mapping.mean.normal_()
     noise, text = method.draw_noise(0, np.arange(3)), TextFeatures(torch.zeros(3, 0))
     plain = method.find_styles(text, noise)
