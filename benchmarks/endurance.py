@@ -131,8 +131,8 @@ def kills(out: Path, count: int, seed: int, methods: list[str]) -> None:
         done, trial = done + killed, trial + 1
     found = lines(record)
     wrong = [line for line in found if not line["same"]]
-    run, killed = len({line["method"] for line in found}), sum(line["kills"] for line in found)
-    print(f"{killed} kills in {len(found)} runs of {run} methods: {len(wrong)} runs ended differently")
+    run_methods, killed = len({line["method"] for line in found}), sum(line["kills"] for line in found)
+    print(f"{killed} kills in {len(found)} runs of {run_methods} methods: {len(wrong)} runs ended differently")
 
 
 @contextmanager

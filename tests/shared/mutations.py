@@ -182,7 +182,7 @@ def damage(path: Path, draw: random.Random) -> str:
         return f"{path.name}: a link"
     if kind == ".json" and draw.random() < 0.7:
         path.write_text(json.dumps(damaged_tree(json.loads(data), draw)))
-    elif kind == ".jsonl" and draw.random() < 0.7:
+    elif kind == ".jsonl" and data.strip() and draw.random() < 0.7:
         lines = data.decode().splitlines()
         at = draw.randrange(len(lines))
         lines[at] = json.dumps(damaged_tree(json.loads(lines[at]), draw))
