@@ -129,6 +129,7 @@ def read(folder: Path, *kinds: str) -> Saved:
     config = describe(folder, *kinds)
     weights = folder / str(config.pop("weights_file", WEIGHTS))
     try:
+        _check_plain(weights)
         if sha256(weights) != config.get("weights_sha256"):
             raise CheckpointError(f"{weights} is not the file its config.json speaks of (cut short or changed): copy the folder again")
         tensors = load_file(weights)
@@ -143,6 +144,7 @@ def describe(folder: Path, *kinds: str) -> dict[str, Any]:
     wanted = " or ".join(KINDS[kind] for kind in kinds) if kinds else "what Limner saves"
     path = folder / DESCRIPTION
     try:
+        _check_plain(path)
         config = parse_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(f"{folder} does not hold {wanted} (it has no {DESCRIPTION}): give a run folder or a saved folder") from error
@@ -159,6 +161,12 @@ def describe(folder: Path, *kinds: str) -> dict[str, Any]:
     if kinds and config["kind"] not in kinds:
         raise CheckpointError(f"{folder} holds {KINDS[config['kind']]}, not {wanted}: {MAKERS[kinds[0]]}")
     return config
+
+
+def _check_plain(path: Path) -> None:
+    """Raise CheckpointError for what is there but not a file, such as a link to a device, of which there would be no end."""
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path} is not a plain file: copy the folder again")
 
 
 def kind_of(name_or_path: str | Path) -> str | None:

@@ -156,8 +156,15 @@ class PreparedPictures(CaptionedPictures):
 
     @cached_property
     def vocabulary(self) -> dict[str, int]:
-        """Words of the training captions with their counts, most frequent first."""
-        return dict(json.loads((self.path / "vocabulary.json").read_text(encoding="utf-8")))
+        """Words of the training captions with their counts, most frequent first. Raises DataError where the file is damaged."""
+        path = self.path / "vocabulary.json"
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"cannot read {path} ({error}): prepare the set again") from None
+        if not isinstance(found, dict) or not all(isinstance(count, int) for count in found.values()):
+            raise DataError(f"{path} does not count words: prepare the set again")
+        return found
 
     def counterfactual(self, index: int, caption: int, draw: int) -> str:
         """The caption with one visual word changed (`limner.data.counterfactual`); where it holds none, another picture's

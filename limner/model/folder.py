@@ -61,7 +61,7 @@ def load_folder(path: Path) -> Model:
     except LimnerError as error:
         raise CheckpointError(str(error)) from error
     card = path / folder.CARD
-    return Model(method, encoder, saved.config["about"], style, card.read_text(encoding="utf-8") if card.is_file() else "")
+    return Model(method, encoder, saved.config["about"], style, _text(card))
 
 
 def save(model: Model, path: Path) -> Path:
@@ -88,3 +88,11 @@ def plain_card(model: Model) -> str:
 {method.usage().replace("PATH", "PATH_OF_THIS_FOLDER")}
 Terms: those of the pictures and captions it was trained on.
 """
+
+
+def _text(card: Path) -> str:
+    """The text of a card; what is damaged in it harms no painting, and a missing one is empty."""
+    try:
+        return card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    except OSError:
+        return ""

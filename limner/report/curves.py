@@ -24,15 +24,17 @@ OF_PLAYERS = {"loss", "gradient_norm", "skipped", "seconds"} | PENALTIES
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log.jsonl; a last line that a crash cut short is left out, and so is a missing file."""
+    """The lines of a log.jsonl; a line that is damaged, or that a crash cut short, is left out, and so is a missing file."""
     if not path.is_file():
         return []
     lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            lines.append(json.loads(line))
+            line = json.loads(text)
         except ValueError:
             continue
+        if isinstance(line, dict) and "phase" in line:
+            lines.append(line)
     return lines
 
 

@@ -76,11 +76,11 @@ class RunLog:
         if self.quiet or not self.path.exists():
             return
         kept = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 if json.loads(line)["total_step"] <= step:
                     kept.append(line + "\n")
-            except (ValueError, KeyError):
+            except (ValueError, KeyError, TypeError):  # not a line of this log, or damaged
                 continue
         self.path.write_text("".join(kept), encoding="utf-8")
 

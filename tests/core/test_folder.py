@@ -243,3 +243,18 @@ def test_parts_do_not_mix() -> None:
     saved = Saved(Path("saved"), "method", {"weights_sha256": "0123456789abcdef"}, tensors)
     assert list(saved.part("text")) == ["weight"] and list(saved.part("method")) == ["text.weight"]
     assert saved.content_hash == "0123456789ab"
+
+
+def test_a_link_to_a_device_is_not_read_without_end(made: Model, tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        save("method", tmp_path / name, made)
+        (tmp_path / name / name).unlink()
+        (tmp_path / name / name).symlink_to("/dev/zero")
+        with pytest.raises(CheckpointError, match=f"{name} is not a plain file: copy the folder again"):
+            load(tmp_path / name)
+
+
+def test_a_damaged_card_harms_no_painting(made: Model, tmp_path: Path) -> None:
+    save("method", tmp_path / "saved", made)
+    (tmp_path / "saved" / "README.md").write_bytes(b"# A \xff card")
+    assert load(tmp_path / "saved").card == "# A \ufffd card"

@@ -100,3 +100,10 @@ def test_damaged_later_and_foreign_folders(folder, tmp_path_factory):
                 open_prepared(folder, "train")
         (folder / name).write_bytes(content)
     assert len(open_prepared(folder, "train")) == 6
+
+
+@pytest.mark.parametrize("damaged", [b"\xff\xfe{", b"[1, 2]", b'{"red": "five"}', b""])
+def test_a_damaged_vocabulary_is_refused(folder, damaged):
+    (folder / "vocabulary.json").write_bytes(damaged)
+    with pytest.raises(DataError, match=r"vocabulary\.json.*: prepare the set again"):
+        _ = open_prepared(folder, "train").vocabulary

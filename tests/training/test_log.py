@@ -18,6 +18,7 @@ from rich.console import Console
 from limner.core.recipes import from_preset
 from limner.core.settings import Recipe
 from limner.methods.gan_cls import GANCLS
+from limner.report.curves import read_log
 from limner.training import log as log_module
 from limner.training.estimate import Budget, TimeLeft
 from limner.training.log import RunLog
@@ -196,3 +197,12 @@ def test_updates_left_out_are_counted_and_logged(
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [line.get("generator/skipped") for line in lines if "generator/loss" in line] == [0.5, 0.5, None]
     assert all(line["act"] == "method" for line in lines)
+
+
+def test_damaged_lines_of_a_log_end_no_run(tmp_path: Path) -> None:
+    whole, late = b'{"phase": "gan", "total_step": 3}\n', b'{"phase": "gan", "total_step": 9}\n'
+    (tmp_path / "log.jsonl").write_bytes(whole + b'[1, 2]\n{"total_step": []}\n\xff\xfe\n' + late)
+    RunLog(tmp_path, quiet=False).drop_after(5)
+    assert (tmp_path / "log.jsonl").read_text() == '{"phase": "gan", "total_step": 3}\n'
+    (tmp_path / "log.jsonl").write_bytes(b'{"phase": "gan", "step": 3}\n[1, 2]\n{"step": 4}\n\xff\n')
+    assert read_log(tmp_path / "log.jsonl") == [{"phase": "gan", "step": 3}]
