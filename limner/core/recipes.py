@@ -183,6 +183,8 @@ def read_mapping(path: Path, kind: str, example: str) -> dict[Any, Any]:
     """
     import yaml
 
+    if path.is_char_device():  # which may have no end
+        raise SettingsError(f"{path} is not a plain file: give the path of a {kind}.yaml")
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
     except FileNotFoundError:

@@ -63,6 +63,9 @@ def test_a_wrong_recipe_gets_one_line(tmp_path: Path, text: str, message: str) -
 
 
 def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "endless.yaml").symlink_to("/dev/zero")
+    with pytest.raises(SettingsError, match="endless.yaml is not a plain file: give the path of a recipe.yaml"):
+        load_recipe(tmp_path / "endless.yaml")
     with pytest.raises(SettingsError, match="there is no recipe .*missing.yaml"):
         load_recipe(tmp_path / "missing.yaml")
 
