@@ -77,7 +77,7 @@ def main(arguments: Arguments) -> None:
         raise SystemExit(f"--attribute is {arguments.attribute}: choose one of {', '.join(NAMES)}")
     try:
         model = limner.load(arguments.model)
-        set_editing(model, {} if arguments.invert_steps is None else {"invert_steps": arguments.invert_steps})
+        set_editing(model, {"invert_steps": arguments.invert_steps})
         pictures, pairs = edited_pairs(arguments.attribute, arguments.count, model.resolution)
         found = {"inverted": invert(model, pictures, arguments.seed).rebuilt}
         own = model.method.settings

@@ -57,7 +57,7 @@ def main(arguments: Arguments) -> None:
     try:
         model = limner.load(arguments.model)
         inverting(model)
-        set_editing(model, {} if arguments.invert_steps is None else {"invert_steps": arguments.invert_steps})
+        set_editing(model, {"invert_steps": arguments.invert_steps})
         pictures = open_data(arguments.data, arguments.split, model.resolution)
     except LimnerError as error:
         raise SystemExit(str(error)) from None

@@ -44,11 +44,12 @@ def matching_model(name: str | None, device: Device) -> Placed | None:
     return Placed.load(name, chosen_device(device))
 
 
-def set_editing(model: Model, asked: Mapping[str, float | bool]) -> None:
-    """Give a model the settings of inverting and editing that were asked for. Raises SettingsError where it has none of that name."""
+def set_editing(model: Model, given: Mapping[str, float | bool | None]) -> None:
+    """Give a model the settings of inverting and editing that were asked for, those that are not None. Raises SettingsError where it has
+    none of that name."""
     from limner.core.abilities import TakesSampling
 
-    method = model.method
+    method, asked = model.method, {name: value for name, value in given.items() if value is not None}
     known = method.sampling if isinstance(method, TakesSampling) else ()
     for name in asked:
         if name not in known:

@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
         from limner.explore.restyle import read_picture
 
         inverting(model)
-        set_editing(model, {} if arguments.invert_steps is None else {"invert_steps": arguments.invert_steps})
+        set_editing(model, {"invert_steps": arguments.invert_steps})
         given = np.array([read_picture(path, model.resolution) for path in arguments.pictures])
         pictures = between_pictures(model, given, steps=arguments.steps, seed=arguments.seed)
     elif arguments.captions is None and arguments.caption is None and model.reads_text:

@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
         raise SettingsError(f"--count is {arguments.count}: give 1 or more")
     model = open_model(arguments.model, arguments.device)
     inverting(model)
-    set_editing(model, {} if arguments.invert_steps is None else {"invert_steps": arguments.invert_steps})
+    set_editing(model, {"invert_steps": arguments.invert_steps})
     if arguments.picture:
         pictures = np.array([read_picture(path, model.resolution) for path in arguments.picture])
         names = [path.name for path in arguments.picture]

@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
     codes = by_codes(model)
     if not codes:
         check_style(arguments.model, model)
-    set_editing(model, {} if arguments.invert_steps is None else {"invert_steps": arguments.invert_steps})
+    set_editing(model, {"invert_steps": arguments.invert_steps})
     for caption in arguments.captions:
         model.check(caption)
     given = [read_picture(path, model.resolution) for path in arguments.pictures]
