@@ -280,7 +280,7 @@ def _prepared(act: Act, recipe: Recipe, pictures: CaptionedPictures, processes: 
     first = next((phase for phase in phases if phase.name not in adopted), phases[0])
     with torch.random.fork_rng(devices=[]):  # what it looks through has weights of its own
         for phase in phases:
-            if phase.name not in adopted:
+            if phase is not first and phase.name not in adopted:
                 act.trained.load_guides(phase)  # says what is missing, for a phase that begins hours later too
         act.trained.guides.clear()  # which would take memory until then
         act.trained.begin(first)
