@@ -16,6 +16,9 @@ from limner.core.method import Painting
 from limner.core.noise import Noise
 from limner.core.text import TextFeatures
 
+Tell = Callable[[int, int], None]
+"""Called with the number of steps done and the number of all."""
+
 
 @runtime_checkable
 class Paints(Protocol):
@@ -48,28 +51,32 @@ class Describes(Protocol):
 class Inverts(Protocol):
     """Finds codes that pictures can be painted from again. The straight way between two codes is a walk between two pictures."""
 
-    def invert(self, pictures: Tensor) -> Tensor:
-        """The codes [B, ...] of pictures [B, 3, R, R] in [-1, 1]."""
+    def invert(self, pictures: Tensor, *, tell: Tell | None = None) -> Tensor:
+        """The codes [B, ...] of pictures [B, 3, R, R] in [-1, 1]. tell: called after each step, if it takes steps."""
 
     def paint_codes(self, codes: Tensor, noise: Noise) -> Painting:
         """One picture for each code, with what else the noise decides."""
 
 
 @runtime_checkable
-class Edits(Protocol):
-    """Changes a given picture as words say, and leaves the rest of it alone."""
+class Edits(Inverts, Protocol):
+    """Changes the code of a given picture as words say, and leaves the rest of the picture as it is."""
 
     def edit(
         self,
-        pictures: Tensor,
+        codes: Tensor,
         text: TextFeatures,
         noise: Noise,
         *,
+        pictures: Tensor,
         before: TextFeatures | None = None,
-        tell: Callable[[int, int], None] | None = None,
-    ) -> Painting:
-        """Pictures [B, 3, R, R] in [-1, 1], changed as each row of the text says. before: what they show as they are, where that is known;
-        tell: told how many steps of how many are done, where it takes steps."""
+        tell: Tell | None = None,
+    ) -> Tensor:
+        """The codes [B, ...] that `invert` finds of pictures [B, 3, R, R], changed as each row of the text says.
+
+        noise: what they will be painted with. before: what the pictures show now, if known. tell: called after each step, if it takes
+        steps.
+        """
 
 
 @runtime_checkable

@@ -8,7 +8,7 @@ all else alike; and its judge says whether the attribute followed, and whether t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -20,11 +20,11 @@ from PIL import Image
 
 from limner.core import random
 from limner.core.abilities import Edits as EditsPictures
-from limner.core.abilities import Inverts
 from limner.core.errors import SettingsError, unknown_name
 from limner.data.garden import ATTRIBUTES, Garden, Scenes, paint
 from limner.data.sheet import caption_grid
 from limner.explore.differences import apart, bright
+from limner.explore.invert import Progress, told
 from limner.features.garden_judge import load_judge
 from limner.features.network import to_bytes, to_float
 from limner.metrics.faithfulness import UNNAMED, named_codes, read_codes
@@ -102,15 +102,15 @@ def edit_pictures(
     captions: Sequence[tuple[str, str]],
     *,
     seed: int = 0,
-    tell: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Edits:
-    """Change given pictures [N, R, R, 3], each from what its first caption says to what its second one does; the first may be empty, where
-    it is not known what a picture shows. tell: told how many steps of how many are done.
+    """Change given pictures [N, R, R, 3], each from what its first caption says to what its second one does; the first may be empty if
+    nobody knows what a picture shows. progress: called after each step of inverting and editing.
 
     Raises SettingsError for a model that edits no pictures, and for captions that it cannot read.
     """
     method = model.method
-    if not (isinstance(method, EditsPictures) and isinstance(method, Inverts)):
+    if not isinstance(method, EditsPictures):
         raise SettingsError(
             "this model edits no given pictures: give one of a method that does (limner methods says which), such as ci-gan"
         )
@@ -124,11 +124,12 @@ def edit_pictures(
         given = to_float(to_tensor(pictures[rows]).to(model.device))
         was, now = zip(*captions[rows], strict=True)
         noise, text = model.noise(seed, np.arange(len(pictures))[rows]), model.encode(now)
+        described = model.encode(was) if was[0] else None
         with torch.no_grad():
-            rebuilt = method.paint_codes(method.invert(given), noise)
-            painted = method.edit(given, text, noise, before=model.encode(was) if was[0] else None, tell=tell)
-        for found, painting in ((before, rebuilt), (after, painted)):
-            found.append(to_bytes(painting.images).permute(0, 2, 3, 1).cpu().numpy())
+            codes = method.invert(given, tell=told(progress, "inverting"))
+            edited = method.edit(codes, text, noise, pictures=given, before=described, tell=told(progress, "editing"))
+            for found, moved in ((before, codes), (after, edited)):
+                found.append(to_bytes(method.paint_codes(moved, noise).images).permute(0, 2, 3, 1).cpu().numpy())
     return Edits(list(captions), np.concatenate(before), np.concatenate(after), pictures)
 
 

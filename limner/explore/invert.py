@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from limner.core.abilities import Inverts
+from limner.core.abilities import Inverts, Tell
 from limner.core.errors import SettingsError
 from limner.data.sheet import caption_grid
 from limner.explore.differences import apart, bright
@@ -21,6 +21,16 @@ from limner.metrics.pixels import WINDOW, psnr, ssim
 
 if TYPE_CHECKING:
     from limner.model import Model
+
+Progress = Callable[[int, int, str], None]
+"""Called with the number of steps done, the number of all, and what is being done."""
+
+
+def told(progress: Progress | None, what: str) -> Tell | None:
+    """What a method calls after each step of `what`."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(done, total, what)
 
 
 def inverting(model: Model) -> Inverts:
@@ -59,10 +69,13 @@ class Inverted:
         return psnr(other, one).tolist(), ssim(other, one).tolist() if one.shape[-1] >= WINDOW else None
 
 
-def invert(model: Model, pictures: NDArray[np.uint8], seed: int = 0) -> Inverted:
-    """Pictures [N, R, R, 3] and what the model paints of their codes. Raises SettingsError for a model that does not invert."""
+def invert(model: Model, pictures: NDArray[np.uint8], seed: int = 0, progress: Progress | None = None) -> Inverted:
+    """Pictures [N, R, R, 3] and what the model paints of their codes. progress: called after each step, if the method takes steps.
+
+    Raises SettingsError for a model that does not invert.
+    """
     inverting(model)
-    rebuild = model.rebuilder(seed)
+    rebuild = model.rebuilder(seed, told(progress, "inverting"))
     assert rebuild is not None
     return Inverted(pictures, rebuild(to_tensor(pictures), np.arange(len(pictures))).permute(0, 2, 3, 1).numpy())
 
@@ -75,8 +88,10 @@ def inverted_page(found: Inverted, titles: Sequence[str], tile: int = 128) -> Im
     return caption_grid(rows, list(titles), labels=labels, tile=tile)
 
 
-def between_pictures(model: Model, pictures: NDArray[np.uint8], steps: int = 8, seed: int = 0) -> NDArray[np.uint8]:
-    """A walk from one picture's code straight to another's: two pictures [2, R, R, 3] -> [steps, R, R, 3].
+def between_pictures(
+    model: Model, pictures: NDArray[np.uint8], steps: int = 8, seed: int = 0, progress: Progress | None = None
+) -> NDArray[np.uint8]:
+    """A walk from one picture's code straight to another's: two pictures [2, R, R, 3] -> [steps, R, R, 3]. progress: as for `invert`.
 
     Raises SettingsError for a model that does not invert and for fewer than 2 steps.
     """
@@ -84,7 +99,7 @@ def between_pictures(model: Model, pictures: NDArray[np.uint8], steps: int = 8, 
     if steps < 2:
         raise SettingsError(f"--steps is {steps}, but a walk has a start and an end: give 2 or more")
     with torch.no_grad():
-        start, end = method.invert(to_float(to_tensor(pictures).to(model.device)))
+        start, end = method.invert(to_float(to_tensor(pictures).to(model.device)), tell=told(progress, "inverting"))
         codes = torch.stack([start.lerp(end, fraction) for fraction in torch.linspace(0.0, 1.0, steps).tolist()])
         images = method.paint_codes(codes, model.noise(seed, np.zeros(steps, np.int64))).images
     return to_bytes(images).permute(0, 2, 3, 1).cpu().numpy()

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from limner.core.abilities import Edits, Inverts
+from limner.core.abilities import Edits
 from limner.core.errors import DataError
-from limner.core.text import TextFeatures
 from limner.data.decoding import Rejected, decode
 from limner.data.sheet import column_grid
 from limner.data.sources import PictureFile
+from limner.explore.invert import Inverted, Progress, told
 from limner.features.network import to_bytes, to_float
 from limner.metrics.judge import to_tensor
 from limner.parts.style import flat_noise, noise_fields
@@ -30,21 +30,19 @@ if TYPE_CHECKING:
 _CHUNK = 64
 
 
-def restyle(model: Model, pictures: NDArray[np.uint8], captions: Sequence[str]) -> NDArray[np.uint8]:
+def restyle(model: Model, pictures: NDArray[np.uint8], captions: Sequence[str], progress: Progress | None = None) -> NDArray[np.uint8]:
     """Every caption in the style of every picture: [P, R, R, 3] and C captions -> [P, C, R, R, 3] uint8.
 
     The style is the noise that the style encoder finds. A model without one, but with codes of pictures (ci-gan), changes the picture's
-    code as each caption says, and keeps of it what captions leave open.
+    code as each caption says, and keeps of it what captions leave open. progress: called after each step that this takes.
     Raises SettingsError for captions that the model cannot read, or a model that can do neither.
     """
     for caption in captions:
         model.check(caption)
-    text = model.encode(captions)
-    rows = []
-    for number, picture in enumerate(pictures):
-        if by_codes(model):
-            rows.append(_edited(model, picture, text, number))
-            continue
+    if by_codes(model):
+        return restyle_by_codes(model, pictures, captions, progress)[1]
+    text, rows = model.encode(captions), []
+    for picture in pictures:
         style = model.invert(to_tensor(picture[None]))
         same = torch.zeros(len(captions), dtype=torch.int64, device=model.device)
         rows.append(model.paint(text, style[same]).permute(0, 2, 3, 1).cpu().numpy())
@@ -53,17 +51,31 @@ def restyle(model: Model, pictures: NDArray[np.uint8], captions: Sequence[str]) 
 
 def by_codes(model: Model) -> bool:
     """Whether restyling goes by the codes that the method finds for pictures, and needs no style encoder."""
-    return model.style is None and isinstance(model.method, Edits) and isinstance(model.method, Inverts)
+    return model.style is None and isinstance(model.method, Edits)
 
 
 @torch.no_grad()
-def _edited(model: Model, picture: NDArray[np.uint8], text: TextFeatures, number: int) -> NDArray[np.uint8]:
-    """A picture changed as each of C texts says: [C, R, R, 3]. number: decides the noise."""
-    assert isinstance(model.method, Edits)
-    count = len(text.sentence)
-    given = to_float(to_tensor(picture[None]).to(model.device)).expand(count, -1, -1, -1)
-    images = model.method.edit(given, text, model.noise(0, np.full(count, number))).images
-    return to_bytes(images).permute(0, 2, 3, 1).cpu().numpy()
+def restyle_by_codes(
+    model: Model, pictures: NDArray[np.uint8], captions: Sequence[str], progress: Progress | None = None
+) -> tuple[Inverted, NDArray[np.uint8]]:
+    """What a model that edits pictures paints of their codes, and of the codes changed as each caption says: [P, C, R, R, 3] uint8.
+
+    A picture's paintings share its noise. progress: called after each step of inverting and editing.
+    """
+    method, text, count = model.method, model.encode(captions), len(captions)
+    assert isinstance(method, Edits)
+    found, rows = list[NDArray[np.uint8]](), list[NDArray[np.uint8]]()
+    for number, picture in enumerate(pictures):
+        given, place = to_float(to_tensor(picture[None]).to(model.device)), f"picture {number + 1} of {len(pictures)}"
+        code = method.invert(given, tell=told(progress, f"inverting {place}"))
+        codes, seen = (one.expand(count, *one.shape[1:]) for one in (code, given))
+        noise = model.noise(0, np.full(count, number))
+        edited = method.edit(codes, text, noise, pictures=seen, tell=told(progress, f"editing {place}"))
+        painted = method.paint_codes(torch.cat([code, edited]), model.noise(0, np.full(count + 1, number))).images
+        first, *others = to_bytes(painted).permute(0, 2, 3, 1).cpu().numpy()
+        found.append(first)
+        rows.append(np.stack(others))
+    return Inverted(pictures, np.stack(found)), np.stack(rows)
 
 
 @dataclass(frozen=True)

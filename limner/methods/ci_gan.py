@@ -25,9 +25,9 @@ then have one picture, up to fine noise. Here diversity comes from a random code
 caption describes is replaced by t, and the rest stays (own). `truncation` says how far that rest stays from the mean; at 0 it is the
 paper's t.
 
-Editing: argmin over w of ||t - w||^2 + ||F(x) - F(G(w))||^2 from the picture's code (read), by idinvert's steps of Adam (own). The paper's
-readers note that this changes what it should not. So t is here, too, exchanged for what the caption speaks of alone, unless `edit_whole`;
-and where a caption of the picture as it is comes with it, the code moves by the difference of the two captions (own).
+Editing: argmin over w of ||t - w||^2 + ||F(x) - F(G(w))||^2 from the picture's code (read), by idinvert's steps of Adam (own). Readers of
+the paper note that this changes too much. So only the part that the caption describes is replaced by t, unless `edit_whole` is set; with a
+caption of the picture as it is, the code moves by the difference of the two captions (own).
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from limner.core.abilities import Tell
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Painting
@@ -49,7 +50,7 @@ from limner.core.settings import Preset
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.families import settings as shared
-from limner.families.inversion.losses import Tell, code_contrast, optimized, square_distance, unlike
+from limner.families.inversion.losses import code_contrast, optimized, square_distance, unlike
 from limner.families.inversion.networks import CodeDiscriminator, PictureEncoder, Reading, TextToCode, maps_seen
 from limner.families.inversion.settings import EditSettings, InversionSettings, TextToCodeSettings
 from limner.families.schedules import cosine
@@ -284,10 +285,8 @@ class CIGAN(StyleMethod):
 
     def preview(self, batch: Batch) -> Painting:
         """The first phase's pictures next to what the second makes of real ones: reconstructions, once there are some."""
-        noise = self.noise(batch, "preview")
-        return self.paint_codes(
-            self.generator.mapping(noise.z) if next(self.generator.parameters()).requires_grad else self.encode(batch.pictures), noise
-        )
+        noise, trains = self.noise(batch, "preview"), next(self.generator.parameters()).requires_grad
+        return self.paint_codes(self.generator.mapping(noise.z) if trains else self.encode(batch.pictures), noise)
 
     def paint(self, text: TextFeatures, noise: StyleNoise) -> Painting:
         return self.paint_styles(self.find_styles(text, noise), noise)
@@ -314,15 +313,12 @@ class CIGAN(StyleMethod):
 
     def encode(self, pictures: Tensor) -> Tensor:
         """The codes in W that the encoder finds for pictures [B, 3, R, R] in [-1, 1]: [B, W]."""
-        found: Tensor = self.inverter(pictures) + self.generator.mapping.mean
-        return found
+        return torch.add(self.inverter(pictures), self.generator.mapping.mean)
 
-    def invert(self, pictures: Tensor) -> Tensor:
+    def invert(self, pictures: Tensor, *, tell: Tell | None = None) -> Tensor:
         """The codes in W of pictures [B, 3, R, R] in [-1, 1]: [B, W]. `invert_steps` moves them from what the encoder finds, as idinvert
         does, to where its terms are least; every picture by itself, with the same maps of noise."""
         settings, codes = self.settings, self.encode(pictures)
-        if not settings.invert_steps:
-            return codes
         noise = self.draw_noise(0, np.zeros(len(codes), np.int64), "invert").to(codes.device)
 
         def loss(moved: Tensor) -> Tensor:
@@ -332,35 +328,40 @@ class CIGAN(StyleMethod):
                 apart = apart + settings.perceptual_weight * self.unlike(images, pictures)
             return apart + settings.code_weight * (self.encode(images) - moved).square().mean(1)
 
-        return optimized(codes, loss, settings.invert_steps, settings.edit_rate)
+        return optimized(codes, loss, settings.invert_steps, settings.edit_rate, tell)
 
     def paint_codes(self, codes: Tensor, noise: StyleNoise) -> Painting:
         """Pictures of codes [B, W], with the noise's maps."""
         return self.paint_styles(self.generator.repeated(codes), noise)
 
     def edit(
-        self, pictures: Tensor, text: TextFeatures, noise: StyleNoise, *, before: TextFeatures | None = None, tell: Tell | None = None
-    ) -> Painting:
-        """Pictures [B, 3, R, R] changed as the text says. before: what the pictures show as they are, where that is known."""
-        settings, start = self.settings, self.invert(pictures)
-        wanted = self.wanted(start, text, before)
+        self,
+        codes: Tensor,
+        text: TextFeatures,
+        noise: StyleNoise,
+        *,
+        pictures: Tensor,
+        before: TextFeatures | None = None,
+        tell: Tell | None = None,
+    ) -> Tensor:
+        """Codes [B, W] of pictures [B, 3, R, R], changed as the text says. before: what the pictures show now, if known."""
+        settings, wanted = self.settings, self.wanted(codes, text, before)
         if not settings.edit_steps:
-            return self.paint_codes(wanted, noise)
+            return wanted
 
-        def loss(codes: Tensor) -> Tensor:
-            apart = settings.edit_text_weight * square_distance(codes, wanted)
-            return apart + settings.edit_picture_weight * self.unlike(self.paint_codes(codes, noise).images, pictures)
+        def loss(moved: Tensor) -> Tensor:
+            seen = self.unlike(self.paint_codes(moved, noise).images, pictures)
+            return settings.edit_text_weight * square_distance(moved, wanted) + settings.edit_picture_weight * seen
 
-        return self.paint_codes(optimized(start, loss, settings.edit_steps, settings.edit_rate, tell), noise)
+        return optimized(codes, loss, settings.edit_steps, settings.edit_rate, tell)
 
     def wanted(self, start: Tensor, text: TextFeatures, before: TextFeatures | None = None) -> Tensor:
         """What a text asks for in place of codes [B, W]: [B, W]."""
         read, mean = self.text(text.sentence), self.generator.mapping.mean
-        if before is not None:
-            moved: Tensor = start + read.codes - self.text(before.sentence).codes
-            return moved
-        whole: Tensor = mean + read.codes
-        return whole if self.settings.edit_whole else whole + (start - mean) - self.text.spoken(start - mean, read.gates)
+        aim: Tensor = mean + read.codes if before is None else start + read.codes - self.text(before.sentence).codes
+        if before is not None or self.settings.edit_whole:
+            return aim
+        return aim + (start - mean) - self.text.spoken(start - mean, read.gates)
 
     def unlike(self, pictures: Tensor, real: Tensor) -> Tensor:
         """How far pictures are from real ones as the perceptual network sees them: [B], 0 where they are alike."""

@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from limner.core import random
+from limner.core.abilities import Tell
 from limner.core.batch import Batch
 from limner.core.errors import LimnerWarning, SettingsError
 from limner.core.method import Method, Painting
@@ -44,7 +45,7 @@ from limner.families.codes.bank import CodeBank
 from limner.families.codes.dvae import DVAE, cosine_course, divergence, gumbel, relaxed
 from limner.families.codes.layout import Line
 from limner.families.codes.memory import refuse_what_does_not_fit
-from limner.families.codes.sampling import Given, Tell, write_codes
+from limner.families.codes.sampling import Given, write_codes
 from limner.families.codes.settings import DVAESettings, SamplingSettings, TransformerSettings
 from limner.families.codes.transformer import CodeTransformer
 from limner.text.byte_pair_ids import BytePairIds

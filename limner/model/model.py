@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
-from limner.core.abilities import Inverts
+from limner.core.abilities import Inverts, Tell
 from limner.core.errors import LimnerWarning, SettingsError
 from limner.core.method import Method, Painting
 from limner.core.noise import Noise
@@ -289,9 +289,9 @@ class Model:
         """`painter` for whole stories of so many frames, the frames of each one after another; see `limner.model.stories`."""
         return storyteller(self, frames)
 
-    def rebuilder(self, seed: int = 0) -> Callable[[Tensor, NDArray[np.int64]], Tensor] | None:
+    def rebuilder(self, seed: int = 0, tell: Tell | None = None) -> Callable[[Tensor, NDArray[np.int64]], Tensor] | None:
         """What paints pictures [B, 3, R, R] uint8 of these sample numbers again from the codes that the method finds for them, as uint8
-        pictures on the CPU; None for a method that finds none."""
+        pictures on the CPU; None for a method that finds none. tell: called after each step, if the method takes steps."""
         method = self.method
         if not isinstance(method, Inverts):
             return None
@@ -301,7 +301,7 @@ class Model:
             found = []
             for start in range(0, len(pictures), _REBUILT):
                 rows = slice(start, start + _REBUILT)
-                codes = method.invert(to_float(pictures[rows].to(self.device)))
+                codes = method.invert(to_float(pictures[rows].to(self.device)), tell=tell)
                 found.append(to_bytes(method.paint_codes(codes, self.noise(seed, samples[rows])).images).cpu())
             return torch.cat(found)
 

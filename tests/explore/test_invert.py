@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from limner.core.errors import SettingsError
 from limner.core.trainable import Conditions
 from limner.explore.edit import edit_grid, edit_pictures
 from limner.explore.invert import between_pictures, invert, inverted_page
-from limner.explore.restyle import by_codes, restyle
+from limner.explore.restyle import by_codes, restyle, restyle_by_codes
 from limner.methods.ci_gan import CIGAN, CIGANSettings
 from limner.model import Model
 from limner.text.recurrent import RecurrentEncoder
@@ -67,9 +68,9 @@ def test_what_is_found_again(model: Model, pictures: np.ndarray) -> None:
 
 
 def test_given_pictures_are_edited(model: Model, pictures: np.ndarray) -> None:
-    told: list[tuple[int, int]] = []
-    found = edit_pictures(model, pictures, [("", "a blue bird")] * 3, tell=lambda done, total: told.append((done, total)))
-    assert told == [(1, 3), (2, 3), (3, 3)] and found.change().mean() > 0
+    told: list[tuple[int, int, str]] = []
+    found = edit_pictures(model, pictures, [("", "a blue bird")] * 3, progress=lambda *words: told.append(words))
+    assert told == [(1, 3, "editing"), (2, 3, "editing"), (3, 3, "editing")] and found.change().mean() > 0
     assert found.given is pictures and np.array_equal(found.before, invert(model, pictures).rebuilt)
     named = edit_pictures(model, pictures, [("a red bird", "a blue bird")] * 3)
     assert not np.array_equal(named.after, found.after)
@@ -95,6 +96,25 @@ def test_captions_in_the_style_of_a_picture_keep_its_code(model: Model, pictures
     assert not np.array_equal(painted[0, 0], painted[1, 0]) and not np.array_equal(painted[0, 0], painted[0, 1])
     alone = edit_pictures(model, pictures[:1], [("", "a blue bird")]).after
     assert np.abs(alone[0].astype(int) - painted[0, 1]).max() <= 1
+
+
+def test_each_picture_is_inverted_once_whatever_is_made_of_it(model: Model, pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = model.method
+    assert isinstance(method, CIGAN)
+    monkeypatch.setattr(method, "settings", dataclasses.replace(method.settings, invert_steps=2))
+    told: list[tuple[int, int, str]] = []
+    found, painted = restyle_by_codes(model, pictures[:2], ["a red bird", "a blue bird"], lambda *words: told.append(words))
+    course = [f"{verb} picture {number} of 2" for number in (1, 2) for verb in ("inverting", "inverting", "editing", "editing", "editing")]
+    assert [what for *_, what in told] == course and told[0][:2] == (1, 2) and told[2][:2] == (1, 3)
+    assert np.abs(found.rebuilt.astype(int) - invert(model, pictures[:2]).rebuilt).max() <= 1 and painted.shape[:2] == (2, 2)
+
+    told.clear()
+    edit_pictures(model, pictures[:2], [("", "a blue bird")] * 2, progress=lambda *words: told.append(words))
+    assert [what for *_, what in told] == ["inverting"] * 2 + ["editing"] * 3
+    told.clear()
+    invert(model, pictures, progress=lambda *words: told.append(words))
+    between_pictures(model, pictures[:2], progress=lambda *words: told.append(words))
+    assert told == [(1, 2, "inverting"), (2, 2, "inverting")] * 2
 
 
 def test_models_that_cannot_say_so(tiny_model: Model, pictures: np.ndarray) -> None:

@@ -155,7 +155,7 @@ def test_editing() -> None:
 
     def edited(given: TextFeatures | None = None, **values: Any) -> torch.Tensor:
         method.settings = dataclasses.replace(CIGANSettings(**TINY), **values)
-        return method.edit(pictures, after, noise, before=given).images
+        return painted(method.edit(start, after, noise, pictures=pictures, before=given))
 
     def painted(codes: torch.Tensor) -> torch.Tensor:
         return method.paint_codes(codes, noise).images

@@ -131,6 +131,4 @@ def edited_pictures(model: Model, arguments: EditArguments) -> Edits:
     pictures = np.array([read_picture(path, model.resolution) for path in arguments.picture])
     pair = ("", *arguments.captions)[-2:]
     with progress_bar() as bar:
-        return edit_pictures(
-            model, pictures, [(pair[0], pair[1])] * len(pictures), seed=arguments.seed, tell=lambda done, total: bar(done, total, "editing")
-        )
+        return edit_pictures(model, pictures, [(pair[0], pair[1])] * len(pictures), seed=arguments.seed, progress=bar)

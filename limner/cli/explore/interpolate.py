@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 from limner.cli.arguments import parse
 from limner.cli.models import Device, open_model, set_editing
 from limner.cli.outputs import check_file
+from limner.cli.progress import progress_bar
 from limner.core.errors import SettingsError
 
 DESCRIPTION = """Walk between two captions at fixed noise, between two noises at a fixed caption, or between two pictures, for a model that
@@ -70,7 +71,8 @@ def main(argv: Sequence[str]) -> int:
         inverting(model)
         set_editing(model, {"invert_steps": arguments.invert_steps})
         given = np.array([read_picture(path, model.resolution) for path in arguments.pictures])
-        pictures = between_pictures(model, given, steps=arguments.steps, seed=arguments.seed)
+        with progress_bar() as bar:
+            pictures = between_pictures(model, given, steps=arguments.steps, seed=arguments.seed, progress=bar)
     elif arguments.captions is None and arguments.caption is None and model.reads_text:
         raise one_of_them
     elif arguments.captions is not None:

@@ -15,6 +15,7 @@ from limner.cli.datasets import ModelsData
 from limner.cli.explore.restyle import drawn_from
 from limner.cli.explore.splits import ReferenceData, check_png
 from limner.cli.models import Device, open_model, set_editing
+from limner.cli.progress import progress_bar
 from limner.core.errors import SettingsError
 
 DESCRIPTION = """Find the codes of pictures and paint them again: a row for each picture, with what came back and where the two differ. The
@@ -66,7 +67,8 @@ def main(argv: Sequence[str]) -> int:
         source = ReferenceData(arguments.model, model, arguments.data)
         pictures, _ = drawn_from(source, arguments.split, arguments.count, arguments.seed)
         names = [f"picture {number}" for number in range(1, len(pictures) + 1)]
-    found = invert(model, pictures, arguments.seed)
+    with progress_bar() as bar:
+        found = invert(model, pictures, arguments.seed, bar)
     lines = found.lines(names)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     inverted_page(found, lines).save(arguments.out)

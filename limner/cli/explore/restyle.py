@@ -15,6 +15,7 @@ from limner.cli.arguments import parse
 from limner.cli.datasets import ModelsData
 from limner.cli.explore.splits import ReferenceData, check_png
 from limner.cli.models import Device, open_model, set_editing
+from limner.cli.progress import progress_bar
 from limner.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class RestyleArguments:
 
 def main(argv: Sequence[str]) -> int:
     arguments = parse(RestyleArguments, argv, prog="limner explore restyle", description=DESCRIPTION)
-    from limner.explore.restyle import by_codes, inversion, page, read_picture, restyle
+    from limner.explore.restyle import by_codes, inversion, page, read_picture, restyle, restyle_by_codes
 
     check_png(arguments.out)
     if arguments.count < 1:
@@ -74,17 +75,15 @@ def main(argv: Sequence[str]) -> int:
     if not given or not captions:
         drawn, spoken = drawn_from(ReferenceData(arguments.model, model, arguments.data), arguments.split, arguments.count, arguments.seed)
         pictures, captions = pictures if given else drawn, captions or spoken
-    painted = restyle(model, pictures, captions)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     if codes:
-        from limner.explore.invert import invert
-
-        found = invert(model, pictures)
+        with progress_bar() as bar:
+            found, painted = restyle_by_codes(model, pictures, captions, bar)
         names = [path.name for path in arguments.pictures] or [f"picture {number}" for number in range(1, len(pictures) + 1)]
         page(pictures, painted, captions, found.rebuilt).save(arguments.out)
         print("\n".join([*found.lines(names), str(arguments.out)]))
         return 0
-    page(pictures, painted, captions).save(arguments.out)
+    page(pictures, restyle(model, pictures, captions), captions).save(arguments.out)
     print(f"{inversion(model, captions)}\n\n{arguments.out}")
     return 0
 

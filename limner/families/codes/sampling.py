@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from limner.core.abilities import Tell
 from limner.families.codes.transformer import CodeTransformer
 
 Pick = Callable[[Tensor, int], Tensor]
 """Logits [B, V] and the number of the code, from 0 -> the code of each row, [B] int64."""
-Tell = Callable[[int, int], None]
-"""Told how many codes of how many are written."""
 
 
 @dataclass(frozen=True, kw_only=True)

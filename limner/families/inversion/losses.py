@@ -8,10 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from limner.core.abilities import Tell
 from limner.matching.losses.gathering import gathered, own_rows
-
-Tell = Callable[[int, int], None]
-"""Told how many steps of how many are done."""
 
 
 def square_distance(one: Tensor, other: Tensor) -> Tensor:

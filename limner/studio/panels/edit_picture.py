@@ -38,7 +38,7 @@ def change(one: Opened, path: str | None, after: str, before: str, seed: Any, te
     picture = read_upload(path, model.resolution)
     pair = (one.caption(before), one.caption(after))
     model.check(pair[1])
-    found = edit_pictures(model, picture[None], [pair], seed=start, tell=lambda done, total: tell(done, total, "editing"))
+    found = edit_pictures(model, picture[None], [pair], seed=start, progress=tell)
     moved = found.change()
     labels = ["your picture", "before, as the model finds it", "after", f"change {float(moved.mean()):.1f}"]
     shown = gallery([picture, found.before[0], found.after[0], bright(moved)[0]], labels, file=f"{after} seed {start}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from limner.explore.restyle import by_codes, restyle
 from limner.studio.desk import Desk
@@ -16,13 +16,13 @@ def build(desk: Desk, models: Sequence[Opened]) -> None:
     """The panel's fields."""
     with desk.inputs():
         model, picture, caption = desk.model(models), desk.picture(), desk.caption(models)
-        desk.task("Restyle", paint_like, [model, picture, caption], submit=[caption])
+        desk.task("Restyle", paint_like, [model, picture, caption], submit=[caption], tells=True)
 
 
-def paint_like(one: Opened, path: str | None, caption: str) -> str:
+def paint_like(one: Opened, path: str | None, caption: str, tell: Callable[..., None]) -> str:
     """The picture as the model sees it, and the caption in its style."""
     picture, said = read_upload(path, one.model().resolution), one.caption(caption)
-    painted = restyle(one.model(), picture[None], [said])[0, 0]
+    painted = restyle(one.model(), picture[None], [said], tell)[0, 0]
     return gallery([picture, painted], ["your picture", said or "painted"])
 
 
