@@ -13,10 +13,13 @@ import importlib
 import logging
 import os
 import re
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import limner
@@ -96,15 +99,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _guarded(arguments: list[str]) -> int:
     """The exit code, after a line about what went wrong."""
     try:
-        with _warnings_on_one_line():
+        with _warnings_on_one_line(), _cleaning_up_at_the_end():
             return _run(arguments)
     except LimnerError as error:
         if isinstance(error, SettingsError | DataError) and os.environ.get("LOCAL_RANK", "0") != "0":
             return 2  # the machine's first process, which was given the same, says it
         return _complain(str(error))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("limner: stopped", file=sys.stderr)
-        return 130
+        return 143 if isinstance(stop, Terminated) else 130
     except UnicodeEncodeError as error:
         if not error.reason.startswith("surrogates"):
             raise
@@ -115,6 +118,28 @@ def _guarded(arguments: list[str]) -> int:
         if told is None:
             raise
         return _complain(told)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: as Ctrl-C does, it lets every block that is left clean up."""
+
+
+@contextmanager
+def _cleaning_up_at_the_end() -> Iterator[None]:
+    """Within the block, SIGTERM raises `Terminated` instead of ending the process where it stands, unless somebody handles it already."""
+    in_main = threading.current_thread() is threading.main_thread()  # handlers can be set only there
+    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _of_memory(error: Exception) -> str | None:

@@ -49,8 +49,8 @@ def train(recipe: Recipe, out: Path | str, *, resume: bool = False) -> RunResult
     for what cannot work, before anything is written, and CheckpointError where the end could not be saved.
     """
     out = Path(out)
-    first = is_first_process(recipe)
-    with owner(out) if first else nullcontext():
+    first, processes = is_first_process(recipe), recipe.training.devices * recipe.training.nodes
+    with StopRequest(alone=processes == 1) as stop, owner(out) if first else nullcontext():
         if first:
             check_place(out, resume)
         recipe, moved = settled(recipe, out if resume else None), {}
@@ -61,16 +61,15 @@ def train(recipe: Recipe, out: Path | str, *, resume: bool = False) -> RunResult
             training_pictures(recipe)  # whether they are there: before what takes long to load
         fabric = launch(recipe)
         log = RunLog(out, quiet=fabric.global_rank > 0, trackers=trackers(recipe.training, out, flat_settings(recipe)))
-        with StopRequest(alone=fabric.world_size == 1) as stop:
-            try:
-                with telling_who_is_lost(fabric.world_size, recipe.training.nodes):
-                    with stop.at_once():
-                        run = Run(recipe, out, fabric, log, stop, moved)
-                    return run.go(resume)
-            except Stopped:  # before anything was written
-                return RunResult(out, 0, stop.signal)
-            finally:
-                log.close()
+        try:
+            with telling_who_is_lost(fabric.world_size, recipe.training.nodes):
+                with stop.at_once():
+                    run = Run(recipe, out, fabric, log, stop, moved)
+                return run.go(resume)
+        except Stopped:  # before anything was written
+            return RunResult(out, 0, stop.signal)
+        finally:
+            log.close()
 
 
 class Run:

@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 import types
@@ -17,6 +18,7 @@ import torch
 import limner
 from limner.cli import main as command
 from limner.cli.main import VERBS, main
+from limner.core.owner import owned
 
 
 def test_help_version_and_mistakes_answer_without_torch() -> None:
@@ -192,3 +194,19 @@ def test_one_process_of_several_says_what_is_wrong(monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv("LOCAL_RANK", rank)
         assert main(["no-such-verb"]) == 2
         assert capsys.readouterr().err.count("\n") == lines
+
+
+def test_sigterm_lets_every_command_clean_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def work(argv: list[str]) -> int:
+        with owned(tmp_path / "run" / ".lock", "being trained by"):
+            signal.raise_signal(signal.SIGTERM)
+        raise AssertionError("it went on")
+
+    monkeypatch.setitem(sys.modules, "limner.cli.methods", types.SimpleNamespace(main=work))
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        assert main(["methods"]) == 143
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert capsys.readouterr().err == "limner: stopped\n" and not (tmp_path / "run").exists()
