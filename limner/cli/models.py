@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from limner.core.errors import SettingsError
 
@@ -54,8 +54,21 @@ def set_editing(model: Model, given: Mapping[str, float | bool | None]) -> None:
     for name in asked:
         if name not in known:
             raise SettingsError(f"{editing_option(name)} is not a setting of {method.title}: leave it out")
-    if asked:
-        method.settings = dataclasses.replace(method.settings, **asked)
+    method.settings = with_options(method.settings, asked, editing_option)
+
+
+def with_options(settings: Any, asked: Mapping[str, float | bool], option: Callable[[str], str]) -> Any:
+    """Settings of a method with the values that were asked for. option: the option that sets a setting.
+
+    Raises SettingsError for a wrong value, by the name of its option.
+    """
+    try:
+        return dataclasses.replace(settings, **asked)
+    except SettingsError as error:
+        told = str(error)
+        for name in sorted(asked, key=len, reverse=True):  # truncation-layers before truncation
+            told = told.replace(f"method.{name.replace('_', '-')}", option(name))
+        raise SettingsError(told) from None
 
 
 def editing_option(setting: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
+from limner.cli.models import with_options
 from limner.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -58,14 +59,19 @@ def set_sampling(model: Model, arguments: SamplingArguments) -> str:
     asked, before = asked_sampling(arguments), model.method.settings
     if isinstance(model.method, TakesSampling):
         fields = {field.name for field in dataclasses.fields(before)}
-        model.method.settings = dataclasses.replace(before, **{name: value for name, value in asked.items() if name in fields})
+        model.method.settings = with_options(before, {name: asked[name] for name in asked if name in fields}, sampling_option)
     known = model.method.sampling if isinstance(model.method, TakesSampling) else ()  # by these settings
     for name in asked:
         if name not in known:
             model.method.settings = before
             kind = _KINDS.get(name, "that draw codes, such as dall-e")
-            raise SettingsError(f"--{name.replace('_', '-')} is for models {kind}: leave it out")
+            raise SettingsError(f"{sampling_option(name)} is for models {kind}: leave it out")
     return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in asked.items())
+
+
+def sampling_option(setting: str) -> str:
+    """The option that sets a setting of painting."""
+    return f"--{setting.replace('_', '-')}"
 
 
 def asked_sampling(arguments: SamplingArguments) -> dict[str, float]:

@@ -35,7 +35,7 @@ def sampling_fields(models: Sequence[Opened], names: Sequence[str], title: str) 
 
 
 def _field(name: str, own: Sequence[Any]) -> Any:
-    label = name.removeprefix(EDITING).replace("_", " ").capitalize()
+    label = _label(name)
     if any(isinstance(value, bool) for value in own):
         return gr.Dropdown(["", *_CHOICE], value="", label=label, min_width=120)
     return gr.Number(None, label=label, min_width=120)
@@ -57,10 +57,25 @@ def sampled(model: Model, values: dict[str, Any]) -> Iterator[None]:
     whole = {name: int(value) if _is_whole(getattr(own, name)) and value == int(value) else value for name, value in given.items()}
     try:
         if whole:
-            model.method.settings = laid_over(own, whole, "sampling")
+            model.method.settings = _with_fields(own, whole)
         yield
     finally:
         model.method.settings = own
+
+
+def _with_fields(own: Any, values: dict[str, Any]) -> Any:
+    """Settings with these values over them. Raises SettingsError by the labels of the fields."""
+    try:
+        return laid_over(own, values, "sampling")
+    except SettingsError as error:
+        told = str(error)
+        for name in sorted(values, key=len, reverse=True):  # truncation-layers before truncation
+            told = told.replace(f"method.{name.replace('_', '-')}", _label(name))
+        raise SettingsError(told) from None
+
+
+def _label(name: str) -> str:
+    return name.removeprefix(EDITING).replace("_", " ").capitalize()
 
 
 def _is_whole(value: Any) -> bool:

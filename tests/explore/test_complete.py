@@ -56,7 +56,7 @@ def test_the_command(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture
     with Image.open(tmp_path / "page.png") as page:
         assert page.width > 4 * 32 and page.height > 2 * 32
     assert main([*command, "--top-p", "3", "--out", str(tmp_path / "no.png")]) == 2
-    assert "method.top-p is 3.0" in capsys.readouterr().err and not (tmp_path / "no.png").exists()
+    assert "limner: --top-p is 3.0" in capsys.readouterr().err and not (tmp_path / "no.png").exists()
     plain = ["generate", str(tmp_path / "model"), "a red flower", "-n", "2", "--out"]
     assert main([*plain, str(tmp_path / "one.png")]) == main([*plain, str(tmp_path / "other.png"), "--temperature", "0"]) == 0
     assert (tmp_path / "one.png").read_bytes() != (tmp_path / "other.png").read_bytes()

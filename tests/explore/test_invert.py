@@ -160,10 +160,12 @@ def test_the_commands(
         ([*edit], "with --picture give what it shall show"),
         ([*edit, "a bird", "--attribute", "colour"], "with --picture give what it shall show"),
         ([*edit, "zzz"], "knows none of the words"),
+        ([*edit, "a blue bird", "--steps", "-1"], "limner: --steps is -1"),
+        ([*edit, "a blue bird", "--picture-weight", "-1"], "limner: --picture-weight is -1"),
         (["explore", "edit", "any", "a bird", "a bird", "--aim", "said", "--out", str(out)], "--aim is for given pictures"),
         (["explore", "edit", "any", "a bird", "a bird", "--invert-steps", "3", "--out", str(out)], "--invert-steps is for given pictures"),
         (["explore", "interpolate", "any", "--captions", "a", "b", "--invert-steps", "3", "--out", str(out)], "is for given pictures"),
-        (["explore", "invert", "any", "--invert-steps", "-1", "--out", str(out)], "invert-steps is -1"),
+        (["explore", "invert", "any", "--invert-steps", "-1", "--out", str(out)], "limner: --invert-steps is -1"),
         (["explore", "invert", "any", "--picture", "none.png", "--out", str(out)], "none.png"),
         (["explore", "interpolate", "any", "--pictures", *files, "--caption", "a bird", "--out", str(out)], "or --pictures A.png B.png"),
     ):

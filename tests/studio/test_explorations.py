@@ -11,13 +11,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from shared.batches import make_conditions
 from shared.studio import Studio
 from shared.studio_models import CAPTIONS, STORY
 
 import limner
+from limner.core.errors import SettingsError
 from limner.explore.story import swapped
 from limner.explore.vary import vary
+from limner.methods.stylegan2 import StyleGAN2, StyleGAN2Settings
+from limner.model import Model
+from limner.text.no_text import NoText
 
 pytest.importorskip("gradio")
 RED, BLUE, _ = CAPTIONS
@@ -142,3 +148,18 @@ def test_directions_are_sliders(studio: Studio) -> None:
 def test_what_is_refused(studio: Studio, panel: str, values: tuple[Any, ...], words: str) -> None:
     result, answer = studio.ask(panel, *values)
     assert result == "" and words in answer and answer.count("<p") == 1
+
+
+def test_a_wrong_value_of_painting_is_told_by_the_field_s_label() -> None:
+    """As a visitor sees it, not by the name of the method's setting."""
+    from limner.studio.sampling import sampled
+
+    torch.manual_seed(0)
+    networks = {"noise_width": 6, "style_width": 8, "mapping_layers": 2, "channel_base": 128, "channel_limit": 12}
+    settings = StyleGAN2Settings(**networks)
+    model = Model(StyleGAN2(settings, make_conditions(16)), NoText(), {})
+    with pytest.raises(SettingsError, match="^Truncation is -1"), sampled(model, {"truncation": -1.0, "truncation_layers": 2}):
+        pass
+    with pytest.raises(SettingsError, match="^Truncation layers is -2"), sampled(model, {"truncation": 0.5, "truncation_layers": -2}):
+        pass
+    assert model.method.settings is settings
