@@ -1,4 +1,4 @@
-"""AttnGAN at the published birds configuration beside the authors' program: `python benchmarks/attention.py train|paint|memory|profile`.
+"""AttnGAN's published birds configuration and the authors' program: `python benchmarks/attention.py train|paint|memory|profile`.
 
 Three branches up to 256 px, published widths, Inception at 299 px as the matching model's eyes. The authors' step and generator are
 `published_attngan.py`'s, ours are the trainer's and the method's, from the same weights and inputs. Each runs in a process of its own, and

@@ -3,8 +3,8 @@
     python benchmarks/best_of.py runs/dalle runs/clip --captions 200 --of 1 4 16 32 --out docs/images/best-of.svg
 
 For captions of the garden's test split, whose pairs of colour and shape no training picture had, MODEL paints candidates and the matching
-model JUDGE chooses. Another network, the garden's judge of attributes, reads what was chosen. Beside it: one candidate taken at random, and
-what that network would have chosen itself.
+model JUDGE chooses. Another network, the garden's judge of attributes, reads what was chosen. For comparison: one candidate taken at
+random, and what that network would have chosen itself.
 """
 
 from __future__ import annotations

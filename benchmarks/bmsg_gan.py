@@ -1,4 +1,4 @@
-"""MSG-GAN's step beside that of BMSG-GAN's own code, whose checkout is given: `python benchmarks/bmsg_gan.py BMSG-GAN/sourcecode`.
+"""MSG-GAN's step compared with that of BMSG-GAN's own code, whose checkout is given: `python benchmarks/bmsg_gan.py BMSG-GAN/sourcecode`.
 
 Both have the same widths, batch, losses (relativistic average hinge) and optimisers (Adam), and no data to read. Each is measured in a
 process of its own, in turns, by processor time, which a busy machine lengthens least; memory is the most that a process has held.

@@ -1,4 +1,4 @@
-"""Obj-GAN's step at 64 px beside that of the authors' own code, whose checkout is given: `python benchmarks/obj_gan.py Obj-GAN`.
+"""Obj-GAN's step at 64 px compared with that of the authors' own code, whose checkout is given: `python benchmarks/obj_gan.py Obj-GAN`.
 
 The checkout is of jamesli1618/Obj-GAN, commit 44b442f. Both have the networks of the first scale as published for COCO, the same captions
 and layouts, losses and optimisers, and a running average; the object discriminators of both see pictures of 512 px, unless another side is

@@ -1,4 +1,4 @@
-"""T2F's step beside that of the package it is built upon, whose checkout is given: `python benchmarks/pro_gan.py pro_gan_pytorch-1`.
+"""T2F's step compared with that of the package it is built upon, whose checkout is given: `python benchmarks/pro_gan.py pro_gan_pytorch-1`.
 
 The checkout is of akanimax/pro_gan_pytorch at commit dbd0e39 (version 1.x). Both have the sizes of T2F's second configuration (64 px, 256
 numbers in the latent and channels), WGAN-GP, the matching-aware term, Adam and a running average; sentences are given, and there are no

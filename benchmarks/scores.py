@@ -1,4 +1,4 @@
-"""What an evaluation costs beside the painting and looking that it cannot do without, and whether it tells good generators from bad ones.
+"""What an evaluation costs compared with painting and looking alone, and whether it tells good generators from bad ones.
 
     python benchmarks/scores.py speed                  # every metric on 10,000 pictures of the shipped `garden-fast`
     python benchmarks/scores.py speed --count 2000

@@ -1,4 +1,4 @@
-"""What a training step costs beside its networks' own passes: `python benchmarks/steps.py gan-cls stackgan hdgan`.
+"""What a training step costs compared with its networks' own passes: `python benchmarks/steps.py gan-cls stackgan hdgan`.
 
 A step of the trainer (data, losses, every player's turn with optimiser, running average and checks) is timed in turns with a replay of
 every layer call that the step makes: the layer forward on an input of the same shape, and backward to its input where a gradient goes

@@ -1,4 +1,4 @@
-"""StyleGAN2's step beside that of rosinality's own code, whose checkout is given: `python benchmarks/stylegan2.py stylegan2-pytorch`.
+"""StyleGAN2's step and that of rosinality's own code, whose checkout is given: `python benchmarks/stylegan2.py stylegan2-pytorch`.
 
 Both have the same widths (of the preset `cpu`, or the published ones), batch, losses and optimisers, and no data to read. The authors'
 operators have a form without CUDA, which is what runs here. A step is a plain one, a sixteenth of R1's and a fourth of path-length

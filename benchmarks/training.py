@@ -1,4 +1,4 @@
-"""Images a second of the whole trainer beside a bare PyTorch loop of the same networks: `python benchmarks/training.py`.
+"""Images a second of the whole trainer compared with a bare PyTorch loop of the same networks: `python benchmarks/training.py`.
 
 Both take turns on one machine in one run, so that the ratio is fair where the figures are not. The bare loop has nothing but forward,
 backward and a fused Adam on a batch that is already in memory; the trainer adds data, caption features, a running average, the check for

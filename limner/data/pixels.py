@@ -49,7 +49,7 @@ class StoredPixels(Pixels):
 
 
 class PixelsInPlace(Pixels):
-    """Pictures that are decoded, as `limner data prepare` decodes them, when they are read: in threads, and ahead where that is told."""
+    """Pictures that are decoded, as `limner data prepare` decodes them, when they are read, in threads; ahead of time if asked to."""
 
     ahead = True
 

@@ -1,6 +1,6 @@
 """Files of word vectors: GloVe's text, word2vec's text and binary form, fastText's `.vec`, plain or gzipped.
 
-A file of millions of lines is read line by line, and only the vectors that are wanted are kept. Mistakes are told with file and line.
+A file of millions of lines is read line by line, and only the vectors that are wanted are kept. Mistakes are reported with file and line.
 """
 
 from __future__ import annotations

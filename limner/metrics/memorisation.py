@@ -5,10 +5,10 @@ pictures, which nobody can have memorised: with d(x) = min over training picture
 
     share = part of the generated pictures g with d(g) < the 1 % quantile of d(h) over the held-out pictures h
 
-so that fresh pictures, as good as real ones, give 0.01, and copies 1. Beside it stands `nearer`, the same with the median, which fresh
-pictures pass by 0.5: it sees a lean towards the training pictures where nothing is copied; but a network that sees little in strange
-pictures puts them all near each other and near some training picture, so that noise may pass it too. Both sets are held against the same
-training pictures, so their number favours neither.
+so that fresh pictures, as good as real ones, give 0.01, and copies 1. `nearer` is the same with the median, for which fresh pictures give
+0.5: it shows a tendency towards the training pictures even if none is copied. But a network that sees little in strange pictures puts them
+all near each other and near some training picture, so that noise may score high as well. Both sets are compared with the same training
+pictures, so their number favours neither.
 """
 
 from __future__ import annotations

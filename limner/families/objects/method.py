@@ -41,7 +41,7 @@ class SceneNoise(Noise):
 
 
 class LayoutMethod(AdversarialMethod[SceneNoise]):
-    """Painting, and what the networks are told of text and layouts.
+    """Painting, and what the networks are given of text and layouts.
 
     Methods build `boxes`, `shapes`, `generator` and `discriminators`, note the pictures' `sides`, and fill `label_words`. Their settings
     have the fields of `limner.families.objects.settings`.
@@ -116,7 +116,7 @@ class LayoutMethod(AdversarialMethod[SceneNoise]):
         """The code of the last scale's patch discriminator, place by place: [B, D]."""
         return self.patches(self.sides[-1])(pictures).flatten(1)
 
-    # What the networks are told of text and layouts.
+    # What the networks are given of text and layouts.
 
     def arranged(self, layout: Layout) -> Layout:
         """A training layout as the networks are given it: in the order of the settings, with `things` places."""
