@@ -105,5 +105,5 @@ def _not_finite(tensors: Mapping[str, Tensor]) -> str | None:
     """The first tensor with a value that is not a number; such are the classifiers of files made for their convolutions alone."""
     for name, value in tensors.items():
         if value.is_floating_point() and not bool(value.sum().isfinite()):  # one such value makes a sum that is none
-            return f"{name} has values that are no numbers"
+            return f"{name} has values that are not numbers"
     return None

@@ -250,7 +250,7 @@ def _content(path: Path) -> dict[str, Any]:
         return dict(read_pickled_module(path))
     content = read_file(path, WANTED)
     if not isinstance(content, Mapping) or ("hparams" in content) != ("weights" in content):
-        raise CheckpointError(f"{path} is none of DALL-E's files: {WANTED}")
+        raise CheckpointError(f"{path} is not one of DALL-E's files: {WANTED}")
     return dict(content)
 
 

@@ -62,7 +62,7 @@ def read_dcgan_cls(
     method = filled(
         DCGANCLS(settings, conditions),
         states,
-        lambda player, detail: f"the {player} is none of the port's gan_cls or wgan_cls ({detail}): give another file",
+        lambda player, detail: f"the {player} is not the port's gan_cls or wgan_cls ({detail}): give another file",
     )
     return method, sorted(states, reverse=True, key=lambda player: player == "generator")
 
@@ -94,7 +94,7 @@ def _sizes(states: Mapping[str, Mapping[str, Tensor]], objective: Objective) -> 
         convolutions = [value for key, value in state.items() if key.startswith(part) and value.ndim == 4]
         projections.add(tuple(state["text.0.weight"].shape))
         if not convolutions or state["text.0.weight"].ndim != 2:
-            raise CheckpointError(f"the {player} is none of the port's gan_cls or wgan_cls (weights of other shapes): give another file")
+            raise CheckpointError(f"the {player} is not the port's gan_cls or wgan_cls (weights of other shapes): give another file")
         if player == "generator":
             values["generator_channels"] = convolutions[-1].shape[0]
             values["noise_width"] = convolutions[0].shape[0] - state["text.0.weight"].shape[0]

@@ -79,7 +79,7 @@ def read_keras(files: Sequence[Path], config: Path | None = None) -> tuple[Keras
     method = filled(
         KerasTextToImage(KerasSettings(**values), conditions),
         states,
-        lambda player, detail: f"the {player} is none of keras-text-to-image's ({detail}): give another file",
+        lambda player, detail: f"the {player} is not keras-text-to-image's ({detail}): give another file",
     )
     return method, sorted(states, reverse=True)
 

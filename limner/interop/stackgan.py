@@ -73,7 +73,7 @@ def read_stackgan(files: Sequence[Path], *, within: Sequence[str] = ()) -> tuple
         method = StackGAN(settings, conditions)
     except SettingsError as error:
         raise CheckpointError(f"the {' and the '.join(named)} cannot be of the authors' StackGAN ({error}): {WANTED}") from error
-    filled(method, named, lambda player, detail: f"the {player} is none of the authors' StackGAN ({detail}): {WANTED}")
+    filled(method, named, lambda player, detail: f"the {player} is not the authors' StackGAN ({detail}): {WANTED}")
     if not any(player.endswith("2") for player in named):
         method.stage = 1
     return method, [player for player in method.players() if player in named]
@@ -139,7 +139,7 @@ def _sizes(states: Mapping[str, Mapping[str, Tensor]]) -> tuple[StackGANSettings
                 note("residual_blocks", len({key.split(".")[1] for key in state if key.startswith("residual.")}))
                 note("factor", 2 ** (levels - 2))
     except (KeyError, IndexError, ValueError) as error:
-        raise CheckpointError(f"the {player} is none of the authors' StackGAN (weights of other shapes): {WANTED}") from error
+        raise CheckpointError(f"the {player} is not the authors' StackGAN (weights of other shapes): {WANTED}") from error
     for name, values in found.items():
         if len(values) > 1:
             raise CheckpointError(f"the files are of different sizes ({name.replace('_', ' ')}): give those of one training")

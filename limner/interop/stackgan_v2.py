@@ -62,7 +62,7 @@ def read_stackgan_v2(files: Sequence[Path], *, within: Sequence[str] = ()) -> tu
     settings, conditions = _sizes(widths)
     with weights_loaded_next():
         method = StackGANv2(settings, conditions)
-    filled(method, states, lambda player, detail: f"the {player} is none of the authors' StackGAN-v2 ({detail}): give another file")
+    filled(method, states, lambda player, detail: f"the {player} is not the authors' StackGAN-v2 ({detail}): give another file")
     order = ["generator", *map(discriminator_name, method.sides)]
     return method, sorted(states, key=order.index)
 

@@ -82,7 +82,7 @@ def read_storygan(files: Sequence[Path], frames: int | None = None, *, within: S
         method = StoryGAN(StoryGANSettings(augmentation="none", **settings), Conditions(**conditions))
     except SettingsError as error:
         raise CheckpointError(f"the {' and the '.join(states)} cannot be of the authors' StoryGAN ({error}): {WANTED}") from error
-    filled(method, states, lambda player, detail: f"the {player} is none of the authors' StoryGAN ({detail}): {WANTED}")
+    filled(method, states, lambda player, detail: f"the {player} is not the authors' StoryGAN ({detail}): {WANTED}")
     return method, [player for player in method.players() if player in states]
 
 
@@ -136,7 +136,7 @@ def _sizes(states: Mapping[str, Mapping[str, Tensor]], frames: int | None) -> tu
             elif "category.weight" in state:
                 note("category_count", state["category.weight"].shape[0])
     except (KeyError, IndexError, ValueError) as error:
-        raise CheckpointError(f"the {player} is none of the authors' StoryGAN (weights of other shapes): {WANTED}") from error
+        raise CheckpointError(f"the {player} is not the authors' StoryGAN (weights of other shapes): {WANTED}") from error
     for name, values in found.items():
         if len(values) > 1:
             raise CheckpointError(f"the files are of different sizes ({name.replace('_', ' ')}): give those of one training")

@@ -147,7 +147,7 @@ def read_t2f(files: Sequence[Path], depth: int | None = None, *, within: Sequenc
     method = filled(
         T2F(T2FSettings(**values), Conditions(resolution=resolution, sentence_width=sentence_width)),
         renamed,
-        lambda player, detail: f"the {player} is none of T2F's or pro_gan_pytorch's ({detail}): give another file",
+        lambda player, detail: f"the {player} is not T2F's or pro_gan_pytorch's ({detail}): give another file",
     )
     method.depth = len(widths) - 1 if depth is None else depth
     return method, [name for name in ("generator", "discriminator") if name in networks]
@@ -210,7 +210,7 @@ def _shape(network: str, tensors: Tensors, name: str, dimensions: int) -> tuple[
     """The shape of a weight. Raises CheckpointError where a network has none of that name and so many dimensions."""
     if name not in tensors or tensors[name].ndim != dimensions:
         raise CheckpointError(
-            f"the {network} is none of T2F's or pro_gan_pytorch's (no weights '{name}' of {dimensions} dimensions): give another file"
+            f"the {network} is not T2F's or pro_gan_pytorch's (no weights '{name}' of {dimensions} dimensions): give another file"
         )
     return tuple(tensors[name].shape)
 

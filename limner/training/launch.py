@@ -57,7 +57,7 @@ def may_add_style(stored: Recipe) -> bool:
 
 
 def _comparable(recipe: Recipe) -> dict[str, Any]:
-    """The settings that decide what a step does, flat, by their names on the command line; how a run is evaluated is none of them."""
+    """The settings that decide what a step does, flat, by their names on the command line; how a run is evaluated is not among them."""
     left_out = settings_with("budget", "machine", "shown") | {"text.steps"}  # `Run` allows the last in its phase
     return {name: value for name, value in flat_settings(recipe).items() if name not in left_out}
 

@@ -139,7 +139,7 @@ def test_files_that_do_not_fit(squeezenet_state, tmp_path):
     assert "fire2.expand1x1.bias is missing" in refused({k: v for k, v in squeezenet_state.items() if k != "fire2.expand1x1.bias"})
     assert "extra has no place" in refused(squeezenet_state | {"extra": torch.zeros(1)})
     assert "and 51 more are missing" in refused({f"other_{name}": value for name, value in squeezenet_state.items()})
-    assert "conv1.bias has values that are no numbers" in refused(squeezenet_state | {"conv1.bias": torch.full((96,), float("nan"))})
+    assert "conv1.bias has values that are not numbers" in refused(squeezenet_state | {"conv1.bias": torch.full((96,), float("nan"))})
     assert "holds no tensors by name" in refused([1, 2])
     assert "it asks for" in refused({"network": SqueezeNet})
     torch.save(squeezenet_state, tmp_path / "whole.pth")

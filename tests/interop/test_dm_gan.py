@@ -98,7 +98,7 @@ def test_what_is_refused(files: Path) -> None:
     state = torch.load(files / "netG.pth", weights_only=True)
     for changed, words in (
         (plain, "has no spectral norms"),
-        ({key: value for key, value in state.items() if "response_gate" not in key}, "the generator is none of DM-GAN's"),
+        ({key: value for key, value in state.items() if "response_gate" not in key}, "the generator is not DM-GAN's"),
         (state | {"h_net2.upsample.1.weight": torch.zeros(4, 5, 3, 3)}, "size mismatch for later.0.upsampling.1.weight"),
         (state | {"h_net2.att.conv_context.weight": torch.zeros(2, 4, 1, 1)}, "conv_context.weight' in .* is of no network of DM-GAN"),
         ({key: value for key, value in state.items() if "img_net1" not in key}, "it lacks 'pictures.0.0.weight'"),

@@ -116,7 +116,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     generator, judge, out = files["generator"], files["discriminator-128"], tmp_path / "out"
     cases = [
         (([other], out), "no network of the authors' StackGAN-v2"),
-        (([short], out), "the generator is none of the authors' StackGAN-v2"),
+        (([short], out), "the generator is not the authors' StackGAN-v2"),
         (([generator, generator], out), "a second generator"),
         (([], out), "no file to import"),
         (([generator, free["discriminator-64"]], out), "another unconditional than the other files"),

@@ -87,7 +87,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
         (([files["generator"], files["generator"]], out), {}, "a second generator: give at most one of each"),
         (([files["generator"], others["discriminator"]], out), {}, "the files are of different sizes (sentence width)"),
         (([files["story-discriminator"]], out), {"frames": 5}, "the files are of different sizes (frames)"),
-        (([tmp_path / "narrow.pth"], out), {}, "the generator is none of the authors' StoryGAN"),
+        (([tmp_path / "narrow.pth"], out), {}, "the generator is not the authors' StoryGAN"),
         (([files["generator"]], out), {"frames": 1}, "--frames is 1: a story has at least 2 pictures"),
     ]
     for arguments, options, words in cases:

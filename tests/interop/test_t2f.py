@@ -134,7 +134,7 @@ def test_networks_of_other_shapes_are_refused(files: dict[str, Path], tmp_path: 
     tensors = torch.load(files["gen-2"], weights_only=True)
     odd = {re.sub(r"^rgb_converters\.4\b", "rgb_converters.9", name): value for name, value in tensors.items()}
     torch.save(odd, tmp_path / "odd.pth")
-    with pytest.raises(LimnerError, match="is none of T2F's"):
+    with pytest.raises(LimnerError, match="is not T2F's"):
         read_t2f([tmp_path / "odd.pth"])
     tensors["rgb_converters.2.weight"] = torch.randn(3, 5, 1, 1)
     torch.save(tensors, tmp_path / "odd.pth")
@@ -161,7 +161,7 @@ def test_weights_that_are_missing_or_of_other_dimensions(files: dict[str, Path],
             read_t2f([tmp_path / f"odd-{name}.pth" for name in networks])
     for odd in (whole["encoder"] | {"network.0.weight": torch.randn(7)}, _without(whole["encoder"], "network.1.weight_hh_l0")):
         torch.save(odd, tmp_path / "odd.pth")
-        with pytest.raises(CheckpointError, match="the Encoder is none of T2F's"):
+        with pytest.raises(CheckpointError, match="the Encoder is not T2F's"):
             read_encoder([tmp_path / "odd.pth"], files["words"])
 
 

@@ -205,7 +205,7 @@ class Stored(Source):
         self.captions = [sample.captions[0] for sample in self._samples] if captioned else None
         self.told = (
             # part of the protocol: in other words it would be another one
-            f"the first caption of each in a folder of {self.count:,}" if captioned else f"a folder of {self.count:,} without captions"
+            f"the first caption beside each in a folder of {self.count:,}" if captioned else f"a folder of {self.count:,} without captions"
         )
         lost = sum(sample.counts for sample in found) - len(samples)
         if lost:
