@@ -215,7 +215,7 @@ def read_object(content: bytes, split: str | None, captioned: bool) -> tuple[tup
     except ValueError:
         return (), Labels(split=split), "JSON that cannot be read"
     if not isinstance(fields, dict):
-        return (), Labels(split=split), "JSON that is no object"
+        return (), Labels(split=split), "JSON that is not an object"
     columns = columns_of(tuple(fields))
     captions, problem = ((), None) if captioned else captions_of_field(columns.value(fields, "text"))
     labels = read_labels(fields, columns, split)

@@ -48,14 +48,14 @@ def read_attngan(files: Sequence[Path], *, mixed_padding: bool = False, within: 
 
 def read_file(path: Path, generator: trees.Names, title: str, within: Sequence[str] = ()) -> dict[str, dict[str, Tensor]]:
     """The players that a file holds, and their tensors under Limner's names; generator, title: AttnGAN's, or those of a later method."""
-    wanted = f"no network of {title}: give the authors' netG_epoch_N.pth, netD0.pth, netD1.pth or netD2.pth"
+    wanted = f"not a network of {title}: give the authors' netG_epoch_N.pth, netD0.pth, netD1.pth or netD2.pth"
     found = read_networks(path, trees.player, wanted, within=within)
     return {player: named_tensors(path, player, plain, generator, title) for player, plain in found.items()}
 
 
 def named_tensors(path: Path, player: str, plain: Mapping[str, Tensor], generator: trees.Names, title: str) -> dict[str, Tensor]:
     """A player's tensors under Limner's names, given the authors'."""
-    unknown = f"no network of {title}: give the authors' netG_epoch_N.pth or netD0.pth to netD2.pth"
+    unknown = f"not a network of {title}: give the authors' netG_epoch_N.pth or netD0.pth to netD2.pth"
     if player == "generator":
         named = {trees.renamed(key, generator, path, unknown): value for key, value in plain.items()}
         named.pop(trees.UNUSED, None)

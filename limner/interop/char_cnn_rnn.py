@@ -146,7 +146,7 @@ def _settings(tensors: Mapping[str, Tensor], path: Path) -> CharCnnRnnSettings:
 
 
 def _not_one(path: Path, why: str) -> CheckpointError:
-    return CheckpointError(f"{path} is no char-CNN-RNN of the PyTorch port ({why}): give a .pth file that its sje_train.py saved")
+    return CheckpointError(f"{path} is not a char-CNN-RNN of the PyTorch port ({why}): give a .pth file that its sje_train.py saved")
 
 
 IMPORTER = Importer(

@@ -171,7 +171,7 @@ def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path, what: st
 
 
 def _not_one(path: Path, what: str, why: str) -> CheckpointError:
-    return CheckpointError(f"{path} is no {what} of AttnGAN ({why}): give a .pth file that the authors' pretrain_DAMSM.py saved")
+    return CheckpointError(f"{path} is not the {what} of AttnGAN ({why}): give a .pth file that the authors' pretrain_DAMSM.py saved")
 
 
 IMPORTER = Importer(

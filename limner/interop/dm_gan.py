@@ -36,7 +36,7 @@ DISCRIMINATOR: trees.Names = [
 ]
 WRAPPED = {".module.weight_bar": ".weight", ".module.bias": ".bias", ".module.weight_u": ".u", ".module.weight_v": ".v"}
 """What the authors' wrapper calls the parts of a convolution of spectral norm; its `module` is not DataParallel's."""
-UNKNOWN = "no network of DM-GAN: give the authors' netG_epoch_N.pth or netD0.pth to netD2.pth"
+UNKNOWN = "not a network of DM-GAN: give the authors' netG_epoch_N.pth or netD0.pth to netD2.pth"
 
 
 def read_dm_gan(files: Sequence[Path], *, mixed_padding: bool = False, within: Sequence[str] = ()) -> tuple[DMGAN, list[str]]:

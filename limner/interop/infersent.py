@@ -96,7 +96,7 @@ def read_weights(path: Path, *, within: Sequence[str] = ()) -> dict[str, Tensor]
         )
     for name in ("weight_ih_l0", "weight_hh_l0"):
         if state[name].ndim != 2:
-            raise CheckpointError(f"{path} is not an InferSent encoder ('{PREFIX}{name}' is no matrix): {_WANTED}")
+            raise CheckpointError(f"{path} is not an InferSent encoder ('{PREFIX}{name}' is not a matrix): {_WANTED}")
     return state
 
 

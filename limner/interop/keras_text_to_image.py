@@ -186,7 +186,7 @@ def _expect(path: Path, player: str, layers: dict[str, Arrays], kinds: dict[str,
     for kind, allowed in counts.items():
         if len(kinds[kind]) not in allowed:
             raise CheckpointError(
-                f"{path} is no {player} of keras-text-to-image: it has {len(kinds[kind])} {words[kind]} ({', '.join(kinds[kind])}), and "
+                f"{path} is not a {player} of keras-text-to-image: it has {len(kinds[kind])} {words[kind]} ({', '.join(kinds[kind])}), and "
                 f"that has {' or '.join(map(str, allowed))}: give the code's {player} weights"
             )
     for kind, arrays in (("dense", {"kernel", "bias"}), ("conv", {"kernel", "bias"}), ("norm", set(NORMS.values()))):
@@ -198,7 +198,7 @@ def _expect(path: Path, player: str, layers: dict[str, Arrays], kinds: dict[str,
                 detail = f"the arrays of '{name}' do not fit each other"
             else:
                 continue
-            raise CheckpointError(f"{path} is no {player} of keras-text-to-image: {detail}: give the code's {player} weights")
+            raise CheckpointError(f"{path} is not a {player} of keras-text-to-image: {detail}: give the code's {player} weights")
 
 
 def _convolutions(path: Path, layers: dict[str, Arrays], kinds: dict[str, list[str]]) -> tuple[Arrays, Arrays]:
@@ -207,7 +207,7 @@ def _convolutions(path: Path, layers: dict[str, Arrays], kinds: dict[str, list[s
     fitting = [pair for pair in pairs if pair[0]["kernel"].shape[3] == pair[1]["kernel"].shape[2]]
     if not fitting or any(one["kernel"].shape[:2] != (5, 5) for one in pairs[0]):
         shapes = " and ".join(str(one["kernel"].shape) for one in pairs[0])
-        raise CheckpointError(f"{path} is no network of keras-text-to-image: its convolutions are {shapes}: give the code's weights")
+        raise CheckpointError(f"{path} is not a network of keras-text-to-image: its convolutions are {shapes}: give the code's weights")
     return fitting[0]
 
 
@@ -248,7 +248,7 @@ def _told_apart(
 
 def _one(path: Path, what: str, names: list[str]) -> str:
     if not names:
-        raise CheckpointError(f"{path} is no network of keras-text-to-image: it has no {what} layer: give the code's weights")
+        raise CheckpointError(f"{path} is not a network of keras-text-to-image: it has no {what} layer: give the code's weights")
     return names[0]
 
 

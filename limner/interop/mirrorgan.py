@@ -71,7 +71,7 @@ def _player(tensors: Mapping[str, Tensor]) -> str | None:
 
 
 def _read(path: Path, within: Sequence[str]) -> dict[str, dict[str, Tensor]]:
-    found = read_networks(path, _player, "no network of MirrorGAN: give the authors' netG.pth or netD0.pth to netD2.pth", within=within)
+    found = read_networks(path, _player, "not a network of MirrorGAN: give the authors' netG.pth or netD0.pth to netD2.pth", within=within)
     if set(found) == {CAPTIONER}:
         raise CheckpointError(f"{path} is a part of the captioner, which reads pictures by a ResNet-152 that Limner has not: leave it out")
     players = {player: attngan.named_tensors(path, player, found[player], GENERATOR, TITLE) for player in found if player != CAPTIONER}

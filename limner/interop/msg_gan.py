@@ -67,7 +67,7 @@ def read_msg_gan(files: Sequence[Path], *, within: Sequence[str] = ()) -> tuple[
 
     states: dict[str, dict[str, Tensor]] = {}
     for path in files:
-        refusal = f"no network of BMSG-GAN: {_WANTED}"
+        refusal = f"not a network of BMSG-GAN: {_WANTED}"
         for player, state in read_networks(path, _player, refusal, within=within).items():
             if player in states:
                 raise SettingsError(f"{path} is a second {player}: {_WANTED}")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from limner.text.encoder import TextEncoder
 
 TITLE = "Obj-GAN"
-UNKNOWN = "no network of Obj-GAN: give the released box, shape or image checkpoints"
+UNKNOWN = "not a network of Obj-GAN: give the released box, shape or image checkpoints"
 HEADS: trees.Names = [
     (r"UNCOND_DNET\.outlogits\.0\.(.+)", r"reality.logits.\1"),
     (r"COND_DNET\.jointConv\.(\d)\.(.+)", r"matching.joint.\1.\2"),

@@ -55,7 +55,7 @@ def read_stackgan(files: Sequence[Path], *, within: Sequence[str] = ()) -> tuple
     states: dict[str, dict[str, Tensor]] = {}
     inner: dict[str, Tensor] = {}
     for path in files:
-        for player, state in read_networks(path, _player, f"no network of StackGAN-Pytorch: {WANTED}", within=within).items():
+        for player, state in read_networks(path, _player, f"not a network of StackGAN-Pytorch: {WANTED}", within=within).items():
             if player in states:
                 raise SettingsError(f"{path} is a second {player}: give at most one of each")
             states[player] = state

@@ -26,7 +26,7 @@ BASE_SIDE = 64
 SENTENCE_WIDTH = 1024
 """Numbers in the authors' sentences, where no generator's file tells."""
 TRUNK = re.compile(r"img_code_s(\d+)(?:_(\d+))?\.")
-REFUSAL = "no network of the authors' StackGAN-v2: give their netG_N.pth or netD0.pth, netD1.pth, ..."
+REFUSAL = "not a network of the authors' StackGAN-v2: give their netG_N.pth or netD0.pth, netD1.pth, ..."
 Widths = dict[str, Any]
 
 

@@ -66,7 +66,7 @@ def read_storygan(files: Sequence[Path], frames: int | None = None, *, within: S
         raise SettingsError(f"--frames is {frames}: a story has at least 2 pictures")
     states: dict[str, dict[str, Tensor]] = {}
     for path in files:
-        for player, state in read_networks(path, _player, f"no network of StoryGAN: {WANTED}", within=within).items():
+        for player, state in read_networks(path, _player, f"not a network of StoryGAN: {WANTED}", within=within).items():
             if player in states:
                 raise SettingsError(f"{path} is a second {player}: give at most one of each")
             used = {key: value for key, value in state.items() if not key.startswith(UNUSED)}

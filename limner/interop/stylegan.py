@@ -147,7 +147,7 @@ def _networks(path: Path, within: Sequence[str]) -> dict[str, dict[str, Tensor]]
     content = read_file(path, _WANTED)
     if not within and isinstance(content, Mapping) and "g_running" in content:
         within = ("g_running", "discriminator")
-    return read_networks(path, _player, f"no network of StyleGAN: {_WANTED}", within=within)
+    return read_networks(path, _player, f"not a network of StyleGAN: {_WANTED}", within=within)
 
 
 def limner_state(player: str, state: Tensors) -> dict[str, Tensor]:

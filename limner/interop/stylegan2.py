@@ -144,7 +144,7 @@ def _networks(path: Path, within: Sequence[str]) -> dict[str, dict[str, Tensor]]
     content = read_file(path, _WANTED)
     if not within and isinstance(content, Mapping):
         within = next((names for names in AVERAGED if names[0] in content), ())
-    found = read_networks(path, _player, f"no network of StyleGAN2: {_WANTED}", within=within)
+    found = read_networks(path, _player, f"not a network of StyleGAN2: {_WANTED}", within=within)
     if "generator" in found and isinstance(content, Mapping) and hasattr(content.get("latent_avg"), "shape"):
         found["generator"]["latent_avg"] = content["latent_avg"].reshape(-1)
     return found

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Tensors = Mapping[str, Tensor]
 
-REFUSAL = "no network of T2F or pro_gan_pytorch: give a generator, a discriminator, a Condition_Augmentor or an Encoder"
+REFUSAL = "not a network of T2F or pro_gan_pytorch: give a generator, a discriminator, a Condition_Augmentor or an Encoder"
 GROUP = 4
 """Pictures that version 3 compares at a time."""
 EXPECTED = (

@@ -155,5 +155,5 @@ def common_width(states: Mapping[str, Mapping[str, Tensor]]) -> int | None:
 
 
 def not_one(player: str, title: str, why: str) -> CheckpointError:
-    """The error for a file that holds no network of this player; title: the method's; why: what in the file says so."""
+    """The error for a file that holds not a network of this player; title: the method's; why: what in the file says so."""
     return CheckpointError(f"the {player} is not {title}'s ({why}): give another file")

@@ -205,7 +205,7 @@ def _read_text(
         whole = line.rstrip(b" \r\n\t")
         following = stream.readline(LONGEST_LINE)
         if len(line) >= LONGEST_LINE:
-            raise DataError(f"{where}: it has over {LONGEST_LINE:,} bytes: this is no text of word vectors")
+            raise DataError(f"{where}: it has over {LONGEST_LINE:,} bytes: this is not a text file of word vectors")
         if not whole:
             if following:
                 raise DataError(f"{where}: it is empty: remove that line, or download the file again")

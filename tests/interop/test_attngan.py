@@ -100,13 +100,13 @@ def test_what_is_refused(files: Path) -> None:
         read_attngan([files / "netD0.pth"])
     with pytest.raises(LimnerError, match="is a second discriminator of side 64"):
         read_attngan([files / "netD0.pth", files / "netD0.pth", files / "netG.pth"])
-    with pytest.raises(CheckpointError, match="text.pth is no network of AttnGAN"):
+    with pytest.raises(CheckpointError, match="text.pth is not a network of AttnGAN"):
         read_attngan([files / "text.pth"])
     state = torch.load(files / "netG.pth", weights_only=True)
     for changed, words in (
-        ({key: value for key, value in state.items() if "upsample3" not in key}, "none of AttnGAN's"),
+        ({key: value for key, value in state.items() if "upsample3" not in key}, "not AttnGAN's"),
         (state | {"module.h_net2.upsample.1.weight": torch.zeros(4, 5, 3, 3)}, "size mismatch for later.0.upsampling.1.weight"),
-        (state | {"module.extra": torch.zeros(1)}, "'extra' in .* is of no network of AttnGAN"),
+        (state | {"module.extra": torch.zeros(1)}, "'extra' in .* is of not a network of AttnGAN"),
         ({key: value for key, value in state.items() if "img_net" not in key}, "it lacks 'pictures.0.0.weight'"),
     ):
         torch.save(changed, files / "changed.pth")

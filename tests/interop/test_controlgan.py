@@ -92,16 +92,16 @@ def test_what_is_refused(files: Path) -> None:
     with pytest.raises(LimnerError, match="belong together: give --text and --words"):
         run(files, "--text", str(files / "text.pth"))
     assert not (files / "model").exists()
-    with pytest.raises(CheckpointError, match="text.pth is no network of ControlGAN"):
+    with pytest.raises(CheckpointError, match="text.pth is not a network of ControlGAN"):
         read_controlgan([files / "text.pth"])
-    with pytest.raises(CheckpointError, match="is of no network of AttnGAN"):
+    with pytest.raises(CheckpointError, match="is of not a network of AttnGAN"):
         read_attngan([files / "netG.pth"])
     state = torch.load(files / "netG.pth", weights_only=True)
     for changed, words in (
         ({key: value for key, value in state.items() if "channel_att" not in key}, "no channel attention: .* limner import attngan"),
-        ({key: value for key, value in state.items() if "img_net1" not in key}, "lacks|none of ControlGAN's"),
-        ({key: value for key, value in state.items() if "upsample3" not in key}, "none of ControlGAN's"),
-        (state | {"extra": torch.zeros(1)}, "'extra' in .* is of no network of ControlGAN"),
+        ({key: value for key, value in state.items() if "img_net1" not in key}, "lacks|not ControlGAN's"),
+        ({key: value for key, value in state.items() if "upsample3" not in key}, "not ControlGAN's"),
+        (state | {"extra": torch.zeros(1)}, "'extra' in .* is of not a network of ControlGAN"),
     ):
         torch.save(changed, files / "changed.pth")
         with pytest.raises(CheckpointError, match=words) as caught:

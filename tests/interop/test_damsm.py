@@ -60,7 +60,7 @@ def test_what_does_not_fit_is_refused_in_one_line(files: Path) -> None:
     text, words = str(files / "text.pth"), files / "words.txt"
     wrong = [
         ([str(files / "image.pth"), "--words", str(words)], CheckpointError, "has no matrix 'encoder.weight'"),
-        ([text, text, "--words", str(words)], CheckpointError, "no image encoder of AttnGAN"),
+        ([text, text, "--words", str(words)], CheckpointError, "not the image encoder of AttnGAN"),
         ([text, "--words", str(files / "none.txt")], DataError, "cannot read words"),
     ]
     for arguments, error, message in wrong:

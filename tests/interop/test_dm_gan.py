@@ -91,7 +91,7 @@ def test_what_is_refused(files: Path) -> None:
         read_dm_gan([files / "netD0.pth"])
     with pytest.raises(LimnerError, match="is a second discriminator of side 64"):
         read_dm_gan([files / "netD0.pth", files / "netD0.pth", files / "netG.pth"])
-    with pytest.raises(CheckpointError, match="text.pth is no network of DM-GAN"):
+    with pytest.raises(CheckpointError, match="text.pth is not a network of DM-GAN"):
         read_dm_gan([files / "text.pth"])
     judge = torch.load(files / "netD0.pth", weights_only=True)
     plain = {key.replace("module.weight_bar", "weight"): value for key, value in judge.items() if not key.endswith(("_u", "_v"))}
@@ -100,7 +100,7 @@ def test_what_is_refused(files: Path) -> None:
         (plain, "has no spectral norms"),
         ({key: value for key, value in state.items() if "response_gate" not in key}, "the generator is not DM-GAN's"),
         (state | {"h_net2.upsample.1.weight": torch.zeros(4, 5, 3, 3)}, "size mismatch for later.0.upsampling.1.weight"),
-        (state | {"h_net2.att.conv_context.weight": torch.zeros(2, 4, 1, 1)}, "conv_context.weight' in .* is of no network of DM-GAN"),
+        (state | {"h_net2.att.conv_context.weight": torch.zeros(2, 4, 1, 1)}, "conv_context.weight' in .* is of not a network of DM-GAN"),
         ({key: value for key, value in state.items() if "img_net1" not in key}, "it lacks 'pictures.0.0.weight'"),
     ):
         torch.save(changed, files / "changed.pth")

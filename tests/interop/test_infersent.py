@@ -56,7 +56,7 @@ def test_marks_that_the_vectors_lack_are_named(tmp_path: Path, capsys: pytest.Ca
         ({"width": 5}, ["--version", "1"], "reads vectors of 5 numbers, and these have 3"),
         ({"weight_hh_l0_reverse": None}, ["--version", "1"], "'enc_lstm.weight_hh_l0_reverse' is missing"),
         ({"bias_hh_l0": torch.zeros(3)}, ["--version", "1"], "is not an InferSent encoder (size mismatch for bias_hh_l0"),
-        ({"weight_hh_l0": torch.zeros(())}, ["--version", "1"], "'enc_lstm.weight_hh_l0' is no matrix"),
+        ({"weight_hh_l0": torch.zeros(())}, ["--version", "1"], "'enc_lstm.weight_hh_l0' is not a matrix"),
         ({"prefix": "lstm."}, ["--version", "1"], "is not an InferSent encoder"),
         ({}, [], "--version"),
     ],

@@ -97,7 +97,7 @@ def test_what_is_refused(files: Path) -> None:
     for given, words in (
         (["rnn_decoder.ckpt"], "by a ResNet-152 that Limner has not: leave it out"),
         (["netD0.pth"], "no generator among the files"),
-        (["text.pth"], "text.pth is no network of MirrorGAN"),
+        (["text.pth"], "text.pth is not a network of MirrorGAN"),
         (["attngan.pth"], "no attention to the sentence, as AttnGAN's generators"),
         (["cut.pth"], "it lacks 'pictures.0.0.weight'"),
     ):

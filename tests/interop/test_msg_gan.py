@@ -89,7 +89,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     state = torch.load(generator, weights_only=True)
     torch.save({name: value[..., :1] if name == "layers.2.conv_1.weight" else value for name, value in state.items()}, odd)
     cases = [
-        ([optimizer], "no network of BMSG-GAN|holds no tensors"),
+        ([optimizer], "not a network of BMSG-GAN|holds no tensors"),
         ([generator, deeper["generator"]], "GAN_GEN_SHADOW_7.pth is a second generator"),
         ([generator, deeper["discriminator"]], "different numbers of scales"),
         ([odd], "the generator is not BMSG-GAN's"),

@@ -145,5 +145,5 @@ def test_what_is_refused(files: Path, capsys: pytest.CaptureFixture[str]) -> Non
     refused("'car' is in one of the two", *everything(files), "--box-labels", str(files / "three.txt"))
     (files / "means.txt").write_text("1 2\n")
     refused("a mean and a deviation in each of four lines", *everything(files))
-    refused("no network of Obj-GAN", given="text.pth")
+    refused("not a network of Obj-GAN", given="text.pth")
     refused("2 files hold networks of the kind 'generator'", given="netG.pth netG.pth")

@@ -93,7 +93,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     torch.save({key: value for key, value in state.items() if "encode_img.2" not in key}, torn)
     cases = [
         (([broken], out), "broken.pth is cut short, no PyTorch file, or holds more than tensors"),
-        (([other], out), "no network of StackGAN-Pytorch"),
+        (([other], out), "not a network of StackGAN-Pytorch"),
         (([torn], out), "the discriminator-2 cannot be of the authors' StackGAN"),
         (([], out), "no file to import"),
         (([paths["g1"], others["g1"]], out), "a second generator-1"),

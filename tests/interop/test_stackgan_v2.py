@@ -115,7 +115,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     torch.save({key: value for key, value in state.items() if "img_net2" not in key}, short)
     generator, judge, out = files["generator"], files["discriminator-128"], tmp_path / "out"
     cases = [
-        (([other], out), "no network of the authors' StackGAN-v2"),
+        (([other], out), "not a network of the authors' StackGAN-v2"),
         (([short], out), "the generator is not the authors' StackGAN-v2"),
         (([generator, generator], out), "a second generator"),
         (([], out), "no file to import"),

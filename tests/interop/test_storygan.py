@@ -83,7 +83,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "out"
     cases = [
         (([], out), {}, "no file to import: give netG_epoch_N.pth"),
-        (([broken], out), {}, "no network of StoryGAN"),
+        (([broken], out), {}, "not a network of StoryGAN"),
         (([files["generator"], files["generator"]], out), {}, "a second generator: give at most one of each"),
         (([files["generator"], others["discriminator"]], out), {}, "the files are of different sizes (sentence width)"),
         (([files["story-discriminator"]], out), {"frames": 5}, "the files are of different sizes (frames)"),

@@ -119,6 +119,6 @@ def test_what_is_refused(tmp_path: Path) -> None:
         with pytest.raises(LimnerError, match=words) as caught:
             import_stylegan2(paths, out)
         assert "\n" not in str(caught.value) and not out.exists()
-    with pytest.raises(LimnerError, match="no network of StyleGAN: give train_step-N.model.pt"):
+    with pytest.raises(LimnerError, match="not a network of StyleGAN: give train_step-N.model.pt"):
         import_stylegan([file], out)
     assert not out.exists()
