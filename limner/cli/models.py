@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from limner.core.errors import SettingsError
+from limner.core.errors import SettingsError, by_other_names
 
 if TYPE_CHECKING:
     from limner.metrics.scoring.matching import Placed
@@ -65,10 +65,7 @@ def with_options(settings: Any, asked: Mapping[str, float | bool], option: Calla
     try:
         return dataclasses.replace(settings, **asked)
     except SettingsError as error:
-        told = str(error)
-        for name in sorted(asked, key=len, reverse=True):  # truncation-layers before truncation
-            told = told.replace(f"method.{name.replace('_', '-')}", option(name))
-        raise SettingsError(told) from None
+        raise by_other_names(error, asked, option) from None
 
 
 def editing_option(setting: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class LimnerError(Exception):
@@ -32,6 +32,14 @@ class FolderInUse(LimnerError):
 
 class TrainingError(LimnerError):
     """A training that cannot go on."""
+
+
+def by_other_names(error: SettingsError, settings: Iterable[str], name: Callable[[str], str]) -> SettingsError:
+    """The error with some of a method's settings called as they were asked for: by an option, or by the label of a field."""
+    told = str(error)
+    for setting in sorted(settings, key=len, reverse=True):  # truncation-layers before truncation
+        told = told.replace(f"method.{setting.replace('_', '-')}", name(setting))
+    return SettingsError(told)
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> SettingsError:

@@ -69,9 +69,9 @@ def restyle_by_codes(
         given, place = to_float(to_tensor(picture[None]).to(model.device)), f"picture {number + 1} of {len(pictures)}"
         code = method.invert(given, tell=told(progress, f"inverting {place}"))
         codes, seen = (one.expand(count, *one.shape[1:]) for one in (code, given))
-        noise = model.noise(0, np.full(count, number))
-        edited = method.edit(codes, text, noise, pictures=seen, tell=told(progress, f"editing {place}"))
-        painted = method.paint_codes(torch.cat([code, edited]), model.noise(0, np.full(count + 1, number))).images
+        noise = model.noise(0, np.full(count + 1, number))  # the picture's own, for its code and for each caption's
+        edited = method.edit(codes, text, noise[:count], pictures=seen, tell=told(progress, f"editing {place}"))
+        painted = method.paint_codes(torch.cat([code, edited]), noise).images
         first, *others = to_bytes(painted).permute(0, 2, 3, 1).cpu().numpy()
         found.append(first)
         rows.append(np.stack(others))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from limner.core.abilities import TakesSampling
-from limner.core.errors import SettingsError
+from limner.core.errors import SettingsError, by_other_names
 from limner.core.recipes import laid_over
 from limner.model import Model
 from limner.studio.extra import gr
@@ -56,22 +56,14 @@ def sampled(model: Model, values: dict[str, Any]) -> Iterator[None]:
     own = model.method.settings
     whole = {name: int(value) if _is_whole(getattr(own, name)) and value == int(value) else value for name, value in given.items()}
     try:
-        if whole:
-            model.method.settings = _with_fields(own, whole)
+        changed = laid_over(own, whole, "sampling") if whole else own
+    except SettingsError as error:
+        raise by_other_names(error, whole, _label) from None
+    model.method.settings = changed
+    try:
         yield
     finally:
         model.method.settings = own
-
-
-def _with_fields(own: Any, values: dict[str, Any]) -> Any:
-    """Settings with these values over them. Raises SettingsError by the labels of the fields."""
-    try:
-        return laid_over(own, values, "sampling")
-    except SettingsError as error:
-        told = str(error)
-        for name in sorted(values, key=len, reverse=True):  # truncation-layers before truncation
-            told = told.replace(f"method.{name.replace('_', '-')}", _label(name))
-        raise SettingsError(told) from None
 
 
 def _label(name: str) -> str:
