@@ -27,31 +27,45 @@ def noise_names(model: Model) -> list[str]:
 
 
 def vary(
-    model: Model, captions: Sequence[str], redraw: Sequence[str] | None = None, *, count: int = 6, seed: int = 0, walk: bool = False
+    model: Model, captions: Sequence[str], redraw: Sequence[str], *, count: int = 6, seed: int = 0, walk: bool = False
 ) -> NDArray[np.uint8]:
     """Each caption `count` times, some random inputs differing from picture to picture: [captions, count, H, W, 3] uint8.
 
-    redraw: names of the inputs that differ, by default all but the first, or the only one. The others are those of the seed's first
-    picture, everywhere. walk: go from one draw to another along the great circle, in place of a new draw for each picture.
-    Raises SettingsError for captions that the model cannot read, names that it has not, and fewer than 2 pictures.
+    redraw: names of the inputs that differ. The others are those of the seed's first picture, everywhere. walk: go from one draw to another
+    along the great circle, in place of a new draw for each picture. Raises SettingsError for captions that the model cannot read, names
+    that it has not, and fewer than 2 pictures.
     """
     for caption in captions:
         model.check(caption)
     if count < 2:
         raise SettingsError(f"--count is {count}, but nothing varies in fewer than 2 pictures")
     names = noise_names(model)
-    chosen = list(redraw) if redraw is not None else names[1:] or names
-    for name in chosen:
+    for name in redraw:
         if name not in names:
             raise unknown_name("random input", name, names)
     drawn = _walk(model, seed, count) if walk else model.noise(seed, np.arange(count))
     held = model.noise(seed, np.zeros(count, np.int64))
-    noise = dataclasses.replace(held, **{name: getattr(drawn, name) for name in chosen})
+    noise = dataclasses.replace(held, **{name: getattr(drawn, name) for name in redraw})
     rows = []
     for caption in captions:
         text = model.encode([caption])[torch.zeros(count, dtype=torch.int64)]
         rows.append(model.paint(text, noise).permute(0, 2, 3, 1).cpu().numpy())
     return np.stack(rows)
+
+
+def vary_in_turn(
+    model: Model, captions: Sequence[str], *, count: int = 6, seed: int = 0, walk: bool = False
+) -> tuple[list[str], NDArray[np.uint8]]:
+    """What `vary` paints for each random input alone: of each caption a row for every input, in the order of `noise_names`.
+
+    Returns titles of the rows, which name the input where there are several, and pictures [rows, count, H, W, 3] uint8. Raises as `vary`.
+    """
+    names = noise_names(model)
+    if len(names) < 2:
+        return list(captions), vary(model, captions, names, count=count, seed=seed, walk=walk)
+    found = [vary(model, captions, [name], count=count, seed=seed, walk=walk) for name in names]  # inputs x [captions, count, H, W, 3]
+    titles = [f"{caption} ({name} drawn anew)".lstrip() for caption in captions for name in names]
+    return titles, np.stack(found, axis=1).reshape(len(titles), *found[0].shape[1:])
 
 
 def _walk(model: Model, seed: int, count: int) -> Noise:

@@ -19,7 +19,7 @@ from limner.core.errors import SettingsError
 from limner.core.method import Method, Painting
 from limner.core.noise import Noise, gaussian
 from limner.core.text import TextFeatures
-from limner.explore.vary import noise_names, vary
+from limner.explore.vary import noise_names, vary, vary_in_turn
 from limner.model import Model
 
 RED, BLUE = "a red flower", "the blue bird at night"
@@ -58,7 +58,7 @@ def model(tiny_model: Model) -> Model:
 
 def test_one_noise_varies_and_the_other_stands_still(model: Model) -> None:
     assert noise_names(model) == ["z", "epsilon"]
-    pictures = vary(model, [RED, BLUE], count=5, seed=2)  # the first noise is held where nobody says otherwise
+    pictures = vary(model, [RED, BLUE], ["epsilon"], count=5, seed=2)
     assert pictures.shape == (2, 5, 16, 16, 3)
     upper, lower = pictures[:, :, :8, 8:], pictures[:, :, 8:, 8:]
     assert (upper == upper[0, 0]).all() and len(np.unique(lower[0, :, 0, 0, 0])) > 3 and (lower[0] == lower[1]).all()
@@ -67,6 +67,15 @@ def test_one_noise_varies_and_the_other_stands_still(model: Model) -> None:
     assert (turned[:, :, 8:] == turned[0, 0, 8:]).all() and len(np.unique(turned[0, :, 0, 8, 0])) > 3
     assert np.array_equal(turned[0, 0], pictures[0, 0])  # both begin with the seed's first picture
     assert np.array_equal(pictures[0, 0], model.pictures([RED], [0], seed=2)[0])
+
+
+def test_each_input_has_its_turn(model: Model, tiny_model: Model) -> None:
+    titles, pictures = vary_in_turn(model, [RED, BLUE], count=3, seed=2)
+    assert titles == [f"{caption} ({name} drawn anew)" for caption in (RED, BLUE) for name in ("z", "epsilon")]
+    for row, (caption, name) in enumerate((caption, name) for caption in (RED, BLUE) for name in ("z", "epsilon")):
+        assert np.array_equal(pictures[row], vary(model, [caption], [name], count=3, seed=2)[0])
+    titles, pictures = vary_in_turn(tiny_model, [RED], count=2)  # which has one noise
+    assert titles == [RED] and pictures.shape == (1, 2, 16, 16, 3) and not np.array_equal(*pictures[0])
 
 
 def test_a_walk_goes_from_one_draw_to_the_next(model: Model) -> None:
@@ -80,8 +89,7 @@ def test_what_it_refuses(model: Model, tiny_model: Model) -> None:
     with pytest.raises(SettingsError, match="no random input 'epsilom'"):
         vary(model, [RED], ["epsilom"])
     with pytest.raises(SettingsError, match="--count is 1"):
-        vary(model, [RED], count=1)
-    assert vary(tiny_model, [RED], count=2).shape == (1, 2, 16, 16, 3)  # which has one noise
+        vary(model, [RED], ["z"], count=1)
 
 
 def test_the_commands(model: Model, tiny_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:  # type: ignore[no-untyped-def]
@@ -90,7 +98,10 @@ def test_the_commands(model: Model, tiny_model: Model, tmp_path: Path, monkeypat
     out = tmp_path / "a" / "vary.png"
     assert main(["explore", "vary", "any", "--captions", RED, BLUE, "--count", "3", "--out", str(out)]) == 0
     with Image.open(out) as grid:
-        assert grid.width > 3 * 128
+        assert grid.width > 3 * 128 and grid.height > 4 * 128  # a row for each caption and input
+    assert main(["explore", "vary", "any", "--captions", RED, BLUE, "--redraw", "z", "--count", "3", "--out", str(out)]) == 0
+    with Image.open(out) as grid:
+        assert 2 * 128 < grid.height < 3 * 128
     assert main(["generate", "any", RED, "-n", "2", "--stages", "--out", str(tmp_path / "stages.png")]) == 0
     assert main(["generate", "any", RED, "-n", "2", "--stages", "--out", str(tmp_path / "stages")]) == 0
     sides = {path.name.split("-")[-1]: Image.open(path).size for path in (tmp_path / "stages").iterdir()}

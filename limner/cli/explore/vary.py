@@ -14,13 +14,13 @@ from limner.cli.explore.splits import check_png
 from limner.cli.models import Device, open_model
 from limner.core.errors import SettingsError
 
-DESCRIPTION = """Show what each random input of a painting decides: a row for each caption, along which some inputs are drawn anew,
-while the others stand still, also from row to row.
+DESCRIPTION = """Show what each random input of a painting decides: along a row, one of them is drawn anew, while the others stand still,
+also from row to row. Each caption has a row for each input, or one row, if --redraw says what changes.
 
 Methods with conditioning augmentation have two kinds: z, and epsilon, which picks one of the conditions that a caption stands for.
 
 examples:
-  limner explore vary runs/stackgan --captions "a red bird" "a blue bird" --out vary.png
+  limner explore vary garden --captions "a red flower" --out vary.png
   limner explore vary runs/fusedgan --captions "a red bird" "a blue bird" --redraw epsilon --walk --count 8 --out details.png
   limner explore vary runs/fusedgan --captions "a red bird" --redraw z --out postures.png
   limner explore vary runs/without-text --walk --count 10 --out walk.png"""
@@ -33,8 +33,8 @@ class VaryArguments:
     captions: Annotated[tuple[str, ...], arg(metavar="CAPTION")] = ()
     """What to paint, each caption in quotes; none for a model that reads no text."""
     redraw: Annotated[tuple[str, ...] | None, arg(metavar="NAME")] = None
-    """The random inputs that are drawn anew along a row; by default all but the first, or the only one. A name that the model has not is
-    answered by those that it has."""
+    """The random inputs that are drawn anew along a row, together; by default each in turn, in a row of its own. A name that the model has
+    not is answered by those that it has."""
     walk: bool = False
     """Go smoothly from one draw to another along a row, in place of drawing each picture's anew."""
     count: Annotated[int, arg(metavar="N")] = 6
@@ -50,15 +50,19 @@ class VaryArguments:
 def main(argv: Sequence[str]) -> int:
     arguments = parse(VaryArguments, argv, prog="limner explore vary", description=DESCRIPTION)
     from limner.data.sheet import caption_grid
-    from limner.explore.vary import vary
+    from limner.explore.vary import vary, vary_in_turn
 
     check_png(arguments.out)
     model = open_model(arguments.model, arguments.device)
     if not arguments.captions and model.reads_text:
         raise SettingsError('there is nothing to paint: give --captions "CAPTION" ...')
     captions = arguments.captions or ("",)
-    pictures = vary(model, captions, arguments.redraw, count=arguments.count, seed=arguments.seed, walk=arguments.walk)
+    count, seed, walk = arguments.count, arguments.seed, arguments.walk
+    if arguments.redraw is None:
+        titles, pictures = vary_in_turn(model, captions, count=count, seed=seed, walk=walk)
+    else:
+        titles, pictures = list(captions), vary(model, captions, arguments.redraw, count=count, seed=seed, walk=walk)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    caption_grid([list(row) for row in pictures], captions).save(arguments.out)
+    caption_grid([list(row) for row in pictures], titles).save(arguments.out)
     print(arguments.out)
     return 0
