@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limner.core.errors import DataError, SettingsError
+from limner.core.errors import SettingsError
 from limner.core.pictures import CaptionedPictures
 from limner.core.settings import Recipe
 
@@ -132,7 +132,7 @@ def evaluate(
     from limner.training.trained import trained_on
 
     names = [name.strip() for name in (metrics.split(",") if isinstance(metrics, str) else metrics) if name.strip()]
-    pictures = _stored(model, count) if isinstance(model, str | Path) else None
+    pictures = _stored(model, count, seed) if isinstance(model, str | Path) else None
     painter: Any = pictures
     if pictures is None:
         opened = model if isinstance(model, Model) else _load(model, device)
@@ -150,7 +150,7 @@ def evaluate(
         seed=seed,
         network=load_feature_network(features, device) if features else None,
         matching=None if matching is None else Placed.load(matching, device),
-        training=_training(data, side) if "memorisation" in names else None,
+        training=_training(model, data, side) if "memorisation" in names else None,
         device=device,
         cache=cache_folder(),
     )
@@ -183,7 +183,7 @@ def _load(name: str | Path, device: str) -> Model:
     return limner.load(name, device)
 
 
-def _stored(place: str | Path, count: int | None) -> Stored | None:
+def _stored(place: str | Path, count: int | None, seed: int) -> Stored | None:
     """The pictures of a folder; None for what is a model."""
     from limner.core import folder
     from limner.metrics.scoring.sources import Stored
@@ -191,7 +191,7 @@ def _stored(place: str | Path, count: int | None) -> Stored | None:
     path = Path(place)
     if not path.is_dir() or (path / "recipe.yaml").exists() or folder.kind_of(path) is not None:
         return None
-    return Stored(path, count)
+    return Stored(path, count, seed)
 
 
 def _reference(data: str | Path, split: str, side: int) -> CaptionedPictures:
@@ -208,11 +208,10 @@ def _pictures_of(path: Path) -> CaptionedPictures:
     return FolderPictures(path)
 
 
-def _training(data: CaptionedPictures | str | Path, side: int) -> CaptionedPictures | None:
-    """The train split of what is scored against; None where there is none."""
+def _training(model: Model | str | Path, data: CaptionedPictures | str | Path, side: int) -> CaptionedPictures | None:
+    """What the model was trained on, else the train split of what is scored against; None where there is none."""
+    from limner.training.trained import seen_in_training
+
     if isinstance(data, CaptionedPictures):
         return None
-    try:
-        return open_data(data, "train", side)
-    except DataError:
-        return None
+    return seen_in_training(model if isinstance(model, str | Path) else None, str(data), side)

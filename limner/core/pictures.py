@@ -21,7 +21,8 @@ class CaptionedPictures(ABC):
 
     name: the data set, as the user names it; split: "train", "val", "test" or "all".
     stored_resolution: side S of the stored pictures, at least `resolution`; what is beyond it is the margin that random crops use.
-    class_ids: [N] int64, or None where there are no classes; class_count: number of classes in the whole set (all splits).
+    class_ids: [N] int64, or None where there are no classes; class_count: number of classes in the whole set (all splits); class_names: a
+    name for each, or None.
     may_flip: whether mirroring leaves the captions true; mirrorable: [N] bool where it does so for some pictures only, else None.
     mirrored: whether a run wants pictures mirrored where they may be (`data.flip`).
     stories: [S, F] int64, the places of each story's F pictures in this split, in order; None where there are no stories.
@@ -37,6 +38,7 @@ class CaptionedPictures(ABC):
     stored_resolution: int
     class_ids: NDArray[np.int64] | None
     class_count: int
+    class_names: Sequence[str] | None = None
     may_flip: bool
     mirrorable: NDArray[np.bool_] | None = None
     mirrored: bool = True

@@ -21,7 +21,7 @@ class WrappedPictures(CaptionedPictures):
         self.pictures = pictures
         self.name, self.split, self.holds, self.fingerprint = pictures.name, pictures.split, pictures.holds, pictures.fingerprint
         self.resolution, self.stored_resolution = pictures.resolution, pictures.stored_resolution
-        self.class_ids, self.class_count = pictures.class_ids, pictures.class_count
+        self.class_ids, self.class_count, self.class_names = pictures.class_ids, pictures.class_count, pictures.class_names
         self.stories, self.category_names, self.label_names = pictures.stories, pictures.category_names, pictures.label_names
         self.may_flip, self.mirrorable, self.mirrored = pictures.may_flip, pictures.mirrorable, pictures.mirrored
 

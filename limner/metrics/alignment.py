@@ -37,9 +37,24 @@ class _Alignment(Metric):
         """[N] with their own captions, [N] with those of other pictures, [M] of real pictures with theirs, where these are the same."""
         pictures, captions = found.generated.tensor("embeddings"), found.generated.tensor("captions")
         real = found.real.tensor("embeddings")[: len(captions)] if self.task.painted else None
-        others = captions.roll(len(captions) // 2, 0)
+        others = captions[of_other_pictures(self.task.indices[: len(captions)])]
         fit_of_real = self.fit(real, captions[: len(real)]) if real is not None else None
         return self.fit(pictures, captions), self.fit(pictures, others), fit_of_real
+
+
+def of_other_pictures(indices: NDArray[np.int64]) -> Tensor:
+    """For each number of an evaluation another one, half of all away or a little more, whose caption describes another picture: [N] int64.
+
+    indices: [N] the reference picture of each caption, -1 where it is unknown. With more captions than reference pictures, these repeat.
+    """
+    numbers = np.arange(len(indices))
+    others = (numbers - len(indices) // 2) % len(indices)
+    for _ in numbers:
+        same = (indices[others] == indices) & (indices >= 0)
+        if not same.any():
+            break
+        others[same] = (others[same] + 1) % len(indices)
+    return torch.from_numpy(others)
 
 
 def paired(matching: MatchingJudge, pictures: Tensor, captions: Tensor) -> NDArray[np.float64]:

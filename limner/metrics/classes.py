@@ -80,7 +80,7 @@ class ClassAccuracy(Metric):
         if task.pictures.holds == "attributes":  # a caption that leaves colour or shape open fits several classes
             codes = named_codes(task.captions[:LOOKED_AT])
             wanted = np.where((codes[:, [COLOUR, SHAPE]] != UNNAMED).all(1), wanted, -1)
-        chance = 1 / task.pictures.class_count
+        chance = 1 / (task.pictures.class_count if self._texts is None else len(self._texts[0]))  # a matching model chooses among these
         parts = {}
         for side in self.sides:
             mine = _accuracy(found.generated[f"class at {side}"], wanted)

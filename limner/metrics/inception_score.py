@@ -11,6 +11,7 @@ import torch
 import torchmetrics
 from torch import Tensor
 
+from limner.core import random
 from limner.metrics.scoring.metric import Figure, Found, Metric
 
 SPLITS = 10
@@ -43,6 +44,10 @@ class InceptionScoreMetric(Metric):
     def figures(self, found: Found) -> list[Figure]:
         logits = found.generated.tensor("logits")
         splits = min(SPLITS, len(logits))
+        contiguous = "contiguous splits as Salimans et al."
+        if not self.task.painted:  # a folder's names may put the pictures of a class into one split
+            logits = logits[torch.from_numpy(random.permutation(len(logits), self.task.seed, "inception score"))]
+            contiguous = "splits as Salimans et al., in an order that the seed draws"
         mean, deviation = inception_score(logits, splits)
         return [
             Figure(
@@ -50,9 +55,7 @@ class InceptionScoreMetric(Metric):
                 value=mean,
                 error=deviation,
                 higher_is_better=True,
-                implementation=(
-                    f"torchmetrics {torchmetrics.__version__} InceptionScore's logits, float64, contiguous splits as Salimans et al."
-                ),
+                implementation=f"torchmetrics {torchmetrics.__version__} InceptionScore's logits, float64, {contiguous}",
                 network="features",
                 settings={"splits": splits},
             )

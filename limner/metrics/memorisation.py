@@ -3,12 +3,13 @@
 Every generated picture's distance to the nearest training picture, in feature space, is held against the same distance of held-out real
 pictures, which nobody can have memorised: with d(x) = min over training pictures t of |x - t|,
 
-    share = part of the generated pictures g with d(g) < the 1 % quantile of d(h) over the held-out pictures h
+    share = part of the generated pictures g with d(g) <= the 1 % quantile of d(h) over the held-out pictures h
 
 so that fresh pictures, as good as real ones, give 0.01, and copies 1. `nearer` is the same with the median, for which fresh pictures give
 0.5: it shows a tendency towards the training pictures even if none is copied. But a network that sees little in strange pictures puts them
 all near each other and near some training picture, so that noise may score high as well. Both sets are compared with the same training
-pictures, so their number favours neither.
+pictures, so their number favours neither. Where held-out pictures are duplicates of training pictures, the quantile is 0, and copies are
+still counted.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from limner.metrics.scoring.metric import Figure, Found, Metric, ScoringTask
 from limner.metrics.scoring.protocol import Part
 
 NEAR = 0.01
+_ROUNDING = 1e-6
+"""Distances of equal pictures are not exactly 0: this share of the typical distance from the centre counts as none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +35,11 @@ class Memorisation:
     """How near generated pictures come to training pictures."""
 
     share: float
-    """Part of the generated pictures that are nearer to a training picture than 99 % of the held-out ones are."""
+    """Part of the generated pictures that are at least as near to a training picture as the nearest 1 % of the held-out ones."""
     held_out_share: float
     """The same part of the held-out ones themselves: about 0.01."""
     nearer: float
-    """Part of the generated pictures nearer than half of the held-out ones."""
+    """Part of the generated pictures at least as near as the nearest half of the held-out ones."""
     typical_distance: float
     """The median distance of a held-out picture to its nearest training picture."""
     distances: Tensor
@@ -51,11 +54,13 @@ def memorisation(generated_features: Tensor, train_features: Tensor, held_out_fe
         raise DataError("memorisation needs generated, training and held-out pictures, and one of the three sets is empty: give all three")
     distances, neighbours = nearest(generated_features, train_features)
     held_out, _ = nearest(held_out_features, train_features)
+    features = train_features.double()
+    rounding = _ROUNDING * (features - features.mean(0)).square().sum(1).mean().sqrt()
     typical, near = held_out.median(), torch.quantile(held_out, NEAR)
     return Memorisation(
-        share=float((distances < near).double().mean()),
-        held_out_share=float((held_out < near).double().mean()),
-        nearer=float((distances < typical).double().mean()),
+        share=float((distances <= near + rounding).double().mean()),
+        held_out_share=float((held_out <= near + rounding).double().mean()),
+        nearer=float((distances <= typical + rounding).double().mean()),
         typical_distance=float(typical),
         distances=distances,
         neighbours=neighbours,
@@ -71,8 +76,14 @@ class MemorisationMetric(Metric):
 
     @classmethod
     def refusal(cls, task: ScoringTask) -> str | None:
-        if task.pictures.split in ("train", "all"):
-            return f"memorisation holds pictures against held-out real ones, and '{task.pictures.split}' holds none: take --split test"
+        split = task.pictures.split
+        if split in ("train", "all"):
+            return f"memorisation holds pictures against held-out real ones, and '{split}' holds none: take --split test"
+        if task.training is not None and split in task.training.split.split("+"):
+            return (
+                f"memorisation holds pictures against held-out real ones, and the model was trained on '{split}' as well: take --split "
+                "test, or leave it out"
+            )
         return None
 
     def figures(self, found: Found) -> list[Figure]:
@@ -88,7 +99,7 @@ class MemorisationMetric(Metric):
                 real=result.held_out_share,
                 parts={"nearer than typical": nearer},
                 higher_is_better=False,
-                implementation="limner: share nearer to a training picture than 99 % of the held-out real ones are",
+                implementation="limner: share at least as near to a training picture as the nearest 1 % of the held-out real ones",
                 network="features",
                 settings={"training pictures": len(found.training)},
             )

@@ -266,7 +266,8 @@ class ClassRetrieval(Metric):
         classes = self.task.classes
         assert classes is not None and self.task.matching is not None
         names, texts = class_texts(self.task)
-        fewest = int(np.unique(classes, return_counts=True)[1].min())
+        sides = [classes, *([classes[: self.task.reference_count]] if self.task.painted else [])]
+        fewest = min(int(np.unique(side, return_counts=True)[1].min()) for side in sides)  # a class may have fewer real pictures
         depths = tuple(depth for depth in DEPTHS if depth <= fewest)
         mine, best = self._retrieved(found.generated.tensor("embeddings"), names, texts, depths)
         real, real_best = None, None

@@ -6,10 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from limner.core.errors import CheckpointError, SettingsError
+from limner.core.errors import CheckpointError, DataError, SettingsError
 from limner.core.method import Method
+from limner.core.pictures import CaptionedPictures
 from limner.core.recipes import load_recipe
-from limner.data.catalog import BUILT_IN
+from limner.core.settings import DataSettings
+from limner.data.catalog import BUILT_IN, open_data
+from limner.data.part import PartOfPictures
+from limner.data.reduced import at_resolution
+from limner.metrics.scoring import survey
 from limner.model import load
 from limner.training.checkpoints import Checkpoints
 from limner.training.inputs import data_of
@@ -51,3 +56,20 @@ def trained_on(name: str, about: Mapping[str, Any]) -> str:
     if data not in BUILT_IN and not Path(data).exists():
         raise SettingsError(f"{name} was trained on '{data}', which is not here: give the folder of that set as --data DIR")
     return data
+
+
+def seen_in_training(model: Path | str | None, data: str, resolution: int) -> CaptionedPictures | None:
+    """The pictures that a model was trained on, as far as its recipe says which; else the train split of `data`. None where there is none.
+
+    Of a built-in world, which is painted as it is read, no more than measures of memorisation look at.
+    """
+    recipe = None if model is None else Path(model) / "recipe.yaml"
+    settings = load_recipe(recipe).data_settings if recipe is not None and recipe.is_file() else DataSettings()
+    length = settings.garden_pictures
+    if settings.share == 1.0:  # a share is drawn from all
+        length = min(length or survey.TRAINING_PICTURES, survey.TRAINING_PICTURES)
+    try:
+        pictures = open_data(data, "train+val" if settings.trainval else "train", resolution, settings, length=length)
+    except DataError:
+        return None
+    return at_resolution(pictures if settings.share == 1.0 else PartOfPictures(pictures, settings.share), resolution)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
 
-from limner.metrics.inception_score import inception_score
+from limner.metrics.inception_score import InceptionScoreMetric, inception_score
+from limner.metrics.scoring.metric import Found, ScoringTask
+from limner.metrics.scoring.rows import Rows
 
 
 def test_inception_score_of_known_distributions():
@@ -17,3 +22,17 @@ def test_inception_score_of_known_distributions():
     probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     expected = np.exp(np.mean(np.sum(probabilities * np.log(probabilities / probabilities.mean(0)), axis=1)))
     assert inception_score(torch.from_numpy(logits), 1)[0] == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_names_of_a_folders_pictures_do_not_decide_it():
+    logits = torch.eye(5).repeat_interleave(20, 0) * 100  # by name, a class after the other
+    rows = Rows()
+    rows.add("logits", np.arange(100), logits.numpy())
+
+    def value(painted: bool) -> float:
+        task = cast(ScoringTask, SimpleNamespace(painted=painted, seed=0))
+        (figure,) = InceptionScoreMetric(task).figures(Found(task=task, generated=rows, real=Rows(), varied=Rows()))
+        return figure.value
+
+    assert value(painted=True) == pytest.approx(1.0)  # contiguous splits
+    assert value(painted=False) > 3.5

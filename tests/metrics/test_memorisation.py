@@ -31,3 +31,10 @@ def test_copies_fresh_pictures_and_strangers(draw):
 def test_an_empty_set_is_refused(draw):
     with pytest.raises(DataError, match="one of the three sets is empty"):
         memorisation(draw(3), draw(0), draw(3))
+
+
+def test_copies_are_counted_where_held_out_pictures_are_duplicates_of_training_pictures(draw):
+    train, held_out = draw(800), draw(100)
+    held_out[:3] = train[:3]
+    found = memorisation(torch.cat([train[100:200], draw(100) + 30]), train, held_out)
+    assert found.share == 0.5 and found.held_out_share == 0.03 and found.nearer == 0.5

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,8 +14,10 @@ from limner.core.errors import SettingsError
 from limner.data.catalog import GardenPictures
 from limner.data.garden import Garden
 from limner.metrics.faithfulness import UNNAMED, named_codes
-from limner.metrics.retrieval import RPrecision, RPrecisionAsPublished, chunked, class_retrieval, hits
-from limner.metrics.scoring.metric import ScoringTask
+from limner.metrics.classes import ClassAccuracy
+from limner.metrics.retrieval import ClassRetrieval, RPrecision, RPrecisionAsPublished, chunked, class_retrieval, hits
+from limner.metrics.scoring.metric import Found, ScoringTask
+from limner.metrics.scoring.rows import Rows
 
 
 def test_a_tie_is_shared_or_won():
@@ -82,3 +86,37 @@ def test_ap_and_top_1():
     assert precision == {1: 1.0, 2: pytest.approx((0.5 + 1.0) / 2)}
     alone, _ = class_retrieval(similar, np.array([0, 0, 0, 0]), (1,))
     assert alone == {1: 1.0}  # a class without pictures is left out
+
+
+def _perfect(classes: int) -> Any:
+    """Embeds captions and pictures as their class, one number each; the garden's pictures here have captions that are class numbers."""
+    return SimpleNamespace(
+        embed_captions=lambda captions: torch.eye(classes)[[int(caption) for caption in captions]],
+        similarity=lambda pictures, captions: pictures @ captions.T,
+    )
+
+
+def test_ap_takes_a_depth_that_both_sides_have():
+    task = _task(200, garden=False, length=20)
+    task.pictures.class_ids = np.arange(20) % 2
+    task.pictures.captions = lambda index: [str(index % 2)]
+    task = dataclasses.replace(task, classes=np.arange(200) % 2, reference_count=20, matching=_perfect(2))
+    sides = {}
+    for side, count in (("generated", 200), ("real", 20)):
+        sides[side] = Rows()
+        sides[side].add("embeddings", np.arange(count), torch.eye(2)[np.arange(count) % 2])
+    found = ClassRetrieval(task).figures(Found(task=task, varied=Rows(), **sides))[0]
+    assert (found.value, found.real, found.settings["k"]) == (1.0, 1.0, 10)  # a class has ten real pictures, a hundred painted ones
+
+
+def test_a_matching_model_chooses_among_the_classes_of_the_split():
+    task = _task(12, garden=False, length=12)
+    task.pictures.class_ids, task.pictures.class_count = np.arange(12) % 4 + 3, 40
+    task.pictures.captions = lambda index: [str(index % 4)]
+    task = dataclasses.replace(task, classes=task.pictures.class_ids, matching=cast(Any, _perfect(4)), painted=False)
+    metric = ClassAccuracy(task)
+    rows = Rows()
+    for side in metric.sides:
+        rows.add(f"class at {side}", np.arange(12), np.asarray(task.classes))
+    (figure,) = metric.figures(Found(task=task, generated=rows, real=rows, varied=Rows()))
+    assert (figure.value, figure.chance) == (1.0, 0.25)

@@ -118,7 +118,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> list[Score]:
-    from limner.training.trained import trained_on
+    from limner.training.trained import seen_in_training, trained_on
 
     assert arguments.model is not None
     model = open_model(arguments.model, device)
@@ -130,7 +130,7 @@ def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> 
     metrics = _metrics(arguments, splits, model.reads_text, matching, rebuild is not None)
     if {*metrics} & NEEDS_MATCHING and matching is not None and arguments.matching is None and not share.rank:
         print(f"limner: the judge of captions is what the run trained first: {own_matcher(arguments.model)}", file=sys.stderr)
-    training = training_pictures(arguments.model, data, model.resolution) if {"all", "memorisation"} & {*metrics} else None
+    training = seen_in_training(arguments.model, data, model.resolution) if {"all", "memorisation"} & {*metrics} else None
     request = _request(arguments, metrics, arguments.count or MODEL_COUNT, splits, matching, training, share, model.device)
     return score(model, splits, dataclasses.replace(request, sampling=sampling, rebuild=rebuild))
 
@@ -138,20 +138,21 @@ def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> 
 def _score_pictures(arguments: EvaluateArguments, share: Share, device: Device) -> list[Score]:
     from limner.data.catalog import BUILT_IN
     from limner.metrics.scoring.evaluate import Stored
+    from limner.training.trained import seen_in_training
 
     assert arguments.pictures is not None
     if arguments.data is None:
         raise SettingsError("--pictures needs the reference to score them against: give --data NAME|DIR")
     if arguments.split is not None and "," in arguments.split:
         raise SettingsError(f"--split is {arguments.split}: a folder of pictures is held against one split")
-    pictures = Stored(arguments.pictures, arguments.count)
+    pictures = Stored(arguments.pictures, arguments.count, arguments.seed)
     if pictures.left_out and not share.rank:
         print(f"limner: not scored in {arguments.pictures}: {pictures.left_out}", file=sys.stderr)
     resolution = arguments.resolution or pictures.side
     splits = reference(arguments.data, arguments.split or ("test" if arguments.data in BUILT_IN else None), resolution)
-    metrics = _metrics(arguments, splits, pictures.captions is not None)
-    training = training_pictures(None, arguments.data, resolution) if {"all", "memorisation"} & {*metrics} else None
     matching = matching_model(arguments.matching, device)
+    metrics = _metrics(arguments, splits, pictures.captions is not None, matching)
+    training = seen_in_training(None, arguments.data, resolution) if {"all", "memorisation"} & {*metrics} else None
     where = "cpu" if device == "auto" else device
     request = _request(arguments, metrics, pictures.count, splits, matching, training, share, where)
     return score_source(pictures, splits, request)
@@ -175,6 +176,7 @@ def _request(
     check_metrics(metrics, splits)
     return ScoringRequest(
         metrics=metrics,
+        usual=arguments.metrics is None,
         count=count,
         seed=arguments.seed,
         network=load_feature_network(arguments.features).to(device) if arguments.features else None,
@@ -259,24 +261,6 @@ def reference(data: str, split: str | None, resolution: int) -> list[CaptionedPi
     raise problem
 
 
-def training_pictures(model: str | None, data: str, resolution: int) -> CaptionedPictures | None:
-    """What the model was trained on (else the train split), as far as memorisation looks at it; None where there is none."""
-    from limner.core.recipes import load_recipe
-    from limner.core.settings import DataSettings
-    from limner.data.catalog import open_data
-    from limner.data.reduced import at_resolution
-    from limner.metrics.scoring.survey import TRAINING_PICTURES
-
-    run = Path(model) / "recipe.yaml" if model else None
-    settings = load_recipe(run).data_settings if run is not None and run.is_file() else DataSettings()
-    length = min(settings.garden_pictures or TRAINING_PICTURES, TRAINING_PICTURES)
-    try:
-        split = "train+val" if settings.trainval else "train"
-        return at_resolution(open_data(data, split, resolution, settings, length=length), resolution)
-    except DataError:
-        return None
-
-
 def own_matcher(model: str) -> str | None:
     """The matching model with which a run has trained its text encoder, where it has."""
     from limner.training.plan import MATCHER
@@ -301,8 +285,8 @@ def _metrics(
     held_out = min(map(len, splits))
     if splits[0].holds is None and held_out < FEWEST and splits[0].split in ("val", "test"):
         captions = {text for index in range(held_out) for text in splits[0].captions(index)[:1]}
-        told = ["r-precision"] if len(captions) > 100 else ["clip-score"]
-        metrics = ["kid", "memorisation", *(told if matching is not None else [])]
+        told = ["r-precision"] if min(len(captions), arguments.count or MODEL_COUNT) > 100 else ["clip-score"]
+        metrics = ["kid", "memorisation", *(told if captioned and matching is not None else [])]
         print(
             f"limner: {held_out:,} real pictures are too few for fid and is, so {', '.join(metrics)} are taken; --metrics asks for others",
             file=sys.stderr,

@@ -113,7 +113,7 @@ def of_set(model: MatchingModel, arguments: ClassifyArguments, templates: Sequen
 
     assert arguments.data is not None
     pictures = open_data(arguments.data, arguments.split, model.resolution)
-    names = getattr(pictures, "class_names", None)
+    names = pictures.class_names
     if names is None:
         raise DataError(f"{arguments.data} has no classes to tell apart: prepare a set whose samples name theirs")
     found = zero_shot_by_name(model, pictures, names, templates)

@@ -56,6 +56,8 @@ class ScoringRequest:
 
     metrics: Sequence[str]
     """Names of `limner.metrics.scoring.registry.METRICS`; "all" takes those that can be taken; "faithfulness" brings "diversity" too."""
+    usual: bool = False
+    """Whether these metrics are a choice that nobody made: those that cannot be taken are then left out, as with "all"."""
     count: int
     """Pictures to paint for each split, or of the folder; measures of diversity paint up to 512 more."""
     seed: int = 0
@@ -111,7 +113,7 @@ def evaluate(
     if count < 2:
         raise SettingsError(f"a score of {count} picture(s) says nothing: give a count of at least 2")
     network = request.network or load_feature_network("garden", request.device)
-    surveys, choice = [], _Choice(request.metrics)
+    surveys, choice = [], _Choice(request.metrics, owed=not request.usual)
     for pictures in splits:
         order = reference_order(pictures, seed, captioned=not isinstance(painter, (Stored, Unprompted)))
         count = whole_stories(request.count, pictures)
@@ -157,12 +159,16 @@ def whole_stories(count: int, pictures: CaptionedPictures) -> int:
 
 
 class _Choice:
-    """Which of the metrics that are asked for can be taken. One that is named must be taken of one split at least."""
+    """Which of the metrics that are asked for can be taken. One that is owed must be taken of one split at least.
 
-    def __init__(self, names: Sequence[str]) -> None:
+    owed: whether all that are named are owed; else any one of them suffices.
+    """
+
+    def __init__(self, names: Sequence[str], *, owed: bool = True) -> None:
         self.names, self.left_out = chosen(names), list[str]()
         # What "all" or faithfulness brings with it is left out where it cannot be taken.
-        self.owed = dict.fromkeys((name for name in names if name != "all"), "")
+        self.owed = dict.fromkeys((name for name in names if name != "all" and owed), "")
+        self.any = False
 
     def taken(self, task: ScoringTask, source: Source) -> list[Metric]:
         """The metrics of one split, ready to look."""
@@ -173,6 +179,7 @@ class _Choice:
                 if reason is None:
                     ready.append(metric_class(name)(task))
                     self.owed.pop(name, None)
+                    self.any = True
                     continue
             except LimnerError as error:
                 reason = str(error)
@@ -182,9 +189,11 @@ class _Choice:
         return ready
 
     def check(self, say: Callable[[str], None] | None) -> None:
-        """Raise SettingsError where a metric that is named could be taken of no split; tell which others are left out."""
+        """Raise SettingsError where a metric that is owed could be taken of no split, or none at all; tell which others are left out."""
         for reason in self.owed.values():
             raise SettingsError(reason)
+        if not self.any and self.left_out:
+            raise SettingsError("; ".join(self.left_out))
         if say is not None:
             for line in self.left_out:
                 say(line)

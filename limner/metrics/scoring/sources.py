@@ -176,14 +176,18 @@ class Unprompted(Source):
 class Stored(Source):
     """Pictures of a folder, ours or another program's, with captions and classes where same-name .txt files or metadata.jsonl give them.
 
-    A picture with a reference picture's name is compared with it, and takes its class unless it states its own.
+    A picture with a reference picture's name is compared with it, and takes its class unless it states its own, by the name that the
+    reference has for it.
     """
 
     left_out: str
     """What of the folder is not scored, with numbers and reasons; empty where all is."""
 
-    def __init__(self, folder: Path, count: int | None = None) -> None:
-        """Raises DataError for a folder without two pictures, unlike or no squares, and for `count` pictures where there are fewer."""
+    def __init__(self, folder: Path, count: int | None = None, seed: int = 0) -> None:
+        """count: how many the seed draws from them; all by default, in the order of their names.
+
+        Raises DataError for a folder without two pictures, unlike or no squares, and for `count` pictures where there are fewer.
+        """
         found = [sample for sample, _ in map(with_words, read_sources([folder]))]
         samples = [sample for sample in found if sample.picture is not None]
         unread = [Reject.of(sample, sample.problem or NO_PICTURE) for sample in found if sample.picture is None]
@@ -194,7 +198,8 @@ class Stored(Source):
             raise DataError(f"{folder} holds {len(samples)} picture(s){others}, and a score needs at least 2: {fix}")
         if count is not None and count > len(samples):
             raise DataError(f"{folder} holds {len(samples):,} pictures, not {count:,}: lower --count, or leave it out")
-        self.folder, self._samples = folder, samples[:count]
+        drawn = np.sort(random.permutation(len(samples), seed, "folder")[:count]) if count is not None else np.arange(len(samples))
+        self.folder, self._samples = folder, [samples[number] for number in drawn.tolist()]
         self.count = len(self._samples)
         bad = next((sample for sample in self._samples if sample.problem), None)
         if bad is not None:
@@ -207,6 +212,8 @@ class Stored(Source):
             # part of the protocol: in other words it would be another one
             f"the first caption beside each in a folder of {self.count:,}" if captioned else f"a folder of {self.count:,} without captions"
         )
+        if self.count < len(samples):
+            self.told += f" drawn from {len(samples):,}"
         lost = sum(sample.counts for sample in found) - len(samples)
         if lost:
             self.told += f" ({lost:,} more left out)"
@@ -231,9 +238,35 @@ class Stored(Source):
         self.classes = None
         if reference.class_ids is not None:
             known = np.where(self.indices >= 0, np.asarray(reference.class_ids)[self.indices], -1)
-            said = [sample.labels.class_id for sample in self._samples]
+            said = [self._stated_class(sample, reference) for sample in self._samples]
             classes = np.array([mine if mine is not None else theirs for mine, theirs in zip(said, known.tolist())], dtype=np.int64)
             self.classes = classes if (classes >= 0).all() else None
+
+    def _stated_class(self, sample: Sample, reference: CaptionedPictures) -> int | None:
+        """The class that a picture states, as the reference numbers it; DataError for one that the reference does not have.
+
+        Prepared sets number classes anew, so only their names say which one is meant; a class without a name has its number for a name.
+        """
+        name, number = sample.labels.class_name, sample.labels.class_id
+        if name is None and number is None:
+            return None
+        if reference.holds is not None and name is None:
+            if number not in range(reference.class_count):
+                most = reference.class_count - 1
+                raise DataError(f"{self.folder}: {sample.file} is of class {number}, and '{reference.name}' has 0 to {most}: correct it")
+            return number
+        names = list(reference.class_names or ())
+        wanted = str(number) if name is None else name
+        if names.count(wanted) != 1:
+            has = (
+                "has several classes of that name"
+                if wanted in names
+                else f"has classes such as '{names[0]}'"
+                if names
+                else "has no classes"
+            )
+            raise DataError(f"{self.folder}: {sample.file} is of class '{wanted}', and '{reference.name}' {has}: give its class_name")
+        return names.index(wanted)
 
     def _pair(self, reference: CaptionedPictures) -> NDArray[np.int64]:
         """The reference picture of each picture's name, or -1; DataError for a name that several pictures have."""
