@@ -13,8 +13,8 @@ import torch
 from limner.core.errors import SettingsError
 from limner.data.catalog import GardenPictures
 from limner.data.garden import Garden
-from limner.metrics.faithfulness import UNNAMED, named_codes
 from limner.metrics.classes import ClassAccuracy
+from limner.metrics.faithfulness import UNNAMED, named_codes
 from limner.metrics.retrieval import ClassRetrieval, RPrecision, RPrecisionAsPublished, chunked, class_retrieval, hits
 from limner.metrics.scoring.metric import Found, ScoringTask
 from limner.metrics.scoring.rows import Rows

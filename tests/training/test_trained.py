@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from limner.core.errors import CheckpointError
-from limner.core.recipes import from_preset
+from limner.core.recipes import from_preset, load_recipe, save_recipe
 from limner.training.checkpoints import Checkpoints
+from limner.training.plan import training_pictures
 from limner.training.run import train
-from limner.training.trained import trained_method
+from limner.training.trained import seen_in_training, trained_method
 
 
 def test_the_discriminator_of_a_run_is_that_of_its_newest_checkpoint(tmp_path: Path) -> None:
@@ -44,3 +45,14 @@ def test_the_discriminator_of_a_run_is_that_of_its_newest_checkpoint(tmp_path: P
     shutil.rmtree(run / "checkpoints")
     with pytest.raises(CheckpointError, match="no whole checkpoint"):
         trained_method(run)
+
+
+def test_the_pictures_seen_in_training_are_those_of_the_recipe(tmp_path: Path) -> None:
+    recipe = from_preset("gan-cls", "cpu", "garden", 16)
+    for share in (1.0, 0.25):
+        data = dataclasses.replace(recipe.data_settings, garden_pictures=16, share=share)
+        save_recipe(dataclasses.replace(recipe, data_settings=data), tmp_path / "recipe.yaml")
+        seen, trained = seen_in_training(tmp_path, "garden", 16), training_pictures(load_recipe(tmp_path / "recipe.yaml"))
+        assert seen is not None and (seen.split, len(seen)) == ("train", int(16 * share))
+        assert [seen.key(index) for index in range(len(seen))] == [trained.key(index) for index in range(len(trained))]
+    assert seen_in_training(tmp_path, str(tmp_path / "nothing"), 16) is None

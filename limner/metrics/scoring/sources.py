@@ -258,13 +258,8 @@ class Stored(Source):
         names = list(reference.class_names or ())
         wanted = str(number) if name is None else name
         if names.count(wanted) != 1:
-            has = (
-                "has several classes of that name"
-                if wanted in names
-                else f"has classes such as '{names[0]}'"
-                if names
-                else "has no classes"
-            )
+            known = f"has classes such as '{names[0]}'" if names else "has no classes"
+            has = "has several classes of that name" if wanted in names else known
             raise DataError(f"{self.folder}: {sample.file} is of class '{wanted}', and '{reference.name}' {has}: give its class_name")
         return names.index(wanted)
 

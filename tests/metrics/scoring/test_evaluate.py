@@ -148,9 +148,22 @@ def test_wrong_requests_say_what_is_wrong(pictures, known):
         take(known.perfect, [pictures], ["memorisation"], COUNT)
     with pytest.raises(SettingsError, match="held-out real ones, and 'train' holds none"):
         take(known.perfect, [known.training], ["memorisation"], 8, training=known.training)
+    known.training.split = "train+val"
+    with pytest.raises(SettingsError, match="the model was trained on 'val' as well: take --split test"):
+        take(known.perfect, [GardenPictures(Garden("val", length=8, resolution=SIDE))], ["memorisation"], 8, training=known.training)
+    known.training.split = "train"
     network = _without_classes()
     with pytest.raises(SettingsError, match="needs a feature network with classes"):
         take(known.perfect, [pictures], ["is"], COUNT, network=network)
+
+
+def test_metrics_that_nobody_named_are_left_out_where_they_cannot_be_taken(known, pictures):
+    told = []
+    scores = take(known.perfect, [pictures], ["kid", "memorisation"], 8, say=told.append, usual=True)
+    assert [score.name for score in scores] == ["kid"]
+    assert len(told) == 1 and "memorisation is left out on garden/test: memorisation needs the pictures" in told[0]
+    with pytest.raises(SettingsError, match="memorisation is left out on garden/test"):
+        take(known.perfect, [pictures], ["memorisation"], 8, usual=True)
 
 
 def test_scores_of_other_sampling_are_not_comparable(known, pictures):
