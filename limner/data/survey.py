@@ -12,6 +12,7 @@ from limner.data.sequences import StoryIndex
 from limner.data.sides import is_sided
 from limner.data.sources import NO_CAPTION, Sample
 from limner.data.splits import Splitter
+from limner.data.thing_lists import ThingList
 from limner.text.number_rows import as_caption
 from limner.text.words import split_words
 
@@ -51,8 +52,8 @@ class Survey:
             raise DataError(f"'{sample.key}' in {sample.source} has {len(values)} attributes, and '{first}' has {count}: give all as many")
 
 
-def look_through(read: Read, splitter: Splitter, uncaptioned: bool, tell: Progress) -> Survey:
-    """Read the words of all samples, once."""
+def look_through(read: Read, splitter: Splitter, things: ThingList | None, uncaptioned: bool, tell: Progress) -> Survey:
+    """Read the words of all samples, once, and settle which of them a list of things means."""
     survey = Survey()
     for sample, _ in map(with_words, read()):
         if not sample.counts:
@@ -72,8 +73,12 @@ def look_through(read: Read, splitter: Splitter, uncaptioned: bool, tell: Progre
         survey.classless += sample.labels.class_key is None
         survey.sided += sum(map(is_sided_text, sample.captions))
         splitter.count(sample)
+        if things is not None:
+            things.note(sample)
         survey.look_at_numbers(sample)
     survey.stories.check()
+    if things is not None:
+        things.settle()
     return survey
 
 
