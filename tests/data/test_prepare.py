@@ -17,6 +17,7 @@ from limner.data.prepare import prepare
 from limner.data.prepared import open_prepared
 from limner.data.reading import read_sources
 from limner.data.sources import PictureFile
+from limner.data.survey import is_sided_text
 
 
 def paint(path: Path, colour=(200, 30, 30), size=(30, 24), **save) -> Path:
@@ -254,6 +255,12 @@ def test_decoding_turns_lays_on_white_and_cuts_the_centre(tmp_path):
     Image.new("1", (12_000, 6_000)).save(tmp_path / "huge.png")
     with pytest.raises(Rejected, match="huge picture"):
         read(tmp_path / "huge.png")
+
+
+@pytest.mark.parametrize("word", ["left", "RIGHT", "leftmost", "righthand", "leftward", "rightwards", "left-handed", "righthanded"])
+def test_words_of_sides_are_known(word):
+    assert is_sided_text(f"a bird looking {word}, it's red")
+    assert not is_sided_text("a cleft leaf, bright, upright")
 
 
 def test_captions_of_left_and_right_stop_mirroring(tmp_path):
