@@ -66,6 +66,8 @@ class Loader:
             )
         if phase.frames > 1:
             self._check_stories(processes)
+        if phase.counterfactuals:
+            pictures.check_counterfactuals()
         self._kinds: dict[str, None] = {}
         self._orders: dict[str, tuple[int, NDArray[np.int64]]] = {}
         self._classes_of_pool = self._grouped() if phase.distinct_classes and pictures.class_ids is not None else None
