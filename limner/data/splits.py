@@ -90,6 +90,12 @@ class Splitter:
         held_out = [round(share * count) for share in self.shares]
         if by_class:
             held_out = [max(1, number) if share else 0 for number, share in zip(held_out, self.shares)]
+        if sum(held_out) >= count > 0:
+            what = "classes" if by_class else "stories" if told else "pictures"
+            raise DataError(
+                f"--validation {self.shares[0]:g} and --test {self.shares[1]:g} hold out {held_out[0]} and {held_out[1]} of {count} "
+                f"{what}, and nothing is left to train on: give a smaller share of one, or 0"
+            )
         names = ["val"] * held_out[0] + ["test"] * held_out[1]
         order = random.permutation(count, self.seed, "split")
         self._parts = np.full(count, "train", "U5")
