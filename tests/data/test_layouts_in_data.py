@@ -108,6 +108,22 @@ def test_pictures_of_which_left_and_right_is_said_are_not_mirrored(tmp_path: Pat
         assert (suns[:, 0] + suns[:, 2] / 2 < 0.5).all()
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_layouts_are_of_the_upright_picture_in_every_format(tmp_path: Path, suffix: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    tall = orientation > 4
+    (tmp_path / "set").mkdir()
+    Image.new("RGB", (200, 100), (9, 9, 9)).save(tmp_path / f"set/a.{suffix}", exif=exif)
+    box = [0, 150, 100, 50] if tall else [150, 0, 50, 100]
+    (tmp_path / "set/a.json").write_text(json.dumps({"text": "a sun", "layout": [{"label": "sun", "box": box}]}))
+    prepare([tmp_path / "set"], tmp_path / "out", resolution=16, fit="squash")
+    layout = open_prepared(tmp_path / "out", "train").layouts(np.arange(1))
+    assert layout is not None
+    assert torch.allclose(layout.boxes[0, 0], torch.tensor([0.0, 0.75, 1.0, 0.25] if tall else [0.75, 0.0, 0.25, 1.0]), atol=0.02)
+
+
 def test_instances_in_the_form_of_coco(tmp_path: Path) -> None:
     source = folder(tmp_path / "source", [None, None, [THINGS[0]]])
     runs = [0] * (SIZE[0] * SIZE[1])
