@@ -217,6 +217,10 @@ class RowPicture(PictureFile):
     group: int
     row: int
 
+    @property
+    def start(self) -> tuple[int, ...]:
+        return self.group, self.row
+
     def read(self) -> bytes:
         content = self.groups.content(self.group, self.row)
         if content is None:

@@ -134,7 +134,7 @@ def prepare(
     check_out(out, force)
     tell: Progress = progress or (lambda stage, done, total: None)
     splitter = Splitter(split_by, validation, test, seed)
-    survey = look_through(read, splitter, things, uncaptioned, tell)
+    survey = look_through(read, paths, splitter, things, uncaptioned, tell)
     names = ", ".join(source.name or str(source) for source in paths)
     if not survey.total:
         there = f", but {survey.ignored[0].key}: {survey.ignored[0].reason}" if survey.ignored else ""

@@ -229,6 +229,23 @@ def test_sources_with_the_same_names_keep_their_pictures_apart(tmp_path):
     assert names == ["a/p0.png", "a/p1.png", "b/p0.png", "b/p0.png#2", "b/p1.png", "p2"] and report.renamed == 5
 
 
+def test_a_picture_never_comes_from_two_sources(tmp_path):
+    root = captioned(tmp_path / "set", 2)
+    captioned(root / "more", 2)
+    captioned(tmp_path / "away", 2)
+    captioned(root / ".hidden", 2)
+    (root / "link").symlink_to(tmp_path / "away")
+    shard(root / "a.tar", {"k.png": bytes_of(), "k.txt": b"a square"})
+    for other, first, second in (
+        (root / "more", "set/more/p0.png", "more/p0.png"),
+        (tmp_path / "away", "set/link/p0.png", "away/p0.png"),
+        (root / "a.tar", "a.tar/k.png", "a.tar/k.png"),
+    ):
+        with pytest.raises(DataError, match=f"'{first}' and '{second}' are the same picture, given by two sources: leave out"):
+            prepare([root, other], tmp_path / "out", resolution=8)
+    assert prepare([root, root / ".hidden"], tmp_path / "out", resolution=8).pictures == 9  # of which the folder leaves it out
+
+
 @pytest.mark.parametrize("name", ["metadata.csv", "metadata.tsv", "captions.csv", "captions.txt", "train.csv"])
 def test_tables_of_usual_names_are_read(tmp_path, name):
     for number in range(4):
