@@ -202,8 +202,8 @@ class PreparedPictures(CaptionedPictures):
         if not left:
             raise DataError(
                 f"'{own[caption][:60]}' of '{self.key(index)}' in {self.path} cannot be made false, since no visual word of it can be "
-                "changed and no other picture says anything else: train without counterfactual captions (--method.counterfactual 0, or "
-                "--method.no-counterfactual), or prepare captions that differ"
+                "changed and no other picture says anything else: train a method without counterfactual captions (gan-cls with "
+                "--method.counterfactual 0, damsm with --method.no-counterfactual), or prepare captions that differ"
             )
         return left[int(random.integers(len(left), self.card.seed, "any other caption", index, caption, draw))][1]
 
