@@ -119,6 +119,9 @@ class CaptionedPictures(ABC):
     def counterfactual(self, index: int, caption: int, draw: int) -> str:
         """A caption that differs from caption number `caption` of the picture in one attribute or one word; `draw` chooses which."""
 
+    def check_counterfactuals(self) -> None:  # noqa: B027  # most sets know what makes a caption false
+        """Raise DataError where some caption has no `counterfactual`."""
+
     def counterfactuals(self, indices: NDArray[np.int64], captions: NDArray[np.int64], draws: NDArray[np.int64]) -> list[str]:
         """`counterfactual` of many captions at once."""
         return [self.counterfactual(int(i), int(k), int(d)) for i, k, d in zip(indices, captions, draws, strict=True)]

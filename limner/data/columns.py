@@ -105,6 +105,20 @@ def _as_chosen(names: tuple[str, ...], chosen: tuple[str, str]) -> Columns:
     return Columns({**found, **labels}, unread, None)
 
 
+_QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+_LIST = re.compile(rf"\s*\[\s*(?:{_QUOTED})(?:(?:\s*,\s*|\s+)(?:{_QUOTED}))*\s*,?\s*\]\s*", re.DOTALL)
+
+
+def _written_list(text: str) -> list[str] | None:
+    """The strings of a list that a cell holds as text, as JSON, Python or NumPy write it; None of any other text."""
+    if not _LIST.fullmatch(text):
+        return None
+    try:
+        return list(map(str, parse_json(text)))
+    except ValueError:  # single quotes, or no commas
+        return [re.sub(r"\\(.)", lambda escape: " " if escape[1] in "nrt" else escape[1], each[1:-1]) for each in re.findall(_QUOTED, text)]
+
+
 _CLASS = columns_of(("class",))
 
 
@@ -120,7 +134,7 @@ def captions_of_field(value: Any) -> tuple[tuple[str, ...], str | None]:
     """The captions of a value: a string, a list of strings, or nothing; and what is wrong with them, if anything."""
     if value is None:
         return (), None
-    lines = [value] if isinstance(value, str) else value
+    lines = (_written_list(value) or [value]) if isinstance(value, str) else value
     if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
         return (), "text is neither a string nor a list of strings"
     return clean_captions(lines)
@@ -185,7 +199,7 @@ def _frame(story: Any, frame: Any) -> tuple[str | None, int | None, str | None]:
 
 def _names(value: Any) -> tuple[tuple[str, ...] | None, str | None]:
     """Names of a list, or of a text that parts them by semicolons, and what is wrong with it; none of what holds no name at all."""
-    names = value.split(";") if isinstance(value, str) else value
+    names = (_written_list(value) or value.split(";")) if isinstance(value, str) else value
     if not isinstance(names, list) or not any(isinstance(name, str) for name in names):
         return None, None
     if not all(isinstance(name, str) for name in names):

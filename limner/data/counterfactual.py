@@ -7,11 +7,13 @@ the sentence stays a sentence.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from limner.core import random
+from limner.text.number_rows import numbers_of
 from limner.text.words import split_words
 
 _GROUPS: Mapping[str, str] = {
@@ -80,20 +82,39 @@ def replacements(word: str, others: Container[str] = (), known: Container[str] |
     return sorted(candidate for candidate in offered if known is None or candidate in known)
 
 
-def substitute(text: str, *draw_key: int, draw: int = 0, known: Mapping[str, int] | None = None) -> str | None:
+def said(text: str) -> tuple[str, ...]:
+    """What a caption says: its words, whose order makes no difference, or the row of numbers that it is, whose order does."""
+    return (text,) if numbers_of(text) is not None else tuple(sorted(split_words(text)))
+
+
+def true_changes(text: str, others: Iterable[str]) -> set[tuple[str, str]]:
+    """Words of a caption, each with another word, by whose exchange it would say what one of the others says."""
+    own, found = split_words(text), set[tuple[str, str]]()
+    for other in others:
+        words = split_words(other)
+        if len(words) == len(own) and len({*words} ^ {*own}) <= 2:  # else more than one word differs
+            old, new = Counter(own) - Counter(words), Counter(words) - Counter(own)
+            if old.total() == 1:
+                found.add((next(iter(old)), next(iter(new))))
+    return found
+
+
+def substitute(
+    text: str, *draw_key: int, draw: int = 0, known: Mapping[str, int] | None = None, barred: Container[tuple[str, str]] = ()
+) -> str | None:
     """The text with exactly one visual word changed to another of its group; None where it holds no such word.
 
     draw_key: integers (a seed, the picture, the caption) that decide the order of the changes; `draw` counts through them, changing
     a different word first, then to a different one. "a" and "an" before the word limit what may stand there.
     known: words in use in the data, with their counts; no others are put in, and frequent ones first, so that what is wrong cannot be told
-    by how rare its words are.
+    by how rare its words are. barred: words, each with another that must not be put in its place.
     """
     pieces = _pieces(text)
     words = [word for _, _, word in pieces]
     present = set(words)
     choices = []
     for number, (start, end, word) in enumerate(pieces):
-        offered = replacements(word, present, known)
+        offered = [candidate for candidate in replacements(word, present, known) if (word, candidate) not in barred]
         if number and words[number - 1] in ("a", "an"):
             offered = [candidate for candidate in offered if (candidate[0] in "aeio") == (words[number - 1] == "an")]
         if offered:

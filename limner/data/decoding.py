@@ -23,7 +23,6 @@ from limner.data.sources import PictureFile, Sample, Unreadable, system_reason
 LARGEST_PIXELS = 64_000_000
 LARGEST_BYTES = 128 << 20
 _AS_EVER = Framing()
-_ORIENTATION = 0x0112  # the Exif tag that says how a picture lies
 
 
 class Rejected(Exception):
@@ -79,12 +78,11 @@ def decode_bytes(
         with Image.open(io.BytesIO(content), formats=PICTURE_FORMATS) as image:
             if image.width * image.height > LARGEST_PIXELS:
                 raise Rejected(f"huge picture (over {LARGEST_PIXELS // 1_000_000} million pixels)")
-            turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-            size = image.size[::-1] if turned else image.size
-            view = framing.view((size[0], size[1]), side, resolution or side)
+            size = image.size
             if not framing.pixel_art:
                 # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; twice the wanted size is kept for the antialiasing filter.
                 image.draft("RGB", (2 * side, 2 * side))
+            lying = image.size
             upright = _laid_on(ImageOps.exif_transpose(image), framing.colour)
     except Rejected:
         raise
@@ -94,6 +92,9 @@ def decode_bytes(
         raise Rejected("not a picture") from None
     except Exception as error:  # Pillow's readers raise all kinds of errors on broken bytes
         raise Rejected("truncated picture" if "truncated" in str(error).lower() else "damaged picture") from error
+    if upright.size != lying:  # the Exif tag does not tell: of a TIFF, Pillow gives the size as it is upright, of a JPEG as it lies
+        size = size[::-1]
+    view = framing.view((size[0], size[1]), side, resolution or side)
     square = framing.framed(upright, framing.view(upright.size, side, resolution or side))
     return np.asarray(square), view.enlarges and not framing.pixel_art, (size[0], size[1])
 

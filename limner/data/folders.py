@@ -23,7 +23,7 @@ from limner.data.formats import (
 from limner.data.listed import listed_samples
 from limner.data.parquet import read_parquet, unread_parquet
 from limner.data.shards import read_shard
-from limner.data.sources import NO_PICTURE, SHARED, SPLIT_NAMES, Sample, left_alone
+from limner.data.sources import NO_PICTURE, SPLIT_NAMES, Sample, left_alone
 from limner.data.tables import HEADER, header_of, other_layout
 from limner.data.tree import Folder, Tree
 
@@ -84,7 +84,7 @@ def _plain_samples(tree: Tree, folder: Folder) -> Iterator[Sample]:
     for name in folder.pictures:
         path = folder.path / name
         if os.path.normpath(path) not in tree.listed:
-            yield _plain_sample(tree, folder, path)
+            yield _plain_sample(tree, path)
     others = {stem_of(name): name for name in folder.files if suffix_of(name) not in PICTURE_SUFFIXES.union(CAPTION_SUFFIXES)}
     unread_stems = {stem_of(name) for name in folder.files if suffix_of(name) in OTHER_PICTURES}
     for name in folder.pairing.lone:
@@ -131,11 +131,9 @@ def _lone_text(tree: Tree, folder: Folder, name: str, others: dict[str, str], un
         yield tree.reject(path, NO_PICTURE)
 
 
-def _plain_sample(tree: Tree, folder: Folder, path: Path) -> Sample:
+def _plain_sample(tree: Tree, path: Path) -> Sample:
     picture, unreadable = tree.picture(path)
     captions, labels, problem, where = tree.words(path)
-    if path.name in folder.pairing.shared:
-        problem, where = SHARED, ""
     return Sample(
         key=tree.key(path),
         source=tree.root.name,

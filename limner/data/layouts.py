@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw
 from limner.core.errors import DataError
 from limner.core.json_text import parse_json
 from limner.data.framing import Framing, View
-from limner.data.sources import Sample, Thing
+from limner.data.sources import Thing
+from limner.data.thing_lists import ThingList, listed_name
 
 SHAPE_SIDE = 32
 """Cells across a thing's shape, within its box."""
@@ -158,7 +159,7 @@ def largest(placed: Placed, most: int) -> Placed:
     return Placed(placed.boxes[kept], tuple(placed.labels[row] for row in kept.tolist()), shapes)
 
 
-class Instances:
+class Instances(ThingList):
     """A list of instances in COCO's form, by the names of the pictures' files."""
 
     def __init__(self, path: Path) -> None:
@@ -167,10 +168,8 @@ class Instances:
         try:
             content = parse_json(path.read_bytes())
             names = {category["id"]: str(category["name"]) for category in content["categories"]}
-            files = {image["id"]: PurePath(image["file_name"]).name for image in content["images"]}
+            files = {image["id"]: listed_name(image) for image in content["images"]}
             self._sizes = {files[image["id"]]: listed_size(image) for image in content["images"]}
-            self.matched = 0
-            """Samples of which it said something."""
             self._things: dict[str, list[Thing]] = {name: [] for name in files.values()}
             for entry in content["annotations"]:
                 if not entry.get("iscrowd") and entry["image_id"] in files:  # a crowd is not a single object
@@ -185,15 +184,10 @@ class Instances:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             what = f"has no {error}" if isinstance(error, KeyError) else f"cannot be read ({error})"
             raise DataError(f"{path} {what}: {fix}") from None
+        super().__init__(path, self._things)
 
-    def of(self, sample: Sample) -> Sample:
-        """The sample with the things that the list has for its picture; what the sample says itself comes first."""
-        name = PurePath(sample.file).name
-        found = self._things.get(name)
-        if found is None or sample.labels.things is not None:
-            return sample
-        self.matched += 1
-        return replace(sample, labels=replace(sample.labels, things=tuple(found), things_size=self._sizes[name]))
+    def things(self, name: str) -> tuple[tuple[Thing, ...], tuple[int, int] | None]:
+        return tuple(self._things[name]), self._sizes[name]
 
 
 def listed_size(image: dict[str, Any]) -> tuple[int, int] | None:

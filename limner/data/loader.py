@@ -7,6 +7,7 @@ run, or one spread over several processes, sees the same batches.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -65,6 +66,8 @@ class Loader:
             )
         if phase.frames > 1:
             self._check_stories(processes)
+        if phase.counterfactuals:
+            pictures.check_counterfactuals()
         self._kinds: dict[str, None] = {}
         self._orders: dict[str, tuple[int, NDArray[np.int64]]] = {}
         self._classes_of_pool = self._grouped() if phase.distinct_classes and pictures.class_ids is not None else None
@@ -175,6 +178,16 @@ class Loader:
             alone = next(index for index in stories[wordless[0]].tolist() if not self.pictures.caption_counts[index])
             raise DataError(f"'{self.pictures.key(alone)}' in a story of '{self.pictures.name}' has no caption: give every frame one")
 
+    @cached_property
+    def _whole_mirrorable(self) -> NDArray[np.bool_] | None:
+        """Which pictures may be mirrored: a frame that comes with its story, where every frame of the story may be."""
+        may, stories = self.pictures.mirrorable, self.pictures.stories
+        if may is None or stories is None or self.phase.frames == 1:
+            return may
+        may = may.copy()
+        may[stories] = may[stories].all(1, keepdims=True)
+        return may
+
     def _stories(self, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The pictures of these sample numbers, story by story, and their passes: [B] and [B]."""
         frames, stories = self.phase.frames, self.pictures.stories
@@ -232,7 +245,7 @@ class Loader:
         captions = [
             [every[number] for number in row] for every, row in zip(map(self.pictures.captions, indices.tolist()), numbers, strict=True)
         ]
-        views = self._views(indices, epochs, self.phase.frames if role == "matched" else 1)
+        views = self._views(indices, epochs, role)
         layout = self.pictures.layouts(indices)
         shown = self.pictures.categories(indices)
         batch = Batch(
@@ -276,8 +289,9 @@ class Loader:
     def _classes(self, indices: NDArray[np.int64]) -> Tensor | None:
         return None if self.pictures.class_ids is None else torch.from_numpy(self.pictures.class_ids[indices]).to(self.device)
 
-    def _views(self, indices: NDArray[np.int64], epochs: NDArray[np.int64], frames: int = 1) -> Views:
+    def _views(self, indices: NDArray[np.int64], epochs: NDArray[np.int64], role: str) -> Views:
         """How each picture is cropped and mirrored: a function of (seed, epoch, index). The frames of a story are seen alike."""
+        frames = self.phase.frames if role == "matched" else 1
         stored = self.pictures.stored_resolution
         margin = stored - self.pictures.resolution
         seen = indices if frames == 1 else indices[::frames].repeat(frames)
@@ -287,8 +301,9 @@ class Loader:
         mirrored = zeros.astype(bool)
         if self.flip:
             mirrored = random.uniform(self.seed, "flip", epochs, seen) < 0.5
-            if self.pictures.mirrorable is not None:
-                mirrored &= _all_of(self.pictures.mirrorable[indices], frames)
+            may = self._whole_mirrorable if role in ("matched", "frames") else self.pictures.mirrorable
+            if may is not None:
+                mirrored &= may[indices]
         return Views(stored, self.pictures.resolution, tops, lefts, mirrored)
 
 
@@ -324,11 +339,6 @@ def pictures_seen(pictures: CaptionedPictures, phase: Phase) -> int:
     if phase.frames > 1 and pictures.stories is not None:
         return pictures.stories.size
     return int((pictures.caption_counts > 0).sum()) if phase.captions else len(pictures)
-
-
-def _all_of(values: NDArray[np.bool_], frames: int) -> NDArray[np.bool_]:
-    """For each frame, whether a value holds for all frames of its story."""
-    return values.reshape(-1, frames).all(1).repeat(frames)
 
 
 def to_network(pictures: NDArray[np.uint8], resolution: int, device: torch.device | str) -> Tensor:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from PIL import Image
 from limner.core.errors import DataError
 from limner.core.json_text import parse_json
 from limner.data.layouts import Instances
-from limner.data.sources import Sample, Thing
+from limner.data.sources import Thing
+from limner.data.thing_lists import ThingList, listed_name
 
 FORM = (
     'give a file in the form of COCO\'s panoptic lists: {"images": [...], "annotations": [{"segments_info": [...]}], "categories": [...]}'
@@ -28,7 +29,7 @@ class _Segments:
     things: tuple[tuple[int, str, tuple[float, float, float, float]], ...]
 
 
-class Panoptic:
+class Panoptic(ThingList):
     """A list of segments, by the names of the pictures' files. Only things are kept: grounds such as grass or sky have no boxes of their
     own, and crowds are no single objects. The PNGs lie in the folder of the list's name next to it, as COCO has them."""
 
@@ -40,9 +41,7 @@ class Panoptic:
         try:
             content = parse_json(path.read_bytes())
             names = {entry["id"]: str(entry["name"]) for entry in content["categories"] if entry.get("isthing", 1)}
-            files = {image["id"]: PurePath(image["file_name"]).name for image in content["images"]}
-            self.matched = 0
-            """Samples of which it said something."""
+            files = {image["id"]: listed_name(image) for image in content["images"]}
             self._segments: dict[str, _Segments] = {}
             for entry in content["annotations"]:
                 things = tuple(
@@ -57,14 +56,11 @@ class Panoptic:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             what = f"has no {error}" if isinstance(error, KeyError) else f"cannot be read ({error})"
             raise DataError(f"{path} {what}: {FORM}") from None
+        super().__init__(path, self._segments)
 
-    def of(self, sample: Sample) -> Sample:
-        """The sample with the things that the list has for its picture; what the sample says itself comes first. Raises DataError where
-        the PNG of its segments cannot be read."""
-        found = self._segments.get(PurePath(sample.file).name)
-        if found is None or sample.labels.things is not None:
-            return sample
-        self.matched += 1
+    def things(self, name: str) -> tuple[tuple[Thing, ...], tuple[int, int] | None]:
+        """Raises DataError where the PNG of the picture's segments cannot be read."""
+        found = self._segments[name]
         try:
             with Image.open(found.file) as opened:
                 colours = np.asarray(opened.convert("RGB"), dtype=np.int64)
@@ -72,7 +68,7 @@ class Panoptic:
             raise DataError(f"{found.file} cannot be read ({error}): unpack the PNGs of the panoptic list again") from None
         numbers = colours @ np.array([1, 1 << 8, 1 << 16])
         things = tuple(Thing(label=label, box=box, mask=_runs(numbers == number)) for number, label, box in found.things)
-        return replace(sample, labels=replace(sample.labels, things=things, things_size=(colours.shape[1], colours.shape[0])))
+        return things, (colours.shape[1], colours.shape[0])
 
 
 def list_of_things(path: Path) -> Instances | Panoptic:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from limner.core.errors import DataError
 from limner.core.json_text import parse_json
-from limner.data.columns import LABELS, captions_of_field, columns_of, read_labels
+from limner.data.columns import COLUMNS, captions_of_field, columns_of, read_labels
 from limner.data.sources import SPLIT_NAMES, PictureFile, Reading, Sample, Unreadable, left_alone
 
 if TYPE_CHECKING:
@@ -51,21 +51,38 @@ def _rows(path: Path, file: ParquetFile, group: int, columns: list[str]) -> list
 
 
 def written_columns(path: Path) -> list[str]:
-    """The columns of a parquet file that hold text, lists of texts or numbers."""
+    """The columns of a parquet file that hold text, numbers, or lists of these."""
     return _written(_opened(path))
 
 
 def _written(file: ParquetFile) -> list[str]:
+    return [column.name for column in file.schema_arrow if _is_written(column.type)]
+
+
+def _is_written(kind: Any, listed: bool = False) -> bool:
+    """Whether values of a type are text, numbers, or lists of these. listed: within a list, where things with fields may be (a layout)."""
     from pyarrow import types
 
-    held = {column.name: column.type for column in file.schema_arrow}
-    plain = (types.is_string, types.is_large_string, types.is_integer, types.is_floating)
+    if types.is_dictionary(kind):  # a category of pandas
+        return _is_written(kind.value_type)
+    if _is_list(kind):
+        return _is_written(kind.value_type, listed=True)
+    if listed and types.is_struct(kind):
+        return all(_is_written(part.type, listed=True) for part in kind)
+    return _is_string(kind) or types.is_integer(kind) or types.is_floating(kind) or types.is_null(kind)
 
-    def is_plain(kind: Any) -> bool:
-        return any(test(kind) for test in plain)
 
-    listed = {name for name, kind in held.items() if (types.is_list(kind) or types.is_large_list(kind)) and is_plain(kind.value_type)}
-    return [name for name, kind in held.items() if name in listed or is_plain(kind)]
+def _is_list(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
+def _is_string(kind: Any) -> bool:
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
 def _picture_column(file: ParquetFile, reading: Reading) -> tuple[str, bool] | None:
@@ -116,12 +133,13 @@ def read_parquet(path: Path, name: str, source: str, reading: Reading, split: st
         raise DataError(f"{path} has no column '{reading.columns[1]}', but {', '.join(own)[:120]}: give --columns {column},NAME")
     if columns.problem:
         raise DataError(f"{path} {columns.problem}")
+    kept = [each for role in COLUMNS if role != "file_name" for each in columns.names.get(role, ())]
+    classes = _class_names(file)
+    labelled = next((each for each in own if each in classes and each not in kept), None)
+    unread = dict.fromkeys(each.name for each in file.schema_arrow if each.name not in (column, labelled, *kept))
     if not columns.has("text") and (texts := [each for each in columns.unread if _is_text(file, each)]):
         reason = f"parquet file whose captions have an unknown name: say which with --columns {column},{texts[0]}"
         yield left_alone(name, source, reason)
-    kept = [each for role in ("text", *LABELS) for each in columns.names.get(role, ())]
-    classes = _class_names(file)
-    labelled = next((each for each in own if each in classes and each not in kept), None)
     split = split or SPLIT_NAMES.get(re.split(r"[\W_\d]", name.rpartition("/")[2].lower(), maxsplit=1)[0])
     groups = _Groups(file, f"{column}.bytes" if nested else column)
     row = 0
@@ -131,8 +149,9 @@ def read_parquet(path: Path, name: str, source: str, reading: Reading, split: st
         values = _rows(path, file, group, wanted) if wanted else [{}] * count
         for place, fields in enumerate(values):
             captions, problem = captions_of_field(columns.value(fields, "text"))
-            labels = read_labels({key: value for key, value in fields.items() if key != labelled}, columns, split)
-            number = fields.get(labelled) if labelled else None
+            number = fields.pop(labelled, None) if labelled else None
+            labels = read_labels(fields, columns, split)
+            unread.update(dict.fromkeys(columns.surplus(fields)))
             if labelled and number is not None and 0 <= number < len(classes[labelled]):
                 labels = replace(labels, class_id=number, class_name=classes[labelled][number])
             problem = problem if columns.value(fields, "text") not in (None, "", []) else None
@@ -147,14 +166,13 @@ def read_parquet(path: Path, name: str, source: str, reading: Reading, split: st
                 where=f"{path.name}, row {row}",
             )
             row += 1
+    if unread:
+        yield left_alone(name, source, f"parquet file with columns that are not read: {', '.join(unread)[:200]}")
 
 
 def _is_text(file: ParquetFile, column: str) -> bool:
-    from pyarrow import types
-
     kind = file.schema_arrow.field(column).type
-    kind = kind.value_type if types.is_list(kind) or types.is_large_list(kind) else kind
-    return bool(types.is_string(kind) or types.is_large_string(kind))
+    return _is_string(kind.value_type if _is_list(kind) else kind)
 
 
 def _class_names(file: ParquetFile) -> dict[str, list[str]]:
@@ -198,6 +216,10 @@ class RowPicture(PictureFile):
     groups: _Groups
     group: int
     row: int
+
+    @property
+    def start(self) -> tuple[int, ...]:
+        return self.group, self.row
 
     def read(self) -> bytes:
         content = self.groups.content(self.group, self.row)

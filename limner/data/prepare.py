@@ -19,9 +19,9 @@ from limner.data.cache import FORMAT, SPLITS, CacheCard, SplitWriter, join, save
 from limner.data.caption_checks import CaptionTally, WordlessCaption, with_words
 from limner.data.decoding import Rejected, decode_all
 from limner.data.framing import Fit, Framing
-from limner.data.layouts import MOST_THINGS, Instances, largest
+from limner.data.layouts import MOST_THINGS, largest
 from limner.data.naming import Namer
-from limner.data.panoptic import Panoptic, list_of_things
+from limner.data.panoptic import list_of_things
 from limner.data.places import PlaceWriter
 from limner.data.prechecks import check_out, check_settings, check_sources, check_space
 from limner.data.readers.known import nearest
@@ -32,6 +32,7 @@ from limner.data.sequences import CaptionsFrom, described
 from limner.data.sources import NO_CAPTION, Reading, Sample
 from limner.data.splits import SplitBy, Splitter
 from limner.data.survey import Progress, Read, Survey, is_sided_text, look_through, refusal
+from limner.data.thing_lists import ThingList
 from limner.text.words import WITHOUT_WORD
 
 MOST_SIDED = 0.01
@@ -133,7 +134,7 @@ def prepare(
     check_out(out, force)
     tell: Progress = progress or (lambda stage, done, total: None)
     splitter = Splitter(split_by, validation, test, seed)
-    survey = look_through(read, splitter, uncaptioned, tell)
+    survey = look_through(read, paths, splitter, things, uncaptioned, tell)
     names = ", ".join(source.name or str(source) for source in paths)
     if not survey.total:
         there = f", but {survey.ignored[0].key}: {survey.ignored[0].reason}" if survey.ignored else ""
@@ -200,7 +201,7 @@ def prepare(
         ) from None
 
 
-def _reader(sources: Sequence[Source], reading: Reading, things: Instances | Panoptic | None, captions_from: CaptionsFrom) -> Read:
+def _reader(sources: Sequence[Source], reading: Reading, things: ThingList | None, captions_from: CaptionsFrom) -> Read:
     """Reads the samples of the sources anew each time, with what a list of things says of them, and captions of their attributes."""
 
     def read() -> Iterator[Sample]:

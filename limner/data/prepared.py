@@ -17,7 +17,7 @@ from limner.core.files import reading_arrays
 from limner.core.pictures import CaptionedPictures
 from limner.data.cache import SPLITS, CacheCard, read_card
 from limner.data.caption_checks import wordless_captions
-from limner.data.counterfactual import substitute
+from limner.data.counterfactual import said, substitute, true_changes
 from limner.data.framing import Fit, Framing
 from limner.data.pixels import Pixels, PixelsInPlace, StoredPixels
 from limner.data.places import Places
@@ -75,7 +75,8 @@ class PreparedPictures(CaptionedPictures):
                 self._caption_offsets = _mapped(path / "caption_offsets.npy", card.captions + 1)
                 self._first = _mapped(path / "first_captions.npy", total + 1)
                 self._key_offsets = _mapped(path / "key_offsets.npy", total + 1)
-                self.class_ids = None if card.class_names is None else _mapped(path / "class_ids.npy", total)[self._own]
+                self._class_ids = None if card.class_names is None else _mapped(path / "class_ids.npy", total)
+                self.class_ids = None if self._class_ids is None else self._class_ids[self._own]
                 self.mirrorable: NDArray[np.bool_] = _mapped(path / "mirrorable.npy", total)[self._own]
                 self.stories = _stories(path, card.frames, total, start, stop) if card.frames else None
                 self._categories = None if card.category_names is None else _categories(path, total, len(card.category_names))[self._own]
@@ -103,7 +104,10 @@ class PreparedPictures(CaptionedPictures):
         self._pixels.expect(indices)
 
     def captions(self, index: int) -> list[str]:
-        place = self._start + range(len(self))[index]
+        return self._captions_at(self._start + range(len(self))[index])
+
+    def _captions_at(self, place: int) -> list[str]:
+        """All captions of a picture by its place in the whole set."""
         spoken, starts, ends = self._with_words
         rows = slice(int(spoken[place]), int(spoken[place + 1]))
         return [self._captions[a:b].tobytes().decode() for a, b in zip(starts[rows].tolist(), ends[rows].tolist())]
@@ -169,25 +173,61 @@ class PreparedPictures(CaptionedPictures):
     def counterfactual(self, index: int, caption: int, draw: int) -> str:
         """The caption with one visual word changed (`limner.data.counterfactual`); where it holds none, another picture's
         caption, of another class where there is one. `draw` chooses among the changes, different ones until all have been used.
-        """
-        text = self.captions(index)[caption]
-        changed = substitute(text, self.card.seed, index, caption, draw=draw, known=self.vocabulary)
-        return changed or self._other_caption(text, index, caption, draw)
 
-    def _other_caption(self, text: str, index: int, caption: int, draw: int) -> str:
-        settled = text
+        It says what no caption of the picture says. Raises DataError where there is no such caption.
+        """
+        own = self.captions(index)
+        barred = true_changes(own[caption], own)
+        changed = substitute(own[caption], self.card.seed, index, caption, draw=draw, known=self.vocabulary, barred=barred)
+        return changed or self._other_caption(own, index, caption, draw)
+
+    def _other_caption(self, own: list[str], index: int, caption: int, draw: int) -> str:
+        true, settled = {*map(said, own)}, None
         for attempt in range(64):
             other = int(random.integers(len(self), self.card.seed, "other caption", index, caption, draw, attempt))
             if other == index or not self.caption_counts[other]:
                 continue
             found = self.captions(other)
             candidate = found[int(random.integers(len(found), self.card.seed, "its number", index, caption, draw, attempt))]
-            if candidate == text:
+            if said(candidate) in true:
                 continue
             if self.class_ids is None or self.class_ids[other] != self.class_ids[index]:
                 return candidate
             settled = candidate  # kept in case there is one class alone
-        return settled
+        if settled is not None:
+            return settled
+        own_class = None if self.class_ids is None else int(self.class_ids[index])
+        left = [(number, text) for (number, words), text in self._sayings.items() if words not in true]
+        left = [(number, text) for number, text in left if number != own_class] or left
+        if not left:
+            raise DataError(
+                f"'{own[caption][:60]}' of '{self.key(index)}' in {self.path} cannot be made false, since no visual word of it can be "
+                "changed and no other picture says anything else: train a method without counterfactual captions (gan-cls with "
+                "--method.counterfactual 0, damsm with --method.no-counterfactual), or prepare captions that differ"
+            )
+        return left[int(random.integers(len(left), self.card.seed, "any other caption", index, caption, draw))][1]
+
+    @cached_property
+    def _sayings(self) -> dict[tuple[int | None, tuple[str, ...]], str]:
+        """All that captions say, by class: those of this split, and of the training split where this is another, which may be small."""
+        found: dict[tuple[int | None, tuple[str, ...]], str] = {}
+        for place in dict.fromkeys([*range(self._own.start, self._own.stop), *range(self.card.splits.get("train", 0))]):
+            for text in self._captions_at(place):
+                found.setdefault((None if self._class_ids is None else int(self._class_ids[place]), said(text)), text)
+        return found
+
+    def check_counterfactuals(self) -> None:
+        most, sayings = int(self.caption_counts.max(initial=0)), set[tuple[str, ...]]()
+        alike: dict[tuple[str, ...], int] = {}
+        for index in range(len(self)):
+            texts = self.captions(index)
+            alike.setdefault(tuple(texts), index)
+            sayings.update(map(said, texts))
+            if len(sayings) > most:
+                return  # more than any picture says
+        for same, index in alike.items():
+            for caption in range(len(same)):
+                self.counterfactual(index, caption, 0)
 
 
 def _pixels(path: Path, card: CacheCard, total: int, own: slice) -> Pixels:

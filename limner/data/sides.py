@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-_ENDINGS = ("", "most", "hand", "ward")
+_ENDINGS = ("", "most", "hand", "handed", "ward", "wards")
 SPEAKS_OF_SIDES = frozenset(f"{side}{ending}" for side in ("left", "right") for ending in _ENDINGS)
 
 

@@ -56,6 +56,11 @@ class PictureFile:
     size: int
     offset: int = 0
 
+    @property
+    def start(self) -> tuple[int, ...]:
+        """What tells it from other pictures of the same file."""
+        return (self.offset,)
+
     def read(self) -> bytes:
         """The bytes of the picture file, as they lie on the disk."""
         with self.path.open("rb") as stream:

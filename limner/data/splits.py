@@ -24,14 +24,15 @@ class _Group:
     count: int = 0
     keys: set[tuple[int, str]] = field(default_factory=set)
     given: dict[str, int] = field(default_factory=dict)
-    stories: set[str] = field(default_factory=set)
+    stories: dict[str, int] = field(default_factory=dict)
+    """Each story with its place among all that is parted as one: stories, and single pictures."""
 
 
 class Splitter:
     """Counts the samples first (`count`), decides (`decide`), then tells each sample's split, in the same order of samples (`split_of`).
 
     Samples with captions are parted, and those without join the training; where none has a caption, all are parted. A story is parted as
-    one.
+    one, frames without captions included.
     """
 
     def __init__(self, split_by: SplitBy, validation: float, test: float, seed: int) -> None:
@@ -39,7 +40,6 @@ class Splitter:
         self.made = ""
         self._captioned, self._bare = _Group(), _Group()
         self._next = 0
-        self._part_of_story: dict[str, str] = {}
         self._classes: dict[tuple[int, str], int] = {}
         self._parts: NDArray[np.str_] = np.zeros(0, "U5")
         self._part_of: dict[tuple[int, str], str] = {}
@@ -62,9 +62,9 @@ class Splitter:
         """Note a sample, its class and the split that it names."""
         group = self._captioned if sample.captions else self._bare
         story = sample.labels.story
-        group.count += story is None or story not in group.stories
         if story is not None:
-            group.stories.add(story)
+            group.stories.setdefault(story, group.count)
+        group.count += story is None or group.stories[story] == group.count
         if sample.labels.class_key is not None:
             group.keys.add(sample.labels.class_key)
         split = sample.labels.split or ""
@@ -90,6 +90,12 @@ class Splitter:
         held_out = [round(share * count) for share in self.shares]
         if by_class:
             held_out = [max(1, number) if share else 0 for number, share in zip(held_out, self.shares)]
+        if sum(held_out) >= count > 0:
+            what = "classes" if by_class else "stories" if told else "pictures"
+            raise DataError(
+                f"--validation {self.shares[0]:g} and --test {self.shares[1]:g} hold out {held_out[0]} and {held_out[1]} of {count} "
+                f"{what}, and nothing is left to train on: give a smaller share of one, or 0"
+            )
         names = ["val"] * held_out[0] + ["test"] * held_out[1]
         order = random.permutation(count, self.seed, "split")
         self._parts = np.full(count, "train", "U5")
@@ -104,18 +110,14 @@ class Splitter:
         if self.made == "class":
             key = sample.labels.class_key
             return "train" if key is None else self._part_of.get(key, "train")
-        if not sample.captions and self._captioned.count:
-            return "train"
         story = sample.labels.story
-        if story is not None and story in self._part_of_story:
-            return self._part_of_story[story]
-        self._next += 1
-        if self._next > len(self._parts):
+        place = self._next if story is None else self._parted.stories.get(story, self._next)
+        if not sample.captions and self._captioned.count:  # joins its story, or else the training
+            return str(self._parts[place]) if story in self._parted.stories else "train"
+        if place >= len(self._parts):
             raise DataError("the sources changed while they were read: start again when nothing writes to them")
-        part = str(self._parts[self._next - 1])
-        if story is not None:
-            self._part_of_story[story] = part
-        return part
+        self._next += place == self._next
+        return str(self._parts[place])
 
     def class_id(self, sample: Sample) -> int:
         """The class by number, from 0, in the order of given ids and names."""

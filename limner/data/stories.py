@@ -34,6 +34,10 @@ class ToldSoFar(WrappedPictures):
         for story in self.stories:
             before.update((index, story[:place]) for place, index in enumerate(story.tolist()))
         self._before = before
+        if self.mirrorable is not None:
+            # What an earlier frame says of left and right is in the captions of all after it.
+            self.mirrorable = self.mirrorable.copy()
+            self.mirrorable[self.stories] = np.logical_and.accumulate(self.mirrorable[self.stories], axis=1)
 
     def captions(self, index: int) -> list[str]:
         return [self._told(index, number, caption) for number, caption in enumerate(self.pictures.captions(index))]

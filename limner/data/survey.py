@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from limner.core.errors import DataError
 from limner.data.caption_checks import with_words
 from limner.data.refusals import Reject
+from limner.data.remote import Source
 from limner.data.sequences import StoryIndex
 from limner.data.sides import is_sided
 from limner.data.sources import NO_CAPTION, Sample
 from limner.data.splits import Splitter
+from limner.data.thing_lists import ThingList
 from limner.text.number_rows import as_caption
 from limner.text.words import split_words
 
@@ -51,9 +55,36 @@ class Survey:
             raise DataError(f"'{sample.key}' in {sample.source} has {len(values)} attributes, and '{first}' has {count}: give all as many")
 
 
-def look_through(read: Read, splitter: Splitter, uncaptioned: bool, tell: Progress) -> Survey:
-    """Read the words of all samples, once."""
-    survey = Survey()
+class Once:
+    """Looks that no picture comes from two sources, as from a folder and another inside it: it could come into several splits."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        # Files are given once each, as `check_sources` knows: only a folder may hold what is another source too.
+        self._needed = len(sources) > 1 and any(isinstance(source, Path) and source.is_dir() for source in sources)
+        self._folders: dict[Path, str] = {}
+        self._known: dict[tuple[str, str, tuple[int, ...]], str] = {}
+
+    def note(self, sample: Sample) -> None:
+        """Take up a picture. Raises DataError where another source has it."""
+        if not self._needed or sample.picture is None:
+            return
+        path = sample.picture.path
+        if path.parent not in self._folders:
+            self._folders[path.parent] = os.path.realpath(path.parent)
+        name = f"{sample.source}/{sample.file}"
+        other = self._known.setdefault((self._folders[path.parent], path.name, sample.picture.start), name)
+        if other is not name:
+            raise DataError(
+                f"'{other}' and '{name}' are the same picture, given by two sources: leave out the source that is inside the other, or "
+                "that the other has a link to"
+            )
+
+
+def look_through(
+    read: Read, sources: Sequence[Source], splitter: Splitter, things: ThingList | None, uncaptioned: bool, tell: Progress
+) -> Survey:
+    """Read the words of all samples of some sources, once, and settle which of them a list of things means."""
+    survey, once = Survey(), Once(sources)
     for sample, _ in map(with_words, read()):
         if not sample.counts:
             survey.ignored.append(Reject.of(sample, sample.problem or ""))
@@ -65,6 +96,7 @@ def look_through(read: Read, splitter: Splitter, uncaptioned: bool, tell: Progre
         if reason := refusal(sample, uncaptioned):
             survey.rejects.append(Reject.of(sample, reason))
             continue
+        once.note(sample)
         (survey.shared_keys if sample.key in survey.keys else survey.keys).add(sample.key)
         survey.samples += 1
         survey.captions += len(sample.captions)
@@ -72,8 +104,12 @@ def look_through(read: Read, splitter: Splitter, uncaptioned: bool, tell: Progre
         survey.classless += sample.labels.class_key is None
         survey.sided += sum(map(is_sided_text, sample.captions))
         splitter.count(sample)
+        if things is not None:
+            things.note(sample)
         survey.look_at_numbers(sample)
     survey.stories.check()
+    if things is not None:
+        things.settle()
     return survey
 
 

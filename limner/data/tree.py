@@ -13,7 +13,18 @@ from typing import NamedTuple
 from limner.data.columns import read_class, read_object
 from limner.data.formats import OTHER_PICTURES, PICTURE_SUFFIXES, TABLE_SUFFIXES, stem_of, suffix_of
 from limner.data.names import Index, Pairing, pair
-from limner.data.sources import NO_PICTURE, SPLIT_NAMES, Labels, PictureFile, Reading, Sample, decode_captions, left_alone, system_reason
+from limner.data.sources import (
+    NO_PICTURE,
+    SHARED,
+    SPLIT_NAMES,
+    Labels,
+    PictureFile,
+    Reading,
+    Sample,
+    decode_captions,
+    left_alone,
+    system_reason,
+)
 from limner.data.tables import is_table
 
 
@@ -79,6 +90,11 @@ class Folder:
     def stems(self) -> Counter[str]:
         """How many pictures have a name up to the suffix."""
         return Counter(stem_of(name) for name in self.pictures)
+
+    @cached_property
+    def untold(self) -> Counter[str]:
+        """How many pictures without a caption file have a name up to the suffix."""
+        return Counter(stem_of(name) for name in self.pictures if name not in self.pairing.texts)
 
 
 class Tree:
@@ -198,6 +214,7 @@ class Tree:
             return Words(labels=labels)
         text, sidecar = folder.pairing.texts.get(path.name), f"{path.stem}.json"
         captions: tuple[str, ...] = ()
+        shared = path.name in folder.pairing.shared
         problem, where = None, "" if text == f"{path.stem}.txt" else text or ""
         try:
             if text:
@@ -205,11 +222,14 @@ class Tree:
             if sidecar in folder.sidecars:
                 found, labels, wrong = read_object((folder.path / sidecar).read_bytes(), labels.split, captioned=bool(text))
                 captions, problem, where = captions if text else found, problem or wrong, where if problem else sidecar
+                shared = shared or (bool(found) and folder.untold[path.stem] > 1)
             if (numbered := f"{path.stem}.cls") in folder.names:
                 labels = read_class((folder.path / numbered).read_bytes(), labels)
                 problem, where = problem or labels.problem, where if problem else numbered
         except OSError as error:
             problem = f"caption file that {system_reason(error)}"
+        if shared:
+            return Words((), labels, SHARED)
         return Words(() if problem else captions, labels, problem, where if problem else "")
 
 

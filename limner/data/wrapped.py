@@ -57,5 +57,8 @@ class WrappedPictures(CaptionedPictures):
     def categories(self, indices: NDArray[np.int64]) -> NDArray[np.bool_] | None:
         return self.pictures.categories(indices)
 
+    def check_counterfactuals(self) -> None:
+        self.pictures.check_counterfactuals()
+
     def counterfactual(self, index: int, caption: int, draw: int) -> str:
         return self.pictures.counterfactual(index, caption, draw)

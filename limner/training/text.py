@@ -80,7 +80,17 @@ def text_settings(recipe: Recipe, pictures: CaptionedPictures) -> CaptionMatchin
         steps=most if text.steps is None else text.steps,
         patience=PATIENCE if text.steps is None and most < MOST_STEPS else 0,
         batch_size=text.batch_size,
+        counterfactual=_has_counterfactuals(pictures),
     )
+
+
+def _has_counterfactuals(pictures: CaptionedPictures) -> bool:
+    """Whether every caption can be made false, which those of a set that says the same of all its pictures cannot."""
+    try:
+        pictures.check_counterfactuals()
+    except DataError:
+        return False
+    return True
 
 
 def own_settings(recipe: Recipe) -> Any:

@@ -176,7 +176,8 @@ def test_parquet_columns_by_name_and_tables_of_captions(tmp_path):
     with pytest.raises(DataError, match="without a column of pictures .scan, finding, text."):
         prepare([source], tmp_path / "out", resolution=8)
     samples = list(read_sources([source], Reading(columns=("scan", "finding"))))
-    assert [sample.captions for sample in samples] == [("a",), ("b",), ("c",)]
+    assert [sample.captions for sample in samples if sample.counts] == [("a",), ("b",), ("c",)]
+    assert samples[-1].problem == "parquet file with columns that are not read: text"
     with pytest.raises(DataError, match="has no column 'caption', but finding, text"):
         list(read_sources([source], Reading(columns=("scan", "caption"))))
     for number in range(3):
@@ -186,6 +187,41 @@ def test_parquet_columns_by_name_and_tables_of_captions(tmp_path):
     parquet.write_table(table, tmp_path / "set/metadata.parquet")
     report = prepare([tmp_path / "set"], tmp_path / "out", resolution=8)
     assert report.card.captions == 3 and report.card.class_names == ["1", "2"] and not report.ignored
+
+
+@pytest.mark.parametrize("columns", ["plain", "categories"])
+def test_every_column_of_a_parquet_file_is_read_or_named(tmp_path, columns):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    def kept(values):
+        return pyarrow.array(values) if columns == "plain" else pyarrow.array(values).dictionary_encode()
+
+    things = [[{"label": "sun", "box": [1, 2, 3 + n % 2, 4], "mask": [[1.0, 2.0, 4.0, 2.0, 4.0, 6.0]]}] for n in range(8)]
+    held = {
+        "image": [{"bytes": picture(n), "path": f"{n}.png"} for n in range(8)],
+        "text": kept([f"a square {n}" for n in range(8)]),
+        "caption": kept([f"second {n}" for n in range(8)]),
+        "split": kept(["test" if n // 2 == 3 else "train" for n in range(8)]),
+        "class_name": kept([["rose", "pansy"][n // 4] for n in range(8)]),
+        "story": kept([f"s{n // 2}" for n in range(8)]),
+        "frame": [n % 2 + 1 for n in range(8)],
+        "attributes": pyarrow.array([[0.5, n] for n in range(8)], pyarrow.list_(pyarrow.float32(), 2)),
+        "categories": pyarrow.array([["rosa", f"k{n}"] for n in range(8)]),
+        "layout": things,
+        "width": [20] * 8,
+        "good": [True] * 8,
+    }
+    parquet.write_table(pyarrow.table(held), tmp_path / "a.parquet", row_group_size=3)
+    samples = list(read_sources([tmp_path / "a.parquet"]))
+    assert [sample.problem for sample in samples[:-1]] == [None] * 8
+    assert samples[-1].problem == "parquet file with columns that are not read: width, good, caption" and not samples[-1].counts
+    labels = samples[7].labels
+    assert samples[7].captions == ("a square 7",) and labels.split == "test" and labels.class_name == "pansy"
+    assert (labels.story, labels.frame, labels.attributes, labels.categories) == ("s3", 2, (0.5, 7.0), ("rosa", "k7"))
+    assert labels.things is not None and labels.things[0].box == (1, 2, 4, 4) and labels.things[0].mask is not None
+    card = prepare([tmp_path / "a.parquet"], tmp_path / "out", resolution=8).card
+    assert card.splits == {"train": 6, "test": 2} and card.frames == 2 and card.class_names == ["pansy", "rose"]
 
 
 def test_parquet_captions_of_an_unknown_name_are_answered_with_the_option(tmp_path):

@@ -2,11 +2,31 @@ import math
 
 import pytest
 
-from limner.data.columns import columns_of, read_labels
+from limner.data.columns import captions_of_field, columns_of, read_labels
 
 
 def labels(**fields):
     return read_labels(fields, columns_of(tuple(fields)))
+
+
+@pytest.mark.parametrize(
+    ("cell", "captions"),
+    [
+        ("['a bird', 'it\\'s red']", ("a bird", "it's red")),
+        ("""["it's red", 'a "bird"',]""", ("it's red", 'a "bird"')),
+        ('["a bird", "caf\\u00e9"]', ("a bird", "café")),
+        (" ['a bird'\n 'a tree'] ", ("a bird", "a tree")),
+        ("['a\\nbird']", ("a bird",)),
+        ("[a bird, a tree]", ("[a bird, a tree]",)),
+        ("['a bird'] and ['a tree']", ("['a bird'] and ['a tree']",)),
+        ("['a bird', 2]", ("['a bird', 2]",)),
+        ("'a', 'b'", ("'a', 'b'",)),
+    ],
+)
+def test_a_cell_that_holds_a_list_of_strings_is_several_captions(cell, captions):
+    assert captions_of_field(cell) == (captions, None)
+    if len(captions) > 1:
+        assert labels(categories=cell).categories == captions
 
 
 @pytest.mark.parametrize("value", [1, 1.0, "1", "1.0", " 1 ", "1e0"])

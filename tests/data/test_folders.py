@@ -206,6 +206,19 @@ def test_pictures_that_share_a_name_are_never_captioned_by_chance(tmp_path):
     assert good == {"p1.png": ("a red square 1",), "p1.webp": ("the webp",), "p2": ("a red square 2",)}
     with pytest.raises(DataError, match="keep one picture of each name, such as 'p0.jpg', or give each .* p0.jpg.txt"):
         prepare([root], tmp_path / "out", resolution=8)
+    root = captioned(tmp_path / "described", 2)
+    for name, texts in (("a", ()), ("b", ("png",)), ("c", ("png", "jpg"))):
+        for suffix in ("png", "jpg"):
+            paint(root / f"{name}.{suffix}")
+        for suffix in texts:
+            (root / f"{name}.{suffix}.txt").write_text(f"the {suffix}")
+        (root / f"{name}.json").write_text('{"text": "one of the two", "class": "rose"}')
+    good, bad, _ = read(root)
+    assert bad == dict.fromkeys(("a.png", "a.jpg"), "picture that shares its name and its caption file with another")
+    said = {"b.png": ("the png",), "b.jpg": ("one of the two",), "c.png": ("the png",), "c.jpg": ("the jpg",)}
+    assert good == {"p0": ("a red square 0",), "p1": ("a red square 1",), **said}
+    (root / "metadata.csv").write_text("file_name,split\na.png,train\na.jpg,train\n")  # captions are still those of the JSON
+    assert set(read(root)[1]) == {"a.png", "a.jpg"}
 
 
 def test_sources_with_the_same_names_keep_their_pictures_apart(tmp_path):
@@ -214,6 +227,23 @@ def test_sources_with_the_same_names_keep_their_pictures_apart(tmp_path):
     every = open_prepared(tmp_path / "out", "all", 8)
     names = sorted(every.key(index) for index in range(len(every)))
     assert names == ["a/p0.png", "a/p1.png", "b/p0.png", "b/p0.png#2", "b/p1.png", "p2"] and report.renamed == 5
+
+
+def test_a_picture_never_comes_from_two_sources(tmp_path):
+    root = captioned(tmp_path / "set", 2)
+    captioned(root / "more", 2)
+    captioned(tmp_path / "away", 2)
+    captioned(root / ".hidden", 2)
+    (root / "link").symlink_to(tmp_path / "away")
+    shard(root / "a.tar", {"k.png": bytes_of(), "k.txt": b"a square"})
+    for other, first, second in (
+        (root / "more", "set/more/p0.png", "more/p0.png"),
+        (tmp_path / "away", "set/link/p0.png", "away/p0.png"),
+        (root / "a.tar", "a.tar/k.png", "a.tar/k.png"),
+    ):
+        with pytest.raises(DataError, match=f"'{first}' and '{second}' are the same picture, given by two sources: leave out"):
+            prepare([root, other], tmp_path / "out", resolution=8)
+    assert prepare([root, root / ".hidden"], tmp_path / "out", resolution=8).pictures == 9  # of which the folder leaves it out
 
 
 @pytest.mark.parametrize("name", ["metadata.csv", "metadata.tsv", "captions.csv", "captions.txt", "train.csv"])

@@ -108,6 +108,22 @@ def test_pictures_of_which_left_and_right_is_said_are_not_mirrored(tmp_path: Pat
         assert (suns[:, 0] + suns[:, 2] / 2 < 0.5).all()
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_layouts_are_of_the_upright_picture_in_every_format(tmp_path: Path, suffix: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    tall = orientation > 4
+    (tmp_path / "set").mkdir()
+    Image.new("RGB", (200, 100), (9, 9, 9)).save(tmp_path / f"set/a.{suffix}", exif=exif)
+    box = [0, 150, 100, 50] if tall else [150, 0, 50, 100]
+    (tmp_path / "set/a.json").write_text(json.dumps({"text": "a sun", "layout": [{"label": "sun", "box": box}]}))
+    prepare([tmp_path / "set"], tmp_path / "out", resolution=16, fit="squash")
+    layout = open_prepared(tmp_path / "out", "train").layouts(np.arange(1))
+    assert layout is not None
+    assert torch.allclose(layout.boxes[0, 0], torch.tensor([0.0, 0.75, 1.0, 0.25] if tall else [0.75, 0.0, 0.25, 1.0]), atol=0.02)
+
+
 def test_instances_in_the_form_of_coco(tmp_path: Path) -> None:
     source = folder(tmp_path / "source", [None, None, [THINGS[0]]])
     runs = [0] * (SIZE[0] * SIZE[1])
@@ -153,6 +169,68 @@ def test_instances_in_the_form_of_coco(tmp_path: Path) -> None:
             prepare([source], tmp_path / "other", resolution=32, instances=tmp_path / "wrong.json")
     with pytest.raises(DataError, match="cannot be opened"):
         prepare([source], tmp_path / "other", resolution=32, instances=tmp_path / "none.json")
+
+
+def placed(tmp_path: Path, listed: list[str], pictures: list[str], kind: str = "instances") -> dict[str, float | None]:
+    """For each picture of the source the left edge of the thing that a list of these names has for it: thing n begins at 10 + 4n."""
+    source, path = tmp_path / "zoo", tmp_path / "list.json"
+    for name in pictures:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(source / name)
+        (source / name).with_suffix(".txt").write_text("a hill")
+    images = [{"id": number, "file_name": name} for number, name in enumerate(listed)]
+    boxes = [{"id": 5, "category_id": 7, "bbox": [10 + 4 * number, 8, 10, 10]} for number in range(len(listed))]
+    said: list[dict[str, object]] = [{"image_id": number, **box} for number, box in enumerate(boxes)]
+    if kind == "panoptic":
+        (tmp_path / "list").mkdir()
+        Image.new("RGB", SIZE, (5, 0, 0)).save(tmp_path / "list/all.png")
+        said = [{"image_id": number, "file_name": "all.png", "segments_info": [box]} for number, box in enumerate(boxes)]
+    path.write_text(json.dumps({"images": images, "categories": [{"id": 7, "name": "hill"}], "annotations": said}))
+    prepare([source], tmp_path / "set", resolution=32, instances=path, validation=0, test=0)
+    made = open_prepared(tmp_path / "set", "train")
+    layout = made.layouts(np.arange(len(made)))
+    assert layout is not None
+    lefts = [10 + 40 * float(box[0, 0]) if count else None for box, count in zip(layout.boxes, layout.counts.tolist())]
+    return {made.key(index): left and round(left) for index, left in enumerate(lefts)}
+
+
+@pytest.mark.parametrize("kind", ["instances", "panoptic"])
+def test_names_with_folders_mean_the_pictures_in_them(tmp_path: Path, kind: str) -> None:
+    assert placed(tmp_path, ["cats/1.png", "dogs/1.png"], ["cats/1.png", "dogs/1.png"], kind) == {"cats/1": 10, "dogs/1": 14}
+
+
+@pytest.mark.parametrize(
+    ("listed", "pictures", "lefts"),
+    [
+        (["a/x/1.png", "b\\x\\1.png"], ["in/b/x/1.png", "in/a/x/1.png"], [14, 10]),
+        (["cats/1.png"], ["cats/1.png", "dogs/1.png"], [10, None]),  # a list may lack pictures
+        (["cats/1.png", "dogs/1.png"], ["cats/1.png", "birds/1.png"], [10, None]),
+        (["train2017/1.png", "train2017/2.png"], ["images/1.png", "images/2.png"], [10, 14]),
+        (["zoo/1.png", "park/1.png"], ["1.png"], [10]),  # the source's own name tells them apart
+        (["cats/1.png", "1.png"], ["cats/1.png", "more/1.png"], [10, 14]),
+    ],
+)
+def test_names_are_joined_by_the_longest_tails_of_their_paths(
+    tmp_path: Path, listed: list[str], pictures: list[str], lefts: list[int | None]
+) -> None:
+    assert placed(tmp_path, listed, pictures) == {name.removesuffix(".png"): left for name, left in zip(pictures, lefts)}
+
+
+@pytest.mark.parametrize(
+    ("listed", "pictures", "message"),
+    [
+        (
+            ["1.png"],
+            ["cats/1.png", "dogs/1.png"],
+            "lists '1.png', and there is 'zoo/cats/1.png' and 'zoo/dogs/1.png' in the sources: write",
+        ),
+        (["cats/1.png", "dogs/1.png"], ["1.png"], "lists 'cats/1.png' and 'dogs/1.png', and there is 'zoo/1.png' in the sources: write"),
+        (["x/1.png"], ["cats/x/1.png", "dogs/x/1.png"], "lists 'x/1.png', and there is 'zoo/cats/x/1.png' and 'zoo/dogs/x/1.png'"),
+    ],
+)
+def test_names_that_may_mean_several_pictures_are_refused(tmp_path: Path, listed: list[str], pictures: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        placed(tmp_path, listed, pictures)
 
 
 def test_lists_of_pictures_that_were_resized_since(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from limner.data.prepare import prepare
 from limner.data.prepared import open_prepared
 from limner.data.reading import read_sources
 from limner.data.sources import PictureFile
+from limner.data.survey import is_sided_text
 
 
 def paint(path: Path, colour=(200, 30, 30), size=(30, 24), **save) -> Path:
@@ -126,6 +127,27 @@ def test_made_splits_hold_out_whole_classes(tmp_path):
     assert [len(found) for found in classes] == [16, 2, 2] and len(set.union(*classes)) == 20
     prepare([shard], tmp_path / "other", resolution=8, seed=4)
     assert set(open_prepared(tmp_path / "other", "test").class_ids.tolist()) != classes[2]
+
+
+@pytest.mark.parametrize(
+    ("labels", "settings", "message"),
+    [
+        ([{}] * 2, {"validation": 0.3, "test": 0.3}, "--validation 0.3 and --test 0.3 hold out 1 and 1 of 2 pictures, and nothing is left"),
+        (
+            [{"class": f"k{n % 3}"} for n in range(9)],
+            {"validation": 0.4, "test": 0.5, "split_by": "class"},
+            "--validation 0.4 and --test 0.5 hold out 1 and 2 of 3 classes, and nothing is left to train on: give a smaller share",
+        ),
+        ([{"class": f"k{n}"} for n in range(10)], {"validation": 0.5, "test": 0.49}, "hold out 5 and 5 of 10 classes"),
+        ([{"story": n // 2, "frame": n % 2} for n in range(4)], {"validation": 0.3, "test": 0.3}, "hold out 1 and 1 of 2 stories"),
+        ([{"class": f"k{n}"} for n in range(3)], {"validation": 0.1, "test": 0.8, "split_by": "class"}, "hold out 1 and 2 of 3 classes"),
+    ],
+)
+def test_splits_that_leave_nothing_to_train_on_are_refused(tmp_path, labels, settings, message):
+    shard = shard_of(tmp_path / "a.tar", [(f"k{n}", (n, 0, 0), ["x"], known) for n, known in enumerate(labels)])
+    with pytest.raises(DataError, match=message):
+        prepare([shard], tmp_path / "out", resolution=8, **settings)
+    assert not (tmp_path / "out").exists()
 
 
 def test_uncaptioned_pictures_join_training_only_and_only_when_asked(tmp_path):
@@ -254,6 +276,12 @@ def test_decoding_turns_lays_on_white_and_cuts_the_centre(tmp_path):
     Image.new("1", (12_000, 6_000)).save(tmp_path / "huge.png")
     with pytest.raises(Rejected, match="huge picture"):
         read(tmp_path / "huge.png")
+
+
+@pytest.mark.parametrize("word", ["left", "RIGHT", "leftmost", "righthand", "leftward", "rightwards", "left-handed", "righthanded"])
+def test_words_of_sides_are_known(word):
+    assert is_sided_text(f"a bird looking {word}, it's red")
+    assert not is_sided_text("a cleft leaf, bright, upright")
 
 
 def test_captions_of_left_and_right_stop_mirroring(tmp_path):

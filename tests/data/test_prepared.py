@@ -1,11 +1,16 @@
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from limner.core.errors import DataError
+from limner.core.trainable import Phase
 from limner.data.cache import FORMAT, CacheCard, SplitWriter, join, write_card
+from limner.data.loader import Loader
+from limner.data.prepare import prepare
 from limner.data.prepared import open_prepared
 
 
@@ -107,3 +112,48 @@ def test_a_damaged_vocabulary_is_refused(folder, damaged):
     (folder / "vocabulary.json").write_bytes(damaged)
     with pytest.raises(DataError, match=r"vocabulary\.json.*: prepare the set again"):
         _ = open_prepared(folder, "train").vocabulary
+
+
+def of_captions(tmp_path, captions, classes=None, **splits):
+    """A training split of one picture for each list of captions, in order."""
+    lines = []
+    shutil.rmtree(tmp_path / "source", ignore_errors=True)
+    for number, texts in enumerate(captions):
+        name = f"{number:03}.png"
+        (tmp_path / "source").mkdir(exist_ok=True)
+        Image.new("RGB", (9, 9), (number, 0, 0)).save(tmp_path / "source" / name)
+        known = {"file_name": name, "text": texts, "split": splits.get(f"p{number}", "train")}
+        lines.append(json.dumps(known if classes is None else {**known, "class": classes[number]}))
+    (tmp_path / "source/metadata.jsonl").write_text("\n".join(lines))
+    prepare([tmp_path / "source"], tmp_path / "set", resolution=8, force=True)
+    return open_prepared(tmp_path / "set", "train")
+
+
+def test_a_counterfactual_says_what_no_caption_of_its_picture_says(tmp_path):
+    tags = [["sword, hero", "hero sword"], ["hero, sword"], ["Sword hero!"], ["hero; sword"], ["a dragon"]]
+    train = of_captions(tmp_path, tags)
+    for index in range(4):
+        assert {train.counterfactual(index, 0, draw) for draw in range(40)} == {"a dragon"}
+    assert {train.counterfactual(4, 0, draw) for draw in range(40)} <= {text for texts in tags[:4] for text in texts}
+    rare = of_captions(tmp_path, [["hero"]] * 250 + [["dragon"]], [f"k{n}" for n in [0, 1] * 125] + ["k1"])
+    assert {rare.counterfactual(index, 0, draw) for index in range(12) for draw in range(3)} == {"dragon"}, "found where draws miss it"
+    numbers = of_captions(tmp_path, [["0 0.5"], ["0.5 0"]])
+    assert numbers.counterfactual(0, 0, 0) == "0.5 0", "the order of numbers matters"
+    changed = of_captions(tmp_path, [["a red bird", "a bird, blue"], ["a green bird"]])
+    assert {changed.counterfactual(0, 0, draw) for draw in range(9)} == {"a green bird"}
+    assert {changed.counterfactual(1, 0, draw) for draw in range(9)} == {"a red bird", "a blue bird"}
+
+
+def test_a_small_split_takes_wrong_captions_from_training(tmp_path):
+    of_captions(tmp_path, [["hero"], ["dragon"], ["hero"]], p2="val")
+    val = open_prepared(tmp_path / "set", "val")
+    val.check_counterfactuals()
+    assert len(val) == 1 and val.counterfactual(0, 0, 0) == "dragon"
+
+
+def test_a_set_that_says_one_thing_trains_without_counterfactuals_alone(tmp_path):
+    train = of_captions(tmp_path, [["a fine hero", "hero a fine"], ["a fine hero"], ["a hero, fine"]])
+    asked = Phase(name="x", resolution=8, batch_size=2, steps=1, encoded=False)
+    assert len(Loader(train, asked, seed=0).batch(0).captions) == 2
+    with pytest.raises(DataError, match="'a fine hero' of '000' in .*set cannot be made false.*--method.counterfactual 0"):
+        Loader(train, Phase(name="x", resolution=8, batch_size=2, steps=1, encoded=False, counterfactuals=1), seed=0)

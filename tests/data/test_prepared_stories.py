@@ -69,6 +69,23 @@ def test_stories_stay_whole_in_order_and_in_one_split(tmp_path: Path) -> None:
     assert len(seen) == 40
 
 
+def test_a_frame_without_a_caption_stays_with_its_story_in_splits_that_are_made(tmp_path: Path) -> None:
+    """It is kept in training, and left out where the story is held out; which stories these are does not change."""
+    whole = made(tmp_path, stories())
+    held_out = {split: {key.partition("-")[0] for key in keys(tmp_path, split)} for split in ("val", "test")}
+    samples = [(key, content, {**fields, "text": None} if key.endswith("-2") else fields) for key, content, fields in stories()]
+    report = made(tmp_path, samples, uncaptioned=True, force=True)
+    assert whole.card.made_splits == report.card.made_splits == "story"
+    assert report.card.splits == {"train": 48, "val": 4, "test": 4} and report.held_out_uncaptioned == 4 and report.card.uncaptioned == 16
+    assert {split: {key.partition("-")[0] for key in keys(tmp_path, split)} for split in ("val", "test")} == held_out
+    assert report.stories[0] == 16 and len(report.stories[1]) == 4
+
+
+def keys(tmp_path: Path, split: str) -> list[str]:
+    pictures = open_prepared(tmp_path / "out", split)
+    return [pictures.key(index) for index in range(len(pictures))]
+
+
 def test_frames_that_miss_are_reported_and_their_story_is_none(tmp_path: Path) -> None:
     samples = [sample for sample in stories() if sample[0] != "s4-2"]
     damaged = next(place for place, sample in enumerate(samples) if sample[0] == "s7-3")

@@ -209,6 +209,46 @@ def test_what_a_layout_lacks_is_a_reject_with_its_place(tmp_path):
     assert {key for key in alone if "instances" in key} == {f"annotations/instances_{name}2014.json" for name in ("train", "val")}
 
 
+def test_a_text_never_takes_the_picture_of_another_class(tmp_path):
+    root = tmp_path / "set"
+    for folder, stem in (("A", "1"), ("A", "2"), ("B", "2")):
+        paint(root / f"images/{folder}/{stem}.jpg")
+    for folder, stem in (("a", "1"), ("a", "2"), ("b", "1"), ("b", "2")):  # capitals make no difference
+        write(root / f"text/{folder}/{stem}.txt", f"of {folder}{stem}")
+    report = prepared(root, tmp_path / "out", max_rejected=0.5, validation=0, test=0)
+    assert [(reject.key, reject.reason) for reject in report.rejects] == [("b/1", "caption without a picture")]
+    made = open_prepared(tmp_path / "out", "train")
+    assert {made.key(index): made.captions(index) for index in range(3)} == {
+        "images/A/1": ["of a1"],
+        "images/A/2": ["of a2"],
+        "images/B/2": ["of b2"],
+    }
+    assert made.class_ids is not None and made.class_ids.tolist() == [0, 0, 1]
+
+
+def test_a_picture_is_captioned_once_and_further_captions_are_reported(tmp_path):
+    for number in range(3):
+        paint(tmp_path / f"flat/images/{number}.jpg")
+        write(tmp_path / f"flat/text/A/{number}.txt", f"first {number}")
+    write(tmp_path / "flat/text/B/0.txt", "second")
+    flickr8k(tmp_path / "flickr")
+    with (tmp_path / "flickr/Flickr8k_text/Flickr8k.token.txt").open("a") as stream:
+        stream.write("Flicker8k_Dataset/0_ab.jpg#0\tsecond\n")
+    celeba(tmp_path / "celeba")
+    with (tmp_path / "celeba/Anno/list_attr_celeba.txt").open("a") as stream:
+        stream.write("000001.jpg " + " ".join(["-1"] * len(ATTRIBUTES)) + "\n")
+    for name, reject in (
+        ("flat", ("B/0", "caption without a picture", "text/B/0.txt")),
+        ("flickr", ("Flicker8k_Dataset/0_ab", "picture that is listed twice", "Flickr8k.token.txt, line 13")),
+        ("celeba", ("000001", "picture that is listed twice", "list_attr_celeba.txt, line 9")),
+    ):
+        report = prepared(tmp_path / name, tmp_path / f"{name}-out", max_rejected=0.5, validation=0, test=0)
+        assert [(each.key, each.reason, each.where) for each in report.rejects] == [reject]
+        made = open_prepared(tmp_path / f"{name}-out", "all")
+        assert "second" not in [caption for index in range(len(made)) for caption in made.captions(index)]
+        assert made.captions(0)[0].startswith(("first", "a dog", "this older man"))
+
+
 @pytest.mark.parametrize(
     ("build", "file", "content", "message"),
     [

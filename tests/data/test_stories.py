@@ -216,6 +216,33 @@ def test_single_pictures_are_told_all_that_was_said_before() -> None:
     assert pictures.counterfactual(second, 0, 0) == f"{first} {first} 0. another"
 
 
+class OneSided(Told):
+    """The same, of which one frame in the middle of a story speaks of left or right."""
+
+    def __init__(self) -> None:
+        super().__init__(STORIES)
+        self.mirrorable = np.arange(23) != STORIES[4, 1]
+
+
+def mirrored(pictures: CaptionedPictures, kind: str | None, frames: int) -> set[int]:
+    """Pictures that are mirrored in some of many batches."""
+    loader, seen = Loader(pictures, phase(frames=frames), seed=1), set[int]()
+    for step in range(40):
+        batch = loader.batch(step) if kind is None else loader.batch(step).draw(kind)
+        turned = batch.pictures[:, 1, 0, 0] > batch.pictures[:, 1, 0, -1]  # green says the column
+        seen.update(batch.indices[turned.numpy()].tolist())
+    return seen
+
+
+def test_frames_are_not_mirrored_where_a_sentence_that_is_read_with_them_speaks_of_sides() -> None:
+    pictures, told = OneSided(), set(STORIES.ravel().tolist())
+    first, second, third = STORIES[4].tolist()
+    assert mirrored(ToldSoFar(pictures), None, 1) == set(range(23)) - {second, third}
+    assert mirrored(pictures, "frames", FRAMES) == mirrored(pictures, None, FRAMES) == told - {first, second, third}
+    assert mirrored(pictures, "pictures", FRAMES) == set(range(23)) - {second}
+    assert pictures.mirrorable is not None and pictures.mirrorable.sum() == 22  # the set's own stay as they are
+
+
 def test_a_vector_is_text_that_is_read_back_exactly() -> None:
     rows = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
     rows[:, :3] = [1, 0, -2]

@@ -2,8 +2,10 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from limner.core.errors import DataError
+from limner.data.reading import read_sources
 from limner.data.tables import is_table, read_table
 
 
@@ -39,6 +41,14 @@ def test_json_lines_and_json_know_the_same_columns(tmp_path, name, text):
     assert rows(tmp_path / "metadata.jsonl", "\n".join(map(json.dumps, entries))) == expected
     assert rows(tmp_path / "metadata.json", json.dumps(entries)) == expected
     assert rows(tmp_path / "metadata.json", json.dumps({"a.jpg": "one", "b.jpg": {text: "two"}})) == expected
+
+
+def test_a_list_in_a_cell_of_a_table_reaches_the_set(tmp_path):
+    (tmp_path / "set").mkdir()
+    for name in ("a", "b"):
+        Image.new("RGB", (9, 9)).save(tmp_path / f"set/{name}.png")
+    (tmp_path / "set/metadata.csv").write_text('file_name,text\na.png,"[\'a bird\', \'a red bird\']"\nb.png,"[""a tree""]"\n')
+    assert [sample.captions for sample in read_sources([tmp_path / "set"])] == [("a bird", "a red bird"), ("a tree",)]
 
 
 def test_a_cell_may_hold_line_ends_quotes_and_the_delimiter(tmp_path):

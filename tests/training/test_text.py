@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from limner.core.errors import SettingsError
+from limner.core.errors import DataError, SettingsError
 from limner.core.recipes import from_preset, load_recipe, save_recipe
 from limner.core.settings import Recipe
 from limner.data import prepare as preparing
@@ -113,6 +113,15 @@ CUT = [
     ),
     ("clip", {}, "75 byte pairs (the longest, of 'train/p02', has "),
 ]
+
+
+def test_an_encoder_learns_without_counterfactuals_where_all_captions_say_the_same(tmp_path: Path) -> None:
+    same = prepared(tmp_path, ["a fine hero"] * 8)
+    recipe = recipe_of("gan-cls", same, counterfactual=0.0)
+    text, method = make_plan(recipe, training_pictures(recipe)).phases
+    assert text.phase.counterfactuals == method.phase.counterfactuals == 0
+    with pytest.raises(DataError, match="cannot be made false"):
+        make_plan(recipe_of("gan-cls", same), training_pictures(recipe))
 
 
 @pytest.mark.parametrize(("method", "settings", "told"), CUT)

@@ -38,15 +38,16 @@ class Apart(Reader):
         for key, paths in _captions(tree).items():
             fits = pictures.get(key, [])
             account.read.update(paths)
+            lost = missing("/".join(key), tree.name(paths[0]))
             if len(fits) == 1:
                 split = next((SPLIT_NAMES[part] for part in key[:1] if part in SPLIT_NAMES and len(key) > 1), None)
-                account.say(fits[0], _said(tree, paths[0], split))
+                account.say(fits[0], _said(tree, paths[0], split), lost)
                 for second in paths[1:]:
                     yield left_alone(tree.name(second), tree.root.name, "second caption file of a picture")
             elif is_note(paths[0].name) and not fits:
                 yield left_alone(tree.name(paths[0]), tree.root.name, "note on the set")
             else:
-                account.lost.append(missing("/".join(key), tree.name(paths[0])))
+                account.lost.append(lost)
         yield from samples_of(tree, account, self.name)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from limner.core.errors import DataError
 from limner.data.formats import suffix_of
 from limner.data.readers.face_captions import ATTRIBUTES, captions
-from limner.data.readers.reader import Account, Marks, Reader, Said, files_called, missing, pictures_by_stem, samples_of
+from limner.data.readers.reader import Account, Marks, Reader, Said, files_called, missing, pictures_by_stem, samples_of, twice
 from limner.data.sources import Labels, Sample, decode_captions, left_alone, system_reason
 from limner.data.tree import Folder, Tree
 
@@ -58,7 +58,7 @@ class CelebA(Reader):
                 account.lost.append((cells[0], problem, where) if problem else missing(cells[0], where))
                 continue
             has = frozenset(name for name, value in zip(names, cells[1:]) if value == "1")
-            account.say(fits[0], Said(captions(has, known), Labels(split=splits.get(cells[0])), None, where))
+            account.say(fits[0], Said(captions(has, known), Labels(split=splits.get(cells[0])), None, where), twice(cells[0], where))
         yield from samples_of(tree, account, self.name)
 
 
@@ -119,15 +119,15 @@ class MultiModalCelebA(Reader):
             for file in (file for file in folder.files if suffix_of(file) == ".txt"):
                 path = folder.path / file
                 account.read.add(path)
-                fits = pictures.get(file[:-4], [])
+                fits, lost = pictures.get(file[:-4], []), missing(file[:-4], tree.name(path))
                 if len(fits) != 1:
-                    account.lost.append(missing(file[:-4], tree.name(path)))
+                    account.lost.append(lost)
                     continue
                 try:
                     lines, problem = decode_captions(path.read_bytes())
                 except OSError as error:
                     lines, problem = (), f"caption file that {system_reason(error)}"
-                account.say(fits[0], Said(lines, Labels(), problem, tree.name(path) if problem else ""))
+                account.say(fits[0], Said(lines, Labels(), problem, tree.name(path) if problem else ""), lost)
         yield from samples_of(tree, account, self.name)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from limner.data.formats import suffix_of
+from limner.data.names import plain
 from limner.data.readers.reader import Account, Marks, Reader, Said, files_called, missing, samples_of
 from limner.data.sources import SPLIT_NAMES, Labels, Sample, decode_captions, system_reason
 from limner.data.tree import Folder, Tree
@@ -42,11 +43,11 @@ class ClassFolders(Reader):
             for file in _captions(folder):
                 path = folder.path / file
                 account.read.add(path)
-                fits = pictures[folder.path, file[:-4]]
+                fits, lost = pictures[folder.path, file[:-4]], missing(f"{folder.path.name}/{file[:-4]}", tree.name(path))
                 if len(fits) == 1:
-                    account.say(fits[0], _said(tree, path, labels))
+                    account.say(fits[0], _said(tree, path, labels), lost)
                 else:
-                    account.lost.append(missing(f"{folder.path.name}/{file[:-4]}", tree.name(path)))
+                    account.lost.append(lost)
         known = "CUB-200-2011" if any(re.match(r"\d{3}\.", folder.path.name) for folder in texts) else "the set"
         yield from samples_of(tree, account, "Oxford-102" if any(_is_oxford(folder) for folder in texts) else known)
 
@@ -78,19 +79,25 @@ def _text_folders(tree: Tree) -> list[Folder]:
 
 
 def _pictures(tree: Tree, texts: list[Folder]) -> dict[tuple[Path, str], list[Path]]:
-    """For each caption file, by its folder and its name, the pictures that it may be of."""
+    """For each caption file, by its folder and its name, the pictures that it may be of: those of its class, else those of none."""
+    classes = {plain(folder.path.name) for folder in texts}
     by_class: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    loosely: dict[tuple[str, str], list[Path]] = defaultdict(list)
     by_name: dict[str, list[Path]] = defaultdict(list)
     for folder in tree.folders.values():
+        own = plain(folder.path.name)
         for file in folder.pictures:
-            stem = file.rpartition(".")[0]
-            by_class[folder.path.name, stem].append(folder.path / file)
-            by_name[stem].append(folder.path / file)
+            path, stem = folder.path / file, file.rpartition(".")[0]
+            by_class[folder.path.name, stem].append(path)
+            loosely[own, stem].append(path)
+            if own not in classes:  # the pictures of a class have captions in its own folder, or none
+                by_name[stem].append(path)
     found = {}
     for folder in texts:
-        for file in _captions(folder):
-            fits = by_class.get((folder.path.name, file[:-4])) or by_name.get(file[:-4]) or []
-            found[folder.path, file[:-4]] = _likely(fits)
+        name = folder.path.name
+        for stem in (file[:-4] for file in _captions(folder)):
+            fits = by_class.get((name, stem)) or loosely.get((plain(name), stem)) or by_name.get(stem) or []
+            found[folder.path, stem] = _likely(fits)
     return found
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from limner.core.errors import DataError
-from limner.data.readers.reader import Account, Marks, Reader, missing, said_lines, samples_of
+from limner.data.readers.reader import Account, Marks, Reader, missing, said_lines, samples_of, twice
 from limner.data.sources import SPLIT_NAMES, Labels, Sample, left_alone
 from limner.data.tree import Tree
 
@@ -134,10 +134,10 @@ def _take(tree: Tree, path: Path, entries: list[tuple[str, list[str], str | None
         if picture is None:
             own.lost.append((name, problem, where) if problem else missing(name, where))
             continue
-        if picture in account.said or picture in own.said:
-            own.lost.append((name, "picture that is listed twice", where))
+        if picture in account.said:
+            own.lost.append(twice(name, where))
             continue
-        own.say(picture, said_lines(lines, Labels(split=split), where))
+        own.say(picture, said_lines(lines, Labels(split=split), where), twice(name, where))
     if not own.said:
         yield left_alone(tree.name(path), tree.root.name, f"list of {len(entries):,} pictures of which none is there")
         return

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from limner.core.errors import DataError
-from limner.data.readers.reader import Account, Marks, Reader, missing, said_lines, samples_of
+from limner.data.readers.reader import Account, Marks, Reader, missing, said_lines, samples_of, twice
 from limner.data.sources import SPLIT_NAMES, Labels, Sample, left_alone
 from limner.data.tree import Tree
 
@@ -47,7 +47,7 @@ class Flickr(Reader):
             if found is None:
                 account.lost.append((name, problem, where) if problem else missing(name, where))
             else:
-                account.say(tree.root / found, said_lines(captions, Labels(split=splits.get(name)), where))
+                account.say(tree.root / found, said_lines(captions, Labels(split=splits.get(name)), where), twice(name, where))
         yield from samples_of(tree, account, self.name)
 
 

@@ -47,21 +47,28 @@ class Said:
     where: str = ""
 
 
+Lost = tuple[str, str, str]
+"""Captions that no picture takes: the picture's name, the problem, and the line or file that speaks of it."""
+
+
 @dataclass
 class Account:
     """What a reader makes of a folder's files."""
 
     said: dict[Path, Said] = field(default_factory=dict)
     """Of pictures that are there, by their path."""
-    lost: list[tuple[str, str, str]] = field(default_factory=list)
-    """Captions of pictures that are not: the picture's name, the problem, and the line or file that speaks of it."""
+    lost: list[Lost] = field(default_factory=list)
+    """Captions that no picture takes."""
     read: set[Path] = field(default_factory=set)
     """Files that words were taken from."""
     homes: set[Path] = field(default_factory=set)
     """Folders all of whose pictures belong to the set."""
 
-    def say(self, path: Path, said: Said) -> None:
-        """Note what is said of a picture; its folder becomes a home."""
+    def say(self, path: Path, said: Said, second: Lost) -> None:
+        """Note what is said of a picture; its folder becomes a home. second: what is lost where the picture has been spoken of before."""
+        if path in self.said:
+            self.lost.append(second)
+            return
         self.said[path] = said
         self.homes.add(path.parent)
 
@@ -139,6 +146,11 @@ def below(path: Path, root: Path) -> tuple[str, ...]:
     return Path(os.path.relpath(path, root)).parts
 
 
-def missing(picture: str, where: str) -> tuple[str, str, str]:
+def missing(picture: str, where: str) -> Lost:
     """What `Account.lost` holds of captions without a picture."""
     return picture, NO_PICTURE, where
+
+
+def twice(picture: str, where: str) -> Lost:
+    """What `Account.lost` holds of a line of a list about a picture that an earlier line is about."""
+    return picture, "picture that is listed twice", where
