@@ -53,6 +53,7 @@ def train(recipe: Recipe, out: Path | str, *, resume: bool = False) -> RunResult
     with StopRequest(alone=processes == 1) as stop, owner(out) if first else nullcontext():
         if first:
             check_place(out, resume)
+            Checkpoints(out).recover()  # before the other processes look for it
         recipe, moved = settled(recipe, out if resume else None), {}
         if resume and (out / "recipe.yaml").is_file():
             found = going_on(recipe, out)

@@ -188,14 +188,6 @@ def test_resume_with_nothing_to_resume(tmp_path: Path, capsys: pytest.CaptureFix
     assert "nothing to resume" in capsys.readouterr().err
 
 
-def test_a_damaged_checkpoint_falls_back(tmp_path: Path) -> None:
-    train(tiny(40), tmp_path / "run")
-    cut = tmp_path / "run" / "checkpoints" / "00000040" / "state.pt"
-    cut.write_bytes(cut.read_bytes()[:-100])
-    with pytest.warns(UserWarning, match="00000040 is damaged.*cut short"):
-        assert newest(tmp_path / "run")["position"]["total_step"] == 20
-
-
 def test_a_folder_that_exists_is_not_touched(straight: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="exists already: .*--resume"):
         train(tiny(60), straight)
@@ -229,15 +221,6 @@ def test_a_full_disk_does_not_stop_training_but_is_an_error_at_the_end(
     assert not list((tmp_path / "run" / "checkpoints").iterdir())
     monkeypatch.undo()
     assert train(tiny(25), tmp_path / "run", resume=True).steps == 25
-
-
-def test_a_damaged_checkpoint_never_outlives_a_whole_one(tmp_path: Path) -> None:
-    """Where one alone is kept, a damaged one of a later step must not be that one."""
-    train(tiny(40), tmp_path / "run")
-    (tmp_path / "run" / "checkpoints" / "00000040" / "state.pt").unlink()
-    with pytest.warns(UserWarning, match="00000040 is damaged"):
-        train(tiny(25, keep_checkpoints=1), tmp_path / "run", resume=True)
-    assert newest(tmp_path / "run")["position"]["total_step"] == 25
 
 
 def test_a_folder_that_is_no_run_is_not_resumed(tmp_path: Path) -> None:
