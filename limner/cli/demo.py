@@ -16,9 +16,9 @@ from tyro.conf import arg
 
 from limner.cli.arguments import parse
 from limner.cli.outputs import check_folder
-from limner.core.errors import CheckpointError, SettingsError
+from limner.core.errors import CheckpointError, LimnerError, SettingsError
 from limner.core.owner import LOCK
-from limner.core.recipes import from_preset, laid_over
+from limner.core.recipes import flat_settings, from_preset, laid_over, load_recipe
 
 if TYPE_CHECKING:
     from limner.core.settings import Recipe
@@ -166,7 +166,8 @@ def paint(model: Model, folder: Path) -> None:
 def make_room(out: Path) -> None:
     """Remove an earlier demo; refuse a folder that holds anything else. Its lock stays with its owner."""
     check_room(out)
-    for path in out.iterdir() if out.exists() else ():
+    # The recipe goes last: what is left of a demo by a process that ends here is known by it.
+    for path in sorted(out.iterdir(), key=lambda path: path.name == "recipe.yaml") if out.exists() else ():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         elif path.name != LOCK:
@@ -177,8 +178,18 @@ def check_room(out: Path) -> None:
     """Raise CheckpointError for a folder, or a file, that is not an earlier demo."""
     if not out.exists() or (out.is_dir() and not any(path.name != LOCK for path in out.iterdir())):
         return
-    if not (out / "recipe.yaml").is_file():
+    if not is_demo(out):
         raise CheckpointError(f"{out} holds something that is not a demo: choose another --out, or move it away")
+
+
+def is_demo(out: Path) -> bool:
+    """Whether the run in a folder has the recipe of a demo, of whatever length and seed."""
+    try:
+        found = load_recipe(out / "recipe.yaml")
+    except LimnerError:
+        return False
+    arguments = DemoArguments(minutes=found.training.minutes or DemoArguments.minutes, seed=found.training.seed)
+    return flat_settings(found) == flat_settings(recipe(arguments))
 
 
 def say(text: str) -> None:
