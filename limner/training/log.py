@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.live import Live
 from torch import Tensor
 
+from limner.core.errors import in_words
+from limner.core.files import write_whole
 from limner.training.estimate import TimeLeft
 from limner.training.grids import grids_of
 from limner.training.players import AllReduce
@@ -75,14 +77,15 @@ class RunLog:
         """Forget lines beyond a step of the run, which a resumed run will write again; a line cut short by a crash goes too."""
         if self.quiet or not self.path.exists():
             return
-        kept = []
-        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+        kept, text = [], self.path.read_text(encoding="utf-8", errors="replace")
+        for line in text.splitlines():
             try:
                 if json.loads(line)["total_step"] <= step:
                     kept.append(line + "\n")
             except (ValueError, KeyError, TypeError):  # not a line of this log, or damaged
                 continue
-        self.path.write_text("".join(kept), encoding="utf-8")
+        if (left := "".join(kept)) != text:
+            write_whole(self.path, left)
 
     def begin(self, phase: str, left: TimeLeft) -> None:
         """Show how a phase goes, from where `left` stands."""
