@@ -123,7 +123,7 @@ class Trainer:
         self.log.begin(planned.phase.name, self._left)
         before, core_before = position.seconds, position.core_seconds
         first, clock = position.step, Stopwatch(position.step)
-        written = drawn = evaluated = saved = position.step
+        written = drawn = saved = position.step
         if self._evaluation_was_missed(planned, position):
             self._evaluate(planned, loader, position)
             clock = Stopwatch(position.step)
@@ -153,7 +153,6 @@ class Trainer:
                     drawn = position.step
                 if planned.evaluate_every and position.step % planned.evaluate_every == 0:
                     self._evaluate(planned, loader, position)
-                    evaluated = position.step
                     if due:
                         self._save()
         if position.step != written and self._time_is_up(planned, position):
@@ -163,7 +162,7 @@ class Trainer:
         if position.step != drawn:
             self._sample(planned, loader, players, position)
         asked = self._asked_to_stop(0)  # 0: asked of all processes, so that none goes on alone
-        if planned.evaluate_every and position.step != evaluated and (position.step % planned.evaluate_every == 0 or not asked):
+        if planned.evaluate_every and position.step != position.evaluated and (position.step % planned.evaluate_every == 0 or not asked):
             self._evaluate(planned, loader, position)
         whole = not self._asked_to_stop(0)
         self.log.end(self._how_it_ended(planned, position))
@@ -262,9 +261,9 @@ class Trainer:
 
     @staticmethod
     def _evaluation_was_missed(planned: PlannedPhase, position: Position) -> bool:
-        """Whether the process was killed between the checkpoint of a step and an evaluation at it that counts for an early end."""
+        """Whether the process was killed between the checkpoint of a step and the evaluation at it, which may choose what is kept."""
         every, step = planned.evaluate_every, position.step
-        return bool(planned.phase.patience and every and step) and step % every == 0 and position.evaluated != step
+        return bool(every and step) and step % every == 0 and position.evaluated != step
 
     def _evaluate(self, planned: PlannedPhase, loader: Loader, position: Position) -> None:
         with self._left.doing("evaluate"):

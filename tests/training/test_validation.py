@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,9 @@ import torch
 from shared.pictures import Captioned, prepared
 from shared.tiny_runs import same, state_of
 
+from limner.core import folder
 from limner.core.batch import Batch
+from limner.core.errors import CheckpointError
 from limner.core.recipes import from_preset, load_recipe, save_recipe
 from limner.core.settings import Recipe
 from limner.methods.limner_gan import LimnerGAN
@@ -127,6 +132,31 @@ def test_resumed_runs_are_the_same_bit_for_bit(data: Path, tmp_path: Path, monke
         first, other = load(tmp_path / "straight").method.state_dict(), load(out).method.state_dict()
         assert all(torch.equal(value, other[name]) for name, value in first.items() if not name.startswith("discriminator."))
         assert first["strength"].ndim == 0 and Checkpoints(out).position()["finished"]
+
+
+def test_an_evaluation_between_the_last_step_and_the_end_is_made_up_for(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is stopped while it paints its last grid, whose step is not one at which it evaluates anyway."""
+    made = recipe(data, steps=5)
+    made = dataclasses.replace(made, text=dataclasses.replace(made.text, steps=2))
+    scripted(monkeypatch, LimnerGAN, [0.1, 0.2, 0.3, 0.1, 0.2, 0.3])
+    train(made, tmp_path / "straight")
+    honest = Trainer._sample
+
+    def stopping(self: Trainer, planned: plan.PlannedPhase, *given: Any) -> None:
+        if planned.paints:
+            os.kill(os.getpid(), signal.SIGTERM)
+        honest(self, planned, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_sample", stopping)
+        assert train(made, tmp_path / "run").signal == signal.SIGTERM
+    train(made, tmp_path / "run", resume=True)
+    assert same(state_of(tmp_path / "run"), state_of(tmp_path / "straight"))
+    first, other = (load(tmp_path / name) for name in ("straight", "run"))
+    assert first.about["steps"] == other.about["steps"] == 5 and first.about["score"] == other.about["score"] == 0.3
+    assert same(*(folder.read(tmp_path / name / "model").tensors for name in ("straight", "run")))
 
 
 def test_without_a_split_that_tells_it_is_said(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
