@@ -24,7 +24,7 @@ from limner.training.accumulation import accumulated, coupling
 from limner.training.clocks import PlayerClock, Stopwatch
 from limner.training.estimate import TimeLeft
 from limner.training.grids import GRIDS, is_due, steps_between
-from limner.training.health import CollapseWatch, OutburstWatch
+from limner.training.health import CollapseWatch, LeftOutWatch, OutburstWatch
 from limner.training.log import Means, RunLog
 from limner.training.memory import most_memory
 from limner.training.plan import PlannedPhase
@@ -110,6 +110,7 @@ class Trainer:
     _clock: PlayerClock = field(default_factory=PlayerClock)
     _watch: CollapseWatch = field(default_factory=CollapseWatch)
     _outbursts: OutburstWatch = field(default_factory=OutburstWatch)
+    _left_out: LeftOutWatch = field(default_factory=LeftOutWatch)
     _times: tuple[float, float] | None = None
 
     def train(self, planned: PlannedPhase, loader: Loader, players: Mapping[str, PlayerTraining], position: Position) -> bool:
@@ -223,11 +224,11 @@ class Trainer:
         speed = steps * planned.phase.batch_size / max(seconds, 1e-9)
         left_out = {}
         for player in [name.removesuffix("/skipped") for name in means if name.endswith("/skipped")]:
-            share = means.pop(f"{player}/skipped")
+            share, count = means.pop(f"{player}/skipped"), self._means.counts[f"{player}/skipped"]
             if share:
                 left_out[f"{player}/skipped"] = round(share, 6)
-                self.log.skipped(round(share * self._means.counts[f"{player}/skipped"]))
-            self._judge_skipped(player, share, position)
+                self.log.skipped(round(share * count))
+            self._judge_skipped(player, share, count, position)
         line = self._place(planned, loader, position) | {"images_per_second": round(speed, 1)}
         line |= {"memory_mib": most_memory(self.fabric.device)}
         line |= {f"{player}/seconds": round(took, 5) for player, took in self._clock.read(steps).items()}
@@ -308,11 +309,11 @@ class Trainer:
         part = "" if own == whole else f" (this phase's part: {own:.3g})"
         return f"stopped by --training.{option} {whole:g}{part} at {place} {took}{kept}"
 
-    def _judge_skipped(self, player: str, share: float, position: Position) -> None:
-        if share >= 1.0:
+    def _judge_skipped(self, player: str, share: float, count: int, position: Position) -> None:
+        if in_a_row := self._left_out.judge(player, share, count):
             raise TrainingError(
-                f"every update of the {player} before step {position.step} had a loss or gradient that is not finite: "
-                "the weights are as they were; go on from the last checkpoint with --resume and a lower learning rate"
+                f"the last {in_a_row} updates of the {player} before step {position.step} had a loss or gradient that is not finite: "
+                "begin anew with a lower --method.learning-rate"
             )
         if share > 0:
             self.log.say(
