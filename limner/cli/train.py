@@ -15,7 +15,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
 from limner import methods
-from limner.cli.arguments import parse
+from limner.cli.arguments import dashed, parse
 from limner.cli.datasets import NAME_OR_FOLDER, Data
 from limner.cli.outputs import check_folder
 from limner.core import registry
@@ -106,6 +106,7 @@ class TrainArguments(Generic[Settings]):
 
 
 def main(argv: Sequence[str]) -> int:
+    argv = dashed(argv)  # much is read off it before it is parsed
     name = _method_word(argv)
     if name is None:
         if {"-h", "--help"}.intersection(argv):
@@ -326,8 +327,9 @@ def _is_file(word: str) -> bool:
 
 
 def _value_of(flag: str, argv: Sequence[str]) -> str | None:
-    """An option's value, looked up before the whole command line can be read: it decides the defaults of the others."""
-    return next(_values_of(flag, argv), None)
+    """An option's value, the last where it is given twice, looked up before the whole command line can be read: it decides the defaults of
+    the others."""
+    return next(reversed([*_values_of(flag, argv)]), None)
 
 
 def _values_of(flag: str, argv: Sequence[str]) -> Iterator[str]:

@@ -12,12 +12,16 @@ import pytest
 import torch
 from shared.pictures import prepared
 
+from limner.cli import train as train_verb
 from limner.cli.arguments import options
 from limner.cli.main import main
 from limner.cli.train import TrainArguments, read_arguments, starting_point
+from limner.core.errors import SettingsError
 from limner.core.recipes import GROUPS, from_preset, save_recipe, trainable_names
-from limner.core.settings import Recipe
+from limner.core.settings import Recipe, TextSettings
 from limner.training import presets
+from limner.training.launch import going_on
+from limner.training.result import RunResult
 
 PUBLIC_FLAGS = """
 --data --out --preset --resolution --steps --seed --device --resume --from --memory --dry-run
@@ -115,6 +119,24 @@ def test_a_resumed_run_keeps_the_settings_that_it_has(tmp_path: Path) -> None:
     save_recipe(stored, tmp_path / "recipe.yaml")
     recipe, _, _ = read("gan-cls", "--data", "garden", "--out", str(tmp_path), "--resume", "--steps", "60")
     assert recipe == dataclasses.replace(stored, training=dataclasses.replace(stored.training, steps=60))
+
+
+@pytest.mark.parametrize("word", ["--dry-run", "--dry_run"])
+def test_an_option_with_underscores_is_the_same_option(word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it is looked for before all are read. A value with one stays as it is."""
+    shown: list[Recipe] = []
+    monkeypatch.setattr(train_verb, "show_plan", lambda recipe: shown.append(recipe) or 0)
+    monkeypatch.setattr(train_verb, "train_and_report", lambda *given: pytest.fail("it trains"))
+    argv = ["train", "gan-cls", "--data", "garden", "--out", str(tmp_path / "my_run"), word, "--training.log_every=7"]
+    assert main([*argv, "--training.wandb", "my_project"]) == 0
+    assert shown[0].training.log_every == 7 and shown[0].training.wandb == "my_project"
+    stored = dataclasses.replace(from_preset("gan-cls", "cpu", "garden", 32))
+    (tmp_path / "my_run").mkdir()
+    save_recipe(stored, tmp_path / "my_run" / "recipe.yaml")
+    assert main([*argv, "--resume"]) == 0
+    assert shown[1].resolution == 32
+
+
 
 
 @pytest.mark.parametrize(
