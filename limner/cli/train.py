@@ -191,6 +191,10 @@ def starting_point(name: str, argv: Sequence[str]) -> tuple[Recipe, str]:
             )
         if preset and preset != stored.preset:
             raise SettingsError(f"{out} was started with --preset {stored.preset}: leave --preset out, or give another --out")
+        if given:  # what the file says counts as what options say
+            if read_mapping(Path(name), "recipe", "method: gan-cls").get("preset", stored.preset) != stored.preset:
+                raise SettingsError(f"{out} was started with preset '{stored.preset}', not '{given.preset}': change it in {name}")
+            return load_recipe(name, over=stored), f"settings of {out}, and of {name}"
         return stored, f"settings of {out}"
     if given:
         if preset and preset != given.preset:

@@ -121,6 +121,25 @@ def test_a_resumed_run_keeps_the_settings_that_it_has(tmp_path: Path) -> None:
     assert recipe == dataclasses.replace(stored, training=dataclasses.replace(stored.training, steps=60))
 
 
+def test_a_recipe_file_counts_as_options_where_a_run_goes_on(tmp_path: Path) -> None:
+    """Only what it says: the rest is as the run has it."""
+    stored = from_preset("gan-cls", "cpu", "garden", 32)
+    stored = dataclasses.replace(stored, training=dataclasses.replace(stored.training, seed=9, steps=20), text=TextSettings(width=64))
+    (tmp_path / "run").mkdir()
+    save_recipe(stored, tmp_path / "run" / "recipe.yaml")
+    mine = tmp_path / "mine.yaml"
+    words = [str(mine), "--out", str(tmp_path / "run"), "--resume"]
+    mine.write_text("method: gan-cls\ndata: garden\ntraining: {steps: 60, seed: 5}\n")
+    default, why = starting_point(str(mine), words)
+    recipe, _, _ = read_arguments(str(mine), default, words)
+    assert recipe == dataclasses.replace(stored, training=dataclasses.replace(stored.training, steps=60, seed=5)) and str(mine) in why
+    with pytest.raises(SettingsError, match="begun with training.seed 9, not 5"):
+        going_on(recipe, tmp_path / "run")
+    mine.write_text("method: gan-cls\ndata: garden\npreset: as-published\n")
+    with pytest.raises(SettingsError, match="run was started with preset 'cpu', not 'as-published': change it in .*mine.yaml"):
+        starting_point(str(mine), words)
+
+
 @pytest.mark.parametrize("word", ["--dry-run", "--dry_run"])
 def test_an_option_with_underscores_is_the_same_option(word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where it is looked for before all are read. A value with one stays as it is."""
