@@ -254,6 +254,8 @@ def training_fields(settings: type) -> set[str]:
 
 FAST = {"precision": "auto", "compile": "auto"}
 """Training settings of presets that are to be as fast as the device allows."""
+LEFT_OPEN = {f"training.{name}" for name in FAST}
+"""Settings, by their names on the command line, whose `auto` leaves the choice to the device; a run's recipe says what it has chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)
