@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shlex
 import shutil
 import signal
 import sys
@@ -88,7 +89,7 @@ def slow(steps: int, arguments: DemoArguments) -> str | None:
     if steps >= 0.7 * USUAL_STEPS:
         return None
     minutes = math.ceil(arguments.minutes * USUAL_STEPS / max(steps, 1))
-    out = "" if arguments.out == DemoArguments().out else f" --out {arguments.out}"
+    out = "" if arguments.out == DemoArguments().out else f" --out {shlex.quote(str(arguments.out))}"
     return (
         f"\nThis machine took {steps:,} steps in {arguments.minutes:g} min; two quiet cores take {USUAL_STEPS:,} in three. "
         f"For pictures as good as theirs:\n  limner demo --minutes {minutes}{out}"
@@ -125,7 +126,7 @@ def finish(run: Path) -> int:
     paint(model, run / "pictures")
     page = write_report(run)
     say(f"\nreport    {page}   (open it in a browser)\npictures  {run / 'pictures'}\nmodel     {run / 'model'}\n")
-    say(f'Your turn:\n  limner generate {run} "a blue flower with six pointed petals at night" -n 4 --out pictures')
+    say(f'Your turn:\n  limner generate {shlex.quote(str(run))} "a blue flower with six pointed petals at night" -n 4 --out pictures')
     say('  limner generate garden "a blue flower with six pointed petals at night" -n 4 --out pictures    # the shipped model')
     return 0
 

@@ -237,24 +237,25 @@ class Run:
 
     def _save_or_fail(self) -> None:
         """The last saving, which no later one could make up for."""
-        problem = self._save()
+        problem = self._save(last=True)
         if problem:
-            raise CheckpointError(f"{problem}, then go on from the last checkpoint in {self.out} with --resume")
+            raise CheckpointError(problem)
 
-    def _save(self) -> str | None:
+    def _save(self, *, last: bool = False) -> str | None:
         self._share_statistics()
-        problem = self._save_here() if self.fabric.global_rank == 0 else None
+        problem = self._save_here(last) if self.fabric.global_rank == 0 else None
         self.fabric.barrier()
         return problem
 
-    def _save_here(self) -> str | None:
+    def _save_here(self, last: bool) -> str | None:
         """Save in this process; returns what went wrong and what to do, or None."""
         if self._saved == dataclasses.replace(self.position):
             return None
         state = self._state()
         values = [value for module in state["modules"].values() for value in module.values() if value.is_floating_point()]
         if not all(bool(torch.isfinite(value).all()) for value in values):
-            return f"weights are not finite after step {self.position.total_step:,}: the checkpoint before is kept; lower the learning rate"
+            what = f"weights are not finite after step {self.position.total_step:,}, and the checkpoint before is kept"
+            return f"{what}: begin anew with a lower --method.learning-rate"
         problems: list[str] = []
         writes = [lambda: self.checkpoints.save(self.position.total_step, state), self._save_model]
         if self.position.finished:  # next to the checkpoint that says so lies the model of the end; the state of its step is saved already
@@ -264,6 +265,7 @@ class Run:
                 write()
             except Exception as error:  # also that of a card: nothing that goes with a model may cost what was trained
                 hint = "" if isinstance(error, LimnerError) else ": free some space"
+                hint += f", then go on from the last checkpoint in {self.out} with --resume" if last else ""
                 problems.append(f"could not save after step {self.position.total_step:,} ({in_words(error)}){hint}")
                 if self.position.finished:
                     break

@@ -234,9 +234,8 @@ class Trainer:
         line |= {f"{player}/seconds": round(took, 5) for player, took in self._clock.read(steps).items()}
         self.log.write(line | {name: value if math.isfinite(value) else None for name, value in means.items()} | left_out)
         if warning := self._outbursts.judge(planned.phase.name, means):
-            kept = self.keep_newest()
-            way_back = f"{kept} is kept: remove the newer ones next to it, then --resume" if kept else "begin anew"
-            self.log.say(f"warning: step {position.step:,}: {warning}; {way_back} with a lower --method.learning-rate")
+            back = f", or remove the checkpoints after {kept}, which is kept, and --resume" if (kept := self.keep_newest()) else ""
+            self.log.say(f"warning: step {position.step:,}: {warning}: begin anew with a lower --method.learning-rate{back}")
 
     @staticmethod
     def _place(planned: PlannedPhase, loader: Loader, position: Position) -> dict[str, Any]:

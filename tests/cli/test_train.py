@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -156,6 +157,20 @@ def test_an_option_with_underscores_is_the_same_option(word: str, tmp_path: Path
     assert shown[1].resolution == 32
 
 
+def test_closing_commands_can_be_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Names with spaces are quoted, and a part of one that looks like a place is left alone."""
+    out, stopped = tmp_path / "DATA of limner" / "a RUN", RunResult(Path("run"), 3, 15)
+    recipe = from_preset("sje", "cpu", "my set")
+    monkeypatch.setattr(train_verb, "report", lambda out: "")
+    monkeypatch.setattr("limner.training.run.train", lambda *given, **named: RunResult(out, 3))
+    assert train_verb.train_and_report(recipe, out, False, "") == 0
+    lines = [shlex.split(line)[1:] for line in capsys.readouterr().out.splitlines() if " limner " in line]
+    assert ["limner", "evaluate", str(out)] in lines
+    assert ["limner", "train", "METHOD", "--data", "my set", "--text.encoder", str(out), "--out", "OTHER"] in lines
+    monkeypatch.setattr("limner.training.run.train", lambda *given, **named: stopped)
+    assert train_verb.train_and_report(recipe, out, False, "") == 143
+    again = capsys.readouterr().err.partition("go on with: ")[2]
+    assert shlex.split(again) == ["limner", "train", "sje", "--data", "my set", "--out", str(out), "--resume"]
 
 
 @pytest.mark.parametrize(
