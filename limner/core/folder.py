@@ -123,10 +123,19 @@ def read(folder: Path, *kinds: str) -> Saved:
 
     kinds: what it may hold. Raises CheckpointError, in one line, where it holds something else or cannot be read.
     """
+    config = describe(folder, *kinds)
+    try:
+        return _read(folder, dict(config))
+    except CheckpointError:
+        if describe(folder, *kinds) == config:
+            raise
+        return read(folder, *kinds)  # a training has replaced it between its description and its weights
+
+
+def _read(folder: Path, config: dict[str, Any]) -> Saved:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    config = describe(folder, *kinds)
     weights = folder / str(config.pop("weights_file", WEIGHTS))
     try:
         _check_plain(weights)

@@ -261,6 +261,21 @@ def test_a_damaged_card_harms_no_painting(made: Model, tmp_path: Path) -> None:
     assert load(tmp_path / "saved").card == "# A \ufffd card"
 
 
+def test_a_folder_that_is_replaced_while_it_is_read_is_read_again(made: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training writes its model between the reading of the description and that of the weights."""
+    out, honest, written = tmp_path / "saved", folder.sha256, list[Path]()
+    save("text", out, made)
+
+    def replacing(path: Path) -> str:
+        if not written and path.parent == out:
+            written.append(path)
+            save("method", out, made)
+        return honest(path)
+
+    monkeypatch.setattr(folder, "sha256", replacing)
+    assert folder.read(out, "text", "method").kind == "method" and written
+
+
 def test_a_reader_leaves_what_a_training_is_writing(made: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the two renames with which a model is replaced it waits; what a process that is gone has left, it puts right."""
     run, pauses = tmp_path / "run", []
