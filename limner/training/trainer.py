@@ -222,17 +222,21 @@ class Trainer:
         means = self._means.read(mean_over_processes(self.fabric))
         steps, seconds = clock.lap(position.step)
         speed = steps * planned.phase.batch_size / max(seconds, 1e-9)
-        left_out = {}
+        left_out, too_many = {}, ""
         for player in [name.removesuffix("/skipped") for name in means if name.endswith("/skipped")]:
             share, count = means.pop(f"{player}/skipped"), self._means.counts[f"{player}/skipped"]
             if share:
                 left_out[f"{player}/skipped"] = round(share, 6)
                 self.log.skipped(round(share * count))
-            self._judge_skipped(player, share, count, position)
+            too_many = self._judge_skipped(player, share, count, position) or too_many
         line = self._place(planned, loader, position) | {"images_per_second": round(speed, 1)}
         line |= {"memory_mib": most_memory(self.fabric.device)}
         line |= {f"{player}/seconds": round(took, 5) for player, took in self._clock.read(steps).items()}
         self.log.write(line | {name: value if math.isfinite(value) else None for name, value in means.items()} | left_out)
+        if too_many:
+            self.keep_newest()  # from before it
+            self._save()  # what was left out has harmed no weight, and a resumed run does not come to the same batches again
+            raise TrainingError(too_many)
         if warning := self._outbursts.judge(planned.phase.name, means):
             back = f", or remove the checkpoints after {kept}, which is kept, and --resume" if (kept := self.keep_newest()) else ""
             self.log.say(f"warning: step {position.step:,}: {warning}: begin anew with a lower --method.learning-rate{back}")
@@ -308,16 +312,16 @@ class Trainer:
         part = "" if own == whole else f" (this phase's part: {own:.3g})"
         return f"stopped by --training.{option} {whole:g}{part} at {place} {took}{kept}"
 
-    def _judge_skipped(self, player: str, share: float, count: int, position: Position) -> None:
+    def _judge_skipped(self, player: str, share: float, count: int, position: Position) -> str | None:
+        """Say that updates were left out; returns an error where they are too many in a row."""
         if in_a_row := self._left_out.judge(player, share, count):
-            raise TrainingError(
-                f"the last {in_a_row} updates of the {player} before step {position.step} had a loss or gradient that is not finite: "
-                "begin anew with a lower --method.learning-rate"
-            )
+            why = f"the last {in_a_row} updates of the {player} before step {position.step} had a loss or gradient that is not finite"
+            return f"{why}: begin anew with a lower --method.learning-rate, or try the batches after them by --resume"
         if share > 0:
             self.log.say(
                 f"warning: {share:.1%} of the {player}'s updates before step {position.step} were left out: loss or gradient not finite"
             )
+        return None
 
     def _grid_is_due(self, planned: PlannedPhase, position: Position, drawn: int) -> bool:
         """By the number of steps; the first one of a phase that the clock may end also by the clock."""

@@ -281,7 +281,10 @@ def test_divergence_stops_the_run_after_ten_updates(log_every: int, tmp_path: Pa
     poisoned(monkeypatch, range(20, 1000))
     with pytest.raises(TrainingError, match="last 10 updates of the generator before step 30 .*not finite: begin anew with a lower"):
         train(tiny(60, log_every=log_every), tmp_path / "run")
-    assert newest(tmp_path / "run")["position"]["total_step"] == 20
+    assert newest(tmp_path / "run")["position"]["total_step"] == 30 and (tmp_path / "run" / "checkpoints" / "00000020" / "kept").exists()
+    monkeypatch.undo()
+    poisoned(monkeypatch, range(20, 33))
+    assert train(tiny(36, log_every=log_every), tmp_path / "run", resume=True).steps == 36  # not stopped by the same batches again
 
 
 def test_an_update_left_out_alone_on_its_line_ends_no_run(
