@@ -64,6 +64,7 @@ def parse(shape: type[Arguments], argv: Sequence[str], *, prog: str, description
     default: an instance whose values stand where the user gives none (tyro.MISSING for what must be given).
     Raises SettingsError in one line for an unknown option (with the nearest), a bad value or a missing argument.
     """
+    argv = dashed(argv)
     if not {"-h", "--help"}.intersection(argv):
         _refuse_unknown_options(shape, argv, prog, default)
     box = io.StringIO()
@@ -91,6 +92,16 @@ def parse(shape: type[Arguments], argv: Sequence[str], *, prog: str, description
         raise SettingsError(f"{prog}: unexpected argument '{left[0]}': {hint}; see {prog} --help")
     assert arguments is not None
     return arguments
+
+
+def dashed(argv: Sequence[str]) -> list[str]:
+    """A command line whose options are spelled as help shows them: `--dry_run` is `--dry-run`. Values stay as they are."""
+
+    def spelled(word: str) -> str:
+        name, equals, value = word.partition("=")
+        return name.replace("_", "-") + equals + value
+
+    return [spelled(word) if word.startswith("--") else word for word in argv]
 
 
 def options(shape: type, default: Any = None, prefix: str = "--") -> Iterator[str]:
@@ -127,7 +138,7 @@ def _refuse_unknown_options(shape: type, argv: Sequence[str], prog: str, default
     """Name the first option that does not exist, before tyro complains of what is missing because of it."""
     known = {"--help", *options(shape, default)}
     for word in argv:
-        flag = word.partition("=")[0].replace("_", "-")
+        flag = word.partition("=")[0]
         if not flag.startswith("--") or flag in known:
             continue
         nearest = difflib.get_close_matches(flag, known, n=1, cutoff=0.6) or _same_ending(flag, known)

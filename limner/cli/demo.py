@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shlex
 import shutil
 import signal
 import sys
@@ -16,9 +17,9 @@ from tyro.conf import arg
 
 from limner.cli.arguments import parse
 from limner.cli.outputs import check_folder
-from limner.core.errors import CheckpointError, SettingsError
+from limner.core.errors import CheckpointError, LimnerError, SettingsError
 from limner.core.owner import LOCK
-from limner.core.recipes import from_preset, laid_over
+from limner.core.recipes import flat_settings, from_preset, laid_over, load_recipe
 
 if TYPE_CHECKING:
     from limner.core.settings import Recipe
@@ -88,7 +89,7 @@ def slow(steps: int, arguments: DemoArguments) -> str | None:
     if steps >= 0.7 * USUAL_STEPS:
         return None
     minutes = math.ceil(arguments.minutes * USUAL_STEPS / max(steps, 1))
-    out = "" if arguments.out == DemoArguments().out else f" --out {arguments.out}"
+    out = "" if arguments.out == DemoArguments().out else f" --out {shlex.quote(str(arguments.out))}"
     return (
         f"\nThis machine took {steps:,} steps in {arguments.minutes:g} min; two quiet cores take {USUAL_STEPS:,} in three. "
         f"For pictures as good as theirs:\n  limner demo --minutes {minutes}{out}"
@@ -125,7 +126,7 @@ def finish(run: Path) -> int:
     paint(model, run / "pictures")
     page = write_report(run)
     say(f"\nreport    {page}   (open it in a browser)\npictures  {run / 'pictures'}\nmodel     {run / 'model'}\n")
-    say(f'Your turn:\n  limner generate {run} "a blue flower with six pointed petals at night" -n 4 --out pictures')
+    say(f'Your turn:\n  limner generate {shlex.quote(str(run))} "a blue flower with six pointed petals at night" -n 4 --out pictures')
     say('  limner generate garden "a blue flower with six pointed petals at night" -n 4 --out pictures    # the shipped model')
     return 0
 
@@ -166,7 +167,8 @@ def paint(model: Model, folder: Path) -> None:
 def make_room(out: Path) -> None:
     """Remove an earlier demo; refuse a folder that holds anything else. Its lock stays with its owner."""
     check_room(out)
-    for path in out.iterdir() if out.exists() else ():
+    # The recipe goes last: what is left of a demo by a process that ends here is known by it.
+    for path in sorted(out.iterdir(), key=lambda path: path.name == "recipe.yaml") if out.exists() else ():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         elif path.name != LOCK:
@@ -177,8 +179,18 @@ def check_room(out: Path) -> None:
     """Raise CheckpointError for a folder, or a file, that is not an earlier demo."""
     if not out.exists() or (out.is_dir() and not any(path.name != LOCK for path in out.iterdir())):
         return
-    if not (out / "recipe.yaml").is_file():
+    if not is_demo(out):
         raise CheckpointError(f"{out} holds something that is not a demo: choose another --out, or move it away")
+
+
+def is_demo(out: Path) -> bool:
+    """Whether the run in a folder has the recipe of a demo, of whatever length and seed."""
+    try:
+        found = load_recipe(out / "recipe.yaml")
+    except LimnerError:
+        return False
+    arguments = DemoArguments(minutes=found.training.minutes or DemoArguments.minutes, seed=found.training.seed)
+    return flat_settings(found) == flat_settings(recipe(arguments))
 
 
 def say(text: str) -> None:

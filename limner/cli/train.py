@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,7 +17,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
 from limner import methods
-from limner.cli.arguments import parse
+from limner.cli.arguments import dashed, parse
 from limner.cli.datasets import NAME_OR_FOLDER, Data
 from limner.cli.outputs import check_folder
 from limner.core import registry
@@ -106,6 +108,7 @@ class TrainArguments(Generic[Settings]):
 
 
 def main(argv: Sequence[str]) -> int:
+    argv = dashed(argv)  # much is read off it before it is parsed
     name = _method_word(argv)
     if name is None:
         if {"-h", "--help"}.intersection(argv):
@@ -190,6 +193,10 @@ def starting_point(name: str, argv: Sequence[str]) -> tuple[Recipe, str]:
             )
         if preset and preset != stored.preset:
             raise SettingsError(f"{out} was started with --preset {stored.preset}: leave --preset out, or give another --out")
+        if given:  # what the file says counts as what options say
+            if read_mapping(Path(name), "recipe", "method: gan-cls").get("preset", stored.preset) != stored.preset:
+                raise SettingsError(f"{out} was started with preset '{stored.preset}', not '{given.preset}': change it in {name}")
+            return load_recipe(name, over=stored), f"settings of {out}, and of {name}"
         return stored, f"settings of {out}"
     if given:
         if preset and preset != given.preset:
@@ -279,7 +286,7 @@ def train_and_report(recipe: Recipe, out: Path, resume: bool, why: str) -> int:
     from limner.training.launch import is_first_process
     from limner.training.run import train
 
-    command = "limner" + (f" --with {file}" if (file := registry.given_file(recipe.method)) else "")
+    command = "limner" + (f" --with {shlex.quote(str(file))}" if (file := registry.given_file(recipe.method)) else "")
     first = is_first_process(recipe)  # with several processes, each runs this whole command
     if first:
         print(f"{recipe.method} on {recipe.data} at {recipe.resolution} px, seed {recipe.training.seed}, {why}", flush=True)
@@ -288,13 +295,14 @@ def train_and_report(recipe: Recipe, out: Path, resume: bool, why: str) -> int:
         return 0
     if result.interrupted:
         saved = "stopped and saved; go on with" if result.steps else "stopped before a step was taken; go on with"
-        print(f"limner: {saved}: {command} train {recipe.method} --data {recipe.data} --out {out} --resume", file=sys.stderr)
+        again = f"train {recipe.method} --data {shlex.quote(recipe.data)} --out {shlex.quote(str(out))} --resume"
+        print(f"limner: {saved}: {command} {again}", file=sys.stderr)
         return 128 + (result.signal or signal.SIGINT)
     page = report(out)
     print(f"model   {out / 'model'}\n{page}", end="")
+    places = {"limner": command, "OTHER_RUN": "OTHER", "RUN": shlex.quote(str(out)), "DATA": shlex.quote(recipe.data)}
     for word, line in trainable(recipe.method).next_steps(recipe.method_settings):
-        said = line.replace("OTHER_RUN", "OTHER").replace("RUN", str(out)).replace("DATA", recipe.data)
-        print(f"{word:<7} {said.replace('limner', command, 1)}")
+        print(f"{word:<7} {re.sub(r'^limner|OTHER_RUN|RUN|DATA', lambda found: places[found[0]], line)}")
     return 0
 
 
@@ -305,7 +313,7 @@ def report(out: Path) -> str:
     try:
         return f"report  {write_report(out)}\n"
     except Exception as error:
-        fix = f"limner report {out} tries again"
+        fix = f"limner report {shlex.quote(str(out))} tries again"
         print(f"limner: the run is trained and saved, but its page could not be written ({in_words(error)}): {fix}", file=sys.stderr)
         return ""
 
@@ -326,8 +334,9 @@ def _is_file(word: str) -> bool:
 
 
 def _value_of(flag: str, argv: Sequence[str]) -> str | None:
-    """An option's value, looked up before the whole command line can be read: it decides the defaults of the others."""
-    return next(_values_of(flag, argv), None)
+    """An option's value, the last where it is given twice, looked up before the whole command line can be read: it decides the defaults of
+    the others."""
+    return next(reversed([*_values_of(flag, argv)]), None)
 
 
 def _values_of(flag: str, argv: Sequence[str]) -> Iterator[str]:

@@ -6,16 +6,20 @@ import hashlib
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limner.core.errors import LimnerError
-from limner.core.owner import owned, owns
+from limner.core.errors import FolderInUse, LimnerError
+from limner.core.owner import LOCK, PAUSE, owned, owns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+TRIES = 10
+"""How often a reader looks for a folder that is being replaced, with a pause between."""
 
 
 @contextmanager
@@ -25,13 +29,21 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     A crash at any moment leaves the old folder or the new one under the name, or, between two renames, the old one as `.NAME.old`,
     which the next writing or `recover` puts back. Raises FolderInUse where another process is writing the same folder.
     """
-    lock = folder.with_name(f".{folder.name}.lock")
-    with nullcontext() if owns(folder) else owned(lock, f"{folder} is being written by"):
+    with nullcontext() if owns(folder) else owned(_lock(folder), f"{folder} is being written by"):
         yield from _written_whole(folder)
 
 
+def _lock(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.lock")
+
+
+def _beside(folder: Path) -> tuple[Path, Path]:
+    """Where a new folder is filled, and where the old one waits until the new one has its place."""
+    return folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+
+
 def _written_whole(folder: Path) -> Iterator[Path]:
-    fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+    fresh, old = _beside(folder)
     recover(folder)
     fresh.mkdir(parents=True)
     try:
@@ -50,12 +62,29 @@ def _written_whole(folder: Path) -> Iterator[Path]:
 
 
 def recover(folder: Path) -> None:
-    """Undo what an interrupted writing of `folder` left behind."""
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(folder.with_name(f".{folder.name}.new"), ignore_errors=True)
+    """Undo what an interrupted writing of `folder` left behind. For whoever may write there: a reader takes `recover_unless_owned`."""
+    fresh, old = _beside(folder)
+    shutil.rmtree(fresh, ignore_errors=True)
     if old.exists() and not folder.exists():
         old.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def recover_unless_owned(folder: Path, around: Path) -> None:
+    """Undo what an interrupted writing of `folder` left behind, unless another process owns it or the folder `around` it.
+
+    That one is at work on what would be undone. It may be between two renames, so that `folder` is not there: that is waited for.
+    """
+    for _ in range(TRIES):
+        if not any(path.exists() for path in _beside(folder)):
+            return
+        doing = f"{folder} is being written by"
+        with suppress(OSError, FolderInUse), owned(around / LOCK, doing, again=True), owned(_lock(folder), doing):
+            recover(folder)
+            return
+        if folder.exists():
+            return
+        time.sleep(PAUSE)
 
 
 def readable(text: str) -> str:

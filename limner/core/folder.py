@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.core.errors import CheckpointError, LimnerError, unknown_name
-from limner.core.files import readable, recover, sha256, whole_folder
+from limner.core.files import readable, recover_unless_owned, sha256, whole_folder
 from limner.core.folders_0_1 import FORMATS, renewed
 from limner.core.json_text import parse_json
 
@@ -123,10 +123,19 @@ def read(folder: Path, *kinds: str) -> Saved:
 
     kinds: what it may hold. Raises CheckpointError, in one line, where it holds something else or cannot be read.
     """
+    config = describe(folder, *kinds)
+    try:
+        return _read(folder, dict(config))
+    except CheckpointError:
+        if describe(folder, *kinds) == config:
+            raise
+        return read(folder, *kinds)  # a training has replaced it between its description and its weights
+
+
+def _read(folder: Path, config: dict[str, Any]) -> Saved:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    config = describe(folder, *kinds)
     weights = folder / str(config.pop("weights_file", WEIGHTS))
     try:
         _check_plain(weights)
@@ -191,7 +200,7 @@ def located(name_or_path: str | Path, *kinds: str) -> Iterator[Path]:
         with resources.as_file(resources.files("limner") / "shipped" / str(name_or_path)) as found:
             yield found
     elif (folder / "recipe.yaml").exists():
-        recover(folder / "model")
+        recover_unless_owned(folder / "model", folder)
         if not (folder / "model").exists():
             raise CheckpointError(
                 f"the run {folder} has no model yet: it writes one with its first checkpoint; go on with `limner train --resume`"

@@ -146,8 +146,9 @@ def save_recipe(recipe: Recipe, path: Path | str) -> None:
     write_whole(path, f"# Every setting of this run. To train it again: {command} train {path.name} --out RUN\n{recipe_text(recipe)}")
 
 
-def load_recipe(path: Path | str) -> Recipe:
-    """Read a recipe. `method` and `data` must be there; what else is left out comes from the preset ("as-published" by default).
+def load_recipe(path: Path | str, over: Recipe | None = None) -> Recipe:
+    """Read a recipe. `method` and `data` must be there; what else is left out comes from the preset ("as-published" by default), or from
+    `over`, a recipe of the same method.
 
     Raises SettingsError, in one line, for a file that cannot be read, a wrong key (with the nearest) or a value of the wrong type.
     """
@@ -162,18 +163,18 @@ def load_recipe(path: Path | str) -> Recipe:
             raise SettingsError(f"{path} does not say which {name} to use: add a line '{name}: NAME'")
     if values["method"] not in trainable_names() and (copy := kept_copy(values["method"], path.parent)):
         raise SettingsError(f"the method '{values['method']}' of {path} is not part of Limner: {how_to_give(str(copy))}")
-    base = from_preset(values["method"], str(values.get("preset", "as-published")), values["data"])
+    base = over or from_preset(values["method"], str(values.get("preset", "as-published")), values["data"])
     resolution = values.get("resolution", base.resolution)
     if not isinstance(resolution, int) or isinstance(resolution, bool):
         raise SettingsError(f"resolution in {path} is {resolution!r}: give the side of the pictures in pixels, such as 64")
-    adopted = values.get("adopted") or {}
+    adopted = values.get("adopted", base.adopted) or {}
     if not isinstance(adopted, dict) or not all(isinstance(text, str) for pair in adopted.items() for text in pair):
         raise SettingsError(f"adopted in {path} must hold lines like 'PHASE: FOLDER'")
     training = values.get("training")
     if isinstance(training, dict) and {"steps", "keep_checkpoints"} <= training.keys() and "epoch_pictures" not in training:
         values["training"] = training | {"epoch_pictures": 0}  # a whole recipe of the time when an epoch counted what there is
     groups = {name: laid_over(getattr(base, name), values[name] or {}, f"{name} in {path}") for name in GROUPS if name in values}
-    return dataclasses.replace(base, resolution=resolution, adopted=adopted, **groups)
+    return dataclasses.replace(base, data=values["data"], resolution=resolution, adopted=adopted, **groups)
 
 
 def read_mapping(path: Path, kind: str, example: str) -> dict[Any, Any]:

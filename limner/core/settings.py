@@ -7,7 +7,7 @@ line, where the sentence under each field is its help.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -18,9 +18,39 @@ Role = Literal["budget", "machine", "shown", "seed"]
 what is written, scored or kept along the way; "seed", which of many equal runs it is."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """How a setting names a file or folder: see `place`."""
+
+    named: bool
+    words: frozenset[str]
+
+    def split(self, text: str) -> tuple[str, str] | None:
+        """What stands before the path, such as "vgg16=", and the path; None for a word that is none."""
+        if not self.named:
+            return None if text in self.words else ("", text)
+        name, equals, path = text.partition("=")
+        if equals and "/" not in name:
+            return name + equals, path
+        return ("", text) if text.endswith(".npz") else None
+
+
 def role(name: Role, default: Any) -> Any:
     """A field of settings with a role: `steps: int | None = role("budget", None)`. A setting without one decides what a step does."""
     return field(default=default, metadata={"role": name})
+
+
+def place(default: Any, *, role: Role | None = None, named: bool = False, words: Iterable[str] = ()) -> Any:
+    """A field of settings that may name a file or folder, which a run that goes on finds wherever that lies then.
+
+    named: as NAME=FILE or FILE.npz, while a NAME alone means something of its own. words: what does so in the others.
+    """
+    return field(default=default, metadata={"role": role, "place": Place(named, frozenset(words))})
+
+
+def placed(settings: type | Any) -> Iterator[tuple[str, Place]]:
+    """The fields of a dataclass of settings that may name a file or folder."""
+    return ((item.name, item.metadata["place"]) for item in fields(settings) if "place" in item.metadata)
 
 
 def roles(settings: type | Any) -> Iterator[tuple[str, Role | None]]:
@@ -80,7 +110,7 @@ class DataSettings:
 class TextSettings:
     """The text encoder of a run."""
 
-    encoder: str | None = None
+    encoder: str | None = place(None)
     """A shipped name, run folder or model folder whose text encoder is used, or the folder of a pretrained sentence encoder in BERT's
     layout (safetensors, tokenizer.json); else the garden has its own, and other sets train one."""
     standardize: bool = False
@@ -200,7 +230,7 @@ class EvaluationSettings:
     """What is scored of a method that paints, with commas between, as `limner evaluate --metrics` takes it."""
     count: int = role("shown", 1000)
     """Pictures to paint for one evaluation."""
-    features: str | None = role("shown", None)
+    features: str | None = place(None, role="shown", named=True)
     """The feature network that looks at them, as `limner evaluate --features` takes it; by default the garden's judge."""
 
     def __post_init__(self) -> None:
@@ -212,13 +242,13 @@ class EvaluationSettings:
 class StartSettings:
     """The trained model that a run starts from, in place of fresh weights: `--from MODEL`."""
 
-    model: str | None = None
+    model: str | None = place(None)
     """A shipped name, run folder or model folder, of the same method: its networks, its text encoder and, where it is a run, its
     discriminators. What has another size here begins fresh."""
     words: Literal["new", "all", "none"] = "new"
     """Which words the text encoder learns first, by matching the new captions with their pictures: those that it does not know yet, so that
     all others keep their meaning; all of them, with the whole encoder; or none."""
-    neighbours: str | None = None
+    neighbours: str | None = place(None)
     """The folder of a pretrained sentence encoder, which says what known words a new word begins as; else words spelled alike say so."""
     freeze: int = 0
     """Convolutions of each discriminator, those nearest to the picture first, that stand still (FreezeD: Mo et al., 2020)."""
@@ -254,6 +284,8 @@ def training_fields(settings: type) -> set[str]:
 
 FAST = {"precision": "auto", "compile": "auto"}
 """Training settings of presets that are to be as fast as the device allows."""
+LEFT_OPEN = {f"training.{name}" for name in FAST}
+"""Settings, by their names on the command line, whose `auto` leaves the choice to the device; a run's recipe says what it has chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)

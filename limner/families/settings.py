@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from limner.core.errors import SettingsError
-from limner.core.settings import above_zero, at_least
+from limner.core.settings import above_zero, at_least, place
 
 Mismatch = Literal["picture", "caption", "neighbour"]
 """What a mismatched pair, a real picture with a caption that does not describe it, is made of.
@@ -211,7 +211,7 @@ class TreeSettings(Checked):
 class GuideSettings(Checked):
     """A trained matching model whose loss helps to train the generator."""
 
-    matching: str | None = None
+    matching: str | None = place(None)
     """Run or model folder of a trained `damsm`, which judges by words and sentence whether the final pictures fit their captions. Without
     one that term is left out."""
     matching_weight: float | None = None

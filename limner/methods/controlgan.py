@@ -30,7 +30,7 @@ from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Painting
 from limner.core.noise import ConditionedNoise
-from limner.core.settings import FAST, Preset, at_least
+from limner.core.settings import FAST, Preset, at_least, place
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Update
 from limner.families import settings as shared
@@ -84,7 +84,7 @@ class ControlGANSettings(
     """Weight of the word-level loss in the generator, where it is learned."""
     perceptual: float = 1.0
     """Weight of the perceptual loss between pictures and the real ones of their captions; 0 trains without it, and needs no network."""
-    perceptual_network: str = "vgg16"
+    perceptual_network: str = place("vgg16", named=True)
     """The frozen network of the perceptual loss: a name of docs/features.md, or NAME=FILE."""
     perceptual_stage: str = "relu2_2"
     """The stage of that network that is compared."""

@@ -37,7 +37,7 @@ from limner.core.method import Method, Painting
 from limner.core.noise import Noise, switched, uniform
 from limner.core.optimizers import Adam
 from limner.core.pictures import CaptionedPictures
-from limner.core.settings import Preset, above_zero, at_least
+from limner.core.settings import Preset, above_zero, at_least, place
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.families import settings as shared
@@ -101,7 +101,7 @@ class DALLESettings(SamplingSettings, TransformerSettings, DVAESettings):
 
     vocabulary: int = 16_384
     """The most ids of byte pairs that are learned from the training captions; the transformer has room for as many."""
-    vocabulary_file: str | None = None
+    vocabulary_file: str | None = place(None)
     """Byte pairs to use instead: CLIP's bpe_simple_vocab_16e6.txt.gz, or a .json file of the tokenizers library."""
     context_length: int = 256
     """Byte pairs of a caption that are read."""

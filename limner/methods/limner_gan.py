@@ -34,7 +34,7 @@ from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Painting
 from limner.core.noise import ConditionedNoise, gaussian
-from limner.core.settings import FAST, Preset, at_least
+from limner.core.settings import FAST, Preset, at_least, place
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Progress, Update
 from limner.families import settings as shared
@@ -110,7 +110,7 @@ class LimnerGANSettings(
     """Numbers of a condition that the augmentation samples, and width of the sentence in the discriminator's heads."""
     generator_channels: int = 32
     """Channels of the generator's last hidden map; earlier ones double, up to eight times as many."""
-    features: str | None = None
+    features: str | None = place(None, named=True)
     """A frozen network that the discriminator looks through next to its own trunk: a name of docs/features.md, or NAME=FILE."""
     feature_channels: int = 64
     """Channels in which the discriminator sees each of two stages of that network."""

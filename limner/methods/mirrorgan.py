@@ -31,7 +31,7 @@ from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.optimizers import Adam
 from limner.core.pictures import CaptionedPictures
-from limner.core.settings import FAST, Preset, above_zero, at_least
+from limner.core.settings import FAST, Preset, above_zero, at_least, place
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.families import settings as shared
 from limner.families.adversarial import added
@@ -75,7 +75,7 @@ class MirrorGANSettings(
     """Let later branches attend to the sentence as well as to the words; without it, they are AttnGAN's."""
     caption_weight: float = 10.0
     """Weight of the caption loss: 10 in the authors' code, 20 in the paper. With 0, there is no captioner."""
-    caption_features: str | None = "tv-inception"
+    caption_features: str | None = place("tv-inception", named=True)
     """Network that encodes pictures for the captioner, as NAME or NAME=FILE (the authors' ResNet-152 is not among them); none for a compact
     one that is trained with the captioner."""
     caption_channels: int = 16

@@ -32,7 +32,7 @@ from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Painting
 from limner.core.noise import ConditionedNoise, gaussian
-from limner.core.settings import Preset, at_least
+from limner.core.settings import Preset, at_least, place
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.families import settings as shared
@@ -78,7 +78,7 @@ class PPANSettings(
     """Channels of each discriminator's first feature map; later ones double."""
     perceptual: float = 1.0
     """Weight of the perceptual loss; 0 trains without it, and needs no network."""
-    perceptual_network: str = "vgg19"
+    perceptual_network: str = place("vgg19", named=True)
     """The frozen network of the perceptual loss: a name of docs/features.md, or NAME=FILE."""
     perceptual_stage: str = "relu5_4"
     """The stage of that network whose output is compared."""

@@ -24,7 +24,7 @@ from limner.core.errors import SettingsError
 from limner.core.method import Method
 from limner.core.noise import Noise
 from limner.core.optimizers import Adam
-from limner.core.settings import Preset, StyleSettings
+from limner.core.settings import Preset, StyleSettings, place
 from limner.core.trainable import Conditions, Kept, Phase, Player, Progress, Trainable, Update
 from limner.nn.initialization import he_initialization
 from limner.text.encoder import TextEncoder
@@ -44,7 +44,7 @@ class StyleTrainingSettings(StyleSettings):
 
     steps: int = 3000
     """Steps of training S."""
-    model: str = ""
+    model: str = place("")
     """Run folder, model folder or shipped name of the model whose pictures S learns to read."""
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from limner import methods
 from limner.core.errors import DataError, SettingsError, unknown_name
 from limner.core.owner import LOCK
 from limner.core.recipes import GROUPS, flat_settings, from_preset, laid_over, load_recipe, save_recipe, settings_with
-from limner.core.settings import Recipe
+from limner.core.settings import LEFT_OPEN, Recipe
 from limner.data.catalog import BUILT_IN
 from limner.study.settings import Study, StudyEntry, read_study
 
@@ -127,6 +127,7 @@ def _refuse_another(run: Planned) -> None:
     ignored = settings_with("shown")  # neither a step nor its time depends on them
     if now["text.steps"] is None:
         ignored.add("text.steps")  # runs that were begun before it could be left open have a number there, and keep it
+    ignored |= {name for name in LEFT_OPEN if now[name] == "auto"}  # which the run has settled
     changed = [name for name in now if before.get(name) != now[name] and name not in ignored]
     if changed:
         name = changed[0]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from limner.core.errors import SettingsError
 from limner.core.recipes import load_recipe
-from limner.core.settings import Recipe, TrainingSettings
+from limner.core.settings import FAST, Recipe, TrainingSettings
 from limner.core.trainable import Trainable
 from limner.text.encoder import TextEncoder
 from limner.training.recompute import recompute_maps
@@ -27,18 +28,27 @@ def settled(recipe: Recipe, before: Path | None) -> Recipe:
     bfloat16 where a GPU computes with it; compiled networks on a GPU. On a CPU neither: few have the one, and the other has not paid there.
     """
     training = recipe.training
-    stored = load_recipe(before / "recipe.yaml").training if before is not None and (before / "recipe.yaml").is_file() else None
+    kept = _kept(before)
     if training.precision == "auto":
         has_bfloat16 = on_gpu(recipe) and torch.cuda.is_bf16_supported(including_emulation=False)
-        precision = stored.precision if stored else "bf16-mixed" if has_bfloat16 else "32-true"
-        training = dataclasses.replace(training, precision=precision)
+        training = dataclasses.replace(training, precision=kept.get("precision", "bf16-mixed" if has_bfloat16 else "32-true"))
     if training.compile == "auto":
         pays = on_gpu(recipe) and _can_compile() and not training.recompute
-        compiled = stored.compile if stored else "networks" if pays else "nothing"
-        training = dataclasses.replace(training, compile=compiled)
+        training = dataclasses.replace(training, compile=kept.get("compile", "networks" if pays else "nothing"))
     if training.compile == "networks" and not _can_compile():
         raise SettingsError(f"training.compile wants PyTorch 2.6 or later, here is {torch.__version__}: give --training.compile nothing")
     return dataclasses.replace(recipe, training=training)
+
+
+def _kept(run: Path | None) -> dict[str, Any]:
+    """What the run in a folder has chosen. Nothing where it has not begun, such as a study's, whose recipe lies there before."""
+    if run is None or not (run / "recipe.yaml").is_file():
+        return {}
+    stored = load_recipe(run / "recipe.yaml").training
+    found = {name: getattr(stored, name) for name in FAST}
+    if (run / "checkpoints").is_dir():  # begun when a study's runs took `auto` for these
+        found = {name: {"precision": "32-true", "compile": "nothing"}[name] if value == "auto" else value for name, value in found.items()}
+    return {name: value for name, value in found.items() if value != "auto"}
 
 
 def prepare_networks(trained: Trainable, training: TrainingSettings) -> None:

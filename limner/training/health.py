@@ -33,6 +33,9 @@ OUTBURST = 100.0
 FIRST_LINES = 8
 """Lines of the log before a gradient norm is judged by them."""
 
+LEFT_OUT = 10
+"""Updates of a player left out one after the other that end a run: a single one may be a picture's fault, so many are the networks'."""
+
 ADVICE = "go back to an earlier checkpoint or begin anew with a lower --method.learning-rate; docs/health.md shows the signs"
 
 
@@ -112,6 +115,19 @@ class OutburstWatch:
                 return f"the gradient of the {player} is {norm / usual:,.0f} times what it usually was: training may have broken down"
             earlier.append(norm)
         return None
+
+
+class LeftOutWatch:
+    """Counts each player's updates that were left out one after the other, from one line of the log to the next."""
+
+    def __init__(self) -> None:
+        self._in_a_row: dict[str, int] = {}
+
+    def judge(self, player: str, share: float, count: int) -> int:
+        """How many in a row there are where that ends the run, else 0. share: of the player's `count` updates since the line before."""
+        in_a_row = self._in_a_row.get(player, 0) + count if share >= 1.0 else 0
+        self._in_a_row[player] = in_a_row
+        return in_a_row if in_a_row >= LEFT_OUT else 0
 
 
 def _sign(noises: float, captions: float) -> str | None:

@@ -15,8 +15,8 @@ from typing import Any
 
 from limner.core.errors import DataError, SettingsError
 from limner.core.files import write_whole
-from limner.core.recipes import GROUPS, flat_settings
-from limner.core.settings import Recipe
+from limner.core.recipes import GROUPS
+from limner.core.settings import Recipe, placed
 from limner.data.cache import read_card
 from limner.data.catalog import BUILT_IN
 from limner.text.saving import shipped_encoders
@@ -30,6 +30,15 @@ class Input:
 
     place: Path
     content: str | None
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a setting says of a file or folder: the whole text, what stands before the path, such as "vgg16=", and the path."""
+
+    text: str
+    prefix: str
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -49,9 +58,8 @@ def write_inputs(recipe: Recipe, run: Path) -> None:
     """Keep where everything lies that a recipe names, and what it holds."""
     inputs = {}
     for name, value in _named(recipe).items():
-        place = _path(value)
-        if place.exists():
-            inputs[name] = {"place": str(place.resolve()), "content": content(name, place)}
+        if value.path.exists():
+            inputs[name] = {"place": str(value.path.resolve()), "content": content(name, value.path)}
     write_whole(run / RECORD, json.dumps({"format": FORMAT, "inputs": inputs}, indent=1) + "\n")
 
 
@@ -66,11 +74,11 @@ def find_inputs(recipe: Recipe, stored: Recipe, run: Path) -> Found:
     same, moved = set[str](), dict[str, str]()
     for name in now.keys() & before.keys():
         value, then = now[name], before[name]
-        asked = value != then
-        if asked and (name.startswith("evaluation.") or _prefix(value) != _prefix(then)):
+        asked = value.text != then.text
+        if asked and (name.startswith("evaluation.") or value.prefix != then.prefix):
             continue  # the first may be anything, the second is another thing
-        was = known.get(name) or _as_it_lies(name, then, hashed=asked)
-        places = [place for place in ([_path(value)] if asked else _places(value, was, run)) if place.exists()]
+        was = known.get(name) or _as_it_lies(name, then.path, hashed=asked)
+        places = [place for place in ([value.path] if asked else _places(value.path, was, run)) if place.exists()]
         if not places:
             if name.startswith("from.") and not asked and (run / "checkpoints").is_dir():
                 continue  # what was taken from there is in the run's checkpoints
@@ -78,10 +86,10 @@ def find_inputs(recipe: Recipe, stored: Recipe, run: Path) -> Found:
                 raise _missing(name, value, run, asked=asked)
             continue  # a word, perhaps, and no path
         place = _chosen(name, places, was, run)
-        new = value if place == _path(value) else f"{_prefix(value)}{place}"
+        new = value.text if place == value.path else f"{value.prefix}{place}"
         recipe = with_places(recipe, {name: new})
         same.add(name)
-        if (place.resolve() != was.place) if was else (new != then):
+        if (place.resolve() != was.place) if was else (new != then.text):
             moved[name] = new
     return Found(recipe, frozenset(same), moved)
 
@@ -107,7 +115,7 @@ def data_of(run: Path, recipe: Recipe) -> str:
     if recipe.data in BUILT_IN:
         return recipe.data
     was = _read(run).get("data")
-    places = [place for place in _places(recipe.data, was, run) if place.exists()]
+    places = [place for place in _places(Path(recipe.data), was, run) if place.exists()]
     same = [place for place in places if was is None or was.content in (None, content("data", place))]
     return str((same or places or [Path(recipe.data)])[0])
 
@@ -134,30 +142,25 @@ def content(name: str, place: Path) -> str | None:
     return digest.hexdigest()[:16]
 
 
-def _named(recipe: Recipe, known: Mapping[str, Input] | None = None) -> dict[str, str]:
-    """Settings whose text names a file or folder, as such or behind a NAME=, or may do so. known: those that are known to."""
-
-    def is_path(name: str, value: str) -> bool:
-        if name == "data":
-            return value not in BUILT_IN
-        if name == "text.encoder" and not Path(value).exists():
-            return value not in shipped_encoders()
-        return name in (known or ()) or "/" in value or _path(value).exists()
-
-    texts = {name: value for name, value in flat_settings(recipe).items() if isinstance(value, str) and name != "method"}
-    return {name: value for name, value in texts.items() if is_path(name, value)}
-
-
-def _prefix(value: str) -> str:
-    return "".join(value.partition("=")[:2]) if "=" in value else ""
-
-
-def _path(value: str) -> Path:
-    return Path(value.partition("=")[2] or value)
+def _named(recipe: Recipe, known: Mapping[str, Input] | None = None) -> dict[str, Named]:
+    """Settings that name a file or folder, or may do so: by a word, a path is meant where there is one. known: those that are known to."""
+    found = {f"from.{phase}": Named(text, "", Path(text)) for phase, text in recipe.adopted.items()}
+    if recipe.data not in BUILT_IN:
+        found["data"] = Named(recipe.data, "", Path(recipe.data))
+    for field, group in GROUPS.items():
+        settings = getattr(recipe, field)
+        for setting, place in placed(settings):
+            name, text = f"{group}.{setting.replace('_', '-')}", getattr(settings, setting)
+            if not text or (parts := place.split(text)) is None:
+                continue
+            value = Named(text, parts[0], Path(parts[1]))
+            lost = name == "text.encoder" and text not in shipped_encoders()
+            if value.path.exists() or name in (known or ()) or "/" in text or lost:
+                found[name] = value
+    return found
 
 
-def _places(value: str, was: Input | None, run: Path) -> Iterator[Path]:
-    path = _path(value)
+def _places(path: Path, was: Input | None, run: Path) -> Iterator[Path]:
     yield path
     if was is not None:
         yield was.place
@@ -165,12 +168,12 @@ def _places(value: str, was: Input | None, run: Path) -> Iterator[Path]:
         yield from (parent / path for parent in run.resolve().parents)
 
 
-def _missing(name: str, value: str, run: Path, *, asked: bool) -> SettingsError:
+def _missing(name: str, value: Named, run: Path, *, asked: bool) -> SettingsError:
     if asked:
-        given = _flag(name, value, "is ")
+        given = _flag(name, value.text, "is ")
         return SettingsError(f"{given}, and there is no such file or folder: give the place of what {run} was begun with")
     what = "its data is" if name == "data" else f"its {name} is"
-    return SettingsError(f"{run} cannot go on: {what} not at {_path(value)}: give its new place by {_flag(name, 'DIR')}")
+    return SettingsError(f"{run} cannot go on: {what} not at {value.path}: give its new place by {_flag(name, 'DIR')}")
 
 
 def _flag(name: str, value: str, middle: str = "") -> str:
@@ -198,9 +201,8 @@ def _chosen(name: str, places: Sequence[Path], was: Input | None, run: Path) -> 
     )
 
 
-def _as_it_lies(name: str, value: str, *, hashed: bool) -> Input | None:
+def _as_it_lies(name: str, place: Path, *, hashed: bool) -> Input | None:
     """An input of a run that kept no record, as far as it is still where the run had it."""
-    place = _path(value)
     if not place.exists():
         return None
     return Input(place.resolve(), content(name, place) if hashed else None)

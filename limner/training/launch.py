@@ -16,7 +16,7 @@ import torch
 
 from limner.core.errors import SettingsError
 from limner.core.recipes import flat_settings, load_recipe, settings_with
-from limner.core.settings import Recipe
+from limner.core.settings import LEFT_OPEN, Recipe
 from limner.training.choices import on_gpu
 from limner.training.folder import is_first
 from limner.training.hosts import settle_on_a_network, telling_who_is_lost
@@ -38,11 +38,9 @@ def going_on(recipe: Recipe, out: Path) -> Found:
     stored = load_recipe(out / "recipe.yaml")
     found = find_inputs(recipe, stored, out)
     before, now = _comparable(stored), _comparable(found.recipe)
-    changed = [
-        name
-        for name in now
-        if before[name] != now[name] and name not in found.same and not (name.startswith("style.") and may_add_style(stored))
-    ]
+    open_yet = {name for name in LEFT_OPEN if before[name] == "auto"}
+    open_yet |= {name for name in now if name.startswith("style.")} if may_add_style(stored) else set()
+    changed = [name for name in now if before[name] != now[name] and name not in found.same | open_yet]
     if changed:
         name = changed[0]
         raise SettingsError(

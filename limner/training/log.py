@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.live import Live
 from torch import Tensor
 
+from limner.core.errors import in_words
+from limner.core.files import write_whole
 from limner.training.estimate import TimeLeft
 from limner.training.grids import grids_of
 from limner.training.players import AllReduce
@@ -57,14 +59,14 @@ class Means:
 class RunLog:
     """The log of one process; a quiet one (any but the first) writes and shows nothing."""
 
-    def __init__(self, run: Path, *, quiet: bool = False, trackers: Sequence[Callable[[], Tracker]] = ()) -> None:
+    def __init__(self, run: Path, *, quiet: bool = False, trackers: Mapping[str, Callable[[], Tracker]] | None = None) -> None:
         self.path, self.quiet = run / "log.jsonl", quiet
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
         self._standing: Standing | None = None
         self._live: Live | None = None
         self._last_line = 0.0
         self._shown: Path | None = next(reversed(grids_of(run)), None)
-        self._to_make, self._trackers = [] if quiet else list(trackers), list[Tracker]()
+        self._to_make, self._trackers = {} if quiet else dict(trackers or {}), dict[str, Tracker]()
 
     def say(self, text: str) -> None:
         """A line for the user, on stderr; where nobody can read it any more, that ends no run."""
@@ -75,14 +77,15 @@ class RunLog:
         """Forget lines beyond a step of the run, which a resumed run will write again; a line cut short by a crash goes too."""
         if self.quiet or not self.path.exists():
             return
-        kept = []
-        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+        kept, text = [], self.path.read_text(encoding="utf-8", errors="replace")
+        for line in text.splitlines():
             try:
                 if json.loads(line)["total_step"] <= step:
                     kept.append(line + "\n")
             except (ValueError, KeyError, TypeError):  # not a line of this log, or damaged
                 continue
-        self.path.write_text("".join(kept), encoding="utf-8")
+        if (left := "".join(kept)) != text:
+            write_whole(self.path, left)
 
     def begin(self, phase: str, left: TimeLeft) -> None:
         """Show how a phase goes, from where `left` stands."""
@@ -149,17 +152,29 @@ class RunLog:
     def _keep(self, line: dict[str, Any]) -> None:
         try:
             self._write_down(line)
-        except Exception as error:  # a full disk, or what TensorBoard makes of it
-            self.say(f"warning: step {line['step']:,} is not in the log ({error}): the run goes on")
+        except Exception as error:  # such as a full disk
+            self.say(f"warning: step {line['step']:,} is not in the log ({in_words(error)}): the run goes on")
+        self._track(line)
 
     def _write_down(self, line: dict[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
-        while self._to_make:  # not before there is a run: they make files at once
-            self._trackers.append(self._to_make.pop(0)())
+
+    def _track(self, line: dict[str, Any]) -> None:
+        """Send a line to the trackers. What goes wrong in one of them is said, and ends neither the run nor another."""
+        made, self._to_make = self._to_make, {}  # not before there is a run: they make files at once
+        for name, make in made.items():
+            try:
+                self._trackers[name] = make()
+            except Exception as error:
+                fix = "put that right and --resume, or leave the setting out"
+                self.say(f"warning: {name} does not start and is off ({in_words(error)}): {fix}; the log has all figures")
         figures = {f"{line['phase']}/{name}": value for name, value in line.items() if isinstance(value, (int, float))}
-        for tracker in self._trackers:
-            tracker.write(figures, line["total_step"])
+        for name, tracker in self._trackers.items():
+            try:
+                tracker.write(figures, line["total_step"])
+            except Exception as error:
+                self.say(f"warning: step {line['step']:,} did not reach {name} ({in_words(error)}): the run goes on")
 
     def end(self, how: str | None = None) -> None:
         """Take the bar away: the phase is over, and `how` says what ended it."""
@@ -175,7 +190,7 @@ class RunLog:
         self.end()
         if not self.quiet:
             drop_place(self.path.parent)
-        for tracker in self._trackers:
+        for tracker in self._trackers.values():
             with suppress(Exception):  # what a service says at its end ends no run
                 tracker.close()
         sys.stderr.flush()

@@ -128,15 +128,21 @@ def _advice(run: Run, seconds: Sequence[float] | None) -> Iterator[str]:
         )
     if count < SMALL and recipe.preset != "small-set" and "small-set" in run.plan.asked_for.trained.presets:
         yield f"{count:,} training pictures: {recipe.method} has a preset for sets of {FEWEST_PICTURES} to {SMALL:,}, --preset small-set"
-    last, whole = phases[painting[-1]], recipe.training.epoch_pictures
-    if count < whole and recipe.training.steps is None and recipe.training.epochs is None and last.phase.steps is None:
+    last, whole, training = phases[painting[-1]], recipe.training.epoch_pictures, recipe.training
+    limits = training.steps, training.epochs, training.images, last.phase.steps
+    if count < whole and all(limit is None for limit in limits):
         yield (
             f"{count:,} training pictures: an epoch counts as one of {whole:,}, so that {last.phase.name} takes {last.steps:,} steps at "
             "most (--training.epochs counts passes over what there is)"
         )
     steps = sum(_reached(phases[place], None if seconds is None else seconds[place]) for place in painting)
     if steps < FEWEST_STEPS:
-        given = {"minutes": "--training.minutes", "core_minutes": "--training.core-minutes", "steps": "--steps"}
+        given = {
+            "minutes": "--training.minutes",
+            "core_minutes": "--training.core-minutes",
+            "images": "--training.images",
+            "steps": "--steps",
+        }
         ends = next((option for name, option in given.items() if getattr(recipe.training, name) is not None), "--training.epochs")
         yield (
             f"warning: about {steps:,} steps are too few to paint more than coloured fog: from {ENOUGH_STEPS:,} on pictures show shapes; "

@@ -20,6 +20,7 @@ from limner.data.loader import Loader
 from limner.training.accumulation import refuse_coupled_rows
 from limner.training.adoption import adopt
 from limner.training.batches import make_loader
+from limner.training.best import Best
 from limner.training.card import card
 from limner.training.checkpoints import Checkpoints
 from limner.training.choices import prepare_networks, settled
@@ -53,6 +54,7 @@ def train(recipe: Recipe, out: Path | str, *, resume: bool = False) -> RunResult
     with StopRequest(alone=processes == 1) as stop, owner(out) if first else nullcontext():
         if first:
             check_place(out, resume)
+            Checkpoints(out).recover()  # before the other processes look for it
         recipe, moved = settled(recipe, out if resume else None), {}
         if resume and (out / "recipe.yaml").is_file():
             found = going_on(recipe, out)
@@ -84,8 +86,7 @@ class Run:
         self.players: dict[str, PlayerTraining] = {}
         self.loader: Loader | None = None
         self.made: dict[str, Any] | None = None
-        self.best: dict[str, torch.Tensor] | None = None
-        """The best state of a phase that is validated, until the next act has taken it over."""
+        self.best = Best(self)
         self.moved = moved or {}
         self.remarks = [f"{name} moved: going on with {place}" for name, place in self.moved.items()]
         """What is to be said before training begins."""
@@ -162,7 +163,7 @@ class Run:
         return self.position.finished and spent
 
     def _next_phase(self) -> None:
-        ended = self.now
+        ended, judged = self.now, self.position.best is not None
         about = self._about(ended)
         self.position.next_phase()
         if self.now.act is not ended.act and ended.act.lasts:
@@ -174,21 +175,9 @@ class Run:
                 player.exchange()
         self.players = {name: player for name, player in self.players.items() if name in going_on}
         if self.now.act is not ended.act:
-            self._go_back_to_best(ended)
+            self.best.hand_on(ended, judged=judged)
             if self.fabric.global_rank == 0 and (problem := ended.act.keep_judge(self.out, about)):
                 self.log.say(problem)
-
-    def keep_best(self) -> None:
-        """Remember what is trained now, as the best state that validation has seen, where another act will build on it."""
-        after = self.plan.phases[self.position.phase + 1 :]
-        if self.now.phase.patience and after and after[0].act is not self.now.act:
-            with painting(self.players):
-                self.best = {name: value.detach().clone() for name, value in self.now.trained.state_dict().items()}
-
-    def _go_back_to_best(self, ended: PlannedPhase) -> None:
-        best, self.best = self.fabric.broadcast(self.best), None
-        if best is not None:
-            ended.trained.load_state_dict(best)
 
     def _keep_settings(self) -> None:
         """What a resumed run is trained with from now on becomes its recipe, so that this says what was trained."""
@@ -234,16 +223,10 @@ class Run:
         """The phase of its act that the plan has prepared already."""
         return next(other.phase.name for other in self.plan.phases if other.act is planned.act)
 
-    def write_folder(self, score: float | None = None) -> None:
-        """Write the folder of what is trained now. score: what an evaluation gave this state.
-
-        Raises CheckpointError where that cannot be.
-        """
-        planned, act = self.now, self.now.act
-        about = self._about(planned)
-        if score is not None:
-            about["score"] = score
-        with painting(self.players):
+    def write_folder(self) -> None:
+        """Write the folder of what is trained now, or of a best state that is still to be written. Raises CheckpointError."""
+        act, about = self.now.act, self._about(self.now)
+        with painting(self.players), self.best.in_place():
             folder.save(self.out / "model", act.registered, act.trained, act.encoder, about, card(self.recipe, act.trained, about))
 
     def save(self) -> None:
@@ -254,24 +237,25 @@ class Run:
 
     def _save_or_fail(self) -> None:
         """The last saving, which no later one could make up for."""
-        problem = self._save()
+        problem = self._save(last=True)
         if problem:
-            raise CheckpointError(f"{problem}, then go on from the last checkpoint in {self.out} with --resume")
+            raise CheckpointError(problem)
 
-    def _save(self) -> str | None:
+    def _save(self, *, last: bool = False) -> str | None:
         self._share_statistics()
-        problem = self._save_here() if self.fabric.global_rank == 0 else None
+        problem = self._save_here(last) if self.fabric.global_rank == 0 else None
         self.fabric.barrier()
         return problem
 
-    def _save_here(self) -> str | None:
+    def _save_here(self, last: bool) -> str | None:
         """Save in this process; returns what went wrong and what to do, or None."""
         if self._saved == dataclasses.replace(self.position):
             return None
         state = self._state()
         values = [value for module in state["modules"].values() for value in module.values() if value.is_floating_point()]
         if not all(bool(torch.isfinite(value).all()) for value in values):
-            return f"weights are not finite after step {self.position.total_step:,}: the checkpoint before is kept; lower the learning rate"
+            what = f"weights are not finite after step {self.position.total_step:,}, and the checkpoint before is kept"
+            return f"{what}: begin anew with a lower --method.learning-rate"
         problems: list[str] = []
         writes = [lambda: self.checkpoints.save(self.position.total_step, state), self._save_model]
         if self.position.finished:  # next to the checkpoint that says so lies the model of the end; the state of its step is saved already
@@ -281,6 +265,7 @@ class Run:
                 write()
             except Exception as error:  # also that of a card: nothing that goes with a model may cost what was trained
                 hint = "" if isinstance(error, LimnerError) else ": free some space"
+                hint += f", then go on from the last checkpoint in {self.out} with --resume" if last else ""
                 problems.append(f"could not save after step {self.position.total_step:,} ({in_words(error)}){hint}")
                 if self.position.finished:
                     break
@@ -302,21 +287,25 @@ class Run:
 
     def _save_model(self) -> None:
         """Write the folder, unless an evaluation chooses among the states, or there is nothing to use yet."""
-        if self.now.writes and self.position.step and self.position.best is None:
+        if self.best.unwritten:
+            self.best.write()
+        elif self.now.writes and self.position.step and self.position.best is None:
             self.write_folder()
 
     def _about(self, planned: PlannedPhase) -> dict[str, Any]:
-        """What is known of the making of what is trained."""
-        return planned.trained.history(self._facts(planned), self.made)
+        """What is known of the making of what is trained: of the best state, where validation chooses what is kept."""
+        chosen = {} if self.position.best is None else {"score": self.position.best}
+        return planned.trained.history(self._facts(planned), self.made) | chosen
 
     def _facts(self, planned: PlannedPhase) -> dict[str, Any]:
+        step = self.position.step if self.position.best is None else self.position.best_step
         return {
             "data": self.pictures.name,
             "split": self.pictures.split,
             "fingerprint": self.pictures.fingerprint,
             "preset": self.recipe.preset,
-            "steps": self.position.step,
-            "images": self.position.step * planned.phase.batch_size,
+            "steps": step,
+            "images": step * planned.phase.batch_size,
             "seconds": round(self.position.seconds),
             "core_seconds": round(self.position.core_seconds),
             "seed": self.training.seed,
@@ -336,7 +325,7 @@ class Run:
             "splitting": "characters",
             "players": {name: player.state_dict() for name, player in self.players.items()},
             "made": self.made,
-            "best": self.best,
+            **self.best.state_dict(),
         }
 
     def _restore(self) -> bool:
@@ -350,7 +339,8 @@ class Run:
             )
         renamed = {"stage": "phase"}  # what version 0.1 called it
         self.position = Position(**{renamed.get(name, name): value for name, value in state["position"].items()})
-        self.made, self.best = state.get("made"), state.get("best")
+        self.made = state.get("made")
+        self.best.load_state_dict(state)
         planned = self.now
         self._check_text_steps()
         if "splitting" not in state and self.plan.trains_encoder:

@@ -153,10 +153,8 @@ class SideWork:
         if not math.isfinite(score) or (position.best is not None and score <= position.best):
             position.since_best += 1
             return
-        if planned.writes:
-            run.write_folder(score)
-        run.keep_best()
         position.best, position.best_step, position.since_best = score, position.step, 0
+        run.best.keep()
 
     @contextmanager
     def _at_rest(self, trained: Trainable) -> Iterator[None]:

@@ -51,21 +51,21 @@ class Service(Tracker):
         self._module.finish()
 
 
-def trackers(settings: TrainingSettings, run: Path, config: Mapping[str, Any]) -> list[Callable[[], Tracker]]:
-    """What makes each tracker that a run asks for, once there is a first figure. config: the run's settings by name.
+def trackers(settings: TrainingSettings, run: Path, config: Mapping[str, Any]) -> dict[str, Callable[[], Tracker]]:
+    """What makes each tracker that a run asks for, once there is a first figure, by the setting that asks for it.
 
-    Raises SettingsError where the library of one is not installed.
+    config: the run's settings by name. Raises SettingsError where the library of one is not installed.
     """
-    return list(_asked(settings, run, config))
+    return dict(_asked(settings, run, config))
 
 
-def _asked(settings: TrainingSettings, run: Path, config: Mapping[str, Any]) -> Iterator[Callable[[], Tracker]]:
+def _asked(settings: TrainingSettings, run: Path, config: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[], Tracker]]]:
     if settings.tensorboard:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise SettingsError("training.tensorboard needs TensorBoard: pip install 'limner[log]', or leave the setting out") from error
-        yield lambda: TensorBoard(run, SummaryWriter)
+        yield "training.tensorboard", lambda: TensorBoard(run, SummaryWriter)
     if (project := settings.wandb) is not None:
         try:
             import wandb
@@ -73,10 +73,10 @@ def _asked(settings: TrainingSettings, run: Path, config: Mapping[str, Any]) -> 
             raise SettingsError("training.wandb needs its library: pip install 'limner[wandb]', or leave the setting out") from error
         # An id keeps a resumed run in one place; no character of it may be special there.
         known = "".join(letter if letter.isalnum() else "-" for letter in str(run.resolve()))[-60:].strip("-")
-        yield lambda: Service(run, wandb, project, config, id=known)
+        yield "training.wandb", lambda: Service(run, wandb, project, config, id=known)
     if (space := settings.trackio) is not None:
         try:
             import trackio
         except ImportError as error:
             raise SettingsError("training.trackio needs its library: pip install 'limner[trackio]', or leave the setting out") from error
-        yield lambda: Service(run, trackio, space, config)
+        yield "training.trackio", lambda: Service(run, trackio, space, config)

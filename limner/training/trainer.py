@@ -24,7 +24,7 @@ from limner.training.accumulation import accumulated, coupling
 from limner.training.clocks import PlayerClock, Stopwatch
 from limner.training.estimate import TimeLeft
 from limner.training.grids import GRIDS, is_due, steps_between
-from limner.training.health import CollapseWatch, OutburstWatch
+from limner.training.health import CollapseWatch, LeftOutWatch, OutburstWatch
 from limner.training.log import Means, RunLog
 from limner.training.memory import most_memory
 from limner.training.plan import PlannedPhase
@@ -110,6 +110,7 @@ class Trainer:
     _clock: PlayerClock = field(default_factory=PlayerClock)
     _watch: CollapseWatch = field(default_factory=CollapseWatch)
     _outbursts: OutburstWatch = field(default_factory=OutburstWatch)
+    _left_out: LeftOutWatch = field(default_factory=LeftOutWatch)
     _times: tuple[float, float] | None = None
 
     def train(self, planned: PlannedPhase, loader: Loader, players: Mapping[str, PlayerTraining], position: Position) -> bool:
@@ -123,7 +124,7 @@ class Trainer:
         self.log.begin(planned.phase.name, self._left)
         before, core_before = position.seconds, position.core_seconds
         first, clock = position.step, Stopwatch(position.step)
-        written = drawn = evaluated = saved = position.step
+        written = drawn = saved = position.step
         if self._evaluation_was_missed(planned, position):
             self._evaluate(planned, loader, position)
             clock = Stopwatch(position.step)
@@ -153,7 +154,6 @@ class Trainer:
                     drawn = position.step
                 if planned.evaluate_every and position.step % planned.evaluate_every == 0:
                     self._evaluate(planned, loader, position)
-                    evaluated = position.step
                     if due:
                         self._save()
         if position.step != written and self._time_is_up(planned, position):
@@ -163,7 +163,7 @@ class Trainer:
         if position.step != drawn:
             self._sample(planned, loader, players, position)
         asked = self._asked_to_stop(0)  # 0: asked of all processes, so that none goes on alone
-        if planned.evaluate_every and position.step != evaluated and (position.step % planned.evaluate_every == 0 or not asked):
+        if planned.evaluate_every and position.step != position.evaluated and (position.step % planned.evaluate_every == 0 or not asked):
             self._evaluate(planned, loader, position)
         whole = not self._asked_to_stop(0)
         self.log.end(self._how_it_ended(planned, position))
@@ -222,21 +222,24 @@ class Trainer:
         means = self._means.read(mean_over_processes(self.fabric))
         steps, seconds = clock.lap(position.step)
         speed = steps * planned.phase.batch_size / max(seconds, 1e-9)
-        left_out = {}
+        left_out, too_many = {}, ""
         for player in [name.removesuffix("/skipped") for name in means if name.endswith("/skipped")]:
-            share = means.pop(f"{player}/skipped")
+            share, count = means.pop(f"{player}/skipped"), self._means.counts[f"{player}/skipped"]
             if share:
                 left_out[f"{player}/skipped"] = round(share, 6)
-                self.log.skipped(round(share * self._means.counts[f"{player}/skipped"]))
-            self._judge_skipped(player, share, position)
+                self.log.skipped(round(share * count))
+            too_many = self._judge_skipped(player, share, count, position) or too_many
         line = self._place(planned, loader, position) | {"images_per_second": round(speed, 1)}
         line |= {"memory_mib": most_memory(self.fabric.device)}
         line |= {f"{player}/seconds": round(took, 5) for player, took in self._clock.read(steps).items()}
         self.log.write(line | {name: value if math.isfinite(value) else None for name, value in means.items()} | left_out)
+        if too_many:
+            self.keep_newest()  # from before it
+            self._save()  # what was left out has harmed no weight, and a resumed run does not come to the same batches again
+            raise TrainingError(too_many)
         if warning := self._outbursts.judge(planned.phase.name, means):
-            kept = self.keep_newest()
-            way_back = f"{kept} is kept: remove the newer ones next to it, then --resume" if kept else "begin anew"
-            self.log.say(f"warning: step {position.step:,}: {warning}; {way_back} with a lower --method.learning-rate")
+            back = f", or remove the checkpoints after {kept}, which is kept, and --resume" if (kept := self.keep_newest()) else ""
+            self.log.say(f"warning: step {position.step:,}: {warning}: begin anew with a lower --method.learning-rate{back}")
 
     @staticmethod
     def _place(planned: PlannedPhase, loader: Loader, position: Position) -> dict[str, Any]:
@@ -262,9 +265,9 @@ class Trainer:
 
     @staticmethod
     def _evaluation_was_missed(planned: PlannedPhase, position: Position) -> bool:
-        """Whether the process was killed between the checkpoint of a step and an evaluation at it that counts for an early end."""
+        """Whether the process was killed between the checkpoint of a step and the evaluation at it, which may choose what is kept."""
         every, step = planned.evaluate_every, position.step
-        return bool(planned.phase.patience and every and step) and step % every == 0 and position.evaluated != step
+        return bool(every and step) and step % every == 0 and position.evaluated != step
 
     def _evaluate(self, planned: PlannedPhase, loader: Loader, position: Position) -> None:
         with self._left.doing("evaluate"):
@@ -309,16 +312,16 @@ class Trainer:
         part = "" if own == whole else f" (this phase's part: {own:.3g})"
         return f"stopped by --training.{option} {whole:g}{part} at {place} {took}{kept}"
 
-    def _judge_skipped(self, player: str, share: float, position: Position) -> None:
-        if share >= 1.0:
-            raise TrainingError(
-                f"every update of the {player} before step {position.step} had a loss or gradient that is not finite: "
-                "the weights are as they were; go on from the last checkpoint with --resume and a lower learning rate"
-            )
+    def _judge_skipped(self, player: str, share: float, count: int, position: Position) -> str | None:
+        """Say that updates were left out; returns an error where they are too many in a row."""
+        if in_a_row := self._left_out.judge(player, share, count):
+            why = f"the last {in_a_row} updates of the {player} before step {position.step} had a loss or gradient that is not finite"
+            return f"{why}: begin anew with a lower --method.learning-rate, or try the batches after them by --resume"
         if share > 0:
             self.log.say(
                 f"warning: {share:.1%} of the {player}'s updates before step {position.step} were left out: loss or gradient not finite"
             )
+        return None
 
     def _grid_is_due(self, planned: PlannedPhase, position: Position, drawn: int) -> bool:
         """By the number of steps; the first one of a phase that the clock may end also by the clock."""

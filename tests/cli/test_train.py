@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +13,16 @@ import pytest
 import torch
 from shared.pictures import prepared
 
+from limner.cli import train as train_verb
 from limner.cli.arguments import options
 from limner.cli.main import main
 from limner.cli.train import TrainArguments, read_arguments, starting_point
+from limner.core.errors import SettingsError
 from limner.core.recipes import GROUPS, from_preset, save_recipe, trainable_names
-from limner.core.settings import Recipe
+from limner.core.settings import Recipe, TextSettings
 from limner.training import presets
+from limner.training.launch import going_on
+from limner.training.result import RunResult
 
 PUBLIC_FLAGS = """
 --data --out --preset --resolution --steps --seed --device --resume --from --memory --dry-run
@@ -115,6 +120,57 @@ def test_a_resumed_run_keeps_the_settings_that_it_has(tmp_path: Path) -> None:
     save_recipe(stored, tmp_path / "recipe.yaml")
     recipe, _, _ = read("gan-cls", "--data", "garden", "--out", str(tmp_path), "--resume", "--steps", "60")
     assert recipe == dataclasses.replace(stored, training=dataclasses.replace(stored.training, steps=60))
+
+
+def test_a_recipe_file_counts_as_options_where_a_run_goes_on(tmp_path: Path) -> None:
+    """Only what it says: the rest is as the run has it."""
+    stored = from_preset("gan-cls", "cpu", "garden", 32)
+    stored = dataclasses.replace(stored, training=dataclasses.replace(stored.training, seed=9, steps=20), text=TextSettings(width=64))
+    (tmp_path / "run").mkdir()
+    save_recipe(stored, tmp_path / "run" / "recipe.yaml")
+    mine = tmp_path / "mine.yaml"
+    words = [str(mine), "--out", str(tmp_path / "run"), "--resume"]
+    mine.write_text("method: gan-cls\ndata: garden\ntraining: {steps: 60, seed: 5}\n")
+    default, why = starting_point(str(mine), words)
+    recipe, _, _ = read_arguments(str(mine), default, words)
+    assert recipe == dataclasses.replace(stored, training=dataclasses.replace(stored.training, steps=60, seed=5)) and str(mine) in why
+    with pytest.raises(SettingsError, match="begun with training.seed 9, not 5"):
+        going_on(recipe, tmp_path / "run")
+    mine.write_text("method: gan-cls\ndata: garden\npreset: as-published\n")
+    with pytest.raises(SettingsError, match="run was started with preset 'cpu', not 'as-published': change it in .*mine.yaml"):
+        starting_point(str(mine), words)
+
+
+@pytest.mark.parametrize("word", ["--dry-run", "--dry_run"])
+def test_an_option_with_underscores_is_the_same_option(word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it is looked for before all are read. A value with one stays as it is."""
+    shown: list[Recipe] = []
+    monkeypatch.setattr(train_verb, "show_plan", lambda recipe: shown.append(recipe) or 0)
+    monkeypatch.setattr(train_verb, "train_and_report", lambda *given: pytest.fail("it trains"))
+    argv = ["train", "gan-cls", "--data", "garden", "--out", str(tmp_path / "my_run"), word, "--training.log_every=7"]
+    assert main([*argv, "--training.wandb", "my_project"]) == 0
+    assert shown[0].training.log_every == 7 and shown[0].training.wandb == "my_project"
+    stored = dataclasses.replace(from_preset("gan-cls", "cpu", "garden", 32))
+    (tmp_path / "my_run").mkdir()
+    save_recipe(stored, tmp_path / "my_run" / "recipe.yaml")
+    assert main([*argv, "--resume"]) == 0
+    assert shown[1].resolution == 32
+
+
+def test_closing_commands_can_be_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Names with spaces are quoted, and a part of one that looks like a place is left alone."""
+    out, stopped = tmp_path / "DATA of limner" / "a RUN", RunResult(Path("run"), 3, 15)
+    recipe = from_preset("sje", "cpu", "my set")
+    monkeypatch.setattr(train_verb, "report", lambda out: "")
+    monkeypatch.setattr("limner.training.run.train", lambda *given, **named: RunResult(out, 3))
+    assert train_verb.train_and_report(recipe, out, False, "") == 0
+    lines = [shlex.split(line)[1:] for line in capsys.readouterr().out.splitlines() if " limner " in line]
+    assert ["limner", "evaluate", str(out)] in lines
+    assert ["limner", "train", "METHOD", "--data", "my set", "--text.encoder", str(out), "--out", "OTHER"] in lines
+    monkeypatch.setattr("limner.training.run.train", lambda *given, **named: stopped)
+    assert train_verb.train_and_report(recipe, out, False, "") == 143
+    again = capsys.readouterr().err.partition("go on with: ")[2]
+    assert shlex.split(again) == ["limner", "train", "sje", "--data", "my set", "--out", str(out), "--resume"]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from shared.locks import owned_elsewhere
 
 from limner.core import folder
 from limner.core.errors import CheckpointError, LimnerError, SettingsError
@@ -258,3 +259,45 @@ def test_a_damaged_card_harms_no_painting(made: Model, tmp_path: Path) -> None:
     save("method", tmp_path / "saved", made)
     (tmp_path / "saved" / "README.md").write_bytes(b"# A \xff card")
     assert load(tmp_path / "saved").card == "# A \ufffd card"
+
+
+def test_a_folder_that_is_replaced_while_it_is_read_is_read_again(made: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training writes its model between the reading of the description and that of the weights."""
+    out, honest, written = tmp_path / "saved", folder.sha256, list[Path]()
+    save("text", out, made)
+
+    def replacing(path: Path) -> str:
+        if not written and path.parent == out:
+            written.append(path)
+            save("method", out, made)
+        return honest(path)
+
+    monkeypatch.setattr(folder, "sha256", replacing)
+    assert folder.read(out, "text", "method").kind == "method" and written
+
+
+def test_a_reader_leaves_what_a_training_is_writing(made: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the two renames with which a model is replaced it waits; what a process that is gone has left, it puts right."""
+    run, pauses = tmp_path / "run", []
+    run.mkdir()
+    (run / "recipe.yaml").write_text("method: gan-cls\n")
+    save("method", run / "model", made)
+
+    def replaced(seconds: float) -> None:
+        pauses.append(seconds)
+        if not (run / "model").exists():
+            (run / ".model.new").rename(run / "model")
+
+    with owned_elsewhere(run):
+        (run / ".model.new").mkdir()
+        assert load(run).resolution == 16
+        assert (run / ".model.new").is_dir()
+        (run / ".model.new").rmdir()
+        (run / "model").rename(run / ".model.old")
+        save("method", run / ".model.new", made)
+        monkeypatch.setattr("time.sleep", replaced)
+        assert load(run).resolution == 16 and pauses
+        assert (run / ".model.old").is_dir()
+    (run / "model").rename(run / ".model.new")
+    assert load(run).resolution == 16
+    assert sorted(path.name for path in run.iterdir()) == ["model", "recipe.yaml"]

@@ -160,11 +160,13 @@ def test_of_two_preparations_of_one_folder_one_is_refused(tmp_path: Path) -> Non
 
 
 def test_a_demo_is_not_swept_away_by_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from limner.cli import demo
     from limner.cli.main import main
+    from limner.core.recipes import save_recipe
 
     run = tmp_path / "run"
     run.mkdir()
-    (run / "recipe.yaml").write_text("method: gan-cls\ndata: garden\n")
+    save_recipe(demo.recipe(demo.DemoArguments()), run / "recipe.yaml")
     process = holder(run / ".lock", tmp_path)
     assert said(process) == "held"
     assert main(["demo", "--out", str(run)]) == 2

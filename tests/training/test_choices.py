@@ -18,8 +18,11 @@ from limner.core.errors import SettingsError
 from limner.core.recipes import from_preset, load_recipe, save_recipe
 from limner.core.settings import Recipe
 from limner.model import load
+from limner.study.plan import RECORD, check_folder, plan
+from limner.study.settings import Budget, Study, StudyEntry, write_study
 from limner.training import choices
 from limner.training.checkpoints import Checkpoints
+from limner.training.launch import going_on
 from limner.training.run import train
 
 FAST = ["attngan", "controlgan", "df-gan", "dm-gan", "mirrorgan"]
@@ -57,6 +60,29 @@ def test_choices_follow_the_device_and_stay_as_they_were(tmp_path: Path, monkeyp
     assert chosen(recipe) == ("bf16-mixed", "nothing")
     with pytest.raises(SettingsError, match="PyTorch 2.6"):
         chosen(dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, compile="networks")))
+
+
+def test_a_run_that_has_not_begun_has_chosen_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study leaves its runs a recipe with `auto`, and asks for the same when it goes on."""
+    study = Study(entries=(StudyEntry(method="df-gan"),), budget=Budget(images=8), seeds=(0,), preset="fast")
+    (run,) = plan(study, tmp_path)
+    run.begin()
+    write_study(study, tmp_path / RECORD)
+    stored = load_recipe(run.folder / "recipe.yaml")
+    assert stored.training.precision == stored.training.compile == "auto"
+    monkeypatch.setattr(choices, "on_gpu", lambda recipe: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    settled = choices.settled(stored, run.folder)
+    assert (settled.training.precision, settled.training.compile) == ("bf16-mixed", "networks")
+    assert going_on(settled, run.folder).recipe.training == settled.training
+    save_recipe(settled, run.folder / "recipe.yaml")
+    assert check_folder(study, [run], tmp_path) == []
+    with pytest.raises(SettingsError, match="begun with training.precision bf16-mixed, not 32-true"):
+        going_on(dataclasses.replace(settled, training=dataclasses.replace(settled.training, precision="32-true")), run.folder)
+    save_recipe(stored, run.folder / "recipe.yaml")
+    (run.folder / "checkpoints").mkdir()  # which was trained with what a study's runs took `auto` for
+    settled = choices.settled(stored, run.folder)
+    assert (settled.training.precision, settled.training.compile) == ("32-true", "nothing")
 
 
 def tiny(steps: int, **training: Any) -> Recipe:

@@ -105,7 +105,12 @@ def test_the_checkpoint_before_an_outburst_stays(
     checkpoints = tmp_path / "run" / "checkpoints"
     assert {path.name for path in checkpoints.iterdir()} == {"00000035", "00000040", "00000044"}
     told = [line for line in capsys.readouterr().err.splitlines() if "times what it usually was" in line]
-    assert told and "warning: step 38: the gradient of the " in told[0] and f"{checkpoints / '00000035'} is kept" in told[0]
+    assert (
+        told
+        and "warning: step 38: the gradient of the " in told[0]
+        and f"{checkpoints / '00000035'}, which is kept, and --resume" in told[0]
+    )
+    assert ": begin anew with a lower --method.learning-rate, or remove the checkpoints after " in told[0]
     assert "training may have broken down." in write_report(tmp_path / "run").read_text(encoding="utf-8")
 
 

@@ -15,9 +15,9 @@ import pytest
 from shared.pictures import prepared
 
 from limner.core.errors import LimnerError, SettingsError
-from limner.core.recipes import from_preset, load_recipe
+from limner.core.recipes import from_preset, load_recipe, save_recipe, with_settings
 from limner.core.settings import Recipe
-from limner.training.inputs import RECORD, content
+from limner.training.inputs import RECORD, content, find_inputs, write_inputs
 from limner.training.run import train
 from limner.training.trained import trained_on
 
@@ -151,6 +151,33 @@ def test_a_hash_follows_what_is_held_and_not_how_it_is_called(tmp_path: Path) ->
     (tmp_path / "two" / "part" / "weights").rename(tmp_path / "two" / "weights")
     assert content("method.matching", tmp_path / "two") != before
     assert content("data", tmp_path / "one") is None  # no prepared set
+
+
+def test_a_word_is_no_path_whatever_lies_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as the split val, next to the folders of a set. What can be a path is one of the file's own, behind its NAME= too."""
+    here, run = tmp_path / "here", tmp_path / "run"
+    for folder in (run, here, here / "runs=1"):
+        folder.mkdir()
+    monkeypatch.chdir(here)
+    for word in ("val", "new", "cpu", "fid", "recurrent", "tv-inception", "vgg16", "weights", "mine"):
+        Path(word).write_text("a file")
+    made = from_preset("gan-cls", "cpu", "garden", 16)
+    made = dataclasses.replace(
+        made,
+        training=dataclasses.replace(made.training, wandb="mine", device="cpu"),
+        evaluation=dataclasses.replace(made.evaluation, features="vgg16=weights"),
+        text=dataclasses.replace(made.text, encoder="runs=1"),
+    )
+    write_inputs(made, run)
+    write_inputs(from_preset("vs-similarity", "as-published", "garden"), here)
+    assert json.loads((here / RECORD).read_text())["inputs"] == {}
+    assert set(json.loads((run / RECORD).read_text())["inputs"]) == {"evaluation.features", "text.encoder"}
+    monkeypatch.chdir(tmp_path)
+    found = find_inputs(made, made, run)
+    placed = {"evaluation.features": f"vgg16={here / 'weights'}", "text.encoder": str(here / "runs=1")}
+    assert found.recipe == with_settings(made, placed)
+    save_recipe(found.recipe, run / "recipe.yaml")
+    assert load_recipe(run / "recipe.yaml") == found.recipe
 
 
 def test_the_card_s_recipe_can_be_used(home: Path) -> None:

@@ -206,3 +206,25 @@ def test_damaged_lines_of_a_log_end_no_run(tmp_path: Path) -> None:
     assert (tmp_path / "log.jsonl").read_text() == '{"phase": "gan", "total_step": 3}\n'
     (tmp_path / "log.jsonl").write_bytes(b'{"phase": "gan", "step": 3}\n[1, 2]\n{"step": 4}\n\xff\n')
     assert read_log(tmp_path / "log.jsonl") == [{"phase": "gan", "step": 3}]
+
+
+def test_a_log_is_not_cut_where_a_disk_takes_no_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk, or a process that ends meanwhile, costs no line; where no line goes, nothing is written."""
+    log, lines = tmp_path / "log.jsonl", [json.dumps({"total_step": step}) + "\n" for step in range(4)]
+    log.write_text("".join(lines))
+
+    def full(self: Path, *given: object, **named: object) -> int:
+        self.write_bytes(b"")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    RunLog(tmp_path).drop_after(3)
+    with pytest.raises(OSError, match="No space left"):
+        RunLog(tmp_path).drop_after(1)
+    assert log.read_text() == "".join(lines) and [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
+    monkeypatch.undo()
+    RunLog(tmp_path).drop_after(1)
+    assert log.read_text() == "".join(lines[:2])
+    log.write_text(lines[0] + lines[1].strip())  # a last line without its end
+    RunLog(tmp_path).drop_after(1)
+    assert log.read_text() == "".join(lines[:2])

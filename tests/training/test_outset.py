@@ -60,6 +60,10 @@ def test_what_is_too_small_is_said(data: str, tmp_path: Path, monkeypatch: pytes
     said = " ".join(capsys.readouterr().err.split())
     assert "an epoch counts as one of 2,000, so that gan takes 20,000 steps at most" in said
     assert "steps are too few to paint more than coloured fog" in said and "raise --training.minutes" in said
+    train(recipe(data, steps=None, images=16), tmp_path / "few")
+    said = " ".join(capsys.readouterr().err.split())
+    assert "steps are too few to paint more than coloured fog" in said and "raise --training.images" in said
+    assert "an epoch counts as" not in said  # which is not what ends it
     train(
         dataclasses.replace(recipe("garden"), data_settings=dataclasses.replace(recipe("garden").data_settings, garden_pictures=8)),
         tmp_path / "g",

@@ -71,7 +71,7 @@ def tiny(steps: int, **training: Any) -> Recipe:
         recipe,
         method_settings=dataclasses.replace(recipe.method_settings, generator_channels=4, discriminator_channels=4, batch_size=16),
         training=dataclasses.replace(
-            recipe.training, steps=steps, log_every=5, checkpoint_every=20, sample_every=1000, device="cpu", **training
+            recipe.training, steps=steps, **{"log_every": 5, "checkpoint_every": 20, "sample_every": 1000, "device": "cpu"} | training
         ),
         data_settings=dataclasses.replace(recipe.data_settings, garden_pictures=200),
     )
@@ -188,14 +188,6 @@ def test_resume_with_nothing_to_resume(tmp_path: Path, capsys: pytest.CaptureFix
     assert "nothing to resume" in capsys.readouterr().err
 
 
-def test_a_damaged_checkpoint_falls_back(tmp_path: Path) -> None:
-    train(tiny(40), tmp_path / "run")
-    cut = tmp_path / "run" / "checkpoints" / "00000040" / "state.pt"
-    cut.write_bytes(cut.read_bytes()[:-100])
-    with pytest.warns(UserWarning, match="00000040 is damaged.*cut short"):
-        assert newest(tmp_path / "run")["position"]["total_step"] == 20
-
-
 def test_a_folder_that_exists_is_not_touched(straight: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="exists already: .*--resume"):
         train(tiny(60), straight)
@@ -229,15 +221,6 @@ def test_a_full_disk_does_not_stop_training_but_is_an_error_at_the_end(
     assert not list((tmp_path / "run" / "checkpoints").iterdir())
     monkeypatch.undo()
     assert train(tiny(25), tmp_path / "run", resume=True).steps == 25
-
-
-def test_a_damaged_checkpoint_never_outlives_a_whole_one(tmp_path: Path) -> None:
-    """Where one alone is kept, a damaged one of a later step must not be that one."""
-    train(tiny(40), tmp_path / "run")
-    (tmp_path / "run" / "checkpoints" / "00000040" / "state.pt").unlink()
-    with pytest.warns(UserWarning, match="00000040 is damaged"):
-        train(tiny(25, keep_checkpoints=1), tmp_path / "run", resume=True)
-    assert newest(tmp_path / "run")["position"]["total_step"] == 25
 
 
 def test_a_folder_that_is_no_run_is_not_resumed(tmp_path: Path) -> None:
@@ -293,11 +276,26 @@ def test_a_picture_that_is_not_finite_leaves_no_trace_in_batch_statistics(tmp_pa
     assert all(torch.isfinite(value).all() for value in state["players"]["generator"]["average"])
 
 
-def test_divergence_stops_the_run_at_the_next_log_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("log_every", [1, 5])
+def test_divergence_stops_the_run_after_ten_updates(log_every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     poisoned(monkeypatch, range(20, 1000))
-    with pytest.raises(TrainingError, match="every update of the generator before step 25.*not finite"):
-        train(tiny(60), tmp_path / "run")
-    assert newest(tmp_path / "run")["position"]["total_step"] == 20
+    with pytest.raises(TrainingError, match="last 10 updates of the generator before step 30 .*not finite: begin anew with a lower"):
+        train(tiny(60, log_every=log_every), tmp_path / "run")
+    assert newest(tmp_path / "run")["position"]["total_step"] == 30 and (tmp_path / "run" / "checkpoints" / "00000020" / "kept").exists()
+    monkeypatch.undo()
+    poisoned(monkeypatch, range(20, 33))
+    assert train(tiny(36, log_every=log_every), tmp_path / "run", resume=True).steps == 36  # not stopped by the same batches again
+
+
+def test_an_update_left_out_alone_on_its_line_ends_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a line for each step, and on the last line of a phase, which covers one step."""
+    for bad, log_every in ((2, 1), (5, 5)):
+        with monkeypatch.context() as patch:
+            poisoned(patch, range(bad, bad + 1))
+            assert train(tiny(6, log_every=log_every), tmp_path / str(bad)).steps == 6
+        assert f"100.0% of the generator's updates before step {bad + 1} were left out" in capsys.readouterr().err
 
 
 def test_recipe_and_card_say_what_was_trained(tmp_path: Path) -> None:

@@ -72,8 +72,22 @@ class Broken(Tracker):
 
 
 def test_a_lost_connection_ends_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    log = RunLog(tmp_path, trackers=[Broken])
+    log = RunLog(tmp_path, trackers={"training.wandb": Broken})
     log.write({"phase": "gan", "step": 1, "total_step": 1, "loss": 2.0})
     log.close()
     assert "loss" in (tmp_path / "log.jsonl").read_text()
-    assert "warning: step 1 is not in the log (no connection): the run goes on" in capsys.readouterr().err
+    assert "warning: step 1 did not reach training.wandb (OSError: no connection): the run goes on" in capsys.readouterr().err
+
+
+def test_a_tracker_that_does_not_start_is_named_and_the_others_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def locked() -> Tracker:
+        raise RuntimeError("api_key not configured")
+
+    log = RunLog(tmp_path, trackers={"training.wandb": locked, "training.trackio": Broken})
+    for step in (1, 2):
+        log.write({"phase": "gan", "step": step, "total_step": step, "loss": 2.0})
+    log.close()
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
+    said = capsys.readouterr().err
+    assert said.count("training.wandb does not start and is off (RuntimeError: api_key not configured): put that right and --resume") == 1
+    assert "is not in the log" not in said and said.count("did not reach training.trackio") == 2

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,9 @@ import torch
 from shared.pictures import Captioned, prepared
 from shared.tiny_runs import same, state_of
 
+from limner.core import folder
 from limner.core.batch import Batch
+from limner.core.errors import CheckpointError
 from limner.core.recipes import from_preset, load_recipe, save_recipe
 from limner.core.settings import Recipe
 from limner.methods.limner_gan import LimnerGAN
@@ -127,6 +132,81 @@ def test_resumed_runs_are_the_same_bit_for_bit(data: Path, tmp_path: Path, monke
         first, other = load(tmp_path / "straight").method.state_dict(), load(out).method.state_dict()
         assert all(torch.equal(value, other[name]) for name, value in first.items() if not name.startswith("discriminator."))
         assert first["strength"].ndim == 0 and Checkpoints(out).position()["finished"]
+
+
+def test_an_evaluation_between_the_last_step_and_the_end_is_made_up_for(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is stopped while it paints its last grid, whose step is not one at which it evaluates anyway."""
+    made = recipe(data, steps=5)
+    made = dataclasses.replace(made, text=dataclasses.replace(made.text, steps=2))
+    scripted(monkeypatch, LimnerGAN, [0.1, 0.2, 0.3, 0.1, 0.2, 0.3])
+    train(made, tmp_path / "straight")
+    honest = Trainer._sample
+
+    def stopping(self: Trainer, planned: plan.PlannedPhase, *given: Any) -> None:
+        if planned.paints:
+            os.kill(os.getpid(), signal.SIGTERM)
+        honest(self, planned, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_sample", stopping)
+        assert train(made, tmp_path / "run").signal == signal.SIGTERM
+    train(made, tmp_path / "run", resume=True)
+    assert same(state_of(tmp_path / "run"), state_of(tmp_path / "straight"))
+    first, other = (load(tmp_path / name) for name in ("straight", "run"))
+    assert first.about["steps"] == other.about["steps"] == 5 and first.about["score"] == other.about["score"] == 0.3
+    assert same(*(folder.read(tmp_path / name / "model").tensors for name in ("straight", "run")))
+
+
+def with_style(made: Recipe) -> Recipe:
+    return dataclasses.replace(made, style=dataclasses.replace(made.style, steps=3, batch_size=4, channels=2))
+
+
+def test_a_style_encoder_added_later_goes_with_the_chosen_model(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with one from the start: the best state goes on, and its card says of which step it is."""
+    made = recipe(data)
+    made = dataclasses.replace(made, text=dataclasses.replace(made.text, steps=2))
+    scripted(monkeypatch, LimnerGAN, [0.9, 0.5, 0.1, 0.2, 0.4] * 2)
+    train(made, tmp_path / "later")
+    chosen, painter = load(tmp_path / "later"), folder.read(tmp_path / "later" / "model").part("method")
+    assert (chosen.about["steps"], chosen.about["score"]) == (4, 0.5)
+    shutil.copytree(tmp_path / "later", tmp_path / "earlier")
+    kept = Checkpoints(tmp_path / "earlier")
+    kept.save(12, {name: value for name, value in state_of(tmp_path / "earlier").items() if not name.startswith("best")})
+    train(with_style(made), tmp_path / "straight")
+    for name in ("later", "earlier"):  # earlier: begun when the checkpoint of the end did not hold the best state
+        train(with_style(made), tmp_path / name, resume=True)
+    assert same(state_of(tmp_path / "later"), state_of(tmp_path / "straight"))
+    for name in ("straight", "later", "earlier"):
+        model = load(tmp_path / name)
+        assert same(folder.read(tmp_path / name / "model").part("method"), painter) and model.style is not None
+        assert (model.about["steps"], model.about["style_steps"], model.about["score"]) == (4, 3, 0.5)
+        assert " 4 steps, 16 pictures" in (tmp_path / name / "model" / "README.md").read_text()
+
+
+def test_a_best_state_that_could_not_be_written_is_written_later(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The disk is full when it is found, and has room at the next checkpoint."""
+    made = recipe(data)
+    made = dataclasses.replace(made, text=dataclasses.replace(made.text, steps=2))
+    seen = scripted(monkeypatch, LimnerGAN, [0.9, 0.5, 0.1, 0.2, 0.4])
+    honest, failed = folder.save, list[str]()
+
+    def full(*given: Any) -> None:
+        if len(seen) == 2 and not failed:
+            failed.append("full")
+            raise CheckpointError("cannot write a model: free some space")
+        honest(*given)
+
+    monkeypatch.setattr(folder, "save", full)
+    train(made, tmp_path / "run")
+    assert failed and "the best state so far is not in" in " ".join(capsys.readouterr().err.split())
+    model = load(tmp_path / "run")
+    assert (model.about["steps"], model.about["score"]) == (4, 0.5)
+    assert all(torch.equal(value, seen[1][name]) for name, value in model.method.state_dict().items() if name.startswith("generator."))
+    assert any(not torch.equal(value, seen[1][name]) for name, value in state_of(tmp_path / "run")["modules"]["method"].items())
 
 
 def test_without_a_split_that_tells_it_is_said(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

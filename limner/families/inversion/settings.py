@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from limner.core.errors import SettingsError
-from limner.core.settings import above_zero, at_least
+from limner.core.settings import above_zero, at_least, place
 from limner.families import settings as shared
 from limner.text.summary_lstm import SummarySettings
 
@@ -14,7 +14,7 @@ from limner.text.summary_lstm import SummarySettings
 class InversionSettings(shared.Checked):
     """How an encoder learns to find a picture's code. The paper gives no weight: these are idinvert's and e4e's where those have one."""
 
-    perceptual: str | None = "vgg16"
+    perceptual: str | None = place("vgg16", named=True)
     """Network for the perceptual terms, as NAME or NAME=FILE; none for the generator's own discriminator, which is always at hand."""
     perceptual_layer: str = "relu4_3"
     """Layer of that network that is compared; with the discriminator, every block is."""

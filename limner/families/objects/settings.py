@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from limner.core.errors import SettingsError
-from limner.core.settings import above_zero, at_least
+from limner.core.settings import above_zero, at_least, place
 from limner.families import settings as shared
 from limner.families.objects.discriminators import TermWeights
 
@@ -85,7 +85,7 @@ class ShapeSettings(shared.Checked):
     """Residual blocks of the shape generator."""
     shape_perceptual: float = 10.0
     """Weight of the perceptual loss between generated and real masks; 0 trains without it, and needs no network."""
-    shape_network: str = "vgg19"
+    shape_network: str = place("vgg19", named=True)
     """The frozen network of that loss: a name of docs/features.md, or NAME=FILE."""
     shape_distance: float = 0.0
     """Weight of the mean difference between generated and real masks themselves; 0 as published."""

@@ -29,7 +29,7 @@ from limner.core import random
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.optimizers import Adam
-from limner.core.settings import Preset, above_zero, at_least
+from limner.core.settings import Preset, above_zero, at_least, place
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.features.inception import TorchvisionInception
@@ -52,7 +52,7 @@ TRAINED, INSIDE = "trained", "inside"
 class DAMSMSettings:
     """Settings of DAMSM; the defaults are those of the authors' configuration for birds (CUB)."""
 
-    pictures: str = "tv-inception"
+    pictures: str = place("tv-inception", named=True)
     """The picture network: `tv-inception`, `squeezenet` or `tv-squeezenet`, or NAME=FILE, frozen; or `trained`, a small network trained
     from scratch."""
     align_corners: bool = True

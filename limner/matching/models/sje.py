@@ -28,7 +28,7 @@ from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.optimizers import Adam
 from limner.core.pictures import CaptionedPictures
-from limner.core.settings import Preset, above_zero, at_least
+from limner.core.settings import Preset, above_zero, at_least, place
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.matching.losses.joint_embedding import joint_embedding_loss, partners_found, symmetric_joint_embedding_loss
 from limner.matching.model import EVALUATIONS, MatchingModel, device_of
@@ -53,7 +53,7 @@ class SJESettings:
 
     encoder: Literal["birds/cvpr", "flowers/cvpr", "flowers/icml", "birds/icml", "recurrent", "bag-of-words"] = "flowers/cvpr"
     """The text encoder: one of the four published char-CNN-RNNs, a compact word-level recurrent network, or a bag of words."""
-    pictures: str = TRAINED_PICTURES
+    pictures: str = place(TRAINED_PICTURES, named=True)
     """The picture side: `trained`, a small network trained from scratch; a feature network (`squeezenet=FILE`, ...); features in
     FILE.npz."""
     projected: bool = False

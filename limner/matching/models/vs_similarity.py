@@ -28,7 +28,7 @@ from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.optimizers import Adam
 from limner.core.pictures import CaptionedPictures
-from limner.core.settings import Preset, above_zero, at_least
+from limner.core.settings import Preset, above_zero, at_least, place
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.matching.losses.joint_embedding import partners_found, symmetric_joint_embedding_loss
 from limner.matching.model import EVALUATIONS, MatchingModel, device_of
@@ -49,9 +49,9 @@ TRAINED_KINDS = ("recurrent", "bag-of-words", "attngan", *VARIANTS)
 class VSSimilaritySettings:
     """Settings of visual-semantic similarity; the defaults are those of the authors' code, except for the two networks."""
 
-    pictures: str = "tv-inception"
+    pictures: str = place("tv-inception", named=True)
     """Where pictures' features come from: a feature network (`garden`, `tv-inception`, `squeezenet=FILE`, ...), or FILE.npz."""
-    encoder: str = "recurrent"
+    encoder: str = place("recurrent", words=TRAINED_KINDS)
     """The text encoder. Trained along: recurrent, bag-of-words, attngan or a char-CNN-RNN such as flowers/cvpr; frozen: a shipped
     encoder's name, or the folder of an encoder or of a matching model."""
     text_width: int = 256
