@@ -71,11 +71,13 @@ def table_row(run: Path) -> str:
 
 
 def main(arguments: Arguments) -> None:
-    rows, captions, labels = [], [], []
+    rows: list[list[Image.Image]] = []
+    captions: list[str] = []
+    labels: list[list[str]] = []
     for run in arguments.runs:
         print(table_row(run))
-        for into, found in zip((rows, captions, labels), rows_of(run, arguments.minutes), strict=True):
-            into.extend(found)
+        pictures, known, told = rows_of(run, arguments.minutes)
+        rows, captions, labels = rows + pictures, captions + known, labels + told
     caption_grid(rows, captions, labels=labels, tile=96, apart=NOISES).convert("RGB").save(arguments.out, quality=88)
 
 
