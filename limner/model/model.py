@@ -101,9 +101,9 @@ class Model:
         return True
 
     def save(self, folder: str | Path) -> Path:
-        """Write the model to a folder, whole or not at all, for `limner.load`; returns the folder. One that holds a model is replaced.
+        """Write the model to a folder, whole or not at all, for `limner.load`; returns the folder. One that holds such a model is replaced.
 
-        Raises SettingsError where the folder holds something else, or the method is not known by a name (`limner.methods.register_file`).
+        Raises SettingsError where the folder holds anything else, or the method is not known by a name (`limner.methods.register_file`).
         """
         from limner.model.folder import save
 
