@@ -16,6 +16,7 @@ from limner.cli.arguments import parse
 from limner.cli.datasets import Looked
 from limner.cli.outputs import check_file, check_folder
 from limner.core.errors import SettingsError, unknown_name
+from limner.core.files import save_whole
 from limner.core.worlds import BUILT_IN
 
 if TYPE_CHECKING:
@@ -302,7 +303,7 @@ def show(argv: Sequence[str]) -> int:
             )
         drawn, notes = outlined(pictures.read(indices), placed), listed(placed, pictures.label_names)
     out.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(drawn, captions, columns, notes=notes).save(out)
+    save_whole(contact_sheet(drawn, captions, columns, notes=notes), out)
     of_all = f" of {len(pictures):,}" if isinstance(pictures, PreparedPictures) else ""  # the garden has no end
     print(f"{out}: {len(indices)}{of_all} pictures of {pictures.name}, {arguments.split} split")
     return 0

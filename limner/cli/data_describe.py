@@ -15,6 +15,7 @@ from limner.cli.datasets import Looked
 from limner.cli.outputs import check_file
 from limner.cli.progress import progress_bar
 from limner.core.errors import SettingsError
+from limner.core.files import write_whole
 
 DESCRIPTION = """Count what a prepared set, or the garden, holds: words, colours and things named, lengths, left and right, classes,
 duplicates and near-duplicates of pictures and captions, and what text encoders would cut.
@@ -68,6 +69,6 @@ def main(argv: Sequence[str]) -> int:
     print("\n".join(sentences(about, arguments.count)))
     if arguments.out is not None:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(about.as_json(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        write_whole(arguments.out, json.dumps(about.as_json(), ensure_ascii=False, indent=1) + "\n")
         print(f"all numbers: {arguments.out}")
     return 0

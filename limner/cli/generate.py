@@ -17,6 +17,7 @@ from limner.cli.outputs import check_file, check_folder
 from limner.cli.reranking import RerankArguments, check_reranking, keep_ranked, open_judge, reranked
 from limner.cli.sampling import SamplingArguments, set_sampling, writing_shown
 from limner.core.errors import DataError, SettingsError
+from limner.core.files import save_whole
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -103,7 +104,7 @@ def main(argv: Sequence[str]) -> int:
             said = iter(captions)
             rows = [row[start : start + GRID_WIDTH] for row, start in parts]
             above = [None if start else next(said) or None for _, start in parts]
-        caption_grid(rows, above, labels=labels).save(arguments.out)
+        save_whole(caption_grid(rows, above, labels=labels), arguments.out)
         print(arguments.out)
         return code
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -113,7 +114,7 @@ def main(argv: Sequence[str]) -> int:
         for picture in stages:
             side = f"-{picture.width}px" if arguments.stages else ""
             path = arguments.out / f"{numbers[row]:03}-{file_name(captions[row])}-{number + 1:02}{side}.png"
-            picture.save(path)
+            save_whole(picture, path)
             written.append(str(path))
     print("\n".join(written))  # once all are there: what is printed may not be readable, and costs no picture
     return code

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from limner.core.errors import SettingsError
+from limner.core.files import save_whole
 from limner.core.text import TextFeatures
 
 if TYPE_CHECKING:
@@ -58,10 +59,10 @@ def save_walk(pictures: NDArray[np.uint8], path: Path, frame_milliseconds: int =
     check_format(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix.lower() == ".png":
-        Image.fromarray(np.concatenate(list(pictures), axis=1)).save(path)
+        save_whole(Image.fromarray(np.concatenate(list(pictures), axis=1)), path)
         return
     frames = [Image.fromarray(picture) for picture in _there_and_back(pictures)]
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=frame_milliseconds, loop=0)
+    save_whole(frames[0], path, save_all=True, append_images=frames[1:], duration=frame_milliseconds, loop=0)
 
 
 def check_format(path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from limner.core.errors import DataError, SettingsError
+from limner.core.files import save_whole
 from limner.data.pngwords import captions_in
 from limner.data.sheet import caption_grid, contact_sheet, cut_grid
 from limner.model.requests import shortened
@@ -112,7 +113,7 @@ def save_course(course: Course, path: Path) -> None:
         _animate(course.pictures, path)
         return
     heading = [course.caption] if course.caption else []
-    contact_sheet(course.pictures, course.moments, COLUMNS, tile=128, heading=heading).save(path)
+    save_whole(contact_sheet(course.pictures, course.moments, COLUMNS, tile=128, heading=heading), path)
 
 
 def save_courses(courses: Sequence[Sequence[Course]], path: Path) -> None:
@@ -129,4 +130,4 @@ def save_courses(courses: Sequence[Sequence[Course]], path: Path) -> None:
 def _animate(frames: Sequence[Image.Image], path: Path) -> None:
     durations = [FRAME] * (len(frames) - 1) + [LAST_FRAME]
     first, *others = [frame.quantize(COLOURS, dither=Image.Dither.NONE) for frame in frames]
-    first.save(path, save_all=True, append_images=others, duration=durations, loop=0, optimize=True)
+    save_whole(first, path, save_all=True, append_images=others, duration=durations, loop=0, optimize=True)

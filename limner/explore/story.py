@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from limner.core.errors import DataError, SettingsError
+from limner.core.files import write_whole
 from limner.data.sheet import PAPER, column_grid
 from limner.model.requests import seeds_of
 from limner.model.stories import check_story, told
@@ -146,7 +147,7 @@ def animated(pages: Sequence[Image.Image], frame_milliseconds: int = 1400) -> by
 
 def save_animation(pages: Sequence[Image.Image], path: Path, frame_milliseconds: int = 1400) -> None:
     """Write pages as an animation that begins anew at its end (.gif)."""
-    path.write_bytes(animated(pages, frame_milliseconds))
+    write_whole(path, animated(pages, frame_milliseconds))
 
 
 def _either(endings: Sequence[str]) -> str:

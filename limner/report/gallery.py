@@ -11,6 +11,7 @@ from PIL import Image
 
 from limner.core import random
 from limner.core.errors import DataError, SettingsError
+from limner.core.files import save_whole
 from limner.core.pictures import CaptionedPictures
 from limner.data.catalog import BUILT_IN, open_data
 from limner.data.reduced import at_resolution
@@ -116,4 +117,4 @@ def save_sheet(entries: Sequence[ComparedEntry], asked: Asked, shown: Sequence[S
     if asked.real:
         rows = [[*row, asked.real[place // NOISES]] for place, row in enumerate(rows)]
         heads.append("real picture")
-    column_grid(rows, heads, sides=sides).save(path)
+    save_whole(column_grid(rows, heads, sides=sides), path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,23 @@ def test_a_png_gets_one_grid_and_strange_words_a_warning(tmp_path: Path, capsys:
     assert "never met 'dragon'" in capsys.readouterr().err
     with Image.open(out) as grid:
         assert grid.width > 3 * 16
+
+
+@pytest.mark.parametrize(
+    ("verb", "name"), [(["generate", "any", "a red flower"], "a.png"), (["explore", "interpolate", "any", "--caption", "red"], "a.gif")]
+)
+def test_a_full_disk_costs_no_picture(
+    verb: list[str], name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    out = tmp_path / name
+    out.write_bytes(b"the picture of last week")
+    monkeypatch.setattr("limner.core.files.sync", full)
+    assert main([*verb, "--out", str(out)]) == 2
+    told = "limner: no space left on the disk while writing {}: free some, or choose a folder on another disk\n"
+    assert capsys.readouterr().err == told.format(out) and out.read_bytes() == b"the picture of last week"
 
 
 def test_one_bad_caption_leaves_the_others(tiny_model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

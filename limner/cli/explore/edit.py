@@ -13,6 +13,7 @@ from limner.cli.arguments import parse
 from limner.cli.explore.splits import check_png
 from limner.cli.models import Device, editing_option, open_model, set_editing
 from limner.core.errors import SettingsError
+from limner.core.files import save_whole
 from limner.core.worlds import holds
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def main(argv: Sequence[str]) -> int:
         except SettingsError as error:
             lines.append(str(error))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    edit_grid(edits, lines).save(arguments.out)
+    save_whole(edit_grid(edits, lines), arguments.out)
     print("\n".join([*lines, str(arguments.out)]))
     return 0
 

@@ -17,6 +17,7 @@ from limner.cli.explore.splits import ReferenceData, check_png
 from limner.cli.models import Device, open_model, set_editing
 from limner.cli.progress import progress_bar
 from limner.core.errors import SettingsError
+from limner.core.files import save_whole
 
 DESCRIPTION = """Find the codes of pictures and paint them again: a row for each picture, with what came back and where the two differ. The
 model is one of a method that inverts, such as ci-gan.
@@ -71,6 +72,6 @@ def main(argv: Sequence[str]) -> int:
         found = invert(model, pictures, arguments.seed, bar)
     lines = found.lines(names)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    inverted_page(found, lines).save(arguments.out)
+    save_whole(inverted_page(found, lines), arguments.out)
     print("\n".join([*lines, str(arguments.out)]))
     return 0

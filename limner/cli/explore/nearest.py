@@ -16,6 +16,7 @@ from limner.cli.explore.splits import ReferenceData, check_png
 from limner.cli.models import Device, open_model
 from limner.cli.progress import progress_bar
 from limner.core.errors import DataError
+from limner.core.files import save_whole
 from limner.core.worlds import holds
 
 DESCRIPTION = """Put generated pictures next to their nearest training pictures: remembered or made?
@@ -94,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
             progress=progress,
         )
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    strip(findings, described(space)).save(arguments.out)
+    save_whole(strip(findings, described(space)), arguments.out)
     for row, caption in enumerate(findings.captions):
         index, distance = int(findings.neighbours.indices[row, 0]), float(findings.neighbours.distances[row, 0])
         print(f"{distance:.4f}  {searched.key(index)}  {caption}")

@@ -17,6 +17,7 @@ from limner.cli.explore.splits import ReferenceData, check_png
 from limner.cli.models import Device, open_model, set_editing
 from limner.cli.progress import progress_bar
 from limner.core.errors import SettingsError
+from limner.core.files import save_whole
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -80,10 +81,10 @@ def main(argv: Sequence[str]) -> int:
         with progress_bar() as bar:
             found, painted = restyle_by_codes(model, pictures, captions, bar)
         names = [path.name for path in arguments.pictures] or [f"picture {number}" for number in range(1, len(pictures) + 1)]
-        page(pictures, painted, captions, found.rebuilt).save(arguments.out)
+        save_whole(page(pictures, painted, captions, found.rebuilt), arguments.out)
         print("\n".join([*found.lines(names), str(arguments.out)]))
         return 0
-    page(pictures, restyle(model, pictures, captions), captions).save(arguments.out)
+    save_whole(page(pictures, restyle(model, pictures, captions), captions), arguments.out)
     print(f"{inversion(model, captions)}\n\n{arguments.out}")
     return 0
 
