@@ -135,8 +135,9 @@ def _cell(picture: Image.Image, alt: str) -> str:
 
 def _again(entries: Sequence[ComparedEntry], asked: Asked, seed: int) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{text(entry.name)}</th><td>{text(run.title)}</td><td>{"unknown" if run.seed is None else run.seed}</td>'
-        f"<td>{run.resolution} px</td><td><code>{text(str(run.path))}</code></td></tr>"
+        f'<tr><th scope="row">{text(entry.name)}</th><td>{text(run.title)}</td>'
+        f"<td>{'unknown' if run.seed is None else text(str(run.seed))}</td><td>{text(str(run.resolution))} px</td>"
+        f"<td><code>{text(str(run.path))}</code></td></tr>"
         for entry in entries
         for run in entry.runs
     )

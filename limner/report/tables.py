@@ -164,7 +164,7 @@ def _options(standing: Standing) -> str:
     """How `limner evaluate` takes the scores of a table."""
     protocol = standing.protocol
     metrics = ",".join(dict.fromkeys(column.score.name for column in standing.columns))
-    return f" --metrics {metrics} --split {protocol.split} --count {protocol.count} --seed {protocol.seed}"
+    return f" --metrics {shlex.quote(metrics)} --split {shlex.quote(protocol.split)} --count {protocol.count} --seed {protocol.seed}"
 
 
 def cost_table(entries: Sequence[ComparedEntry], costs: Sequence[Cost], where: str) -> str:
