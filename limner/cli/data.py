@@ -266,15 +266,16 @@ def _progress_bar() -> Iterator[Progress]:
 def show(argv: Sequence[str]) -> int:
     """`limner data show`: a contact sheet of a set."""
     arguments = parse(ShowArguments, argv, prog="limner data show", description=SHOW)
-    if min(arguments.count, arguments.columns) < 1:
-        raise SettingsError("--count and --columns must be at least 1: for example --count 24 --columns 6")
     from PIL import Image
 
     from limner.core import random
     from limner.data.catalog import open_data
     from limner.data.prepared import PreparedPictures
     from limner.data.sheet import contact_sheet
+    from limner.model.requests import check_count
 
+    check_count("--count", arguments.count)
+    check_count("--columns", arguments.columns)
     out = arguments.out or Path(f"{Path(arguments.data).resolve().name}-{arguments.split}.png")
     if out.suffix.lower() not in Image.registered_extensions():
         raise SettingsError(f"--out {out} is not a picture file: give a name that ends in .png")

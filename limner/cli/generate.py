@@ -69,8 +69,9 @@ def main(argv: Sequence[str]) -> int:
     as_grid = arguments.out.suffix.lower() == ".png"
     if not as_grid and (arguments.out.is_file() or arguments.out.suffix.lower() in OTHER_PICTURES):
         raise SettingsError(f"--out {arguments.out} is a file: give a folder, or a name that ends in .png for one grid")
-    if arguments.count < 1:
-        raise SettingsError(f"-n is {arguments.count}: ask for at least one picture of each caption")
+    from limner.model.requests import check_count
+
+    check_count("-n", arguments.count)
     check_reranking(arguments)
     (check_file if as_grid else check_folder)(arguments.out)
     model = open_model(arguments.model, arguments.device)

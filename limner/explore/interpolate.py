@@ -15,6 +15,7 @@ from PIL import Image
 from limner.core.errors import SettingsError
 from limner.core.files import save_whole
 from limner.core.text import TextFeatures
+from limner.model.requests import check_count
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -76,8 +77,7 @@ def _there_and_back(pictures: NDArray[np.uint8]) -> Sequence[NDArray[np.uint8]]:
 
 
 def _fractions(steps: int) -> torch.Tensor:
-    if steps < 2:
-        raise SettingsError(f"--steps is {steps}, but a walk has a start and an end: give 2 or more")
+    check_count("--steps", steps, 2)  # a walk has a start and an end
     return torch.linspace(0.0, 1.0, steps)
 
 

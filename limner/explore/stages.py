@@ -17,7 +17,7 @@ from limner.core.errors import DataError, SettingsError
 from limner.core.files import save_whole
 from limner.data.pngwords import captions_in
 from limner.data.sheet import caption_grid, contact_sheet, cut_grid
-from limner.model.requests import shortened
+from limner.model.requests import check_count, shortened
 from limner.training.grids import grid_moment, grids_of
 from limner.training.samples import PICTURES
 
@@ -38,8 +38,7 @@ def stages(model: Model, captions: Sequence[str], *, count: int = 1, seed: int =
     Courses of one caption follow each other; their final pictures are those of `model.generate`. Raises SettingsError for captions that the
     model cannot read, a count below 1, and a model that paints in one stage.
     """
-    if count < 1:
-        raise SettingsError(f"-n is {count}: ask for at least one picture of each caption")
+    check_count("-n", count)
     for caption in captions:
         model.check(caption)
     repeated = [caption for caption in captions for _ in range(count)]

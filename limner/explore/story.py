@@ -16,7 +16,7 @@ from PIL import Image
 from limner.core.errors import DataError, SettingsError
 from limner.core.files import write_whole
 from limner.data.sheet import PAPER, column_grid
-from limner.model.requests import seeds_of
+from limner.model.requests import check_count, seeds_of
 from limner.model.stories import check_story, told
 
 if TYPE_CHECKING:
@@ -95,8 +95,7 @@ def tell(
 
     Raises SettingsError for a story that the model cannot tell, and fewer than 1 telling.
     """
-    if count < 1:
-        raise SettingsError(f"--count is {count}: ask for at least one telling")
+    check_count("--count", count)
     (seed,) = seeds_of(seed)
     if len(sentences) > LONGEST:
         raise SettingsError(f"the story has {len(sentences):,} sentences: give at most {LONGEST}")

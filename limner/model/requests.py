@@ -14,6 +14,8 @@ from limner.text.words import nearest_words
 
 LONGEST_CAPTION = 2_000
 """Characters a caption may have."""
+MOST_ASKED = 100_000
+"""The largest number of pictures that can be asked for at once: they are all in memory before the first is written."""
 _NAMED = 8
 """Unknown words that a message names."""
 
@@ -34,6 +36,12 @@ def seeds_of(seed: int | Sequence[int], generator: torch.Generator | None = None
     if not found:
         raise SettingsError("the list of seeds is empty: give one at least")
     return found
+
+
+def check_count(flag: str, count: int, least: int = 1, most: int = MOST_ASKED) -> None:
+    """Raise SettingsError unless a number that was asked for by an option, or by an argument of this name, is within these bounds."""
+    if not least <= count <= most:
+        raise SettingsError(f"{flag} is {count:,}: give {least:,} to {most:,}")
 
 
 def check_caption(encoder: TextEncoder, caption: str, suggest: bool = False, reader: str = "the model") -> None:

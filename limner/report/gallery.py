@@ -17,6 +17,7 @@ from limner.data.catalog import BUILT_IN, open_data
 from limner.data.reduced import at_resolution
 from limner.data.sheet import column_grid
 from limner.model import load
+from limner.model.requests import check_count
 from limner.report.cost import Cost, cost
 from limner.report.entries import ComparedEntry, Contender
 from limner.training.trained import trained_on
@@ -60,8 +61,7 @@ def drawn_captions(contenders: Sequence[Contender], count: int, seed: int, data:
     Each caption comes once, so that a set of few gives fewer. data: the set to draw from; by default what all of them were trained on.
     Raises SettingsError where they were not trained on the same, DataError where the set has no such split.
     """
-    if count < 1:
-        raise SettingsError(f"--count is {count}: ask for at least one caption")
+    check_count("--count", count)
     data = data or _shared_data(contenders)
     side = min(contender.resolution for contender in contenders)
     pictures = _held_out(data, side, 8 * count)

@@ -51,7 +51,7 @@ def test_a_process_compares_runs(runs: list[Path], tmp_path: Path) -> None:
         (["RUN", "--out", "OUT"], "give at least two"),
         (["RUN", "no-such-run", "--out", "OUT"], "there is no shipped model or folder 'no-such-run'"),
         (["RUN", "OTHER", "--metrics", "fid", "--out", "OUT"], "give --evaluate with it"),
-        (["RUN", "OTHER", "--count", "0", "--out", "OUT"], "at least one caption"),
+        (["RUN", "OTHER", "--count", "0", "--out", "OUT"], "--count is 0: give 1 to 100,000"),
         (["RUN", "OTHER", "--out", "RUN/log.jsonl"], "is a file"),
     ],
 )

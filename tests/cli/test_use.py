@@ -107,6 +107,8 @@ def test_python_warns_of_unknown_words(tiny_model: Model) -> None:
         (["a " * 5000, "--out", "x"], "has 10,000 characters"),
         (["красный цветок", "--out", "x"], "knows none of the words"),
         (["a flower", "-n", "0", "--out", "x"], "n is 0"),
+        (["a flower", "-n", "100000000000000", "--out", "x"], "-n is 100,000,000,000,000: give 1 to 100,000"),
+        (["a flower", "--rerank", "x", "--of", "100000000000000", "--out", "x"], "--of is 100,000,000,000,000: give 1 to 100,000"),
         (["--captions", "none.txt", "--out", "x"], "there is no file none.txt"),
         (["a flower"], "missing: --out"),
     ],
@@ -143,6 +145,13 @@ def test_interpolate_writes_strips_and_animations(tmp_path: Path) -> None:
         (["interpolate", "any", "--captions", "a flower", "a bird", "--seeds", "1", "2", "--out", "x.png"], "give --seed"),
         (["interpolate", "any", "--pictures", "a.png", "b.png", "--seeds", "0", "1", "--out", "x.png"], "give --seed"),
         (["interpolate", "any", "--caption", "a flower", "--steps", "1", "--out", "x.png"], "--steps is 1"),
+        (
+            ["interpolate", "any", "--caption", "a flower", "--steps", "9999999", "--out", "x.png"],
+            "--steps is 9,999,999: give 2 to 100,000",
+        ),
+        (["stages", "any", "--over-training", "-n", "0", "--out", "x.png"], "-n is 0: give 1 to 100,000"),
+        (["stages", "any", "--over-training", "-n", "-1", "--out", "x.gif"], "-n is -1: give 1 to 100,000"),
+        (["edit", "any", "a", "b", "--count", "9999999", "--out", "x.png"], "--count is 9,999,999: give 1 to 100,000"),
         (["interpolate", "any", "--captions", "a flower", "", "--out", "x.png"], "a caption is empty"),
     ],
 )

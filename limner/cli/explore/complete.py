@@ -49,12 +49,12 @@ def main(argv: Sequence[str]) -> int:
     from limner.core.errors import SettingsError
     from limner.explore.complete import box_of, complete, completed_page, kept_part
     from limner.explore.restyle import read_picture
+    from limner.model.requests import check_count
 
     check_png(arguments.out)
     if not arguments.captions:
         raise SettingsError("no caption: say what the picture shall show, in quotes")
-    if arguments.count < 1:
-        raise SettingsError(f"--count is {arguments.count}: give 1 or more")
+    check_count("--count", arguments.count)
     box = box_of(arguments.keep)
     model = open_model(arguments.model, arguments.device)
     set_sampling(model, arguments)

@@ -99,8 +99,9 @@ def main(argv: Sequence[str]) -> int:
 
 def check(arguments: EditArguments) -> None:
     """Raise SettingsError for what does not go together."""
-    if arguments.count < 1:
-        raise SettingsError(f"--count is {arguments.count}: ask for at least one picture")
+    from limner.model.requests import check_count
+
+    check_count("--count", arguments.count)
     if arguments.picture:
         if arguments.attribute is not None or len(arguments.captions) not in (1, 2):
             raise SettingsError('with --picture give what it shall show, "...", or what it shows and what it shall show, "..." "..."')

@@ -60,10 +60,10 @@ class RestyleArguments:
 def main(argv: Sequence[str]) -> int:
     arguments = parse(RestyleArguments, argv, prog="limner explore restyle", description=DESCRIPTION)
     from limner.explore.restyle import by_codes, inversion, page, read_picture, restyle, restyle_by_codes
+    from limner.model.requests import check_count
 
     check_png(arguments.out)
-    if arguments.count < 1:
-        raise SettingsError(f"--count is {arguments.count}: give 1 or more")
+    check_count("--count", arguments.count)
     model = open_model(arguments.model, arguments.device)
     codes = by_codes(model)
     if not codes:

@@ -74,7 +74,9 @@ def _stages(arguments: StagesArguments) -> int:
 def _over_training(arguments: StagesArguments) -> int:
     from limner.explore.interpolate import check_format
     from limner.explore.stages import over_training, save_course, save_courses
+    from limner.model.requests import check_count
 
+    check_count("-n", arguments.count)
     if arguments.seed:
         raise SettingsError("--over-training shows what the sample grids hold: choose with --number and -n, and leave --seed out")
     check_format(arguments.out)
