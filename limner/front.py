@@ -66,7 +66,7 @@ def train(
             own, where the method has them, or "cpu".
         resolution: Side of the pictures in pixels, by default the preset's.
         start: A trained model of this method to start from: its networks' settings are the defaults then.
-        resume: Go on with the run in `out`.
+        resume: Go on with the run in `out`, which must be one of this method and, where it is given, of this preset.
         settings: Further settings by their names on the command line, such as {"training.minutes": 5, "method.noise-width": 50}.
 
     Raises LimnerError for what cannot work, before anything is written.
@@ -74,15 +74,16 @@ def train(
     from limner.core.recipes import from_preset, load_recipe, with_settings
     from limner.training.presets import suitable_preset
     from limner.training.run import train as run
+    from limner.training.started import started_with
 
     if out is None:
         raise SettingsError("a run needs a folder: give out")
-    if isinstance(method, Recipe):
-        recipe = method
-    elif method.endswith((".yaml", ".yml")):
-        recipe = load_recipe(method)
-    elif resume and (Path(out) / "recipe.yaml").is_file():
-        recipe = load_recipe(Path(out) / "recipe.yaml")
+    if isinstance(method, Recipe) or method.endswith((".yaml", ".yml")):
+        recipe = method if isinstance(method, Recipe) else load_recipe(method)
+        if preset and preset != recipe.preset:
+            raise SettingsError(f"the recipe starts from preset '{recipe.preset}', not '{preset}': leave preset out, or change the recipe")
+    elif resume and (stored := started_with(Path(out), method, preset)) is not None:
+        recipe = stored
     else:
         if data is None:
             raise SettingsError("a run needs pictures: give data, a built-in name or the folder of a prepared set")

@@ -101,6 +101,21 @@ def test_a_run_is_trained_and_scored(tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
+def test_a_run_goes_on_as_what_it_was_started_with(tmp_path: Path) -> None:
+    from limner.core.recipes import from_preset, save_recipe
+
+    recipe = from_preset("gan-cls", "cpu", "garden", 16)
+    save_recipe(recipe, tmp_path / "recipe.yaml")
+    with pytest.raises(SettingsError, match="was trained with gan-cls, not attngan: give gan-cls, or another folder"):
+        limner.train("attngan", "garden", tmp_path, resume=True)
+    with pytest.raises(SettingsError, match="was started with preset cpu, not as-published: leave the preset out"):
+        limner.train("gan-cls", "garden", tmp_path, resume=True, preset="as-published")
+    for given in (recipe, str(tmp_path / "recipe.yaml")):
+        with pytest.raises(SettingsError, match="starts from preset 'cpu', not 'as-published': leave preset out"):
+            limner.train(given, out=tmp_path / "new", preset="as-published")
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
+
+
 def test_two_folders_of_pictures_are_compared_in_one_call(tmp_path: Path) -> None:
     from limner.features.registry import load_feature_network
     from limner.metrics.frechet import fid
