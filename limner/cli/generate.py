@@ -126,7 +126,7 @@ def readable(model: Model, captions: Sequence[str], judge: Placed | None = None)
 
     judge: who must be able to read them too. Raises SettingsError where there is one caption alone and it cannot be painted.
     """
-    from limner.model.requests import shortened, strange_words
+    from limner.model.requests import unread
 
     readers = {"model": model.encoder} | ({"judge": judge.encoder} if judge is not None else {})
     found: dict[str, bool] = {}
@@ -145,13 +145,8 @@ def readable(model: Model, captions: Sequence[str], judge: Placed | None = None)
             continue
         found[caption] = True
         for reader, encoder in readers.items():
-            remarks = []
-            if encoder.reads and (strange := strange_words(encoder, caption)):
-                remarks.append(f"never met {strange}")
-            if encoder.was_cut(caption):
-                remarks.append(f"reads no further than {encoder.limit}")
-            if remarks:
-                print(f"limner: the {reader} {' and '.join(remarks)} in '{shortened(caption)}'", file=sys.stderr)
+            if remark := unread(encoder, caption, f"the {reader}"):
+                print(f"limner: {remark}", file=sys.stderr)
     good = [(number, caption) for number, caption in enumerate(captions, 1) if found[caption]]
     return [number for number, _ in good], [caption for _, caption in good]
 

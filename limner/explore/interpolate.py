@@ -15,7 +15,7 @@ from PIL import Image
 from limner.core.errors import SettingsError
 from limner.core.files import save_whole
 from limner.core.text import TextFeatures
-from limner.model.requests import check_count
+from limner.model.requests import check_asked, check_count
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -29,8 +29,7 @@ def between_captions(model: Model, start: str, end: str, steps: int = 8, seed: i
     The sentence embedding moves in a straight line, as GAN-INT trains it; words are those of the nearer caption.
     Raises SettingsError for captions that the model cannot read and for fewer than 2 steps.
     """
-    for caption in (start, end):
-        model.check(caption)
+    check_asked(model.encoder, (start, end))
     text = blend(model.encode([start, end]), _fractions(steps))
     return _pictures(model.paint(text, model.noise(seed, np.zeros(steps, np.int64))))
 
@@ -40,7 +39,7 @@ def between_noises(model: Model, caption: str, seeds: tuple[int, int], steps: in
 
     Raises SettingsError for a caption that the model cannot read and for fewer than 2 steps.
     """
-    model.check(caption)
+    check_asked(model.encoder, [caption])
     text = model.encode([caption])
     start, end = (model.noise(seed, [0]) for seed in seeds)
     return _pictures(torch.cat([model.paint(text, start.between(end, fraction)) for fraction in _fractions(steps).tolist()]))

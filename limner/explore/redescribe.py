@@ -16,7 +16,7 @@ from limner.core.abilities import Describes
 from limner.core.errors import SettingsError
 from limner.data.sheet import contact_sheet
 from limner.features.network import to_float
-from limner.model.requests import check_count
+from limner.model.requests import check_asked, check_count
 from limner.text.words import split_words
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def redescribe(model: Model, captions: Sequence[str], *, count: int = 1, seed: i
     read, a count below 1, and a reader without a captioner.
     """
     check_count("--count", count)
+    check_asked(model.encoder, captions)
     asked = [caption for caption in captions for _ in range(count)]
     pictures = model.pictures(asked, np.tile(np.arange(count), len(captions)), seed)
     return [

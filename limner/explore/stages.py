@@ -17,7 +17,7 @@ from limner.core.errors import DataError, SettingsError
 from limner.core.files import save_whole
 from limner.data.pngwords import captions_in
 from limner.data.sheet import caption_grid, contact_sheet, cut_grid
-from limner.model.requests import check_count, shortened
+from limner.model.requests import check_asked, check_count, shortened
 from limner.training.grids import grid_moment, grids_of
 from limner.training.samples import PICTURES
 
@@ -39,8 +39,7 @@ def stages(model: Model, captions: Sequence[str], *, count: int = 1, seed: int =
     model cannot read, a count below 1, and a model that paints in one stage.
     """
     check_count("-n", count)
-    for caption in captions:
-        model.check(caption)
+    check_asked(model.encoder, captions)
     repeated = [caption for caption in captions for _ in range(count)]
     painted = model.stages(repeated, np.tile(np.arange(count), len(captions)), seed)
     if len(painted) == 1:

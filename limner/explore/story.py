@@ -17,7 +17,7 @@ from limner.core.errors import DataError, SettingsError
 from limner.core.files import write_whole
 from limner.data.sheet import PAPER, column_grid
 from limner.model.requests import check_count, seeds_of
-from limner.model.stories import check_story, told
+from limner.model.stories import check_asked_story, told
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -101,7 +101,7 @@ def tell(
         raise SettingsError(f"the story has {len(sentences):,} sentences: give at most {LONGEST}")
     stories = [list(sentences), *([swapped(sentences, swaps)] if swaps else [])]
     for story in stories:
-        check_story(model, story)
+        check_asked_story(model, story)
     return [(story, told(model, [story] * count, np.arange(count), seed).permute(0, 1, 3, 4, 2).cpu().numpy()) for story in stories]
 
 

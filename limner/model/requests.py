@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 
-from limner.core.errors import SettingsError
+from limner.core.errors import LimnerWarning, SettingsError
 from limner.text.encoder import TextEncoder
 from limner.text.words import nearest_words
 
@@ -65,6 +66,29 @@ def check_caption(encoder: TextEncoder, caption: str, suggest: bool = False, rea
         found = strange_words(encoder, caption) if suggest else ""
         words = f" {found};" if "did you mean" in found else ""
         raise SettingsError(f"{reader} knows none of the words in '{shown}':{words} use words of the captions it was trained on")
+
+
+def check_asked(encoder: TextEncoder, captions: Iterable[str], reader: str = "the model", stacklevel: int = 2) -> None:
+    """Check captions that a user asked for, each once, and warn of what this encoder does not read of them.
+
+    stacklevel: whose line the warning names, as `warnings.warn` counts from here. Raises SettingsError as `check_caption`.
+    """
+    each = list(dict.fromkeys(captions))
+    for caption in each:
+        check_caption(encoder, caption, suggest=True, reader=reader)
+    for caption in each:
+        if remark := unread(encoder, caption, reader):
+            warnings.warn(remark, LimnerWarning, stacklevel=stacklevel)
+
+
+def unread(encoder: TextEncoder, caption: str, reader: str = "the model") -> str:
+    """What an encoder does not read of a caption, in words: what it never met, and an end that is too far. Empty where it reads all."""
+    remarks = []
+    if encoder.reads and (strange := strange_words(encoder, caption)):
+        remarks.append(f"never met {strange}")
+    if encoder.was_cut(caption):
+        remarks.append(f"reads no further than {encoder.limit}")
+    return f"{reader} {' and '.join(remarks)} in '{shortened(caption)}'" if remarks else ""
 
 
 def strange_words(encoder: TextEncoder, caption: str) -> str:

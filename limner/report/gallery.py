@@ -17,7 +17,7 @@ from limner.data.catalog import BUILT_IN, open_data
 from limner.data.reduced import at_resolution
 from limner.data.sheet import column_grid
 from limner.model import load
-from limner.model.requests import check_count
+from limner.model.requests import check_asked, check_count
 from limner.report.cost import Cost, cost
 from limner.report.entries import ComparedEntry, Contender
 from limner.training.trained import trained_on
@@ -101,6 +101,8 @@ def _held_out(data: str, side: int, length: int) -> CaptionedPictures:
 def paint(entry: ComparedEntry, asked: Asked, seed: int, device: str) -> Shown:
     """What an entry's first run paints of all captions, as `limner generate RUN CAPTION --count 2 --seed SEED` does. [captions][noises]."""
     model = load(entry.runs[0].path, device)
+    if not asked.real:  # captions that somebody gave
+        check_asked(model.encoder, asked.captions, f"{entry.runs[0].path}: the model")
     try:
         repeated = [caption for caption in asked.captions for _ in range(NOISES)]
         painted = [Image.fromarray(picture) for picture in model.pictures(repeated, np.tile(np.arange(NOISES), len(asked.captions)), seed)]

@@ -60,11 +60,11 @@ class NearestArguments:
 def main(argv: Sequence[str]) -> int:
     arguments = parse(NearestArguments, argv, prog="limner explore nearest", description=DESCRIPTION)
     from limner.explore.nearest import feature_space, remembered_or_made, strip
+    from limner.model.requests import check_asked
 
     check_png(arguments.out)
     model = open_model(arguments.model, arguments.device)
-    for caption in arguments.captions:
-        model.check(caption)
+    check_asked(model.encoder, arguments.captions)
     source = ReferenceData(arguments.model, model, arguments.data)
     space = arguments.features or default_space(arguments.model, source.data)
     look = feature_space(space, _run(arguments.model), model.device)
