@@ -88,7 +88,7 @@ def _check_replaceable(path: Path) -> None:
     if kind != "method":
         what = "something that is not a saved model" if kind is None else folder.KINDS[kind]
         raise SettingsError(f"{path} holds {what}, which would be lost: choose another folder")
-    if others := [name for name in held if name not in FILES]:
+    if others := [name for name in held if name not in (*FILES, "scores.json")]:  # scores are of the weights that go
         more = f" and {len(others) - 1:,} more" if len(others) > 1 else ""
         raise SettingsError(f"{path} holds {others[0]}{more} beside a saved model, which would be lost: choose another folder")
 

@@ -101,6 +101,8 @@ def test_saving_destroys_nothing_else(tiny_model: Model, tmp_path: Path) -> None
     with pytest.raises(SettingsError, match="holds something that is not a saved model"):
         tiny_model.save(tmp_path / "file")
     assert (kept / "notes.txt").read_text() == "dear" and load_encoder(tmp_path / "text").known_words()
+    (kept / "notes.txt").rename(kept / "scores.json")  # which `limner evaluate` leaves there
+    assert not (tiny_model.save(kept) / "scores.json").exists(), "they were of other weights"
     (tmp_path / "empty").mkdir()
     assert load(tiny_model.save(tmp_path / "empty")).reads_text
 
