@@ -243,6 +243,11 @@ def test_the_page_holds_everything_and_needs_nothing(make: Make, tmp_path: Path)
     assert [text for text in shown if text not in page] == []
     assert f"limner evaluate {runs[2]} --metrics faithfulness --split test --count 512 --seed 0" in page
     assert f"limner compare {runs[0]} {runs[1]} {runs[2]} --seed 0 --out DIR --count 2" in html.unescape(page).replace("'", "")
+    assert "--data" not in page
+    page = write_comparison(runs, tmp_path / "out", count=2, data="garden").read_text(encoding="utf-8")
+    assert f"limner compare {runs[0]} {runs[1]} {runs[2]} --seed 0 --out DIR --count 2 --data garden" in html.unescape(page).replace(
+        "'", ""
+    )
     assert good.protocol.line() in page and "<b>." not in page and "a<b>" not in page
     assert not re.search(r'(src|href)="(?!data:|#)|url\((?!#)|@import', page), "the page asks for something outside itself"
     found = Structure()
