@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import importlib.metadata
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -196,6 +198,41 @@ def test_doctor_says_whether_published_scores_can_be_taken(tmp_path: Path, monke
     (tmp_path / "fid-inception.pth").touch()
     (found,) = doctor._published()
     assert found.state == "ok" and str(tmp_path / "fid-inception.pth") in found.what
+
+
+def test_doctor_looks_for_all_that_the_package_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {
+        "limner": [
+            "torch>=2.4",
+            "mpmath>=1.3",
+            "fsspec[http]>=2024.2",
+            'matplotlib>=3.8; extra == "plots"',
+            'h5py>=3.10; extra == "keras"',
+        ],
+        "fsspec": ["aiohttp!=4.0.0a0; extra == 'http'", "adlfs; extra == 'abfs'"],
+    }
+    here = {"torch": "2.8", "fsspec": "2025.1", "h5py": "3.11"}
+
+    def version(name: str) -> str:
+        if name not in here:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return here[name]
+
+    monkeypatch.setattr(doctor.importlib.metadata, "requires", asked.get)
+    monkeypatch.setattr(doctor.importlib.metadata, "version", version)
+    monkeypatch.setattr(doctor.importlib.metadata, "metadata", lambda name: SimpleNamespace(get_all=lambda key: ["plots", "keras"]))
+    found = [(finding.state, finding.what) for finding in doctor._packages()]
+    assert found == [
+        ("ok", "torch 2.8, fsspec 2025.1"),
+        ("wrong", "missing: mpmath, aiohttp"),
+        ("note", "extra 'plots' is not installed"),
+        ("ok", "extra 'keras'"),
+    ]
+
+
+def test_doctor_reads_what_this_limner_asks_for() -> None:
+    assert {"torch", "mpmath", "fsspec", "aiohttp"} <= {*doctor.required("limner")}
+    assert doctor.required("limner", "plots") == ["matplotlib"]
 
 
 def test_doctor_counts_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
