@@ -134,7 +134,7 @@ def test_what_is_drawn_anew(studio: Studio) -> None:
     found = np.stack(pictures(result))
     assert answer == "" and np.abs(np.int16(found) - expected.reshape(found.shape)).max() <= 1
     result, answer = studio.ask("vary", "styled", "no caption is read", [], True, 4, 0)
-    assert answer == "" and len(pictures(result)) == 4
+    assert answer == "" and len(pictures(result)) == 2 * 4, "a row for z, and one for the noise of its maps"
 
 
 def test_directions_are_sliders(studio: Studio) -> None:
