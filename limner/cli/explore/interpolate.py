@@ -65,9 +65,7 @@ def main(argv: Sequence[str]) -> int:
     if between_ends and arguments.seeds is not None:
         raise SettingsError("--seeds are the ends of a walk between two noises, and all of this one has the same noise: give --seed")
     if not between_ends and arguments.seed is not None:
-        raise SettingsError(
-            "--seed is the noise of a walk between captions or pictures, and this one goes between noises: give --seeds"
-        )
+        raise SettingsError("--seed is the noise of a walk between captions or pictures, and this one goes between noises: give --seeds")
     seed = arguments.seed or 0
     check_format(arguments.out)
     check_file(arguments.out)
