@@ -66,7 +66,7 @@ def train(
             own, where the method has them, or "cpu".
         resolution: Side of the pictures in pixels, by default the preset's.
         start: A trained model of this method to start from: its networks' settings are the defaults then.
-        resume: Go on with the run in `out`.
+        resume: Go on with the run in `out`, which must be one of this method and, where it is given, of this preset.
         settings: Further settings by their names on the command line, such as {"training.minutes": 5, "method.noise-width": 50}.
 
     Raises LimnerError for what cannot work, before anything is written.
@@ -74,15 +74,16 @@ def train(
     from limner.core.recipes import from_preset, load_recipe, with_settings
     from limner.training.presets import suitable_preset
     from limner.training.run import train as run
+    from limner.training.started import started_with
 
     if out is None:
         raise SettingsError("a run needs a folder: give out")
-    if isinstance(method, Recipe):
-        recipe = method
-    elif method.endswith((".yaml", ".yml")):
-        recipe = load_recipe(method)
-    elif resume and (Path(out) / "recipe.yaml").is_file():
-        recipe = load_recipe(Path(out) / "recipe.yaml")
+    if isinstance(method, Recipe) or method.endswith((".yaml", ".yml")):
+        recipe = method if isinstance(method, Recipe) else load_recipe(method)
+        if preset and preset != recipe.preset:
+            raise SettingsError(f"the recipe starts from preset '{recipe.preset}', not '{preset}': leave preset out, or change the recipe")
+    elif resume and (stored := started_with(Path(out), method, preset)) is not None:
+        recipe = stored
     else:
         if data is None:
             raise SettingsError("a run needs pictures: give data, a built-in name or the folder of a prepared set")
@@ -118,27 +119,27 @@ def evaluate(
         split: Of a built-in or prepared set.
         count: Pictures to paint, 2,000 by default; of a folder all.
         features: The network that looks at pictures, as `--features` takes it; by default the garden's judge.
-        matching: The folder of a matching model, for r-precision, vs, clip-score and ap.
+        matching: The folder of a matching model, for r-precision, vs, clip-score and ap; by default the one with which a run has trained
+            its text encoder.
 
     Raises SettingsError for metrics that cannot be taken, DataError for pictures that cannot be read or compared.
     """
     from limner.core.files import cache_folder
     from limner.data.reduced import at_resolution
     from limner.features.registry import load_feature_network
-    from limner.metrics.scoring.evaluate import ScoringRequest, Unprompted
+    from limner.metrics.scoring.evaluate import ScoringRequest
     from limner.metrics.scoring.evaluate import evaluate as score
     from limner.metrics.scoring.matching import Placed
     from limner.model import Model
-    from limner.training.trained import trained_on
+    from limner.training.scored import COUNT, score_model
+    from limner.training.trained import seen_in_training, trained_on
 
-    names = [name.strip() for name in (metrics.split(",") if isinstance(metrics, str) else metrics) if name.strip()]
-    pictures = _stored(model, count, seed) if isinstance(model, str | Path) else None
-    painter: Any = pictures
+    names = [name.strip().lower() for name in (metrics.split(",") if isinstance(metrics, str) else metrics) if name.strip()]
+    place = None if isinstance(model, Model) else model
+    pictures = None if place is None else _stored(place, count, seed)
     if pictures is None:
         opened = model if isinstance(model, Model) else _load(model, device)
-        data = data if data is not None else trained_on(str(model) if isinstance(model, str | Path) else "the model", opened.about)
-        paint = opened.painter()
-        painter = paint if opened.reads_text else Unprompted(paint, count or 2000, seed)
+        data = data if data is not None else trained_on("the model" if place is None else str(place), opened.about)
     elif data is None:
         raise SettingsError(f"{model} holds pictures, and a score needs others to hold them against: give data")
     assert data is not None
@@ -146,15 +147,18 @@ def evaluate(
     reference = data if isinstance(data, CaptionedPictures) else _reference(data, split, side)
     request = ScoringRequest(
         metrics=names,
-        count=pictures.count if pictures is not None else count or 2000,
+        count=pictures.count if pictures is not None else count or COUNT,
         seed=seed,
         network=load_feature_network(features, device) if features else None,
         matching=None if matching is None else Placed.load(matching, device),
-        training=_training(model, data, side) if "memorisation" in names else None,
         device=device,
         cache=cache_folder(),
     )
-    return score(painter, [at_resolution(reference, side)], request)
+    splits, source = [at_resolution(reference, side)], None if isinstance(data, CaptionedPictures) else str(data)
+    if pictures is None:
+        return score_model(opened, splits, request, place=place, data=source)
+    training = seen_in_training(None, source, side) if source is not None and {"all", "memorisation"} & {*names} else None
+    return score(pictures, splits, dataclasses.replace(request, training=training))
 
 
 def fid(first: str | Path, second: str | Path, features: str = "fid-inception", device: str = "cpu") -> Score:
@@ -206,12 +210,3 @@ def _pictures_of(path: Path) -> CaptionedPictures:
     from limner.metrics.scoring.sources import FolderPictures
 
     return FolderPictures(path)
-
-
-def _training(model: Model | str | Path, data: CaptionedPictures | str | Path, side: int) -> CaptionedPictures | None:
-    """What the model was trained on, else the train split of what is scored against; None where there is none."""
-    from limner.training.trained import seen_in_training
-
-    if isinstance(data, CaptionedPictures):
-        return None
-    return seen_in_training(model if isinstance(model, str | Path) else None, str(data), side)

@@ -101,6 +101,84 @@ def test_a_run_is_trained_and_scored(tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
+def test_a_run_goes_on_as_what_it_was_started_with(tmp_path: Path) -> None:
+    from limner.core.recipes import from_preset, save_recipe
+
+    recipe = from_preset("gan-cls", "cpu", "garden", 16)
+    save_recipe(recipe, tmp_path / "recipe.yaml")
+    with pytest.raises(SettingsError, match="was trained with gan-cls, not attngan: give gan-cls, or another folder"):
+        limner.train("attngan", "garden", tmp_path, resume=True)
+    with pytest.raises(SettingsError, match="was started with preset cpu, not as-published: leave the preset out"):
+        limner.train("gan-cls", "garden", tmp_path, resume=True, preset="as-published")
+    for given in (recipe, str(tmp_path / "recipe.yaml")):
+        with pytest.raises(SettingsError, match="starts from preset 'cpu', not 'as-published': leave preset out"):
+            limner.train(given, out=tmp_path / "new", preset="as-published")
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
+
+
+def test_a_model_of_stories_tells_them_for_its_scores(tmp_path: Path) -> None:
+    from limner.cli.evaluate.painting import score as as_the_command_does
+    from limner.metrics.scoring.evaluate import ScoringRequest
+
+    told = limner.load(story_model(tmp_path))
+    (found,) = limner.evaluate(told, "garden-stories", "kid", count=8)
+    pictures = limner.open_data("garden-stories", "test", resolution=16)
+    (expected,) = as_the_command_does(told, [pictures], ScoringRequest(metrics=["kid"], count=8))
+    assert found.value == expected.value
+    with pytest.raises(SettingsError, match="the model tells stories of 4 frames, and 'garden' has no stories"):
+        limner.evaluate(told, "garden", "kid", count=8)
+
+
+def story_model(folder: Path) -> Path:
+    from limner.core.trainable import Conditions
+    from limner.methods.storygan import StoryGAN, StoryGANSettings
+    from limner.model import save_model
+    from limner.text.recurrent import RecurrentEncoder
+    from limner.text.tokenizers import WordTokenizer
+
+    torch.manual_seed(0)
+    stories = limner.open_data("garden-stories", "test", resolution=16, length=40)
+    encoder = RecurrentEncoder(WordTokenizer.build([text for index in range(40) for text in stories.captions(index)]))
+    settings = StoryGANSettings(noise_width=6, generator_channels=2, discriminator_channels=2)
+    method = StoryGAN(settings, Conditions(resolution=16, sentence_width=encoder.sentence_width, frames=4))
+    save_model(folder / "model", "storygan", method, encoder, {"data": "garden-stories"}, "")
+    return folder / "model"
+
+
+def test_scores_find_what_the_model_learned_from_and_its_own_judge(
+    tiny_model: limner.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from limner.metrics.scoring.protocol import Score
+    from limner.training import scored
+
+    asked = []
+
+    def noted(painter: object, splits: object, request: object, **more: object) -> list[Score]:
+        asked.append(request)
+        return []
+
+    monkeypatch.setattr(scored, "evaluate", noted)
+    monkeypatch.setattr(scored.Placed, "load", lambda place, device: (place, device))
+    run = tiny_model.save(tmp_path / "run")
+    limner.evaluate(run, metrics="all", count=8)
+    (run / "matcher").mkdir()
+    limner.evaluate(run, metrics="All", count=8)
+    limner.evaluate(run, metrics="r-precision", count=8)
+    limner.evaluate(run, metrics="kid", count=8)
+    limner.evaluate(tiny_model, metrics="r-precision", count=8)
+    assert [one.training is not None for one in asked] == [True, True, False, False, False]
+    own = (str(run / "matcher"), "cpu")
+    assert [one.matching for one in asked] == [None, own, own, None, None]
+
+
+def test_a_model_that_finds_codes_is_scored_by_what_it_paints_of_them(tmp_path: Path) -> None:
+    from shared.studio_models import write_models
+
+    inverting = write_models(tmp_path)[-1]
+    (score,) = limner.evaluate(inverting, "garden", "reconstruction", count=4)[:1]
+    assert score.name.startswith("reconstruction")
+
+
 def test_two_folders_of_pictures_are_compared_in_one_call(tmp_path: Path) -> None:
     from limner.features.registry import load_feature_network
     from limner.metrics.frechet import fid

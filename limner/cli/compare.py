@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
@@ -14,6 +14,9 @@ from limner.cli.arguments import parse
 from limner.cli.models import Device, chosen_device
 from limner.cli.outputs import check_folder
 from limner.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from limner.report.entries import Contender
 
 DESCRIPTION = """Put trained models side by side: DIR/compare.html, a page that needs nothing but itself, and DIR/compare.png.
 
@@ -64,10 +67,16 @@ def main(argv: Sequence[str]) -> int:
     from limner.report.plots import MISSING, charted, plotting
 
     entries = read_entries(arguments.runs)  # what cannot be compared is refused before anything is scored
+    runs = [run for entry in entries for run in entry.runs]
     if arguments.evaluate:
+        if shipped := next((run for run in runs if not run.keeps_scores), None):
+            raise SettingsError(
+                f"--evaluate keeps scores in the folder of each run, and {shipped.path} is shipped and keeps none: leave --evaluate or "
+                f"{shipped.path} out, or give a folder that limner.load('{shipped.path}').save(FOLDER) wrote"
+            )
         _evaluate(arguments)
-    elif not all(run.scores for entry in entries for run in entry.runs):
-        print("limner: some runs have no scores: limner compare --evaluate takes them first, and the page says how else", file=sys.stderr)
+    elif unscored := [run for run in runs if not run.scores]:
+        print(_how_to_score(unscored, all(run.keeps_scores for run in runs)), file=sys.stderr)
     if charted(entries) and not plotting():
         print(f"limner: {MISSING}", file=sys.stderr)
     page = write_comparison(
@@ -83,13 +92,22 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def _how_to_score(unscored: Sequence[Contender], together: bool) -> str:
+    """What stderr says of contenders without scores. together: whether --evaluate takes all that are compared."""
+    kept = [run for run in unscored if run.keeps_scores]
+    if together:
+        return "limner: some runs have no scores: limner compare --evaluate takes them first, and the page says how else"
+    shipped = ", ".join(str(run.path) for run in unscored if not run.keeps_scores)
+    told = [f"{shipped} is shipped and keeps no scores"] if shipped else []
+    told += ["some runs have no scores: the page says how to take them"] if kept else []
+    return f"limner: {'; '.join(told)}"
+
+
 def _evaluate(arguments: CompareArguments) -> None:
     """Score every run as `limner evaluate` does, all in the same way."""
     from limner.cli import evaluate
 
     for number, run in enumerate(arguments.runs, start=1):
-        if not run.is_dir():
-            raise SettingsError(f"--evaluate keeps scores in the folder of each run, and {run} is a shipped name: copy its folder first")
         print(f"scoring {run} ({number} of {len(arguments.runs)})", file=sys.stderr, flush=True)
         options = {"--metrics": arguments.metrics, "--count": arguments.pictures, "--split": arguments.split, "--data": arguments.data}
         given = [word for flag, value in options.items() if value is not None for word in (flag, str(value))]

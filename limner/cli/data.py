@@ -16,6 +16,7 @@ from limner.cli.arguments import parse
 from limner.cli.datasets import Looked
 from limner.cli.outputs import check_file, check_folder
 from limner.core.errors import SettingsError, unknown_name
+from limner.core.files import save_whole
 from limner.core.worlds import BUILT_IN
 
 if TYPE_CHECKING:
@@ -265,15 +266,16 @@ def _progress_bar() -> Iterator[Progress]:
 def show(argv: Sequence[str]) -> int:
     """`limner data show`: a contact sheet of a set."""
     arguments = parse(ShowArguments, argv, prog="limner data show", description=SHOW)
-    if min(arguments.count, arguments.columns) < 1:
-        raise SettingsError("--count and --columns must be at least 1: for example --count 24 --columns 6")
     from PIL import Image
 
     from limner.core import random
     from limner.data.catalog import open_data
     from limner.data.prepared import PreparedPictures
     from limner.data.sheet import contact_sheet
+    from limner.model.requests import check_count
 
+    check_count("--count", arguments.count)
+    check_count("--columns", arguments.columns)
     out = arguments.out or Path(f"{Path(arguments.data).resolve().name}-{arguments.split}.png")
     if out.suffix.lower() not in Image.registered_extensions():
         raise SettingsError(f"--out {out} is not a picture file: give a name that ends in .png")
@@ -302,7 +304,7 @@ def show(argv: Sequence[str]) -> int:
             )
         drawn, notes = outlined(pictures.read(indices), placed), listed(placed, pictures.label_names)
     out.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(drawn, captions, columns, notes=notes).save(out)
+    save_whole(contact_sheet(drawn, captions, columns, notes=notes), out)
     of_all = f" of {len(pictures):,}" if isinstance(pictures, PreparedPictures) else ""  # the garden has no end
     print(f"{out}: {len(indices)}{of_all} pictures of {pictures.name}, {arguments.split} split")
     return 0

@@ -14,7 +14,7 @@ from limner.cli.arguments import parse
 from limner.cli.datasets import Looked
 from limner.cli.outputs import check_file
 from limner.cli.progress import progress_bar
-from limner.core.errors import SettingsError
+from limner.core.files import write_whole
 
 DESCRIPTION = """Count what a prepared set, or the garden, holds: words, colours and things named, lengths, left and right, classes,
 duplicates and near-duplicates of pictures and captions, and what text encoders would cut.
@@ -43,8 +43,10 @@ class DescribeArguments:
 def main(argv: Sequence[str]) -> int:
     """Run `limner data describe` and return its exit code."""
     arguments = parse(DescribeArguments, argv, prog="limner data describe", description=DESCRIPTION)
-    if min(arguments.count, arguments.pictures) < 1:
-        raise SettingsError("--count and --pictures must be at least 1: for example --count 12")
+    from limner.model.requests import check_count
+
+    check_count("--count", arguments.count)
+    check_count("--pictures", arguments.pictures)
     if arguments.out is not None:
         check_file(arguments.out)
     from limner.data.catalog import BUILT_IN, open_data
@@ -68,6 +70,6 @@ def main(argv: Sequence[str]) -> int:
     print("\n".join(sentences(about, arguments.count)))
     if arguments.out is not None:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(about.as_json(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        write_whole(arguments.out, json.dumps(about.as_json(), ensure_ascii=False, indent=1) + "\n")
         print(f"all numbers: {arguments.out}")
     return 0

@@ -7,9 +7,11 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -23,19 +25,6 @@ DESCRIPTION = """Look whether everything Limner needs is here and whole. Exit co
 example:
   limner doctor"""
 
-NEEDED = ("torch", "numpy", "pillow", "safetensors", "tyro", "msgspec", "pyyaml", "rich", "torchmetrics", "lightning-fabric")
-EXTRAS = {
-    "log": ("tensorboard",),
-    "keras": ("h5py",),
-    "tokens": ("tokenizers",),
-    "parquet": ("pyarrow",),
-    "export": ("onnx", "onnxscript", "onnxruntime"),
-    "web": ("gradio",),
-    "hub": ("huggingface_hub",),
-    "wandb": ("wandb",),
-    "trackio": ("trackio",),
-    "dev": ("pytest", "ruff", "mypy"),
-}
 GIGABYTE = 1 << 30
 PUBLISHED = "fid-inception"
 
@@ -78,22 +67,47 @@ def findings() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    versions, missing = [], []
-    for name in NEEDED:
-        try:
-            versions.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            missing.append(name)
-    yield Finding("ok", ", ".join(versions))
-    if missing:
+    """What Limner's own metadata ask for: its dependencies, then each of its extras."""
+    try:
+        needed, extras = required("limner"), importlib.metadata.metadata("limner").get_all("Provides-Extra") or []
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding("note", "limner is not installed, so nothing says which packages it needs", f"{sys.executable} -m pip install -e .")
+        return
+    versions = {name: _version(name) for name in needed}
+    yield Finding("ok", ", ".join(f"{name} {version}" for name, version in versions.items() if version))
+    if missing := [name for name, version in versions.items() if not version]:
         yield Finding("wrong", f"missing: {', '.join(missing)}", f"{sys.executable} -m pip install {' '.join(missing)}")
-    for extra, modules in EXTRAS.items():
-        absent = [name for name in modules if importlib.util.find_spec(name) is None]
+    for extra in extras:
         yield (
-            Finding("note", f"extra '{extra}' is not installed", f"pip install 'limner[{extra}]' if you want it")
-            if absent
-            else Finding("ok", f"extra '{extra}'")
+            Finding("ok", f"extra '{extra}'")
+            if all(_version(name) for name in required("limner", extra))
+            else Finding("note", f"extra '{extra}' is not installed", f"pip install 'limner[{extra}]' if you want it")
         )
+
+
+def required(package: str, extra: str = "") -> list[str]:
+    """The packages that an installed one asks for, by itself or for one of its extras; of those asked for with extras, theirs too.
+
+    Raises PackageNotFoundError where it is not installed.
+    """
+    found = []
+    for line in importlib.metadata.requires(package) or []:
+        wanted, marked = re.match(r"([\w.-]+)(?:\[([\w,\s-]+)\])?", line), re.search(r"""extra == ["']([\w.-]+)["']""", line)
+        if wanted is None or (marked[1] if marked else "") != extra:
+            continue
+        found.append(wanted[1])
+        for further in (wanted[2] or "").split(",") if wanted[2] else ():
+            with suppress(importlib.metadata.PackageNotFoundError):  # then it is missing itself
+                found += required(wanted[1], further.strip())
+    return list(dict.fromkeys(found))
+
+
+def _version(package: str) -> str | None:
+    """The version of a package; None where it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _devices() -> Iterator[Finding]:
@@ -112,7 +126,10 @@ def _devices() -> Iterator[Finding]:
     elif torch.version.cuda:
         yield Finding("note", "this PyTorch is built for GPUs, but none is found", "look at the driver; training works on the CPU")
     else:
-        yield Finding("ok", "no GPU: training takes --preset cpu by itself")
+        yield Finding(
+            "ok",
+            "no GPU: training takes by itself --preset cpu or, for your own pictures, small-set or photographs, where the method has them",
+        )
 
 
 def _counted(number: int, word: str) -> str:

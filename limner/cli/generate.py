@@ -17,6 +17,7 @@ from limner.cli.outputs import check_file, check_folder
 from limner.cli.reranking import RerankArguments, check_reranking, keep_ranked, open_judge, reranked
 from limner.cli.sampling import SamplingArguments, set_sampling, writing_shown
 from limner.core.errors import DataError, SettingsError
+from limner.core.files import save_whole
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -68,8 +69,9 @@ def main(argv: Sequence[str]) -> int:
     as_grid = arguments.out.suffix.lower() == ".png"
     if not as_grid and (arguments.out.is_file() or arguments.out.suffix.lower() in OTHER_PICTURES):
         raise SettingsError(f"--out {arguments.out} is a file: give a folder, or a name that ends in .png for one grid")
-    if arguments.count < 1:
-        raise SettingsError(f"-n is {arguments.count}: ask for at least one picture of each caption")
+    from limner.model.requests import check_count
+
+    check_count("-n", arguments.count)
     check_reranking(arguments)
     (check_file if as_grid else check_folder)(arguments.out)
     model = open_model(arguments.model, arguments.device)
@@ -103,7 +105,7 @@ def main(argv: Sequence[str]) -> int:
             said = iter(captions)
             rows = [row[start : start + GRID_WIDTH] for row, start in parts]
             above = [None if start else next(said) or None for _, start in parts]
-        caption_grid(rows, above, labels=labels).save(arguments.out)
+        save_whole(caption_grid(rows, above, labels=labels), arguments.out)
         print(arguments.out)
         return code
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -113,7 +115,7 @@ def main(argv: Sequence[str]) -> int:
         for picture in stages:
             side = f"-{picture.width}px" if arguments.stages else ""
             path = arguments.out / f"{numbers[row]:03}-{file_name(captions[row])}-{number + 1:02}{side}.png"
-            picture.save(path)
+            save_whole(picture, path)
             written.append(str(path))
     print("\n".join(written))  # once all are there: what is printed may not be readable, and costs no picture
     return code
@@ -124,7 +126,7 @@ def readable(model: Model, captions: Sequence[str], judge: Placed | None = None)
 
     judge: who must be able to read them too. Raises SettingsError where there is one caption alone and it cannot be painted.
     """
-    from limner.model.requests import shortened, strange_words
+    from limner.model.requests import unread
 
     readers = {"model": model.encoder} | ({"judge": judge.encoder} if judge is not None else {})
     found: dict[str, bool] = {}
@@ -143,13 +145,8 @@ def readable(model: Model, captions: Sequence[str], judge: Placed | None = None)
             continue
         found[caption] = True
         for reader, encoder in readers.items():
-            remarks = []
-            if encoder.reads and (strange := strange_words(encoder, caption)):
-                remarks.append(f"never met {strange}")
-            if encoder.was_cut(caption):
-                remarks.append(f"reads no further than {encoder.limit}")
-            if remarks:
-                print(f"limner: the {reader} {' and '.join(remarks)} in '{shortened(caption)}'", file=sys.stderr)
+            if remark := unread(encoder, caption, f"the {reader}"):
+                print(f"limner: {remark}", file=sys.stderr)
     good = [(number, caption) for number, caption in enumerate(captions, 1) if found[caption]]
     return [number for number, _ in good], [caption for _, caption in good]
 

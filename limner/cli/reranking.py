@@ -92,24 +92,24 @@ def keep_ranked(found: Sequence[Ranked], names: Sequence[str], judge: Placed, ar
     """
     from PIL import Image
 
-    from limner.core.files import write_whole
+    from limner.core.files import save_whole, write_whole
     from limner.explore.rerank import strip
 
     out, page = arguments.out, is_page(arguments.out)
     (out.parent if page else out).mkdir(parents=True, exist_ok=True)
     if page:
-        strip(found).save(out)
+        save_whole(strip(found), out)
     rows, lines = [], []
     for each, name in zip(found, names, strict=True):
         pictures = []
         for place, (score, number) in enumerate(zip(each.scores.tolist(), each.numbers.tolist(), strict=True)):
             path = out / f"{name}-{place + 1:02}.png"
             if not page:
-                Image.fromarray(each.pictures[place]).save(path)
+                save_whole(Image.fromarray(each.pictures[place]), path)
             pictures.append({"score": score, "candidate": number + 1} | ({} if page else {"file": path.name}))
             lines.append(f"{score:8.4f}  no. {number + 1} of {each.candidates}  {each.caption if page else path}")
         if not page:
-            strip([each]).save(out / f"{name}-ranked.png")
+            save_whole(strip([each]), out / f"{name}-ranked.png")
             lines.append(str(out / f"{name}-ranked.png"))
         rows.append({"caption": each.caption, "pictures": pictures})
     facts = {"model": arguments.model, "judge": judge.name, "judge hash": judge.content_hash}

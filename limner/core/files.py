@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 import threading
@@ -17,6 +18,7 @@ from limner.core.owner import LOCK, PAUSE, owned, owns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from PIL import Image
 
 TRIES = 10
 """How often a reader looks for a folder that is being replaced, with a pause between."""
@@ -92,16 +94,32 @@ def readable(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that is complete whenever it is there; of two processes that write it at once, one has the last word."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.new")
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file that is complete whenever it is there; of two processes that write it at once, one has the last word.
+
+    Where writing fails, such as on a full disk, the file that was there stays, and the OSError names it.
+    """
+    cut = path.name[:50]  # a name may be as long as the system allows, and this one has more to it
+    fresh = path.with_name(f".{cut}.{os.getpid()}-{threading.get_ident()}.new")
     try:
-        fresh.write_text(readable(text), encoding="utf-8")
+        fresh.write_bytes(content if isinstance(content, bytes) else readable(content).encode())
         sync(fresh)
         os.replace(fresh, path)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None
         raise
+
+
+def save_whole(picture: Image.Image, path: Path, **options: Any) -> None:
+    """Write a picture as `write_whole` does; the name's ending says the format. options: what Pillow's `save` takes."""
+    from PIL import Image
+
+    stream = io.BytesIO()  # in memory first: Pillow hides from its errors that the disk is full
+    picture.save(stream, Image.registered_extensions()[path.suffix.lower()], **options)
+    write_whole(path, stream.getvalue())
 
 
 def sync(path: Path) -> None:

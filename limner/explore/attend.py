@@ -18,6 +18,7 @@ from PIL import Image
 from limner.core.errors import SettingsError
 from limner.data.sheet import caption_grid
 from limner.features.network import to_bytes
+from limner.model.requests import check_asked
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -56,7 +57,8 @@ def attend(model: Model, caption: str, *, seed: int = 0) -> Attended:
 
     Raises SettingsError for a caption that the model cannot read, or a model without attention to words.
     """
-    painting = model.painting([caption], [0], seed)
+    check_asked(model.encoder, [caption])
+    painting = model.painting([caption], [0], seed, check=False)
     found = {int(name.removeprefix(PREFIX)): value for name, value in painting.extras.items() if name.startswith(PREFIX)}
     if not found:
         raise SettingsError("this model does not attend to words: give one of a method that does, such as attngan or dm-gan")

@@ -16,6 +16,7 @@ from limner.core.errors import SettingsError
 from limner.data.sheet import caption_grid
 from limner.features.network import to_bytes, to_float
 from limner.metrics.judge import to_tensor
+from limner.model.requests import check_asked
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -64,8 +65,7 @@ def complete(
         raise SettingsError("this model completes no pictures: give one of a method that does (limner methods says which), such as dall-e")
     if not keep.any():
         raise SettingsError("nothing of the picture is kept: give a larger part, or paint by limner generate")
-    for caption in dict.fromkeys(captions):
-        model.check(caption)
+    check_asked(model.encoder, captions)
     found = []
     for start in range(0, len(captions), batch_size):
         rows = slice(start, start + batch_size)

@@ -19,6 +19,7 @@ from limner.explore.styles import check_caption_for_styles, painted, styled, sty
 from limner.features.garden_judge import AttributeJudge
 from limner.features.network import to_float
 from limner.metrics.scoring.matching import MatchingJudge
+from limner.model.requests import check_count
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -91,8 +92,7 @@ def directions(
     if not 0 <= first <= last < places:
         raise SettingsError(f"--layers is {first} {last}, but this model has places 0 to {places - 1}: give the first and the last of them")
     for name, value, least in (("--count", count, 1), ("--pictures", pictures, 1), ("--steps", steps, 2)):
-        if value < least:
-            raise SettingsError(f"{name} is {value}: give {least} or more")
+        check_count(name, value, least)
     if count > width:
         raise SettingsError(f"--count is {count}, but styles have {width} numbers, and so many directions")
     if not distance > 0:

@@ -29,6 +29,7 @@ from limner.features.garden_judge import load_judge
 from limner.features.network import to_bytes, to_float
 from limner.metrics.faithfulness import UNNAMED, named_codes, read_codes
 from limner.metrics.judge import to_tensor
+from limner.model.requests import check_asked
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -91,6 +92,7 @@ class Judged:
 
 def edit(model: Model, captions: Sequence[tuple[str, str]], *, seed: int = 0) -> Edits:
     """Paint each pair of captions from the noise of its place. Raises SettingsError for captions that the model cannot read."""
+    check_asked(model.encoder, (caption for pair in captions for caption in pair))
     samples = np.arange(len(captions))
     before, after = (model.pictures([pair[place] for pair in captions], samples, seed) for place in (0, 1))
     return Edits(list(captions), before, after)
@@ -114,8 +116,7 @@ def edit_pictures(
         raise SettingsError(
             "this model edits no given pictures: give one of a method that does (limner methods says which), such as ci-gan"
         )
-    for caption in dict.fromkeys(caption for pair in captions for caption in pair if caption):
-        model.check(caption)
+    check_asked(model.encoder, (caption for pair in captions for caption in pair if caption))
     if len({bool(was) for was, _ in captions}) > 1:
         raise SettingsError("some pictures come with a caption of what they show and some without: give all of them one, or none")
     before, after = list[NDArray[np.uint8]](), list[NDArray[np.uint8]]()

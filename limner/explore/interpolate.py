@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from limner.core.errors import SettingsError
+from limner.core.files import save_whole
 from limner.core.text import TextFeatures
+from limner.model.requests import check_asked, check_count
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -27,8 +29,7 @@ def between_captions(model: Model, start: str, end: str, steps: int = 8, seed: i
     The sentence embedding moves in a straight line, as GAN-INT trains it; words are those of the nearer caption.
     Raises SettingsError for captions that the model cannot read and for fewer than 2 steps.
     """
-    for caption in (start, end):
-        model.check(caption)
+    check_asked(model.encoder, (start, end))
     text = blend(model.encode([start, end]), _fractions(steps))
     return _pictures(model.paint(text, model.noise(seed, np.zeros(steps, np.int64))))
 
@@ -38,7 +39,7 @@ def between_noises(model: Model, caption: str, seeds: tuple[int, int], steps: in
 
     Raises SettingsError for a caption that the model cannot read and for fewer than 2 steps.
     """
-    model.check(caption)
+    check_asked(model.encoder, [caption])
     text = model.encode([caption])
     start, end = (model.noise(seed, [0]) for seed in seeds)
     return _pictures(torch.cat([model.paint(text, start.between(end, fraction)) for fraction in _fractions(steps).tolist()]))
@@ -58,10 +59,10 @@ def save_walk(pictures: NDArray[np.uint8], path: Path, frame_milliseconds: int =
     check_format(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix.lower() == ".png":
-        Image.fromarray(np.concatenate(list(pictures), axis=1)).save(path)
+        save_whole(Image.fromarray(np.concatenate(list(pictures), axis=1)), path)
         return
     frames = [Image.fromarray(picture) for picture in _there_and_back(pictures)]
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=frame_milliseconds, loop=0)
+    save_whole(frames[0], path, save_all=True, append_images=frames[1:], duration=frame_milliseconds, loop=0)
 
 
 def check_format(path: Path) -> None:
@@ -75,8 +76,7 @@ def _there_and_back(pictures: NDArray[np.uint8]) -> Sequence[NDArray[np.uint8]]:
 
 
 def _fractions(steps: int) -> torch.Tensor:
-    if steps < 2:
-        raise SettingsError(f"--steps is {steps}, but a walk has a start and an end: give 2 or more")
+    check_count("--steps", steps, 2)  # a walk has a start and an end
     return torch.linspace(0.0, 1.0, steps)
 
 

@@ -23,6 +23,7 @@ from limner.data.layouts import Misplaced, largest, place, things_of_field
 from limner.data.outlines import listed, outlined
 from limner.data.sheet import caption_grid
 from limner.features.network import to_bytes
+from limner.model.requests import check_asked
 
 if TYPE_CHECKING:
     from limner.core.method import Painting
@@ -96,7 +97,7 @@ def lay_out(model: Model, caption: str, *, layout: Layout | None = None, seed: i
     Raises SettingsError for a caption that the model cannot read, and for a model that does not lay out.
     """
     method = _method(model)
-    model.check(caption)
+    check_asked(model.encoder, [caption])
     text, noise = model.encode([caption]), model.noise(seed, [sample])
     with torch.no_grad():
         if layout is None:

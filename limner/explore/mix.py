@@ -13,6 +13,7 @@ from PIL import Image
 from limner.core.errors import SettingsError
 from limner.data.sheet import column_grid
 from limner.explore.styles import check_caption_for_styles, painted, styled, styles_of
+from limner.model.requests import check_count
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -38,8 +39,7 @@ def mix(model: Model, *, caption: str = "", rows: int = 4, columns: int = 5, at:
     styled(model)
     check_caption_for_styles(model, caption)
     for name, value in (("--rows", rows), ("--columns", columns)):
-        if value < 1:
-            raise SettingsError(f"{name} is {value}: give 1 or more")
+        check_count(name, value)
     noise = model.noise(seed, np.arange(rows + columns))
     styles = styles_of(model, caption, noise)
     places = styles.shape[1]

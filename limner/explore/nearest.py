@@ -24,6 +24,7 @@ from limner.explore.captions import distinct_captions, drawn_captions, drawn_pic
 from limner.features.network import to_float
 from limner.features.registry import FEATURE_NETWORKS, load_feature_network
 from limner.metrics.judge import to_tensor
+from limner.model.requests import check_count
 from limner.training.trained import trained_method
 
 if TYPE_CHECKING:
@@ -186,8 +187,8 @@ def remembered_or_made(
     split of fewer than two pictures.
     """
     for name, value in (("--count", count), ("--pictures", pictures), ("--sample", sample)):
-        if value is not None and value < 1:
-            raise SettingsError(f"{name} is {value}: give 1 or more")
+        if value is not None:
+            check_count(name, value)
     source = training if held_out is None else held_out
     reads = model.reads_text
     pictures = pictures or (1 if reads else ROWS)

@@ -16,6 +16,7 @@ from limner.core.abilities import Describes
 from limner.core.errors import SettingsError
 from limner.data.sheet import contact_sheet
 from limner.features.network import to_float
+from limner.model.requests import check_asked, check_count
 from limner.text.words import split_words
 
 if TYPE_CHECKING:
@@ -62,8 +63,8 @@ def redescribe(model: Model, captions: Sequence[str], *, count: int = 1, seed: i
     reader: the model whose captioner reads, by default the one that paints. Raises SettingsError for a caption that the model cannot
     read, a count below 1, and a reader without a captioner.
     """
-    if count < 1:
-        raise SettingsError(f"--count is {count}: ask for at least one picture of each caption")
+    check_count("--count", count)
+    check_asked(model.encoder, captions)
     asked = [caption for caption in captions for _ in range(count)]
     pictures = model.pictures(asked, np.tile(np.arange(count), len(captions)), seed)
     return [

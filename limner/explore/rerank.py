@@ -21,6 +21,7 @@ from limner.explore.worst import Progress, Scorer
 from limner.features.network import to_float
 from limner.metrics.judge import to_tensor
 from limner.metrics.scoring.matching import MatchingJudge, Placed
+from limner.model.requests import check_count
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -74,8 +75,8 @@ class Similarity:
 
 def check_counts(count: int, candidates: int) -> None:
     """Raise SettingsError where so many pictures cannot be kept of so many candidates."""
-    if count < 1:
-        raise SettingsError(f"-n is {count}: keep at least one picture of each caption")
+    check_count("-n", count)
+    check_count("--of", candidates)
     if candidates < count:
         raise SettingsError(f"--of is {candidates} and -n is {count}: paint at least as many candidates as are kept")
 

@@ -22,6 +22,7 @@ from limner.data.sources import PictureFile
 from limner.explore.invert import Inverted, Progress, told
 from limner.features.network import to_bytes, to_float
 from limner.metrics.judge import to_tensor
+from limner.model.requests import check_asked
 from limner.parts.style import flat_noise, noise_fields
 
 if TYPE_CHECKING:
@@ -37,10 +38,9 @@ def restyle(model: Model, pictures: NDArray[np.uint8], captions: Sequence[str], 
     code as each caption says, and keeps of it what captions leave open. progress: called after each step that this takes.
     Raises SettingsError for captions that the model cannot read, or a model that can do neither.
     """
-    for caption in captions:
-        model.check(caption)
     if by_codes(model):
         return restyle_by_codes(model, pictures, captions, progress)[1]
+    check_asked(model.encoder, captions)
     text, rows = model.encode(captions), []
     for picture in pictures:
         style = model.invert(to_tensor(picture[None]))
@@ -60,8 +60,10 @@ def restyle_by_codes(
 ) -> tuple[Inverted, NDArray[np.uint8]]:
     """What a model that edits pictures paints of their codes, and of the codes changed as each caption says: [P, C, R, R, 3] uint8.
 
-    A picture's paintings share its noise. progress: called after each step of inverting and editing.
+    A picture's paintings share its noise. progress: called after each step of inverting and editing. Raises SettingsError for captions that
+    the model cannot read.
     """
+    check_asked(model.encoder, captions)
     method, text, count = model.method, model.encode(captions), len(captions)
     assert isinstance(method, Edits)
     found, rows = list[NDArray[np.uint8]](), list[NDArray[np.uint8]]()

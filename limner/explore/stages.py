@@ -14,9 +14,10 @@ import numpy as np
 from PIL import Image
 
 from limner.core.errors import DataError, SettingsError
+from limner.core.files import save_whole
 from limner.data.pngwords import captions_in
 from limner.data.sheet import caption_grid, contact_sheet, cut_grid
-from limner.model.requests import shortened
+from limner.model.requests import check_asked, check_count, shortened
 from limner.training.grids import grid_moment, grids_of
 from limner.training.samples import PICTURES
 
@@ -37,10 +38,8 @@ def stages(model: Model, captions: Sequence[str], *, count: int = 1, seed: int =
     Courses of one caption follow each other; their final pictures are those of `model.generate`. Raises SettingsError for captions that the
     model cannot read, a count below 1, and a model that paints in one stage.
     """
-    if count < 1:
-        raise SettingsError(f"-n is {count}: ask for at least one picture of each caption")
-    for caption in captions:
-        model.check(caption)
+    check_count("-n", count)
+    check_asked(model.encoder, captions)
     repeated = [caption for caption in captions for _ in range(count)]
     painted = model.stages(repeated, np.tile(np.arange(count), len(captions)), seed)
     if len(painted) == 1:
@@ -112,7 +111,7 @@ def save_course(course: Course, path: Path) -> None:
         _animate(course.pictures, path)
         return
     heading = [course.caption] if course.caption else []
-    contact_sheet(course.pictures, course.moments, COLUMNS, tile=128, heading=heading).save(path)
+    save_whole(contact_sheet(course.pictures, course.moments, COLUMNS, tile=128, heading=heading), path)
 
 
 def save_courses(courses: Sequence[Sequence[Course]], path: Path) -> None:
@@ -129,4 +128,4 @@ def save_courses(courses: Sequence[Sequence[Course]], path: Path) -> None:
 def _animate(frames: Sequence[Image.Image], path: Path) -> None:
     durations = [FRAME] * (len(frames) - 1) + [LAST_FRAME]
     first, *others = [frame.quantize(COLOURS, dither=Image.Dither.NONE) for frame in frames]
-    first.save(path, save_all=True, append_images=others, duration=durations, loop=0, optimize=True)
+    save_whole(first, path, save_all=True, append_images=others, duration=durations, loop=0, optimize=True)

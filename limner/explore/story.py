@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from limner.core.errors import DataError, SettingsError
+from limner.core.files import write_whole
 from limner.data.sheet import PAPER, column_grid
-from limner.model.requests import seeds_of
-from limner.model.stories import check_story, told
+from limner.model.requests import check_count, seeds_of
+from limner.model.stories import check_asked_story, told
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -94,14 +95,13 @@ def tell(
 
     Raises SettingsError for a story that the model cannot tell, and fewer than 1 telling.
     """
-    if count < 1:
-        raise SettingsError(f"--count is {count}: ask for at least one telling")
+    check_count("--count", count)
     (seed,) = seeds_of(seed)
     if len(sentences) > LONGEST:
         raise SettingsError(f"the story has {len(sentences):,} sentences: give at most {LONGEST}")
     stories = [list(sentences), *([swapped(sentences, swaps)] if swaps else [])]
     for story in stories:
-        check_story(model, story)
+        check_asked_story(model, story)
     return [(story, told(model, [story] * count, np.arange(count), seed).permute(0, 1, 3, 4, 2).cpu().numpy()) for story in stories]
 
 
@@ -146,7 +146,7 @@ def animated(pages: Sequence[Image.Image], frame_milliseconds: int = 1400) -> by
 
 def save_animation(pages: Sequence[Image.Image], path: Path, frame_milliseconds: int = 1400) -> None:
     """Write pages as an animation that begins anew at its end (.gif)."""
-    path.write_bytes(animated(pages, frame_milliseconds))
+    write_whole(path, animated(pages, frame_milliseconds))
 
 
 def _either(endings: Sequence[str]) -> str:

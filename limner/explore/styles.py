@@ -11,6 +11,7 @@ from limner.core.abilities import MixesStyles
 from limner.core.errors import SettingsError
 from limner.core.noise import Noise
 from limner.features.network import to_bytes
+from limner.model.requests import check_asked
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -28,7 +29,7 @@ def check_caption_for_styles(model: Model, caption: str) -> None:
     """Raises SettingsError for a caption that the model cannot paint, and for none where it needs one."""
     if model.reads_text and not caption.strip():
         raise SettingsError('there is nothing to paint: give --caption "CAPTION"')
-    model.check(caption)
+    check_asked(model.encoder, [caption])
 
 
 @torch.no_grad()

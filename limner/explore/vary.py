@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from limner.core.errors import SettingsError, unknown_name
+from limner.core.errors import unknown_name
 from limner.core.noise import Noise
+from limner.model.requests import check_asked, check_count
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -35,10 +36,8 @@ def vary(
     along the great circle, in place of a new draw for each picture. Raises SettingsError for captions that the model cannot read, names
     that it has not, and fewer than 2 pictures.
     """
-    for caption in captions:
-        model.check(caption)
-    if count < 2:
-        raise SettingsError(f"--count is {count}, but nothing varies in fewer than 2 pictures")
+    check_asked(model.encoder, captions)
+    check_count("--count", count, 2)  # nothing varies in one
     names = noise_names(model)
     for name in redraw:
         if name not in names:

@@ -22,6 +22,7 @@ from limner.features.network import to_float
 from limner.metrics.faithfulness import UNNAMED, named_codes
 from limner.metrics.judge import to_tensor
 from limner.metrics.scoring.matching import MatchingJudge
+from limner.model.requests import check_count
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -93,8 +94,7 @@ def worst(
     remark: what to say of a case; by default its score. Raises SettingsError for counts below 1, or a score that is not a number.
     """
     for name, value in (("--count", count), ("--captions", captions)):
-        if value < 1:
-            raise SettingsError(f"{name} is {value}: give 1 or more")
+        check_count(name, value)
     drawn = distinct_captions(pictures, captions, seed)
     texts = paintable(model, drawn)
     captions = len(texts)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from limner.core.errors import SettingsError
-from limner.core.files import sync
+from limner.core.files import write_whole
 from limner.export.exported import ExportedMethod, session_of
 from limner.export.extra import needed
 from limner.export.functions import captions_for, long_caption
@@ -129,12 +129,5 @@ def _held(largest: float, mean: float) -> float:
 
 def _written(path: Path, content: bytes, difference: float, loss: tuple[float, float] | None, opset: int | None) -> Exported:
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        fresh.write_bytes(content)
-        sync(fresh)
-        os.replace(fresh, path)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise
+    write_whole(path, content)
     return Exported(path, len(content), difference, loss, opset)

@@ -15,9 +15,8 @@ from limner.core import folder
 from limner.core.errors import CheckpointError, SettingsError
 from limner.metrics.scoring.protocol import Score, read_scores
 from limner.model import Model, load
+from limner.model.folder import FILES
 
-FILES = [folder.WEIGHTS, folder.DESCRIPTION, folder.CARD]
-"""What a model folder holds, and all that is fetched."""
 FACTS = "Data, licence, memorisation"
 """The heading of what a card says of these."""
 
@@ -56,7 +55,7 @@ def fetched(repository: str) -> Path:
     library = _library()
     name, _, revision = repository.partition("@")
     try:
-        return Path(library.snapshot_download(name, revision=revision or None, allow_patterns=FILES))
+        return Path(library.snapshot_download(name, revision=revision or None, allow_patterns=list(FILES)))
     except Exception as error:
         raise CheckpointError(f"the Hub did not give {repository} ({_first_line(error)}): look at the name and the connection") from error
 

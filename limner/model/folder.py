@@ -13,6 +13,9 @@ from limner.parts.style import StyleEncoder, StyleInversion
 from limner.text.encoder import TextEncoder
 from limner.text.saving import encoder_of
 
+FILES = (folder.WEIGHTS, folder.DESCRIPTION, folder.CARD)
+"""What a model folder holds."""
+
 
 def save_model(
     path: Path,
@@ -66,13 +69,28 @@ def load_folder(path: Path) -> Model:
 
 def save(model: Model, path: Path) -> Path:
     """Write a model to a folder: see `Model.save`."""
-    if path.exists() and (not path.is_dir() or (any(path.iterdir()) and folder.kind_of(path) is None)):
-        raise SettingsError(f"{path} holds something that is not a saved model: choose another folder")
-    if (path / "recipe.yaml").exists():
-        raise SettingsError(f"{path} is a run, which writes its own model: choose another folder")
+    _check_replaceable(path)
     name = registry.name_of_class(type(model.method))
     save_model(path, name, model.method, model.encoder, model.about, model.card or plain_card(model), style=model.style)
     return path
+
+
+def _check_replaceable(path: Path) -> None:
+    """Raise SettingsError unless a folder is new, empty, or holds a model that paints and nothing else: it is lost where it is replaced."""
+    if not path.exists():
+        return
+    if (path / "recipe.yaml").exists():
+        raise SettingsError(f"{path} is a run, which writes its own model: choose another folder")
+    held = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else [path.name]
+    if not held:
+        return
+    kind = folder.kind_of(path) if path.is_dir() else None
+    if kind != "method":
+        what = "something that is not a saved model" if kind is None else folder.KINDS[kind]
+        raise SettingsError(f"{path} holds {what}, which would be lost: choose another folder")
+    if others := [name for name in held if name not in (*FILES, "scores.json")]:  # scores are of the weights that go
+        more = f" and {len(others) - 1:,} more" if len(others) > 1 else ""
+        raise SettingsError(f"{path} holds {others[0]}{more} beside a saved model, which would be lost: choose another folder")
 
 
 def plain_card(model: Model) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from limner.core.abilities import Inverts, Tell
-from limner.core.errors import LimnerWarning, SettingsError
+from limner.core.errors import SettingsError
 from limner.core.method import Method, Painting
 from limner.core.noise import Noise
 from limner.core.text import TextFeatures
 from limner.features.network import to_bytes, to_float
-from limner.model.requests import check_caption, seeds_of, shortened, strange_words
+from limner.model.requests import check_asked, check_caption, seeds_of, strange_words
 from limner.model.stories import storyteller, tell
 from limner.parts.style import StyleEncoder, why_no_style
 from limner.text.encoder import TextEncoder
@@ -101,9 +100,9 @@ class Model:
         return True
 
     def save(self, folder: str | Path) -> Path:
-        """Write the model to a folder, whole or not at all, for `limner.load`; returns the folder. One that holds a model is replaced.
+        """Write the model to a folder, whole or not at all, for `limner.load`; returns the folder. One that holds such a model is replaced.
 
-        Raises SettingsError where the folder holds something else, or the method is not known by a name (`limner.methods.register_file`).
+        Raises SettingsError where the folder holds anything else, or the method is not known by a name (`limner.methods.register_file`).
         """
         from limner.model.folder import save
 
@@ -171,7 +170,7 @@ class Model:
             progress: Called with the number of pictures that are painted and of all, after each batch.
 
         Raises SettingsError for an empty caption, one too long, or one without a word that the model knows, and for a seed or number that
-        cannot be; warns of other words that it does not know.
+        cannot be; warns of other words that it does not know, and of a caption whose end it does not read.
         """
         captions = [caption] if isinstance(caption, str) else list(caption)
         seeds = seeds_of(seed, generator)
@@ -182,10 +181,7 @@ class Model:
             raise SettingsError(f"{len(seeds)} seeds paint {len(seeds)} pictures of each caption: leave n={n} out")
         if output not in ("pil", "numpy", "torch"):
             raise SettingsError(f"output is '{output}': choose pil, numpy or torch")
-        for text in dict.fromkeys(captions):
-            self.check(text)
-            if self.reads_text and (strange := self.strange_words(text)):
-                warnings.warn(f"the model never met {strange} in '{shortened(text)}'", LimnerWarning, stacklevel=2)
+        check_asked(self.encoder, captions, stacklevel=3)
         repeated, samples = [text for text in captions for _ in range(n)], np.tile(np.arange(n), len(captions))
         parts, done, total = [], 0, len(repeated) * len(seeds)
         for one in seeds:
@@ -211,7 +207,7 @@ class Model:
         The same story, seed and place in the call give the same pictures, however many are asked for. A method that paints single pictures
         paints frame by frame, each from all sentences so far and from the same noise. Raises SettingsError for a story with more or fewer
         sentences than the model tells, and for a sentence that is empty, too long or without a word that the model knows; warns of other
-        words that it does not know.
+        words that it does not know, and of a story whose end it does not read.
         """
         return tell(self, sentences, n, seed)
 

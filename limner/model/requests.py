@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 
-from limner.core.errors import SettingsError
+from limner.core.errors import LimnerWarning, SettingsError
 from limner.text.encoder import TextEncoder
 from limner.text.words import nearest_words
 
 LONGEST_CAPTION = 2_000
 """Characters a caption may have."""
+MOST_ASKED = 100_000
+"""The largest number of pictures that can be asked for at once: they are all in memory before the first is written."""
 _NAMED = 8
 """Unknown words that a message names."""
 
@@ -34,6 +37,12 @@ def seeds_of(seed: int | Sequence[int], generator: torch.Generator | None = None
     if not found:
         raise SettingsError("the list of seeds is empty: give one at least")
     return found
+
+
+def check_count(flag: str, count: int, least: int = 1, most: int = MOST_ASKED) -> None:
+    """Raise SettingsError unless a number that was asked for by an option, or by an argument of this name, is within these bounds."""
+    if not least <= count <= most:
+        raise SettingsError(f"{flag} is {count:,}: give {least:,} to {most:,}")
 
 
 def check_caption(encoder: TextEncoder, caption: str, suggest: bool = False, reader: str = "the model") -> None:
@@ -57,6 +66,29 @@ def check_caption(encoder: TextEncoder, caption: str, suggest: bool = False, rea
         found = strange_words(encoder, caption) if suggest else ""
         words = f" {found};" if "did you mean" in found else ""
         raise SettingsError(f"{reader} knows none of the words in '{shown}':{words} use words of the captions it was trained on")
+
+
+def check_asked(encoder: TextEncoder, captions: Iterable[str], reader: str = "the model", stacklevel: int = 2) -> None:
+    """Check captions that a user asked for, each once, and warn of what this encoder does not read of them.
+
+    stacklevel: whose line the warning names, as `warnings.warn` counts from here. Raises SettingsError as `check_caption`.
+    """
+    each = list(dict.fromkeys(captions))
+    for caption in each:
+        check_caption(encoder, caption, suggest=True, reader=reader)
+    for caption in each:
+        if remark := unread(encoder, caption, reader):
+            warnings.warn(remark, LimnerWarning, stacklevel=stacklevel)
+
+
+def unread(encoder: TextEncoder, caption: str, reader: str = "the model") -> str:
+    """What an encoder does not read of a caption, in words: what it never met, and an end that is too far. Empty where it reads all."""
+    remarks = []
+    if encoder.reads and (strange := strange_words(encoder, caption)):
+        remarks.append(f"never met {strange}")
+    if encoder.was_cut(caption):
+        remarks.append(f"reads no further than {encoder.limit}")
+    return f"{reader} {' and '.join(remarks)} in '{shortened(caption)}'" if remarks else ""
 
 
 def strange_words(encoder: TextEncoder, caption: str) -> str:

@@ -16,7 +16,7 @@ from limner.core.abilities import TellsStories
 from limner.core.errors import LimnerWarning, SettingsError
 from limner.data.stories import so_far
 from limner.features.network import to_bytes
-from limner.model.requests import seeds_of, shortened
+from limner.model.requests import check_asked, seeds_of, shortened
 
 if TYPE_CHECKING:
     from limner.model.model import Model
@@ -43,6 +43,25 @@ def check_story(model: Model, sentences: Sequence[str]) -> None:
         model.check(sentence)
 
 
+def check_asked_story(model: Model, sentences: Sequence[str], stacklevel: int = 2) -> None:
+    """Check a story that a user asked for, and warn of what the model does not read of it: words that it never met, and an end too far.
+
+    stacklevel: as `check_asked` takes it. Raises SettingsError as `check_story`.
+    """
+    check_story(model, sentences)
+    check_asked(model.encoder, sentences, stacklevel=stacklevel + 1)
+    if isinstance(model.method, TellsStories):  # which reads sentence by sentence
+        return
+    longer = next((number for number, caption in enumerate(so_far(sentences), 1) if model.encoder.was_cut(caption)), None)
+    if longer is not None:
+        warnings.warn(
+            f"the model reads no further than {model.encoder.limit}, and with sentence {longer} the story is longer: what comes after is "
+            "not read",
+            LimnerWarning,
+            stacklevel=stacklevel,
+        )
+
+
 def tell(model: Model, sentences: Sequence[str], n: int, seed: int) -> list[list[Image.Image]]:
     """`Model.tell`: a story's pictures, `n` times."""
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
@@ -51,10 +70,7 @@ def tell(model: Model, sentences: Sequence[str], n: int, seed: int) -> list[list
     if len(seeds) > 1:
         raise SettingsError(f"{len(seeds)} seeds are given, and a story has one: call tell once for each, or give n")
     sentences = list(sentences) if isinstance(sentences, np.ndarray | Iterator) else sentences
-    check_story(model, sentences)
-    for sentence in dict.fromkeys(sentences):
-        if strange := model.strange_words(sentence):
-            warnings.warn(f"the model never met {strange} in '{shortened(sentence)}'", LimnerWarning, stacklevel=3)
+    check_asked_story(model, sentences, stacklevel=4)
     pictures = told(model, [list(sentences)] * n, np.arange(n), seeds[0]).permute(0, 1, 3, 4, 2).cpu().numpy()
     return [[Image.fromarray(picture) for picture in story] for story in pictures]
 

@@ -71,7 +71,7 @@ def write_comparison(
         score_tables(compared),
         cost_table(compared, [own.cost for own in shown], machine(torch.device(device))),
         curves(compared),
-        _again(compared, asked, seed),
+        _again(compared, asked, seed, data),
     ]
     out.mkdir(parents=True, exist_ok=True)
     save_sheet(compared, asked, shown, out / "compare.png")
@@ -133,10 +133,11 @@ def _cell(picture: Image.Image, alt: str) -> str:
     return image(picture, alt)
 
 
-def _again(entries: Sequence[ComparedEntry], asked: Asked, seed: int) -> str:
+def _again(entries: Sequence[ComparedEntry], asked: Asked, seed: int, data: str | None) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{text(entry.name)}</th><td>{text(run.title)}</td><td>{"unknown" if run.seed is None else run.seed}</td>'
-        f"<td>{run.resolution} px</td><td><code>{text(str(run.path))}</code></td></tr>"
+        f'<tr><th scope="row">{text(entry.name)}</th><td>{text(run.title)}</td>'
+        f"<td>{'unknown' if run.seed is None else text(str(run.seed))}</td><td>{text(str(run.resolution))} px</td>"
+        f"<td><code>{text(str(run.path))}</code></td></tr>"
         for entry in entries
         for run in entry.runs
     )
@@ -145,6 +146,9 @@ def _again(entries: Sequence[ComparedEntry], asked: Asked, seed: int) -> str:
     first = entries[0].runs[0].path
     painted = f"limner generate {shlex.quote(str(first))} {shlex.quote(asked.captions[0])} --count {NOISES} --seed {seed} --out pictures"
     words = ["limner", "compare", *(str(run.path) for run in _runs(entries)), "--seed", str(seed), "--out", "DIR"]
-    words += ["--count", str(len(asked.captions))] if asked.real else ["--captions", *asked.captions]
+    if asked.real:
+        words += ["--count", str(len(asked.captions)), *(["--data", data] if data is not None else [])]
+    else:
+        words += ["--captions", *asked.captions]
     steps = [("A row of the pictures again, of one run:", painted), ("This page again:", shlex.join(words))]
     return f"<h2>What was compared</h2>{scrolling('The runs', table)}{commands(steps)}\n"

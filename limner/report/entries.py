@@ -45,6 +45,11 @@ class Contender:
     scores: Sequence[Score]
 
     @property
+    def keeps_scores(self) -> bool:
+        """Whether `limner evaluate` can leave scores with it: a shipped model stays as it was shipped."""
+        return self.path.is_dir()
+
+    @property
     def seconds(self) -> float | None:
         """Training time of the method's own phases: that of a text or style encoder is not in it."""
         return self._sum("seconds")

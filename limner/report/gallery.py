@@ -11,11 +11,13 @@ from PIL import Image
 
 from limner.core import random
 from limner.core.errors import DataError, SettingsError
+from limner.core.files import save_whole
 from limner.core.pictures import CaptionedPictures
 from limner.data.catalog import BUILT_IN, open_data
 from limner.data.reduced import at_resolution
 from limner.data.sheet import column_grid
 from limner.model import load
+from limner.model.requests import check_asked, check_count
 from limner.report.cost import Cost, cost
 from limner.report.entries import ComparedEntry, Contender
 from limner.training.trained import trained_on
@@ -59,8 +61,7 @@ def drawn_captions(contenders: Sequence[Contender], count: int, seed: int, data:
     Each caption comes once, so that a set of few gives fewer. data: the set to draw from; by default what all of them were trained on.
     Raises SettingsError where they were not trained on the same, DataError where the set has no such split.
     """
-    if count < 1:
-        raise SettingsError(f"--count is {count}: ask for at least one caption")
+    check_count("--count", count)
     data = data or _shared_data(contenders)
     side = min(contender.resolution for contender in contenders)
     pictures = _held_out(data, side, 8 * count)
@@ -100,6 +101,8 @@ def _held_out(data: str, side: int, length: int) -> CaptionedPictures:
 def paint(entry: ComparedEntry, asked: Asked, seed: int, device: str) -> Shown:
     """What an entry's first run paints of all captions, as `limner generate RUN CAPTION --count 2 --seed SEED` does. [captions][noises]."""
     model = load(entry.runs[0].path, device)
+    if not asked.real:  # captions that somebody gave
+        check_asked(model.encoder, asked.captions, f"{entry.runs[0].path}: the model")
     try:
         repeated = [caption for caption in asked.captions for _ in range(NOISES)]
         painted = [Image.fromarray(picture) for picture in model.pictures(repeated, np.tile(np.arange(NOISES), len(asked.captions)), seed)]
@@ -116,4 +119,4 @@ def save_sheet(entries: Sequence[ComparedEntry], asked: Asked, shown: Sequence[S
     if asked.real:
         rows = [[*row, asked.real[place // NOISES]] for place, row in enumerate(rows)]
         heads.append("real picture")
-    column_grid(rows, heads, sides=sides).save(path)
+    save_whole(column_grid(rows, heads, sides=sides), path)

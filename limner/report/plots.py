@@ -120,7 +120,8 @@ def _svg(axis: Axis, lines: Mapping[str, Sequence[Points]], order: Sequence[str]
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "limner", "font.family": "serif", "font.size": 9.5, "text.color": INK}):
+    plain = {"svg.fonttype": "none", "svg.hashsalt": "limner", "text.parse_math": False}  # a $ in a name is a $
+    with rc_context({**plain, "font.family": "serif", "font.size": 9.5, "text.color": INK}):
         figure = Figure(figsize=(5.2, 2.8 + 0.17 * math.ceil(len(order) / 2)), layout="constrained", facecolor="none")
         axes = figure.add_subplot(facecolor="none")
         for name, courses in lines.items():
@@ -158,7 +159,10 @@ def _inline(svg: str, alternative: str) -> str:
     """An SVG file as an element of a page: without prologue and fixed size, in the page's colours, its names unlike other drawings'."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', rf'<svg viewBox="\1" role="img" aria-label="{text(alternative)}">', svg, count=1)
+    label = text(alternative)  # by a function, since names of entries may hold what a template would take for a group
+    svg = re.sub(
+        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', lambda found: f'<svg viewBox="{found[1]}" role="img" aria-label="{label}">', svg, count=1
+    )
     for color, variable in THEME.items():
         svg = svg.replace(color, variable)
     prefix = f"c{next(_NUMBER)}-"

@@ -55,7 +55,7 @@ def _score_rows(score: Score, unlike: Sequence[str], columns: Sequence[str], bar
     arrow = "higher is better" if score.higher_is_better else "lower is better"
     network = [score.protocol.features] if score.protocol.features else []
     about = ", ".join([*network, *unlike, score.protocol.split, arrow])
-    name = f'{score.name} <span class="faint">{text(about)}</span>'
+    name = f'{text(score.name)} <span class="faint">{text(about)}</span>'
     parts = "".join(_row(text(part_name), part, "part", columns, bars) for part_name, part in score.parts.items())
     return _row(name, score, "whole" if score.parts else "", columns, bars) + parts
 

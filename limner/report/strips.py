@@ -9,6 +9,8 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from limner.core.files import save_whole
+
 FOLDER = "strips"
 TITLES = {"worst": "What it does worst", "nearest": "Remembered or made?"}
 
@@ -33,7 +35,7 @@ def keep_strip(run: Path, name: str, picture: Image.Image, words: str, steps: in
     notes = PngInfo()
     notes.add_itxt("Description", words)
     notes.add_itxt("Steps", str(steps))
-    picture.save(path, pnginfo=notes)
+    save_whole(picture, path, pnginfo=notes)
     return path
 
 

@@ -28,7 +28,7 @@ def score_tables(entries: Sequence[ComparedEntry]) -> str:
             "<p>The scores were taken in different ways, and stand in a table for each: a rank across tables would say nothing.</p>"
         )
     parts += [_standing(entries, standing, number, len(found)) for number, standing in enumerate(found, start=1)]
-    unscored = [run for entry in entries for run in entry.runs if not run.scores]
+    unscored = [run for entry in entries for run in entry.runs if run.keeps_scores and not run.scores]
     if unscored:
         asked = _options(found[0]) if found else ""
         lines = "\n".join(f"limner evaluate {shlex.quote(str(run.path))}{asked}" for run in unscored)
@@ -164,7 +164,7 @@ def _options(standing: Standing) -> str:
     """How `limner evaluate` takes the scores of a table."""
     protocol = standing.protocol
     metrics = ",".join(dict.fromkeys(column.score.name for column in standing.columns))
-    return f" --metrics {metrics} --split {protocol.split} --count {protocol.count} --seed {protocol.seed}"
+    return f" --metrics {shlex.quote(metrics)} --split {shlex.quote(protocol.split)} --count {protocol.count} --seed {protocol.seed}"
 
 
 def cost_table(entries: Sequence[ComparedEntry], costs: Sequence[Cost], where: str) -> str:

@@ -51,7 +51,7 @@ def test_a_process_compares_runs(runs: list[Path], tmp_path: Path) -> None:
         (["RUN", "--out", "OUT"], "give at least two"),
         (["RUN", "no-such-run", "--out", "OUT"], "there is no shipped model or folder 'no-such-run'"),
         (["RUN", "OTHER", "--metrics", "fid", "--out", "OUT"], "give --evaluate with it"),
-        (["RUN", "OTHER", "--count", "0", "--out", "OUT"], "at least one caption"),
+        (["RUN", "OTHER", "--count", "0", "--out", "OUT"], "--count is 0: give 1 to 100,000"),
         (["RUN", "OTHER", "--out", "RUN/log.jsonl"], "is a file"),
     ],
 )
@@ -63,6 +63,31 @@ def test_a_mistake_is_one_line(
     assert main(["compare", *given]) == 2
     complaint = capsys.readouterr().err.splitlines()[-1]
     assert message in complaint and complaint.startswith("limner: ")
+
+
+def test_shipped_models_keep_no_scores(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(runs[2], tmp_path / "run", ignore=shutil.ignore_patterns("scores.json"))
+    words = [
+        "compare",
+        str(tmp_path / "run"),
+        "garden-fast",
+        "--captions",
+        "a red flower",
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert main([*words, "--evaluate", "--metrics", "fid", "--pictures", "8", "--split", "test"]) == 2
+    told = capsys.readouterr().err
+    assert "garden-fast is shipped and keeps none: leave --evaluate or garden-fast out" in told and told.count("\n") == 1
+    assert not (tmp_path / "run" / "scores.json").exists() and not (tmp_path / "out").exists(), "refused before anything is scored"
+    assert main(words) == 0
+    told = capsys.readouterr().err
+    assert "garden-fast is shipped and keeps no scores; some runs have no scores: the page says how to take them" in told
+    assert "--evaluate" not in told
+    page = (tmp_path / "out" / "compare.html").read_text(encoding="utf-8")
+    assert f"limner evaluate {tmp_path / 'run'}" in page and "limner evaluate garden-fast" not in page
 
 
 def test_an_unfinished_run_is_refused(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

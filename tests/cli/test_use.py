@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import importlib.metadata
 import json
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -51,6 +55,23 @@ def test_a_png_gets_one_grid_and_strange_words_a_warning(tmp_path: Path, capsys:
         assert grid.width > 3 * 16
 
 
+@pytest.mark.parametrize(
+    ("verb", "name"), [(["generate", "any", "a red flower"], "a.png"), (["explore", "interpolate", "any", "--caption", "red"], "a.gif")]
+)
+def test_a_full_disk_costs_no_picture(
+    verb: list[str], name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    out = tmp_path / name
+    out.write_bytes(b"the picture of last week")
+    monkeypatch.setattr("limner.core.files.sync", full)
+    assert main([*verb, "--out", str(out)]) == 2
+    told = "limner: no space left on the disk while writing {}: free some, or choose a folder on another disk\n"
+    assert capsys.readouterr().err == told.format(out) and out.read_bytes() == b"the picture of last week"
+
+
 def test_one_bad_caption_leaves_the_others(tiny_model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     captions = ["a rde flower", "粉红色的花", "a red flower " + "and petals " * 30, "flwer", "", "the bird"]
     assert main(["generate", "any", *captions, "--out", str(tmp_path)]) == 2
@@ -88,6 +109,8 @@ def test_python_warns_of_unknown_words(tiny_model: Model) -> None:
         (["a " * 5000, "--out", "x"], "has 10,000 characters"),
         (["красный цветок", "--out", "x"], "knows none of the words"),
         (["a flower", "-n", "0", "--out", "x"], "n is 0"),
+        (["a flower", "-n", "100000000000000", "--out", "x"], "-n is 100,000,000,000,000: give 1 to 100,000"),
+        (["a flower", "--rerank", "x", "--of", "100000000000000", "--out", "x"], "--of is 100,000,000,000,000: give 1 to 100,000"),
         (["--captions", "none.txt", "--out", "x"], "there is no file none.txt"),
         (["a flower"], "missing: --out"),
     ],
@@ -120,7 +143,17 @@ def test_interpolate_writes_strips_and_animations(tmp_path: Path) -> None:
         (["interpolate", "any", "--out", "x.png"], "give --captions"),
         (["interpolate", "any", "--caption", "a flower", "--captions", "a flower", "a bird", "--out", "x.png"], "give --captions"),
         (["interpolate", "any", "--caption", "a flower", "--out", "x.bmp"], "ends in .png or .gif"),
+        (["interpolate", "any", "--caption", "a flower", "--seed", "5", "--out", "x.png"], "give --seeds"),
+        (["interpolate", "any", "--captions", "a flower", "a bird", "--seeds", "1", "2", "--out", "x.png"], "give --seed"),
+        (["interpolate", "any", "--pictures", "a.png", "b.png", "--seeds", "0", "1", "--out", "x.png"], "give --seed"),
         (["interpolate", "any", "--caption", "a flower", "--steps", "1", "--out", "x.png"], "--steps is 1"),
+        (
+            ["interpolate", "any", "--caption", "a flower", "--steps", "9999999", "--out", "x.png"],
+            "--steps is 9,999,999: give 2 to 100,000",
+        ),
+        (["stages", "any", "--over-training", "-n", "0", "--out", "x.png"], "-n is 0: give 1 to 100,000"),
+        (["stages", "any", "--over-training", "-n", "-1", "--out", "x.gif"], "-n is -1: give 1 to 100,000"),
+        (["edit", "any", "a", "b", "--count", "9999999", "--out", "x.png"], "--count is 9,999,999: give 1 to 100,000"),
         (["interpolate", "any", "--captions", "a flower", "", "--out", "x.png"], "a caption is empty"),
     ],
 )
@@ -165,6 +198,41 @@ def test_doctor_says_whether_published_scores_can_be_taken(tmp_path: Path, monke
     (tmp_path / "fid-inception.pth").touch()
     (found,) = doctor._published()
     assert found.state == "ok" and str(tmp_path / "fid-inception.pth") in found.what
+
+
+def test_doctor_looks_for_all_that_the_package_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {
+        "limner": [
+            "torch>=2.4",
+            "mpmath>=1.3",
+            "fsspec[http]>=2024.2",
+            'matplotlib>=3.8; extra == "plots"',
+            'h5py>=3.10; extra == "keras"',
+        ],
+        "fsspec": ["aiohttp!=4.0.0a0; extra == 'http'", "adlfs; extra == 'abfs'"],
+    }
+    here = {"torch": "2.8", "fsspec": "2025.1", "h5py": "3.11"}
+
+    def version(name: str) -> str:
+        if name not in here:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return here[name]
+
+    monkeypatch.setattr(doctor.importlib.metadata, "requires", asked.get)
+    monkeypatch.setattr(doctor.importlib.metadata, "version", version)
+    monkeypatch.setattr(doctor.importlib.metadata, "metadata", lambda name: SimpleNamespace(get_all=lambda key: ["plots", "keras"]))
+    found = [(finding.state, finding.what) for finding in doctor._packages()]
+    assert found == [
+        ("ok", "torch 2.8, fsspec 2025.1"),
+        ("wrong", "missing: mpmath, aiohttp"),
+        ("note", "extra 'plots' is not installed"),
+        ("ok", "extra 'keras'"),
+    ]
+
+
+def test_doctor_reads_what_this_limner_asks_for() -> None:
+    assert {"torch", "mpmath", "fsspec", "aiohttp"} <= {*doctor.required("limner")}
+    assert doctor.required("limner", "plots") == ["matplotlib"]
 
 
 def test_doctor_counts_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:

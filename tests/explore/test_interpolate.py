@@ -54,7 +54,7 @@ def test_an_animation_goes_there_and_back(tmp_path: Path) -> None:
 
 
 def test_a_walk_needs_two_steps_and_a_known_format(tiny_model: Model, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="2 or more"):
+    with pytest.raises(SettingsError, match="give 2 to 100,000"):
         between_captions(tiny_model, RED, BLUE, steps=1)
     with pytest.raises(SettingsError, match=r"\.png or \.gif"):
         save_walk(np.zeros((2, 4, 4, 3), np.uint8), tmp_path / "walk.mp4")

@@ -103,7 +103,7 @@ def test_directions_are_named_by_what_changes(model: Model) -> None:
 def test_what_cannot_be_is_refused(model: Model) -> None:
     for values, words in (
         ({"count": 0}, "--count is 0"),
-        ({"steps": 1}, "--steps is 1: give 2 or more"),
+        ({"steps": 1}, "--steps is 1: give 2 to 100,000"),
         ({"distance": 0.0}, "--distance is 0, but must be above 0"),
         ({"layers": (2, 1)}, "--layers is 2 1"),
         ({"caption": "a flower"}, "reads no text"),

@@ -13,6 +13,7 @@ import limner
 from limner.core.errors import SettingsError
 from limner.core.method import Method
 from limner.model import Model, load
+from limner.text.saving import load_encoder, save_encoder
 
 CAPTIONS = ["a red flower", "the blue bird"]
 
@@ -86,6 +87,24 @@ def test_a_model_is_kept_and_found_again(tiny_model: Model, tmp_path: Path) -> N
     (tmp_path / "other" / "letter.txt").write_text("dear")
     with pytest.raises(SettingsError, match="holds something that is not a saved model"):
         tiny_model.save(tmp_path / "other")
+
+
+def test_saving_destroys_nothing_else(tiny_model: Model, tmp_path: Path) -> None:
+    kept = tiny_model.save(tmp_path / "kept")
+    (kept / "notes.txt").write_text("dear")
+    with pytest.raises(SettingsError, match="holds notes.txt beside a saved model, which would be lost: choose another folder"):
+        tiny_model.save(kept)
+    save_encoder(tiny_model.encoder, tmp_path / "text")
+    with pytest.raises(SettingsError, match="holds a text encoder alone, which would be lost: choose another folder"):
+        tiny_model.save(tmp_path / "text")
+    (tmp_path / "file").write_text("dear")
+    with pytest.raises(SettingsError, match="holds something that is not a saved model"):
+        tiny_model.save(tmp_path / "file")
+    assert (kept / "notes.txt").read_text() == "dear" and load_encoder(tmp_path / "text").known_words()
+    (kept / "notes.txt").rename(kept / "scores.json")  # which `limner evaluate` leaves there
+    assert not (tiny_model.save(kept) / "scores.json").exists(), "they were of other weights"
+    (tmp_path / "empty").mkdir()
+    assert load(tiny_model.save(tmp_path / "empty")).reads_text
 
 
 def test_a_method_of_no_file_says_what_to_do(tiny_model: Model, tmp_path: Path) -> None:

@@ -243,6 +243,11 @@ def test_the_page_holds_everything_and_needs_nothing(make: Make, tmp_path: Path)
     assert [text for text in shown if text not in page] == []
     assert f"limner evaluate {runs[2]} --metrics faithfulness --split test --count 512 --seed 0" in page
     assert f"limner compare {runs[0]} {runs[1]} {runs[2]} --seed 0 --out DIR --count 2" in html.unescape(page).replace("'", "")
+    assert "--data" not in page
+    page = write_comparison(runs, tmp_path / "out", count=2, data="garden").read_text(encoding="utf-8")
+    assert f"limner compare {runs[0]} {runs[1]} {runs[2]} --seed 0 --out DIR --count 2 --data garden" in html.unescape(page).replace(
+        "'", ""
+    )
     assert good.protocol.line() in page and "<b>." not in page and "a<b>" not in page
     assert not re.search(r'(src|href)="(?!data:|#)|url\((?!#)|@import', page), "the page asks for something outside itself"
     found = Structure()
@@ -256,6 +261,19 @@ def test_the_page_holds_everything_and_needs_nothing(make: Make, tmp_path: Path)
     assert regions and all(values["role"] == "region" and values["tabindex"] == "0" and values["aria-label"] for values in regions)
     names = [values["id"] for _, values in found.tags if values.get("id")]
     assert len(names) == len(set(names)), "two things of the page have one name"
+
+
+def test_what_files_say_is_text(make: Make, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    evil = r"<q>\1$x^$"
+    log = [logged("gan", step, **{"diversity/noises": 0.1, "diversity/captions": 1.0}) for step in (1, 2)]
+    runs = [make(evil, scores=[score(0.7, "$(rm -r .)<q>")], log=log), make("b", seed=1, log=log, captions=4)]
+    described = runs[0] / "model" / "config.json"
+    described.write_text(described.read_text().replace('"seed": 0', '"seed": "<q>0"'))
+    page = write_comparison(runs, tmp_path / "out", captions=["a red flower"]).read_text(encoding="utf-8")
+    assert "<q>" not in page and "<td>&lt;q&gt;0</td>" in page
+    assert re.search(r'aria-label="[^"]*&lt;q&gt;\\1\$x\^\$[^"]* ends at', page)
+    assert "--metrics '$(rm -r .)<q>' --split test" in html.unescape(page)
 
 
 def test_without_a_plotting_library_the_rest_is_there(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -201,3 +201,17 @@ def test_a_score_names_its_network_and_no_column_is_empty() -> None:
     share = Score(name="r-precision", value=0.5, protocol=protocol, higher_is_better=True, chance=0.1, error=0.01)
     heads = [re.sub("<.*?>", "", head) for head in re.findall(r'<th scope="col">(.*?)</th>', score_table([fid, share]))]
     assert heads == ["metric", "score", "±", "chance", "score as a bar"]
+
+
+def test_what_a_file_of_scores_says_is_text(run: Path) -> None:
+    evil = '<img src=x onerror="alert(1)">'
+    protocol = Protocol(
+        metric=evil, data=evil, split=evil, fingerprint=evil, count=5, reference_count=5, captions=evil, resolution=32, seed=0,
+        implementation=evil, features=evil, features_hash=evil, resize=evil,
+    )  # fmt: skip
+    parts = {evil: Part(value=0.5, chance=0.1)}
+    write_scores(
+        run / "scores.json", [Score(name=evil, value=0.5, protocol=protocol, higher_is_better=True, parts=parts, notes=(evil,), chance=0.1)]
+    )
+    page = write_report(run).read_text(encoding="utf-8")
+    assert "<img" not in page and page.count("&lt;img src=x") >= 6

@@ -48,6 +48,22 @@ def board(result: str) -> dict[str, Any]:
     return layout
 
 
+@pytest.mark.parametrize(
+    ("panel", "values"),
+    [
+        ("edit", ("restyled", RED, "a rd flower", 1, 0)),
+        ("interpolate", ("restyled", RED, "a rd flower", 2, 0, 1)),
+        ("vary", ("restyled", "a rd flower", [], False, 2, 0)),
+        ("attention", ("looking", "a rd flower", 0)),
+        ("stages", ("looking", "a rd flower", 1, 0)),
+        ("paint", ("restyled", "a rd flower", 1, 0)),
+    ],
+)
+def test_words_that_the_model_does_not_know_are_said(studio: Studio, panel: str, values: tuple[Any, ...]) -> None:
+    result, answer = studio.ask(panel, *values)
+    assert "<img" in result and answer.count("never met &#x27;rd&#x27; (did you mean &#x27;red&#x27;?)") == 1
+
+
 def test_a_layout_is_changed_and_the_picture_follows(studio: Studio) -> None:
     result, answer = studio.ask("layout", "placing", RED, 3, "")
     own = board(result)
@@ -118,7 +134,7 @@ def test_what_is_drawn_anew(studio: Studio) -> None:
     found = np.stack(pictures(result))
     assert answer == "" and np.abs(np.int16(found) - expected.reshape(found.shape)).max() <= 1
     result, answer = studio.ask("vary", "styled", "no caption is read", [], True, 4, 0)
-    assert answer == "" and len(pictures(result)) == 4
+    assert answer == "" and len(pictures(result)) == 2 * 4, "a row for z, and one for the noise of its maps"
 
 
 def test_directions_are_sliders(studio: Studio) -> None:

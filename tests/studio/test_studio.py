@@ -7,6 +7,7 @@ import io
 import socket
 import urllib.error
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,6 +68,20 @@ def test_uploads_that_cannot_be_used(studio: Studio) -> None:
     result, answer = studio.ask("restyle", "restyled", studio.upload("whole.png", whole), CAPTIONS[0])
     assert result.count("<img") == 2 and answer == ""
     assert studio.process.poll() is None
+
+
+def test_only_uploaded_files_are_read(studio: Studio, tmp_path: Path) -> None:
+    """A visitor's request names the file: it gets no other picture of this machine, and cannot learn which files there are."""
+    uploaded = studio.upload("mine.png", png_of(16))["path"]
+    (tmp_path / "private.png").write_bytes(png_of(9))
+    (tmp_path / "notes.txt").write_text("private")
+    outside = (str(tmp_path / "private.png"), f"{uploaded}/../../../{tmp_path}/private.png")
+    others = (str(tmp_path / "notes.txt"), str(tmp_path), str(tmp_path / "none.png"), str(Path(uploaded).parent), "/dev/zero", "a\0b.png")
+    for path in (*outside, *others):
+        result, answer = studio.ask("restyle", "restyled", {"path": path}, CAPTIONS[0])
+        assert (result, "the picture is here no longer: choose it again" in answer) == ("", True), path
+    result, answer = studio.ask("restyle", "restyled", {"path": uploaded}, CAPTIONS[0])
+    assert result.count("<img") == 2 and answer == ""
 
 
 def test_the_page_asks_nobody_else(studio: Studio) -> None:

@@ -25,18 +25,17 @@ if TYPE_CHECKING:
     import torch
 
     from limner.core.pictures import CaptionedPictures
-    from limner.metrics.scoring.evaluate import Painter, ScoringRequest, Stored, Unprompted
+    from limner.metrics.scoring.evaluate import ScoringRequest, Stored
     from limner.metrics.scoring.matching import MatchingJudge
     from limner.metrics.scoring.protocol import Score
     from limner.metrics.scoring.registry import MetricEntry
     from limner.metrics.scoring.share import Share
     from limner.model import Model
 
+MOST_SCORED = 10_000_000
+"""Pictures that can be asked for; what is kept of each is far smaller than the picture."""
 FEWEST = 500
 """Real pictures of a set of one's own below which the usual scores are others: FID, a bias of so few pictures, is left out."""
-NEEDS_MATCHING = {"all", "r-precision", "r-precision-as-published", "vs", "clip-score", "ap"}
-MODEL_COUNT = 2000
-"""Pictures of each split that a model paints where nobody says how many."""
 
 DESCRIPTION = """Score a trained model, or a folder of pictures whoever made them, against the real pictures of a split.
 
@@ -94,14 +93,15 @@ class EvaluateArguments(SamplingArguments):
 
 def main(argv: Sequence[str]) -> int:
     from limner.metrics.scoring.registry import METRICS
+    from limner.model.requests import check_count
 
     only = {name: f" ({world_of(entry.reads).title} only)" if entry.reads else "" for name, entry in METRICS.items()}
     listed = "\n".join(f"  {name:<26}{entry.sentence}{only[name]}" for name, entry in METRICS.items())
     arguments = parse(EvaluateArguments, argv, prog="limner evaluate", description=DESCRIPTION.format(metrics=listed))
     if (arguments.model is None) == (arguments.pictures is None):
         raise SettingsError("limner evaluate scores a MODEL or --pictures DIR: give one of the two; see limner evaluate --help")
-    if arguments.count is not None and arguments.count < 2:
-        raise SettingsError(f"--count is {arguments.count}: a score needs at least 2 pictures")
+    if arguments.count is not None:
+        check_count("--count", arguments.count, 2, MOST_SCORED)
     if arguments.devices < 1:
         raise SettingsError(f"--devices is {arguments.devices}: give at least 1")
     if arguments.resolution is not None and arguments.pictures is None:
@@ -118,21 +118,20 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> list[Score]:
-    from limner.training.trained import seen_in_training, trained_on
+    from limner.core.abilities import Inverts
+    from limner.training.scored import COUNT, own_matcher
+    from limner.training.trained import trained_on
 
     assert arguments.model is not None
     model = open_model(arguments.model, device)
     sampling = set_sampling(model, arguments)
     data = arguments.data or trained_on(arguments.model, model.about)
     splits = reference(data, arguments.split, model.resolution)
-    matching = matching_model(arguments.matching or (own_matcher(arguments.model) if model.reads_text else None), device)
-    rebuild = model.rebuilder(arguments.seed)
-    metrics = _metrics(arguments, splits, model.reads_text, matching, rebuild is not None)
-    if {*metrics} & NEEDS_MATCHING and matching is not None and arguments.matching is None and not share.rank:
-        print(f"limner: the judge of captions is what the run trained first: {own_matcher(arguments.model)}", file=sys.stderr)
-    training = seen_in_training(arguments.model, data, model.resolution) if {"all", "memorisation"} & {*metrics} else None
-    request = _request(arguments, metrics, arguments.count or MODEL_COUNT, splits, matching, training, share, model.device)
-    return score(model, splits, dataclasses.replace(request, sampling=sampling, rebuild=rebuild))
+    matching = matching_model(arguments.matching, device)
+    matches = model.reads_text and (matching is not None or own_matcher(arguments.model) is not None)
+    metrics = _metrics(arguments, splits, model.reads_text, matches, isinstance(model.method, Inverts))
+    request = _request(arguments, metrics, arguments.count or COUNT, splits, matching, None, share, model.device)
+    return score(model, splits, dataclasses.replace(request, sampling=sampling), place=arguments.model, data=data)
 
 
 def _score_pictures(arguments: EvaluateArguments, share: Share, device: Device) -> list[Score]:
@@ -151,11 +150,11 @@ def _score_pictures(arguments: EvaluateArguments, share: Share, device: Device) 
     resolution = arguments.resolution or pictures.side
     splits = reference(arguments.data, arguments.split or ("test" if arguments.data in BUILT_IN else None), resolution)
     matching = matching_model(arguments.matching, device)
-    metrics = _metrics(arguments, splits, pictures.captions is not None, matching)
+    metrics = _metrics(arguments, splits, pictures.captions is not None, matching is not None)
     training = seen_in_training(None, arguments.data, resolution) if {"all", "memorisation"} & {*metrics} else None
     where = "cpu" if device == "auto" else device
     request = _request(arguments, metrics, pictures.count, splits, matching, training, share, where)
-    return score_source(pictures, splits, request)
+    return _score_stored(pictures, splits, request)
 
 
 def _request(
@@ -213,22 +212,36 @@ def _launch(arguments: EvaluateArguments) -> tuple[Share, Device]:
     return Share.of(fabric), "cuda" if fabric.device.type == "cuda" else "cpu"
 
 
-def score(model: Model, splits: Sequence[CaptionedPictures], request: ScoringRequest) -> list[Score]:
-    """Take the metrics of a model on every split, with a progress bar."""
-    from limner.metrics.scoring.evaluate import Unprompted
+def score(
+    model: Model,
+    splits: Sequence[CaptionedPictures],
+    request: ScoringRequest,
+    *,
+    place: str | None = None,
+    data: str | None = None,
+) -> list[Score]:
+    """Take the metrics of a model on every split, with a progress bar. place, data: as `score_model` takes them."""
+    from limner.training.scored import score_model
 
-    stories = splits[0].stories
-    frames = getattr(model.method, "frames", None)
-    if frames is not None and (stories is None or stories.shape[1] != frames):
-        has = "no stories" if stories is None else f"stories of {stories.shape[1]} frames"
-        raise SettingsError(f"the model tells stories of {frames} frames, and '{splits[0].name}' has {has}: give --data with such stories")
-    paint = model.painter() if stories is None else model.storyteller(stories.shape[1])
-    return score_source(paint if model.reads_text else Unprompted(paint, request.count, request.seed), splits, request)
+    _warn_of_features(splits, request)
+    with progress_bar(request.share.rank == 0) as progress:
+        return score_model(model, splits, request, place=place, data=data, progress=progress, say=_say)
 
 
-def score_source(source: Painter | Stored | Unprompted, splits: Sequence[CaptionedPictures], request: ScoringRequest) -> list[Score]:
-    """Take the metrics of painted or stored pictures on every split, with a progress bar."""
+def _score_stored(pictures: Stored, splits: Sequence[CaptionedPictures], request: ScoringRequest) -> list[Score]:
+    """Take the metrics of the pictures of a folder, with a progress bar."""
     from limner.metrics.scoring.evaluate import evaluate
+
+    _warn_of_features(splits, request)
+    with progress_bar(request.share.rank == 0) as progress:
+        return evaluate(pictures, splits, request, progress=progress, say=_say)
+
+
+def _say(line: str) -> None:
+    print(f"limner: {line}", file=sys.stderr)
+
+
+def _warn_of_features(splits: Sequence[CaptionedPictures], request: ScoringRequest) -> None:
     from limner.metrics.scoring.registry import chosen, metric_class
 
     foreign = request.network is None and splits[0].holds != "attributes"
@@ -238,8 +251,6 @@ def score_source(source: Painter | Stored | Unprompted, splits: Sequence[Caption
             "such scores with each other at most; --features fid-inception takes the network of published figures",
             file=sys.stderr,
         )
-    with progress_bar(request.share.rank == 0) as progress:
-        return evaluate(source, splits, request, progress=progress, say=lambda line: print(f"limner: {line}", file=sys.stderr))
 
 
 def reference(data: str, split: str | None, resolution: int) -> list[CaptionedPictures]:
@@ -261,32 +272,26 @@ def reference(data: str, split: str | None, resolution: int) -> list[CaptionedPi
     raise problem
 
 
-def own_matcher(model: str) -> str | None:
-    """The matching model with which a run has trained its text encoder, where it has."""
-    from limner.training.plan import MATCHER
-
-    place = Path(model) / MATCHER
-    return str(place) if place.is_dir() else None
-
-
 def _metrics(
     arguments: EvaluateArguments,
     splits: Sequence[CaptionedPictures],
     captioned: bool = True,
-    matching: MatchingJudge | None = None,
+    matches: bool = False,
     inverts: bool = False,
 ) -> list[str]:
+    """The metrics that are asked for, or the usual ones. matches: whether a matching model is there; inverts: whether codes are found."""
     from limner.core import folder
     from limner.features.bouquet_judge import SHIPPED
     from limner.metrics.scoring.registry import METRICS, USUAL
+    from limner.training.scored import COUNT
 
     if arguments.metrics is not None:
         return [name.strip().lower() for name in arguments.metrics.split(",") if name.strip()]
     held_out = min(map(len, splits))
     if splits[0].holds is None and held_out < FEWEST and splits[0].split in ("val", "test"):
         captions = {text for index in range(held_out) for text in splits[0].captions(index)[:1]}
-        told = ["r-precision"] if min(len(captions), arguments.count or MODEL_COUNT) > 100 else ["clip-score"]
-        metrics = ["kid", "memorisation", *(told if captioned and matching is not None else [])]
+        told = ["r-precision"] if min(len(captions), arguments.count or COUNT) > 100 else ["clip-score"]
+        metrics = ["kid", "memorisation", *(told if captioned and matches else [])]
         print(
             f"limner: {held_out:,} real pictures are too few for fid and is, so {', '.join(metrics)} are taken; --metrics asks for others",
             file=sys.stderr,

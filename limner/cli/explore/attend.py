@@ -14,7 +14,7 @@ from limner.cli.explore.splits import check_png
 from limner.cli.models import Device, open_model
 from limner.cli.outputs import check_file
 from limner.core.errors import SettingsError
-from limner.core.files import write_whole
+from limner.core.files import save_whole, write_whole
 
 DESCRIPTION = """Show where a generator with attention to words looked for each word of a caption: a row for each of its stages, a column
 for each word, bright where it looked. A web page of the same name is written next to the picture.
@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     check_file(page)
     attended = attend(open_model(arguments.model, arguments.device), arguments.caption, seed=arguments.seed)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    attention_grid(attended).save(arguments.out)
+    save_whole(attention_grid(attended), arguments.out)
     write_whole(page, attention_page([attended]))
     print(f"{arguments.out}\n{page}")
     return 0

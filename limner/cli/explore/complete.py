@@ -13,6 +13,7 @@ from limner.cli.arguments import parse
 from limner.cli.explore.splits import check_png
 from limner.cli.models import Device, open_model
 from limner.cli.sampling import SamplingArguments, set_sampling, writing_shown
+from limner.core.files import save_whole
 
 DESCRIPTION = """Keep a part of a picture and let a model paint the rest, as a caption says. The model is one of a method that completes,
 such as dall-e, which writes pictures from the top left to the bottom right: what is kept below or to the right of a place cannot tell it
@@ -48,12 +49,12 @@ def main(argv: Sequence[str]) -> int:
     from limner.core.errors import SettingsError
     from limner.explore.complete import box_of, complete, completed_page, kept_part
     from limner.explore.restyle import read_picture
+    from limner.model.requests import check_count
 
     check_png(arguments.out)
     if not arguments.captions:
         raise SettingsError("no caption: say what the picture shall show, in quotes")
-    if arguments.count < 1:
-        raise SettingsError(f"--count is {arguments.count}: give 1 or more")
+    check_count("--count", arguments.count)
     box = box_of(arguments.keep)
     model = open_model(arguments.model, arguments.device)
     set_sampling(model, arguments)
@@ -64,6 +65,6 @@ def main(argv: Sequence[str]) -> int:
         found = complete(model, captions, picture[None].repeat(len(captions), axis=0), keep, numbers, arguments.seed)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     rows = found.reshape(len(arguments.captions), arguments.count, *found.shape[1:])
-    completed_page(picture, keep, rows, arguments.captions).save(arguments.out)
+    save_whole(completed_page(picture, keep, rows, arguments.captions), arguments.out)
     print(arguments.out)
     return 0

@@ -13,6 +13,7 @@ from limner.cli.arguments import parse
 from limner.cli.explore.splits import check_png
 from limner.cli.models import Device, matching_model, open_model
 from limner.core.errors import SettingsError, unknown_name
+from limner.core.files import save_whole
 
 if TYPE_CHECKING:
     from limner.explore.directions import Namer
@@ -82,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
         namer=namer(arguments.judge, arguments.labels, model),
     )
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    directions_page(found).save(arguments.out)
+    save_whole(directions_page(found), arguments.out)
     print("\n".join([*map(str, found), "", str(arguments.out)]))
     return 0
 

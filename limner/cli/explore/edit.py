@@ -13,6 +13,7 @@ from limner.cli.arguments import parse
 from limner.cli.explore.splits import check_png
 from limner.cli.models import Device, editing_option, open_model, set_editing
 from limner.core.errors import SettingsError
+from limner.core.files import save_whole
 from limner.core.worlds import holds
 
 if TYPE_CHECKING:
@@ -91,15 +92,16 @@ def main(argv: Sequence[str]) -> int:
         except SettingsError as error:
             lines.append(str(error))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    edit_grid(edits, lines).save(arguments.out)
+    save_whole(edit_grid(edits, lines), arguments.out)
     print("\n".join([*lines, str(arguments.out)]))
     return 0
 
 
 def check(arguments: EditArguments) -> None:
     """Raise SettingsError for what does not go together."""
-    if arguments.count < 1:
-        raise SettingsError(f"--count is {arguments.count}: ask for at least one picture")
+    from limner.model.requests import check_count
+
+    check_count("--count", arguments.count)
     if arguments.picture:
         if arguments.attribute is not None or len(arguments.captions) not in (1, 2):
             raise SettingsError('with --picture give what it shall show, "...", or what it shows and what it shall show, "..." "..."')

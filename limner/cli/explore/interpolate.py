@@ -38,10 +38,10 @@ class InterpolateArguments:
     """Walk from one picture to the other, by the codes that the model finds for them; any size, the centre square is used."""
     invert_steps: Annotated[int | None, arg(metavar="N")] = None
     """With --pictures: steps that move the two codes until their pictures are nearer to the given ones."""
-    seeds: Annotated[tuple[int, int], arg(metavar="S S")] = (0, 1)
-    """The two noises, with --caption."""
-    seed: Annotated[int, arg(metavar="S")] = 0
-    """The noise, with --captions or --pictures."""
+    seeds: Annotated[tuple[int, int] | None, arg(metavar="S S")] = None
+    """The two noises, with --caption; by default 0 and 1."""
+    seed: Annotated[int | None, arg(metavar="S")] = None
+    """The noise, with --captions or --pictures; by default 0."""
     steps: Annotated[int, arg(metavar="N")] = 8
     """Pictures on the way, the two ends included."""
     out: Annotated[Path, arg(metavar="FILE.png|FILE.gif")]
@@ -61,6 +61,12 @@ def main(argv: Sequence[str]) -> int:
         raise one_of_them
     if arguments.invert_steps is not None and arguments.pictures is None:
         raise SettingsError("--invert-steps is for given pictures: add --pictures A.png B.png")
+    between_ends = arguments.captions is not None or arguments.pictures is not None
+    if between_ends and arguments.seeds is not None:
+        raise SettingsError("--seeds are the ends of a walk between two noises, and all of this one has the same noise: give --seed")
+    if not between_ends and arguments.seed is not None:
+        raise SettingsError("--seed is the noise of a walk between captions or pictures, and this one goes between noises: give --seeds")
+    seed = arguments.seed or 0
     check_format(arguments.out)
     check_file(arguments.out)
     model = open_model(arguments.model, arguments.device)
@@ -72,13 +78,13 @@ def main(argv: Sequence[str]) -> int:
         set_editing(model, {"invert_steps": arguments.invert_steps})
         given = np.array([read_picture(path, model.resolution) for path in arguments.pictures])
         with progress_bar() as bar:
-            pictures = between_pictures(model, given, steps=arguments.steps, seed=arguments.seed, progress=bar)
+            pictures = between_pictures(model, given, steps=arguments.steps, seed=seed, progress=bar)
     elif arguments.captions is None and arguments.caption is None and model.reads_text:
         raise one_of_them
     elif arguments.captions is not None:
-        pictures = between_captions(model, *arguments.captions, steps=arguments.steps, seed=arguments.seed)
+        pictures = between_captions(model, *arguments.captions, steps=arguments.steps, seed=seed)
     else:
-        pictures = between_noises(model, arguments.caption or "", arguments.seeds, steps=arguments.steps)
+        pictures = between_noises(model, arguments.caption or "", arguments.seeds or (0, 1), steps=arguments.steps)
     save_walk(pictures, arguments.out)
     print(arguments.out)
     return 0

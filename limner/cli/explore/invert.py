@@ -16,7 +16,7 @@ from limner.cli.explore.restyle import drawn_from
 from limner.cli.explore.splits import ReferenceData, check_png
 from limner.cli.models import Device, open_model, set_editing
 from limner.cli.progress import progress_bar
-from limner.core.errors import SettingsError
+from limner.core.files import save_whole
 
 DESCRIPTION = """Find the codes of pictures and paint them again: a row for each picture, with what came back and where the two differ. The
 model is one of a method that inverts, such as ci-gan.
@@ -53,10 +53,10 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse(InvertArguments, argv, prog="limner explore invert", description=DESCRIPTION)
     from limner.explore.invert import invert, inverted_page, inverting
     from limner.explore.restyle import read_picture
+    from limner.model.requests import check_count
 
     check_png(arguments.out)
-    if arguments.count < 1:
-        raise SettingsError(f"--count is {arguments.count}: give 1 or more")
+    check_count("--count", arguments.count)
     model = open_model(arguments.model, arguments.device)
     inverting(model)
     set_editing(model, {"invert_steps": arguments.invert_steps})
@@ -71,6 +71,6 @@ def main(argv: Sequence[str]) -> int:
         found = invert(model, pictures, arguments.seed, bar)
     lines = found.lines(names)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    inverted_page(found, lines).save(arguments.out)
+    save_whole(inverted_page(found, lines), arguments.out)
     print("\n".join([*lines, str(arguments.out)]))
     return 0

@@ -14,7 +14,7 @@ from limner.cli.explore.splits import check_png
 from limner.cli.models import Device, open_model
 from limner.cli.outputs import check_file
 from limner.core.errors import SettingsError
-from limner.core.files import write_whole
+from limner.core.files import save_whole, write_whole
 
 if TYPE_CHECKING:
     from limner.explore.layout import Edits
@@ -77,7 +77,7 @@ def main(argv: Sequence[str]) -> int:
         laid = lay_out(model, arguments.caption, layout=edited(laid, edits, model, seed=arguments.seed), seed=arguments.seed)
         pages.append(("changed", laid))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    layout_page(pages).save(arguments.out)
+    save_whole(layout_page(pages), arguments.out)
     write_whole(written, laid.text)
     print("\n".join(laid.told()))  # of which the page has room for the beginning
     print(f"{arguments.out}\n{written}")

@@ -13,6 +13,7 @@ from limner.cli.arguments import parse
 from limner.cli.explore.splits import check_png
 from limner.cli.models import Device, open_model
 from limner.cli.sampling import SamplingArguments, set_sampling
+from limner.core.files import save_whole
 
 DESCRIPTION = """Mix the styles of pictures, for models that paint from styles, such as stylegan2. In a grid each picture has the coarse
 styles, and the noise, of the picture to its left, and the fine styles of the picture above it.
@@ -57,6 +58,6 @@ def main(argv: Sequence[str]) -> int:
     set_sampling(model, arguments)
     found = mix(model, caption=arguments.caption, rows=arguments.rows, columns=arguments.columns, at=arguments.at, seed=arguments.seed)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    mix_page(found).save(arguments.out)
+    save_whole(mix_page(found), arguments.out)
     print(arguments.out)
     return 0

@@ -16,6 +16,7 @@ from limner.cli.explore.splits import ReferenceData, check_png
 from limner.cli.models import Device, open_model
 from limner.cli.progress import progress_bar
 from limner.core.errors import DataError
+from limner.core.files import save_whole
 from limner.core.worlds import holds
 
 DESCRIPTION = """Put generated pictures next to their nearest training pictures: remembered or made?
@@ -59,11 +60,11 @@ class NearestArguments:
 def main(argv: Sequence[str]) -> int:
     arguments = parse(NearestArguments, argv, prog="limner explore nearest", description=DESCRIPTION)
     from limner.explore.nearest import feature_space, remembered_or_made, strip
+    from limner.model.requests import check_asked
 
     check_png(arguments.out)
     model = open_model(arguments.model, arguments.device)
-    for caption in arguments.captions:
-        model.check(caption)
+    check_asked(model.encoder, arguments.captions)
     source = ReferenceData(arguments.model, model, arguments.data)
     space = arguments.features or default_space(arguments.model, source.data)
     look = feature_space(space, _run(arguments.model), model.device)
@@ -94,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
             progress=progress,
         )
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    strip(findings, described(space)).save(arguments.out)
+    save_whole(strip(findings, described(space)), arguments.out)
     for row, caption in enumerate(findings.captions):
         index, distance = int(findings.neighbours.indices[row, 0]), float(findings.neighbours.distances[row, 0])
         print(f"{distance:.4f}  {searched.key(index)}  {caption}")

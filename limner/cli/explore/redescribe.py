@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 from limner.cli.arguments import parse
 from limner.cli.explore.splits import check_png
 from limner.cli.models import Device, open_model
+from limner.core.files import save_whole
 
 DESCRIPTION = """Paint captions and let the model's captioner say what the pictures show: both sentences, and how far they agree,
 which is the share of the caption's words, and of its pairs of neighbouring words, that were said again.
@@ -57,6 +58,6 @@ def main(argv: Sequence[str]) -> int:
         words, pairs = (sum(getattr(one, name) for one in found) / len(found) for name in ("words", "pairs"))
         print(f"mean: {words:.0%} of words, {pairs:.0%} of pairs")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    redescribed_page(found).save(arguments.out)
+    save_whole(redescribed_page(found), arguments.out)
     print(arguments.out)
     return 0

@@ -17,6 +17,7 @@ from limner.cli.explore.splits import ReferenceData, check_png
 from limner.cli.models import Device, open_model, set_editing
 from limner.cli.progress import progress_bar
 from limner.core.errors import SettingsError
+from limner.core.files import save_whole
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -59,10 +60,10 @@ class RestyleArguments:
 def main(argv: Sequence[str]) -> int:
     arguments = parse(RestyleArguments, argv, prog="limner explore restyle", description=DESCRIPTION)
     from limner.explore.restyle import by_codes, inversion, page, read_picture, restyle, restyle_by_codes
+    from limner.model.requests import check_count
 
     check_png(arguments.out)
-    if arguments.count < 1:
-        raise SettingsError(f"--count is {arguments.count}: give 1 or more")
+    check_count("--count", arguments.count)
     model = open_model(arguments.model, arguments.device)
     codes = by_codes(model)
     if not codes:
@@ -80,10 +81,10 @@ def main(argv: Sequence[str]) -> int:
         with progress_bar() as bar:
             found, painted = restyle_by_codes(model, pictures, captions, bar)
         names = [path.name for path in arguments.pictures] or [f"picture {number}" for number in range(1, len(pictures) + 1)]
-        page(pictures, painted, captions, found.rebuilt).save(arguments.out)
+        save_whole(page(pictures, painted, captions, found.rebuilt), arguments.out)
         print("\n".join([*found.lines(names), str(arguments.out)]))
         return 0
-    page(pictures, restyle(model, pictures, captions), captions).save(arguments.out)
+    save_whole(page(pictures, restyle(model, pictures, captions), captions), arguments.out)
     print(f"{inversion(model, captions)}\n\n{arguments.out}")
     return 0
 

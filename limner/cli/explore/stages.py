@@ -14,6 +14,7 @@ from limner.cli.explore.splits import check_png
 from limner.cli.models import Device, open_model
 from limner.cli.outputs import check_file
 from limner.core.errors import SettingsError
+from limner.core.files import save_whole
 
 DESCRIPTION = """Show one picture at every scale at which a method paints it, from the roughest to the final one: a row for each picture.
 
@@ -65,7 +66,7 @@ def _stages(arguments: StagesArguments) -> int:
     captions = arguments.captions or ("",)
     courses = stages(model, captions, count=arguments.count, seed=arguments.seed)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    stages_page(courses, [caption for caption in captions for _ in range(arguments.count)]).save(arguments.out)
+    save_whole(stages_page(courses, [caption for caption in captions for _ in range(arguments.count)]), arguments.out)
     print(arguments.out)
     return 0
 
@@ -73,7 +74,9 @@ def _stages(arguments: StagesArguments) -> int:
 def _over_training(arguments: StagesArguments) -> int:
     from limner.explore.interpolate import check_format
     from limner.explore.stages import over_training, save_course, save_courses
+    from limner.model.requests import check_count
 
+    check_count("-n", arguments.count)
     if arguments.seed:
         raise SettingsError("--over-training shows what the sample grids hold: choose with --number and -n, and leave --seed out")
     check_format(arguments.out)

@@ -13,6 +13,7 @@ from limner.cli.arguments import parse
 from limner.cli.models import Device, open_model
 from limner.cli.outputs import check_file
 from limner.core.errors import SettingsError
+from limner.core.files import save_whole, write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,9 +69,9 @@ def main(argv: Sequence[str]) -> int:
     if ending == ".gif":
         save_animation(animation(tellings), arguments.out)
     elif ending == ".png":
-        strip(tellings).save(arguments.out)
+        save_whole(strip(tellings), arguments.out)
     else:
-        arguments.out.write_text(page(arguments, tellings, swaps), encoding="utf-8")
+        write_whole(arguments.out, page(arguments, tellings, swaps))
     print(arguments.out)
     return 0
 

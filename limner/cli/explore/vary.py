@@ -13,6 +13,7 @@ from limner.cli.arguments import parse
 from limner.cli.explore.splits import check_png
 from limner.cli.models import Device, open_model
 from limner.core.errors import SettingsError
+from limner.core.files import save_whole
 
 DESCRIPTION = """Show what each random input of a painting decides: along a row, one of them is drawn anew, while the others stand still,
 also from row to row. Each caption has a row for each input, or one row, if --redraw says what changes.
@@ -63,6 +64,6 @@ def main(argv: Sequence[str]) -> int:
     else:
         titles, pictures = list(captions), vary(model, captions, arguments.redraw, count=count, seed=seed, walk=walk)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    caption_grid([list(row) for row in pictures], titles).save(arguments.out)
+    save_whole(caption_grid([list(row) for row in pictures], titles), arguments.out)
     print(arguments.out)
     return 0

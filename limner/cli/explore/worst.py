@@ -15,6 +15,7 @@ from limner.cli.explore.splits import ReferenceData, check_png
 from limner.cli.models import Device, open_model
 from limner.cli.progress import progress_bar
 from limner.core.errors import SettingsError, unknown_name
+from limner.core.files import save_whole
 from limner.core.worlds import holds
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
             progress=progress,
         )
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    page(failures).save(arguments.out)
+    save_whole(page(failures), arguments.out)
     for case in failures.cases:
         print("  ".join([f"{case.score:.3f}", case.caption, *case.remarks[1:]]))
     print(f"\n{failures.figures()}\n\n{arguments.out}")

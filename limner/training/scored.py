@@ -1,0 +1,75 @@
+"""How a trained model is scored, by the command line and from Python: who paints for its scores, and what they are held against."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from limner.core.errors import SettingsError
+from limner.core.pictures import CaptionedPictures
+from limner.metrics.scoring.evaluate import Painter, Progress, ScoringRequest, Unprompted, evaluate
+from limner.metrics.scoring.matching import Placed
+from limner.metrics.scoring.protocol import Score
+from limner.metrics.scoring.registry import chosen, metric_class
+from limner.model import Model
+from limner.training.plan import MATCHER
+from limner.training.trained import seen_in_training
+
+COUNT = 2000
+"""Pictures of each split that a model paints where nobody says how many."""
+
+
+def score_model(
+    model: Model,
+    splits: Sequence[CaptionedPictures],
+    request: ScoringRequest,
+    *,
+    place: str | Path | None = None,
+    data: str | None = None,
+    progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
+) -> list[Score]:
+    """Take every metric of a model on every split, as `limner.metrics.scoring.evaluate.evaluate` does.
+
+    What the request does not hold and the metrics need is found: what the model was trained on, what paints pictures again from codes, and
+    the matching model with which a run has trained its text encoder.
+
+    Args:
+        place: The run or model folder that the model is from, where there is one.
+        data: What the splits were opened from, as `open_data` takes it; without it there are no pictures seen in training.
+        say: Called with a line for each thing that a user should know.
+
+    Raises as `evaluate`, and SettingsError for a model of stories and splits without such stories.
+    """
+    painter = painter_of(model, splits[0], request.count, request.seed)
+    names = chosen(request.metrics)
+    needs = frozenset[str]().union(*(metric_class(name).needs for name in names))
+    found: dict[str, Any] = {"rebuild": request.rebuild or model.rebuilder(request.seed)}
+    if data is not None and request.training is None and "memorisation" in names:
+        found["training"] = seen_in_training(place, data, model.resolution)
+    own = own_matcher(place) if request.matching is None and model.reads_text else None
+    if own is not None and needs & {"matching", "classifier"}:
+        found["matching"] = Placed.load(own, "cuda" if model.device.type == "cuda" else "cpu")
+        if say is not None and request.share.rank == 0:
+            say(f"the judge of captions is what the run trained first: {own}")
+    return evaluate(painter, splits, dataclasses.replace(request, **found), progress=progress, say=say)
+
+
+def painter_of(model: Model, pictures: CaptionedPictures, count: int, seed: int) -> Painter | Unprompted:
+    """What paints for a model's scores: of stories whole ones, and without captions where it reads none. Raises SettingsError for a model
+    of stories where the set has no such stories."""
+    stories = pictures.stories
+    frames = getattr(model.method, "frames", None)
+    if frames is not None and (stories is None or stories.shape[1] != frames):
+        has = "no stories" if stories is None else f"stories of {stories.shape[1]} frames"
+        raise SettingsError(f"the model tells stories of {frames} frames, and '{pictures.name}' has {has}: give --data with such stories")
+    paint = model.painter() if stories is None else model.storyteller(stories.shape[1])
+    return paint if model.reads_text else Unprompted(paint, count, seed)
+
+
+def own_matcher(place: str | Path | None) -> str | None:
+    """The matching model with which a run has trained its text encoder, where it has."""
+    found = None if place is None else Path(place) / MATCHER
+    return str(found) if found is not None and found.is_dir() else None
