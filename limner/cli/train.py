@@ -26,6 +26,7 @@ from limner.core.recipes import GROUPS, chosen_preset, from_preset, load_recipe,
 from limner.core.settings import DataSettings, EvaluationSettings, Recipe, StartSettings, StyleSettings, TextSettings, TrainingSettings
 from limner.data.catalog import check_name
 from limner.training.folder import check_place, is_first, owner
+from limner.training.started import started_with
 
 Settings = TypeVar("Settings")
 DRY_RUN = "--dry-run"
@@ -185,14 +186,7 @@ def starting_point(name: str, argv: Sequence[str]) -> tuple[Recipe, str]:
         method = methods.register_file(name)
     elif method not in trainable_names():
         raise unknown_name("method", method, trainable_names())
-    if "--resume" in argv and out and (Path(out) / "recipe.yaml").is_file():
-        stored = load_recipe(Path(out) / "recipe.yaml")
-        if stored.method != method:
-            raise SettingsError(
-                f"{out} was trained with {stored.method}, not {method}: give 'limner train {stored.method}', or another --out"
-            )
-        if preset and preset != stored.preset:
-            raise SettingsError(f"{out} was started with --preset {stored.preset}: leave --preset out, or give another --out")
+    if "--resume" in argv and out and (stored := started_with(Path(out), method, preset)):
         if given:  # what the file says counts as what options say
             if read_mapping(Path(name), "recipe", "method: gan-cls").get("preset", stored.preset) != stored.preset:
                 raise SettingsError(f"{out} was started with preset '{stored.preset}', not '{given.preset}': change it in {name}")
