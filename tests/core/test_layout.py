@@ -86,7 +86,7 @@ def test_things_stand_where_the_layout_says() -> None:
         batch = loader.batch(step)
         layout = batch.layout
         assert layout is not None and len(layout) == 8
-        tops = loader._views(batch.indices, np.divmod(batch.samples, 12)[0])
+        tops = loader._views(batch.indices, np.divmod(batch.samples, 12)[0], "matched")
         mirrored += int(tops.mirrored.sum())
         for row in range(8):
             for thing in range(THINGS):

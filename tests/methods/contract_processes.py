@@ -54,7 +54,7 @@ def main(out: Path) -> None:
         return batch
 
     run.Run._train, Loader.batch = watched, noted  # type: ignore[method-assign]
-    SideWork.sample, run.Run._save_here = (lambda self: {}), (lambda self: None)  # type: ignore[method-assign]  # what one process does alone
+    SideWork.sample, run.Run._save_here = (lambda self: {}), (lambda self, last: None)  # type: ignore[method-assign]  # what one process does alone
     for name in methods.built_in():
         facts.clear()
         run.train(tiny(name, 2, devices=2, checkpoint_every=1000), out / name)

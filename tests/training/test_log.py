@@ -214,10 +214,11 @@ def test_a_log_is_not_cut_where_a_disk_takes_no_new_one(tmp_path: Path, monkeypa
     log.write_text("".join(lines))
 
     def full(self: Path, *given: object, **named: object) -> int:
-        self.write_bytes(b"")
+        self.open("wb").close()
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     RunLog(tmp_path).drop_after(3)
     with pytest.raises(OSError, match="No space left"):
         RunLog(tmp_path).drop_after(1)
