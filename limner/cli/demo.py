@@ -91,7 +91,7 @@ def slow(steps: int, arguments: DemoArguments) -> str | None:
     minutes = math.ceil(arguments.minutes * USUAL_STEPS / max(steps, 1))
     out = "" if arguments.out == DemoArguments().out else f" --out {shlex.quote(str(arguments.out))}"
     return (
-        f"\nThis machine took {steps:,} step{"s" * (steps != 1)} in {arguments.minutes:g} min; two quiet cores take {USUAL_STEPS:,} in three. "
+        f"\nThis machine took {steps:,} steps in {arguments.minutes:g} min; two quiet cores take {USUAL_STEPS:,} in three. "
         f"For pictures as good as theirs:\n  limner demo --minutes {minutes}{out}"
     )
 
