@@ -89,9 +89,10 @@ def slow(steps: int, arguments: DemoArguments) -> str | None:
     if steps >= 0.7 * USUAL_STEPS:
         return None
     minutes = math.ceil(arguments.minutes * USUAL_STEPS / max(steps, 1))
+    told = "1 step" if steps == 1 else f"{steps:,} steps"
     out = "" if arguments.out == DemoArguments().out else f" --out {shlex.quote(str(arguments.out))}"
     return (
-        f"\nThis machine took {steps:,} steps in {arguments.minutes:g} min; two quiet cores take {USUAL_STEPS:,} in three. "
+        f"\nThis machine took {told} in {arguments.minutes:g} min; two quiet cores take {USUAL_STEPS:,} in three. "
         f"For pictures as good as theirs:\n  limner demo --minutes {minutes}{out}"
     )
 
