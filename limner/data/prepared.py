@@ -174,7 +174,7 @@ class PreparedPictures(CaptionedPictures):
         """The caption with one visual word changed (`limner.data.counterfactual`); where it holds none, another picture's
         caption, of another class where there is one. `draw` chooses among the changes, different ones until all have been used.
 
-        It says what no caption of the picture says. Raises DataError where there is no such caption.
+        It never repeats another caption of the same picture. Raises DataError if the set has no other caption to offer.
         """
         own = self.captions(index)
         barred = true_changes(own[caption], own)

@@ -38,7 +38,7 @@ def score_model(
 
     Args:
         place: The run or model folder that the model is from, where there is one.
-        data: What the splits were opened from, as `open_data` takes it; without it there are no pictures seen in training.
+        data: The set that the splits were opened from, as `open_data` takes it. The training pictures are looked up in it.
         say: Called with a line for each thing that a user should know.
 
     Raises as `evaluate`, and SettingsError for a model of stories and splits without such stories.

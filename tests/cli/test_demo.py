@@ -40,7 +40,7 @@ def test_only_a_slow_machine_is_told_so() -> None:
 
 
 def test_only_a_demo_makes_room_for_another(tmp_path: Path) -> None:
-    """A demo of any length and seed, stopped or done; not a run with as much as one setting of its own, nor what is no run."""
+    """A demo counts whatever its length and seed, even if it was stopped. A run with other settings, or another folder, does not."""
     made = demo.recipe(DemoArguments(minutes=0.5, seed=7))
     longer = dataclasses.replace(made, training=dataclasses.replace(made.training, steps=90_000))
     for name, found in (("longer", longer), ("mine", dataclasses.replace(made, data="prepared/mine")), ("demo", made)):
