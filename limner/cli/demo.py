@@ -18,6 +18,7 @@ from tyro.conf import arg
 from limner.cli.arguments import parse
 from limner.cli.outputs import check_folder
 from limner.core.errors import CheckpointError, LimnerError, SettingsError
+from limner.core.files import save_whole
 from limner.core.owner import LOCK
 from limner.core.recipes import flat_settings, from_preset, laid_over, load_recipe
 
@@ -160,7 +161,7 @@ def paint(model: Model, folder: Path) -> None:
     }
     for name, captions in looks.items():
         rows = [[*model.pictures([caption] * 5, range(5))] for caption in captions]
-        caption_grid(rows, captions).save(folder / f"{name}.png", pnginfo=with_captions(captions))
+        save_whole(caption_grid(rows, captions), folder / f"{name}.png", pnginfo=with_captions(captions))
     save_walk(between_captions(model, *WALK, steps=10), folder / "4-from-a-red-flower-by-day-to-a-white-one-at-night.png")
     save_walk(between_captions(model, *WALK, steps=16), folder / "walk.gif")
 

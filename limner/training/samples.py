@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from limner.core import random
 from limner.core.errors import LimnerError, SettingsError
+from limner.core.files import save_whole
 from limner.core.pictures import CaptionedPictures
 from limner.core.settings import Recipe
 from limner.data.catalog import open_data
@@ -110,7 +111,7 @@ class SampleGrid:
     def save(self, pictures: NDArray[np.uint8], path: Path) -> None:
         """Write painted pictures into a PNG file."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        caption_grid([list(row) for row in pictures], self.captions).save(path, pnginfo=with_captions(self.captions))
+        save_whole(caption_grid([list(row) for row in pictures], self.captions), path, pnginfo=with_captions(self.captions))
 
     def diversity(self, pictures: NDArray[np.uint8]) -> dict[str, float]:
         """How much painted pictures differ, compared with real ones, for the log."""

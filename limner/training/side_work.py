@@ -12,6 +12,7 @@ import torch
 
 from limner.core.abilities import TellsStories
 from limner.core.errors import in_words
+from limner.core.files import save_whole
 from limner.core.method import Method
 from limner.core.trainable import Trainable
 from limner.data.sheet import caption_grid
@@ -111,7 +112,8 @@ class SideWork:
             return
         most = min(len(batch), PICTURES)
         rows = [to_bytes(images[:most]).permute(0, 2, 3, 1).cpu().numpy() for images in (batch.pictures, *shown.stages, shown.images)]
-        self._write(lambda path: caption_grid([list(row) for row in rows], ["pictures", *[""] * (len(rows) - 2), "preview"]).save(path))
+        grid = caption_grid([list(row) for row in rows], ["pictures", *[""] * (len(rows) - 2), "preview"])
+        self._write(lambda path: save_whole(grid, path))
 
     def _write(self, save: Callable[[Path], None]) -> None:
         """Write a grid of the present step."""
@@ -122,7 +124,6 @@ class SideWork:
             save(path)
             run.log.painted(path)
         except OSError as error:
-            path.unlink(missing_ok=True)
             run.log.say(f"warning: could not write {path} ({error}): training goes on, free some space")
 
     def _evaluate(self) -> dict[str, float]:
