@@ -10,6 +10,7 @@ import math
 from collections import OrderedDict
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.core.errors import SettingsError
@@ -86,6 +87,42 @@ def picture_code(base: int, resolution: int, *, normalize: bool = True, deepest:
         layers += _leaky(Convolution(narrow, wide, 4, 2, 1, bias=not normalize), normalize)
     for level in range(levels - 1, deepest, -1):
         layers += _leaky(Convolution(widths[level], widths[level - 1], 3, padding=1, bias=not normalize), normalize)
+    return Layers(*layers)
+
+
+class Halving(nn.Module):
+    """[B, narrow, H, W] -> [B, wide, H / 2, W / 2]: act((mean of each 2x2 of x, channels repeated + conv4(act(conv3(x)))) / sqrt 2).
+
+    act is a leaky ReLU of slope .2, conv4 has a stride of 2, and wide is a multiple of narrow. No normalisation.
+    """
+
+    def __init__(self, narrow: int, wide: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(narrow, narrow, 3, padding=1), nn.Conv2d(narrow, wide, 4, 2, 1)
+        self.times = wide // narrow
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = self.second(F.leaky_relu(self.first(x), 0.2))
+        return F.leaky_relu((found + F.avg_pool2d(x, 2).repeat(1, self.times, 1, 1)) * 0.5**0.5, 0.2)
+
+
+def residual_code(base: int, resolution: int) -> Layers:
+    """A deeper trunk without normalisation: [B, 3, R, R] -> [B, base x 4, 4, 4]; at 16 px, which has one block less, base x 2.
+
+    Two strided 4x4 convolutions bring pictures to a quarter of their side, and `Halving` blocks to 4x4. Where those sides are large,
+    a convolution that keeps the side costs most and tells least.
+    """
+    levels = doublings(resolution, "the discriminator", smallest=16)
+    narrow = 2 * base
+    layers = [
+        nn.Conv2d(3, base, 4, 2, 1),
+        nn.LeakyReLU(0.2, inplace=True),
+        nn.Conv2d(base, narrow, 4, 2, 1),
+        nn.LeakyReLU(0.2, inplace=True),
+    ]
+    for _ in range(levels - 2):
+        layers.append(Halving(narrow, 4 * base))
+        narrow = 4 * base
     return Layers(*layers)
 
 

@@ -28,7 +28,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
-from torch import Tensor, nn
+from torch import Tensor
 
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
@@ -40,13 +40,12 @@ from limner.core.trainable import Conditions, Phase, Progress, Update
 from limner.families import settings as shared
 from limner.families.adversarial import AdversarialMethod, smoothed
 from limner.families.augmentation import Augmenting, ChangeSettings
+from limner.families.caption_discriminator import CaptionDiscriminator
 from limner.families.likeness import ValidationSettings, validated
 from limner.families.matching_aware import bce, mismatched_logits
-from limner.families.pair_head import PairHead
-from limner.families.projected import STAGES, FrozenStages, StageCodes
-from limner.families.recognition import Recognition
+from limner.families.projected import FrozenStages
 from limner.families.schedules import cosine
-from limner.families.stacked import FIRST_SIDE, doublings, picture_code
+from limner.families.stacked import doublings
 from limner.families.steered import Blur, SteeredGenerator
 from limner.nn.fast.layout import for_convolutions
 from limner.nn.initialization import dcgan_initialization, he_initialization
@@ -115,7 +114,9 @@ class LimnerGANSettings(
     feature_channels: int = 64
     """Channels in which the discriminator sees each of two stages of that network."""
     discriminator_channels: int = 32
-    """Channels of the discriminator's first map; later ones double, up to eight times as many."""
+    """Channels of the discriminator's first map; later ones double, up to eight times as many, or four times in a residual trunk."""
+    discriminator_trunk: Literal["strided", "residual"] = "strided"
+    """What the discriminator's heads see: strided convolutions alone, or from a quarter of the picture's side on residual blocks of two."""
     residual: bool = True
     """A residual block at 8x8, after text and noise have joined."""
     text_first: bool = False
@@ -196,7 +197,7 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
     }
     settings: LimnerGANSettings
     generator: SteeredGenerator
-    discriminator: Discriminator
+    discriminator: CaptionDiscriminator
 
     def __init__(self, settings: LimnerGANSettings, conditions: Conditions) -> None:
         super().__init__(settings, conditions)
@@ -214,7 +215,17 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
             blur=settings.blur,
             resized=settings.last_doubling == "resized",
         )
-        self.discriminator = Discriminator(settings, conditions)
+        self.discriminator = CaptionDiscriminator(
+            conditions.resolution,
+            conditions.sentence_width,
+            channels=settings.discriminator_channels,
+            residual=settings.discriminator_trunk == "residual",
+            text_width=settings.text_width,
+            feature_channels=settings.feature_channels if settings.features is not None else 0,
+            unconditional=settings.unconditional_weight > 0,
+            recognizes=settings.recognition_weight > 0,
+            expects=settings.openness_weight > 0,
+        )
         self.generator.apply(dcgan_initialization)
         self.discriminator.apply(he_initialization)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # PyTorch's stubs lack it; a step takes 4/5 of the time
@@ -353,46 +364,6 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
     def look(self, pictures: Tensor) -> Tensor:
         """The map of the discriminator's own trunk, before it reads the text, place by place: [B, 16 C]."""
         return self.discriminator.picture(for_convolutions(pictures)).flatten(1)
-
-
-class Discriminator(nn.Module):
-    """One trunk to 4x4, heads for pairs, for pictures alone and for captions. No normalisation: each picture is judged by itself."""
-
-    def __init__(self, settings: LimnerGANSettings, conditions: Conditions) -> None:
-        super().__init__()
-        levels = doublings(conditions.resolution, "limner-gan", smallest=16)
-        top = settings.discriminator_channels * 2 ** min(levels - 1, 3)
-        self.picture = picture_code(settings.discriminator_channels, conditions.resolution, normalize=False)
-        self.codes = None
-        if settings.features is not None:
-            self.codes = StageCodes(settings.feature_channels)
-            top += STAGES * settings.feature_channels
-        self.pair = PairHead(top, conditions.sentence_width, settings.text_width, normalize=False)
-        self.unconditional = nn.Conv2d(top, 1, FIRST_SIDE) if settings.unconditional_weight else None
-        expects = settings.openness_weight > 0
-        recognition = Recognition(top * FIRST_SIDE**2, conditions.sentence_width, settings.text_width, expects=expects)
-        self.recognition = recognition if settings.recognition_weight else None
-
-    def look(self, pictures: Tensor, stages: Sequence[Tensor] = ()) -> Tensor:
-        """[B, 3, R, R], and what a frozen network sees of them -> [B, C, 4, 4]: features that serve several captions."""
-        code: Tensor = self.picture(for_convolutions(pictures))
-        return code if self.codes is None else torch.cat([code, self.codes(stages)], dim=1)
-
-    def match(self, features: Tensor, sentence: Tensor) -> Tensor:
-        """[B, C, 4, 4] and [B, D] -> [B] logits."""
-        return self.pair(features, sentence)
-
-    def forward(self, pictures: Tensor, sentence: Tensor, stages: Sequence[Tensor] = ()) -> Tensor:
-        """[B, 3, R, R] in [-1, 1] and [B, D] -> [B] logits."""
-        return self.match(self.look(pictures, stages), sentence)
-
-    def verdict(self, pictures: Tensor, sentence: Tensor, stages: Sequence[Tensor] = ()) -> Tensor:
-        """The sum of all heads' logits, which the gradient penalty keeps smooth: [B]."""
-        features = self.look(pictures, stages)
-        logits = self.match(features, sentence)
-        if self.unconditional is not None:
-            logits = logits + self.unconditional(features).flatten()
-        return logits if self.recognition is None else logits + self.recognition.each(features, sentence[:, None])[:, 0]
 
 
 def distance(first: Tensor, second: Tensor) -> Tensor:

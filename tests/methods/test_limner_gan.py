@@ -16,6 +16,7 @@ from limner.core.recipes import from_preset
 from limner.core.trainable import Conditions, Progress
 from limner.families.projected import FrozenStages
 from limner.families.recognition import Recognition
+from limner.families.stacked import Halving
 from limner.families.steered import SteeredDoubling
 from limner.features.squeezenet import SqueezeNet
 from limner.methods.limner_gan import LimnerGAN, LimnerGANSettings, distance
@@ -324,3 +325,22 @@ def test_the_preset_for_gpus_can_be_built(resolution: int) -> None:
         painted, _ = method.generator(torch.empty(2, 100), torch.empty(2, 128), torch.empty(2, 128))
     assert judged.shape == (2,) and painted.shape == (2, 3, resolution, resolution)
     assert (recipe.training.precision, recipe.training.compile) == ("auto", "auto")
+
+
+@pytest.mark.parametrize("resolution", [16, 32, 64, 256])
+def test_a_residual_trunk(resolution: int) -> None:
+    """Pictures end at 4x4 whatever their side; a block is the root of a half of its shortcut and its two convolutions, and all train."""
+    settings = dataclasses.replace(SMALL, discriminator_trunk="residual", unconditional_weight=1.0)
+    discriminator = LimnerGAN(settings, Conditions(resolution=resolution, sentence_width=WIDTH)).discriminator
+    features = discriminator.look(torch.randn(3, 3, resolution, resolution))
+    assert features.shape == (3, 8 if resolution == 16 else 16, 4, 4)
+    discriminator.verdict(torch.randn(3, 3, resolution, resolution), torch.randn(3, WIDTH)).sum().backward()
+    trained = {name for name, value in discriminator.named_parameters() if value.grad is not None and value.grad.abs().sum() > 0}
+    assert {name for name, _ in discriminator.picture.named_parameters(prefix="picture")} <= trained
+
+    torch.manual_seed(0)
+    block, x = Halving(4, 8), torch.randn(2, 4, 8, 8)
+    mean = x.reshape(2, 4, 4, 2, 4, 2).mean((3, 5))
+    inner = F.leaky_relu(F.conv2d(x, block.first.weight, block.first.bias, padding=1), 0.2)
+    found = F.conv2d(inner, block.second.weight, block.second.bias, stride=2, padding=1)
+    torch.testing.assert_close(block(x), F.leaky_relu((torch.cat([mean, mean], dim=1) + found) / math.sqrt(2), 0.2))
