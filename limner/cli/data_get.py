@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
         )
     with progress_bar() as progress:
         folder = get(arguments.name, arguments.out, mirror=arguments.mirror, unchecked=arguments.unchecked, progress=progress, tell=print)
-    print(f"next: limner data prepare {folder} --out prepared/{arguments.name} --resolution 64")
+    print(f"next: limner data prepare {shlex.quote(str(folder))} --out prepared/{arguments.name} --resolution 64")
     return 0
 
 

@@ -8,6 +8,7 @@ the picture tower of three large open_clip models has.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -255,7 +256,8 @@ def _not_one(file: Path, why: str) -> CheckpointError:
 
 def _import(options: Options) -> list[str]:
     model = import_clip(options.file, options.out, options.vocabulary, options.activation, within=options.within)
-    return [f"{options.out}: {described(model)}", f"use it: limner explore classify {options.out} PICTURE --labels cat dog"]
+    use = f"limner explore classify {shlex.quote(str(options.out))} PICTURE --labels cat dog"
+    return [f"{options.out}: {described(model)}", f"use it: {use}"]
 
 
 IMPORTER = Importer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ def import_damsm(options: Options) -> list[str]:
     else:
         model = read_damsm(text, image, words, options.maximum_words, options.resize == "corners", within=options.within)
         save_matching(out, "damsm", model, about(text, image), model_card(model, text, image))
-        made = f"a matching model of {len(words):,} words; score it: limner evaluate {out} --data DIR"
+        made = f"a matching model of {len(words):,} words; score it: limner evaluate {shlex.quote(str(out))} --data DIR"
     return [f"{out}: {made}", f"use it: limner train METHOD --data DIR --text.encoder {out} --out RUN"]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,8 +135,8 @@ class NetworkImporter(Importer):
         if kind == "networks":
             return [f"{options.out}: the networks, without a text encoder; a model that paints captions needs {options.needs}"]
         if encoder is None:
-            return [f"{options.out}: a model that reads no text; use it: limner generate {options.out} --out pictures"]
-        return [f'{options.out}: a model; use it: limner generate {options.out} "..." --out pictures']
+            return [f"{options.out}: a model that reads no text; use it: limner generate {shlex.quote(str(options.out))} --out pictures"]
+        return [f'{options.out}: a model; use it: limner generate {shlex.quote(str(options.out))} "..." --out pictures']
 
 
 def filled(method: MethodType, states: Mapping[str, Mapping[str, Tensor]], refusal: Callable[[str, str], str]) -> MethodType:

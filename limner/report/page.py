@@ -197,11 +197,12 @@ def _next(run: Path, recipe: Recipe) -> str:
         return _todo([*steps, longer])
     reads = trainable(recipe.method).reads_text(recipe.method_settings)
     captions = WORLDS[recipe.data].examples if recipe.data in WORLDS else ("A CAPTION", "ANOTHER CAPTION")
+    quoted = [shlex.quote(caption) for caption in captions]
     steps = [("Paint more pictures:", f"limner generate {name} -n 16 --out pictures")]
     if reads:
         steps = [
-            ("Paint captions of your own:", f'limner generate {name} "{captions[0]}" -n 4 --out pictures'),
-            ("Walk between two captions:", f'limner explore interpolate {name} --captions "{captions[0]}" "{captions[1]}" --out walk.gif'),
+            ("Paint captions of your own:", f"limner generate {name} {quoted[0]} -n 4 --out pictures"),
+            ("Walk between two captions:", f"limner explore interpolate {name} --captions {quoted[0]} {quoted[1]} --out walk.gif"),
         ]
     steps += [
         ("Score it, with the protocol next to each number:", f"limner evaluate {name} --count 2000"),

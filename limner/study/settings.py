@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shlex
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -215,10 +216,8 @@ def write_study(study: Study, path: Path) -> None:
     import yaml
 
     text = yaml.safe_dump(plain(dataclasses.asdict(study)), sort_keys=False, allow_unicode=True)
-    write_whole(
-        path,
-        f"# What this study was asked, and how many runs it makes at once. Go on with: limner study {path} --out {path.parent}\n{text}",
-    )
+    again = shlex.join(["limner", "study", str(path), "--out", str(path.parent)])
+    write_whole(path, f"# What this study was asked, and how many runs it makes at once. Go on with: {again}\n{text}")
 
 
 def _check_names(values: Mapping[Any, Any], shape: type, where: str) -> None:

@@ -7,6 +7,7 @@ a run, its discriminators begin with the weights that they have; all that has an
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def starting_recipe(recipe: Recipe, model: str) -> Recipe:
     with folder.located(model, "method") as found:
         config = folder.describe(found, "method")
     if config["name"] != recipe.method:
-        fix = f"limner train {config['name']} --from {model}"
+        fix = f"limner train {config['name']} --from {shlex.quote(model)}"
         raise SettingsError(f"{model} is {_article(config['name'])}, not {_article(recipe.method)}: {fix}")
     try:
         settings: Any = msgspec.convert(config["settings"], trainable(recipe.method).Settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +100,8 @@ def check_style(name: str, model: Model) -> None:
         from limner.core.recipes import load_recipe
 
         method = load_recipe(Path(name) / "recipe.yaml").method
-        raise SettingsError(f"{name} has no style encoder: add one by `limner train {method} --out {name} --resume --style.steps 3000`")
+        more = f"limner train {method} --out {shlex.quote(name)} --resume --style.steps 3000"
+        raise SettingsError(f"{name} has no style encoder: add one by `{more}`")
     raise SettingsError(f"{name} has no style encoder: give a run folder, to which `limner train ... --resume --style.steps 3000` adds one")
 
 

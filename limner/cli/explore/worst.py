@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,7 @@ def check_judge(spec: str | None, data: str) -> None:
     elif holds(data) != "attributes":
         raise SettingsError(
             f"no judge for {data}: 'garden' reads garden flowers alone, and other pictures need an image-text matching model: train one "
-            f"(limner train sje --data {data} --out RUN) and give --judge RUN"
+            f"(limner train sje --data {shlex.quote(data)} --out RUN) and give --judge RUN"
         )
 
 
