@@ -203,7 +203,8 @@ def steps(out: Path, count: int) -> None:
     command += ["--training.log-every", "200", "--training.checkpoint-every", "500", "--training.sample-every", "500"]
     command += ["--method.batch-size", "8", "--method.epochs", "1000000", "--out", str(out / "long")]
     command += ["--resume"] if (out / "long" / "recipe.yaml").exists() else []
-    process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    said = (out / "steps.log").open("w+")  # a file, for nobody reads a pipe meanwhile, and a full one would stop the run
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=said, text=True)
     begin = time.monotonic()
     while process.poll() is None:
         try:
@@ -214,8 +215,9 @@ def steps(out: Path, count: int) -> None:
         memory = next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS")), 0.0)
         write(record, {"seconds": round(time.monotonic() - begin), "mebibytes": round(memory, 1), "files": files})
         time.sleep(5)
-    assert process.stderr is not None
-    print(process.stderr.read()[-500:], end="")
+    said.seek(0)
+    print(said.read()[-500:], end="")
+    said.close()
     found = [line for line in lines(record) if line["seconds"] > 60]
     if len(found) > 8:
         quarter = len(found) // 4
