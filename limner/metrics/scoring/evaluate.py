@@ -152,11 +152,15 @@ def _asked(
     if request.count < 2:
         raise SettingsError(f"a score of {request.count} picture(s) says nothing: give a count of at least 2")
     network = request.network or load_feature_network("garden", request.device)
-    seed, found, choice = request.seed, [], _Choice(request.metrics, owed=not request.usual)
+    seed, choice = request.seed, _Choice(request.metrics, owed=not request.usual)
+    found: list[tuple[ScoringTask, Source, NDArray[np.int64], list[Metric]]] = []
     for pictures in splits:
         order = reference_order(pictures, seed, captioned=not isinstance(painter, (Stored, Unprompted)))
         count = whole_stories(request.count, pictures)
-        source = painter.meet(pictures) if isinstance(painter, (Stored, Unprompted)) else Painted(painter, pictures, order, count, seed)
+        if isinstance(painter, (Stored, Unprompted)):
+            source: Source = painter.meet(pictures)
+        else:
+            source = Painted(painter, pictures, order, count, seed)
         if request.sampling:
             source.told = f"{source.told}, {request.sampling}"
         task = ScoringTask(
