@@ -70,6 +70,7 @@ def main(argv: Sequence[str]) -> int:
 def carry_out(study: Study, arguments: StudyArguments, again: str) -> int:
     """Make what is not made yet, write results and pages, and say what is missing. Returns the exit code."""
     from limner.study.board import Board
+    from limner.study.checks import check_runs
     from limner.study.plan import RECORD, check_folder, plan
     from limner.study.processes import alone_in, make
     from limner.study.settings import write_study
@@ -80,6 +81,7 @@ def carry_out(study: Study, arguments: StudyArguments, again: str) -> int:
     runs = plan(study, out)
     wanted = _wanted(study, runs, arguments.only)
     check_folder(study, runs, out)
+    check_runs(study, wanted)
     with alone_in(out):
         remarks = check_folder(study, runs, out)  # as it is now that nobody else changes it
         study = settled(study, runs, out)
@@ -138,6 +140,7 @@ def write_up(study: Study, runs: Sequence[Planned], out: Path, again: str) -> No
 def dry_run(study: Study, arguments: StudyArguments) -> int:
     """List the runs, where each stands, and how long the rest may take."""
     from limner.study.board import duration
+    from limner.study.checks import check_runs
     from limner.study.plan import check_folder, plan
     from limner.study.state import course, standing
 
@@ -146,6 +149,7 @@ def dry_run(study: Study, arguments: StudyArguments) -> int:
     runs = plan(study, out)
     wanted = _wanted(study, runs, arguments.only)
     remarks = check_folder(study, runs, out)
+    check_runs(study, wanted)
     study = settled(study, runs, out)
     print(f"{_summary(study, runs)}; {study.together} at once, {_count(int(study.threads), 'thread')} each")
     total, unknown = 0.0, 0

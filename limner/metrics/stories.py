@@ -20,7 +20,7 @@ from limner.data.built_in import StoryPictures
 from limner.data.garden import ATTRIBUTES
 from limner.data.garden.attributes import BACKGROUND
 from limner.data.garden.bouquets.painting import paint_bouquets
-from limner.data.garden.stories import CHARACTERS, Plot, Stories, exchange_names
+from limner.data.garden.stories import Plot, Stories, exchanged_caption
 from limner.data.garden.stories.frames import Frames, frames_of
 from limner.data.garden.stories.plots import BEGINS, CLOSES, GOES, MORNING, NIGHT
 from limner.features.bouquet_judge import MOST, SceneReading
@@ -277,9 +277,10 @@ class NameExchange(_OfStories):
     gives: ClassVar[Mapping[str, tuple[str, ...]]] = {"name-exchange": EXCHANGED}
 
     def retold(self, numbers: NDArray[np.int64], captions: Sequence[str]) -> list[str]:
-        """The captions of some pictures, with the first two names of each story's cast exchanged."""
-        casts = [self.world.plots[self._story(number)].cast for number in numbers.tolist()]
-        return [exchange_names(caption, *(CHARACTERS[who] for who in cast[:2])) for caption, cast in zip(captions, casts, strict=True)]
+        """The captions of some pictures, with the first two names of each story's cast exchanged, and the colours that they turn to."""
+        plots = [self.world.plots[self._story(number)] for number in numbers.tolist()]
+        frames = (self.task.indices[numbers] % self.world.frames).tolist()
+        return [exchanged_caption(*told) for told in zip(plots, frames, captions, strict=True)]
 
     def generated(self, batch: SeenBatch) -> Mapping[str, NDArray[Any]]:
         assert batch.scenes is not None and batch.exchanged is not None
@@ -302,7 +303,7 @@ class NameExchange(_OfStories):
             sides[side] = self._exchanged(before, after)
             if side == "mine":
                 sides["chance"] = self._exchanged(before, self._unrelated(len(before)))
-        what = "share of frames in which exactly the looks of the two change whose names are exchanged"
+        what = "share of frames in which exactly the looks of the two change whose names, and colours told of them, are exchanged"
         return [self._figure("name-exchange", sides, ("exactly",), what)]
 
     def _exchanged(self, before: Readings, after: Readings) -> NDArray[np.float32]:

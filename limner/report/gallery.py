@@ -64,7 +64,7 @@ def drawn_captions(contenders: Sequence[Contender], count: int, seed: int, data:
     check_count("--count", count)
     data = data or _shared_data(contenders)
     side = min(contender.resolution for contender in contenders)
-    pictures = _held_out(data, side, 8 * count)
+    pictures = held_out(data, side, 8 * count)
     pool = np.flatnonzero(pictures.caption_counts > 0)
     if pictures.stories is not None and len(pictures.stories):
         pool = np.intersect1d(pool, pictures.stories[:, 0])  # what is said first in a story says enough by itself
@@ -89,7 +89,8 @@ def _shared_data(contenders: Sequence[Contender]) -> str:
     return data
 
 
-def _held_out(data: str, side: int, length: int) -> CaptionedPictures:
+def held_out(data: str, side: int, length: int) -> CaptionedPictures:
+    """The split that captions are drawn from: test, or else val. Raises DataError for a set that has neither."""
     for split in HELD_OUT:
         try:
             return open_data(data, split, side, length=length)

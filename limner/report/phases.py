@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,21 @@ Line = Mapping[str, Any]
 
 OTHERS = ("text", "style")
 """Acts of a run that are not the method's own. Logs of version 0.1 call acts stages, and earlier ones name phases alone."""
+
+
+def act_of(line: Line) -> str:
+    """What the phase of a line belongs to: "text", "method" or "style"; a method's own phase may be called "text", too."""
+    return str(line.get("act", line.get("stage", line["phase"])))
+
+
+def is_of_the_method(line: Line) -> bool:
+    """Whether a line is of one of the method's own phases."""
+    return act_of(line) not in OTHERS
+
+
+def last_lines(log: Iterable[Line]) -> list[Line]:
+    """The last line of each phase, in the order in which they began."""
+    return list({(act_of(line), line["phase"]): line for line in log}.values())
 
 
 @dataclass(frozen=True)
@@ -27,23 +42,22 @@ class Passed:
 
 def passed(log: Sequence[Line]) -> list[Passed]:
     """Every phase of a log, in order."""
-    last = {line["phase"]: line for line in log}
     return [
         Passed(
-            name,
+            line["phase"],
             line["step"],
             line["images"],
             line["seconds"],
             line.get("epoch", 0.0),
             line.get("total_step", line["step"]) - line["step"],
         )
-        for name, line in last.items()
+        for line in last_lines(log)
     ]
 
 
 def of_the_method(log: Sequence[Line]) -> list[Line]:
     """The lines of the method's own phases; all lines, where a log has no other."""
-    own = [line for line in log if line.get("act", line.get("stage", line["phase"])) not in OTHERS]
+    own = [line for line in log if is_of_the_method(line)]
     return own or list(log)
 
 

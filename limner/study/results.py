@@ -21,7 +21,7 @@ from limner.metrics.scoring.protocol import Part, Score, comparable, read_scores
 from limner.report.intervals import Estimate, estimates
 from limner.study.plan import Planned
 from limner.study.settings import Study
-from limner.study.state import OTHER_PHASES, Course, asked_for, course
+from limner.study.state import Course, asked_for, course
 
 FORMAT = 1
 COLUMNS = ("data", "entry", "seed", "split", "measure", "value", "low", "high", "runs")
@@ -39,7 +39,7 @@ class Result:
 
     def measures(self) -> dict[tuple[str, str], float]:
         """Every number by split and name; those of training have no split, and parts of a score are called "faithfulness/colour"."""
-        steps = sum(int(line["step"]) for phase, line in self.course.phases.items() if phase not in OTHER_PHASES)
+        steps = sum(int(line["step"]) for line in self.course.own())
         training = {"images": self.course.images, "seconds": self.course.seconds, "core_seconds": self.course.core_seconds, "steps": steps}
         return {("", name): value for name, value in training.items()} | {key: one.value for key, one in self.scored().items()}
 
@@ -125,7 +125,7 @@ def write_results(study: Study, runs: Sequence[Planned], results: Sequence[Resul
 
 def _told(result: Result, out: Path) -> dict[str, Any]:
     run, reached = result.run, result.course
-    phases = {phase: {key: line[key] for key in ("step", "images", "seconds")} for phase, line in reached.phases.items()}
+    phases = {phase: {key: line[key] for key in ("step", "images", "seconds")} for phase, line in reached.named().items()}
     return {
         "data": run.recipe.data,
         "entry": run.entry.title,

@@ -145,6 +145,8 @@ class Comparison:
 
     def __post_init__(self) -> None:
         at_least(self, "comparison", 1, "count")
+        if self.captions is not None and not all(caption.strip() for caption in self.captions or [""]):
+            raise SettingsError("comparison.captions has no caption, or an empty one: give some, or leave it out for those of the data set")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,12 +10,10 @@ from typing import Any
 
 from limner.metrics.scoring.protocol import Score, read_scores
 from limner.metrics.scoring.registry import chosen, network_of, scores_of
+from limner.report.phases import act_of, is_of_the_method
 from limner.study.plan import Planned
 from limner.study.settings import Budget, Evaluation
 from limner.training.checkpoints import Checkpoints
-
-OTHER_PHASES = ("text", "style")
-"""Phases that come before and after the method's own, and have no part in its budget."""
 
 
 def standing(run: Planned, evaluation: Evaluation) -> str:
@@ -71,8 +69,8 @@ class Course:
     """How far a training has come, from its log.jsonl, of which each look reads what is new."""
 
     path: Path
-    phases: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    """The last line of numbers of each phase."""
+    phases: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    """The last line of numbers of each phase, by what it belongs to, "text", "method" or "style", and by its name."""
     _read: int = 0
 
     def look(self) -> Course:
@@ -94,18 +92,18 @@ class Course:
             except ValueError:
                 continue
             if "images_per_second" in line:
-                self.phases[line["phase"]] = line
+                self.phases[act_of(line), line["phase"]] = line
         return self
 
     @property
     def phase(self) -> str:
         """The phase that is being trained, if any has begun."""
-        return list(self.phases)[-1] if self.phases else ""
+        return list(self.phases)[-1][1] if self.phases else ""
 
     @property
     def step(self) -> int:
         """Steps of it so far."""
-        return int(self.phases[self.phase]["step"]) if self.phases else 0
+        return int(self._newest["step"]) if self.phases else 0
 
     @property
     def images(self) -> int:
@@ -120,12 +118,12 @@ class Course:
     @property
     def core_seconds(self) -> float:
         """Processor time that they have spent; 0 in logs from before it was written."""
-        return float(sum(line.get("core_seconds", 0.0) for line in self._own()))
+        return float(sum(line.get("core_seconds", 0.0) for line in self.own()))
 
     @property
     def images_per_second(self) -> float:
         """How fast it goes, if that is known."""
-        return float(self.phases[self.phase]["images_per_second"]) if self.phases else 0.0
+        return float(self._newest["images_per_second"]) if self.phases else 0.0
 
     def left(self, budget: Budget) -> float | None:
         """Seconds until the budget is spent, by the newest line; None where nothing tells yet."""
@@ -143,14 +141,24 @@ class Course:
             return True
         if budget.core_minutes is not None and self.core_seconds >= budget.core_minutes * 60 - 0.1:
             return True
-        steps = sum(line["images"] / max(line["step"], 1) for line in self._own())  # each phase has a whole number of steps
+        steps = sum(line["images"] / max(line["step"], 1) for line in self.own())  # each phase has a whole number of steps
         return budget.images is not None and self.images > budget.images - steps
 
     def _sum(self, name: str) -> float:
-        return float(sum(line[name] for line in self._own()))
+        return float(sum(line[name] for line in self.own()))
 
-    def _own(self) -> list[Mapping[str, Any]]:
-        return [line for phase, line in self.phases.items() if phase not in OTHER_PHASES]
+    def own(self) -> list[Mapping[str, Any]]:
+        """The last line of each of the method's own phases: those of a text or a style encoder have no part in its budget."""
+        return [line for line in self.phases.values() if is_of_the_method(line)]
+
+    def named(self) -> dict[str, Mapping[str, Any]]:
+        """The last line of each phase by its name; where two have one name, by what they belong to as well: "text/text", "method/text"."""
+        names = [name for _, name in self.phases]
+        return {name if names.count(name) == 1 else f"{act}/{name}": line for (act, name), line in self.phases.items()}
+
+    @property
+    def _newest(self) -> Mapping[str, Any]:
+        return list(self.phases.values())[-1]
 
 
 def course(folder: Path) -> Course:

@@ -60,16 +60,22 @@ def _comparable(recipe: Recipe) -> dict[str, Any]:
     return {name: value for name, value in flat_settings(recipe).items() if name not in left_out}
 
 
-def launch(recipe: Recipe) -> Processes:
-    """Start the processes of the run and say which device each has."""
+def check_device(recipe: Recipe) -> None:
+    """Raise SettingsError for a device or a budget that a run cannot have on this machine."""
     settings = recipe.training
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise SettingsError("device is cuda, but PyTorch sees no GPU here: use --device cpu or auto")
-    accelerator = "cuda" if on_gpu(recipe) else "cpu"
-    if accelerator == "cuda" and settings.core_minutes is not None:
+    if on_gpu(recipe) and settings.core_minutes is not None:
         raise SettingsError("training.core-minutes counts the time of processors, not of a GPU: give --training.minutes, or --device cpu")
-    if accelerator == "cuda" and settings.devices > torch.cuda.device_count():
+    if on_gpu(recipe) and settings.devices > torch.cuda.device_count():
         raise SettingsError(f"training.devices is {settings.devices}, but PyTorch sees {torch.cuda.device_count()} GPUs: lower it")
+
+
+def launch(recipe: Recipe) -> Processes:
+    """Start the processes of the run and say which device each has. Raises SettingsError as `check_device`."""
+    check_device(recipe)
+    settings = recipe.training
+    accelerator = "cuda" if on_gpu(recipe) else "cpu"
     if accelerator == "cpu":
         keep_memory()
     if settings.devices * settings.nodes == 1:

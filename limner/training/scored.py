@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from limner.core.errors import SettingsError
+from limner.core.errors import DataError, SettingsError
 from limner.core.pictures import CaptionedPictures
+from limner.core.trainable import Trainable
+from limner.data.catalog import BUILT_IN, open_data
+from limner.data.reduced import at_resolution
 from limner.metrics.scoring.evaluate import Painter, Progress, ScoringRequest, Unprompted, evaluate
 from limner.metrics.scoring.matching import Placed
 from limner.metrics.scoring.protocol import Score
@@ -60,13 +63,37 @@ def score_model(
 def painter_of(model: Model, pictures: CaptionedPictures, count: int, seed: int) -> Painter | Unprompted:
     """What paints for a model's scores: of stories whole ones, and without captions where it reads none. Raises SettingsError for a model
     of stories where the set has no such stories."""
+    check_frames(model.method, pictures)
     stories = pictures.stories
-    frames = getattr(model.method, "frames", None)
+    paint = model.painter() if stories is None else model.storyteller(stories.shape[1])
+    return paint if model.reads_text else Unprompted(paint, count, seed)
+
+
+def check_frames(method: Trainable, pictures: CaptionedPictures) -> None:
+    """Raise SettingsError for a method of stories and a set that has no stories of so many frames."""
+    stories = pictures.stories
+    frames = getattr(method, "frames", None)
     if frames is not None and (stories is None or stories.shape[1] != frames):
         has = "no stories" if stories is None else f"stories of {stories.shape[1]} frames"
         raise SettingsError(f"the model tells stories of {frames} frames, and '{pictures.name}' has {has}: give --data with such stories")
-    paint = model.painter() if stories is None else model.storyteller(stories.shape[1])
-    return paint if model.reads_text else Unprompted(paint, count, seed)
+
+
+def reference(data: str, split: str | None, resolution: int) -> list[CaptionedPictures]:
+    """The splits to hold pictures against, at their resolution. split: their names with commas between; by default train and test of a
+    built-in world, else test or val. Raises DataError for a split that the set does not have."""
+
+    def opened(name: str) -> CaptionedPictures:
+        return at_resolution(open_data(data, name, resolution), resolution)
+
+    named = split.split(",") if split else ["train", "test"] if data in BUILT_IN else None
+    if named:
+        return [opened(name.strip()) for name in named]
+    for name in ("test", "val"):
+        try:
+            return [opened(name)]
+        except DataError as error:
+            problem = error
+    raise problem
 
 
 def own_matcher(place: str | Path | None) -> str | None:

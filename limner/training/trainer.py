@@ -26,6 +26,7 @@ from limner.training.estimate import TimeLeft
 from limner.training.grids import GRIDS, is_due, steps_between
 from limner.training.health import CollapseWatch, LeftOutWatch, OutburstWatch
 from limner.training.log import Means, RunLog
+from limner.training.meetings import Meetings
 from limner.training.memory import most_memory
 from limner.training.plan import PlannedPhase
 from limner.training.players import PlayerTraining, mean_over_processes
@@ -121,6 +122,7 @@ class Trainer:
         settings = self.settings
         planned.trained.train()
         self._left, self._times = self._time_left(planned, position), None
+        self._meetings = Meetings(self.fabric, position.step)
         self.log.begin(planned.phase.name, self._left)
         before, core_before = position.seconds, position.core_seconds
         first, clock = position.step, Stopwatch(position.step)
@@ -207,11 +209,11 @@ class Trainer:
         return position.progress(planned, *self._common_times(planned, position))
 
     def _common_times(self, planned: PlannedPhase, position: Position) -> tuple[float, float]:
-        """The time and the processor time that all processes go by: each has clocks of its own, and every tenth step they take the mean of
-        these."""
+        """The time and the processor time that all processes go by: each has clocks of its own, and at their meetings they take the mean
+        of these."""
         if self.fabric.world_size == 1 or not planned.ends_by_time:
             return position.seconds, position.core_seconds
-        if position.step % 10 == 0 or self._times is None:
+        if self._times is None or self._meetings.is_at(position.step):
             own = torch.tensor([position.seconds, position.core_seconds], dtype=torch.float64, device=self.fabric.device)
             common = self.fabric.all_reduce(own, reduce_op="mean")
             assert isinstance(common, Tensor)
@@ -348,10 +350,10 @@ class Trainer:
         return asked
 
     def _any(self, step: int, value: bool) -> bool:
-        """Whether it is so in any process; with several they ask each other every tenth step, so that all leave the loop together."""
+        """Whether it is so in any process; several ask each other at their meetings, and at step 0, so that all leave the loop together."""
         if self.fabric.world_size == 1:
             return value
-        if step % 10:
+        if step and not self._meetings.is_at(step):
             return False
         result = self.fabric.all_reduce(torch.tensor(float(value), device=self.fabric.device), reduce_op="sum")
         assert isinstance(result, Tensor)

@@ -19,8 +19,10 @@ import yaml
 
 from limner.cli.main import main
 from limner.core import registry
+from limner.core.errors import SettingsError
 from limner.core.recipes import save_recipe
 from limner.study import processes
+from limner.study.checks import check_runs
 from limner.study.plan import check_folder, plan
 from limner.study.processes import Outcome, alone_in, last_words, room
 from limner.study.settings import Budget, read_study, write_study
@@ -192,6 +194,60 @@ def test_a_study_that_cannot_be_gets_one_line(
     told = capsys.readouterr().err
     assert told.startswith("limner: " + message.format(path=path)) and told.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"evaluation": {"split": "tset"}}, "'tset'"),
+        ({"evaluation": {"features": "fid-incepton"}}, "there is no feature network 'fid-incepton'"),
+        ({"evaluation": {"features": "vgg16=nowhere.pth"}}, "no weights of the feature network 'vgg16' at nowhere.pth"),
+        ({"evaluation": {"matching": "nowhere"}}, "nowhere"),
+        ({"evaluation": {"metrics": "r-precision"}}, "entry 'gan-cls' on garden: r-precision needs a matching model: give one"),
+        (
+            {"evaluation": {"metrics": "fid,scene-faithfulness"}},
+            "entry 'gan-cls' on garden: scene-faithfulness reads the garden's bouquets",
+        ),
+        ({"settings": {"text.encoder": "nowhere"}}, "entry 'gan-cls' on garden: "),
+        ({"comparison": {"captions": []}}, "comparison.captions has no caption, or an empty one: give some"),
+        ({"comparison": {"captions": ["a flower", " "]}}, "comparison.captions has no caption, or an empty one: give some"),
+        ({"comparison": {"captions": ["!!!"]}}, "entry 'gan-cls' on garden: "),
+        ({"resolution": 24}, "entry 'gan-cls' on garden: "),
+        ({"entries": ["gan-cls", "obj-gan"], "resolution": 64}, "entry 'obj-gan' on garden: "),
+        ({"entries": ["gan-cls", "storygan"], "resolution": 64}, "entry 'storygan' on garden: "),
+    ],
+)
+def test_what_training_or_scoring_would_refuse_is_refused_before_the_first_run(
+    changes: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    changes = {"entries": ["gan-cls"], "settings": {"data.garden-pictures": 64}} | changes
+    changes["evaluation"] = {"metrics": "fid", "count": 8} | changes.get("evaluation", {})
+    path = written(tmp_path, **changes)
+    for dry in ([], ["--dry-run"]):
+        assert main(["study", str(path), "--out", "out", *dry]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith("limner: ") and message in told and told.count("\n") == 1, told
+        assert [file.name for file in tmp_path.iterdir()] == ["asked.yaml"]
+
+
+def test_what_only_the_trained_run_has_is_not_missed_before(tmp_path: Path) -> None:
+    """A run that trains its own text encoder leaves a matching model; CI-GAN finds codes of pictures. A lone run has no page."""
+    small = {"data.garden-pictures": 64}
+    evaluation = {"metrics": "r-precision,clip-score,memorisation", "split": "train,test", "count": 200}
+    study = read_study(written(tmp_path, data="garden-bouquets", entries=["gan-cls"], settings=small, evaluation=evaluation))
+    check_runs(study, plan(study, tmp_path / "out"))
+    study = read_study(written(tmp_path, entries=["ci-gan"], settings=small, evaluation={"metrics": "reconstruction", "count": 8}))
+    check_runs(study, plan(study, tmp_path / "out"))
+    with pytest.raises(SettingsError, match=r"entry 'gan-cls' on garden: reconstruction needs a model that finds codes"):
+        study = read_study(written(tmp_path, entries=["gan-cls"], settings=small, evaluation={"metrics": "reconstruction", "count": 8}))
+        check_runs(study, plan(study, tmp_path / "out"))
+    silent = {"entries": [{"method": "msg-gan", "settings": {"method.unconditional": True}}], "settings": small, "resolution": 64}
+    study = read_study(written(tmp_path, **silent, seeds=[0]))
+    check_runs(study, plan(study, tmp_path / "out"))
+    study = read_study(written(tmp_path, **silent, seeds=[0, 1]))
+    with pytest.raises(SettingsError, match=r"it reads no text, and the study's page paints captions: leave the entry out"):
+        check_runs(study, plan(study, tmp_path / "out"))
 
 
 def test_unlike_runs_are_not_mixed(tmp_path: Path) -> None:

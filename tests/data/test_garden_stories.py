@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from limner.data.garden.stories import CHARACTERS, HELD_OUT_CASTS, HELD_OUT_EVEN
 from limner.data.garden.stories.cast import LOOK_CODES, LOOK_COLUMNS, character
 from limner.data.garden.stories.plots import after
 from limner.data.garden.stories.sentences import she_before
+from limner.metrics.stories import Meeting, read_truly
 
 SMALL = Stories("train", length=300, resolution=32)
 
@@ -141,6 +143,31 @@ def test_counterfactual_sentences_are_false_and_in_training_speak_of_nothing_hel
             assert changed and not changed & set(SMALL.captions(row))
             assert not any(sentence.startswith(f"{who} {kind}") for sentence in changed for who, kind in held)
     assert different > 2 * 800
+
+
+def test_no_counterfactual_event_is_shown_by_its_picture() -> None:
+    """As the story scores see it. They count who is there, so of one who goes away it is asked whether her look is gone."""
+    times = {"night": 0, "morning": 0}
+    for split in ("train", "test"):
+        world = Stories(split, length=25, resolution=16)
+        truth = read_truly(world.arranged).reshape(25, 4, 6, -1)
+        for story, plot in enumerate(world.plots):
+            for frame in range(4):
+                changes = world._changes(plot, frame)
+                assert changes
+                for changed in changes:
+                    told = replace(changed, events=changed.events[: frame + 1])
+                    event = told.events[frame]
+                    if event.kind == "goes":
+                        row = list(world.arranged.who[story * 4 + frame])
+                        assert plot.cast[event.who[0]] in row
+                        continue
+                    right = Meeting(told, truth[story, : frame + 1]).faithful()[0, 0]
+                    assert right == frame, f"{event} is true of frame {frame} of {plot}"  # what was said before is true
+                    if event.kind in times:
+                        times[event.kind] += 1
+                        assert plot.states()[frame].night == (event.kind == "morning")
+    assert min(times.values()) > 10
 
 
 def test_pictures_of_stories() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,13 +12,18 @@ from torch import Tensor
 
 from limner.core.errors import SettingsError
 from limner.data.catalog import open_data
-from limner.data.garden.stories import CHARACTERS, Stories
+from limner.data.garden import ATTRIBUTES
+from limner.data.garden.phrases import COLOURS
+from limner.data.garden.stories import CHARACTERS, Stories, exchange_names
 from limner.data.garden.stories.frames import Frames, frames_of
+from limner.data.garden.stories.sentences import speak
+from limner.data.stories import told_alone
 from limner.features.bouquet_judge import MOST, SceneJudge, SceneReading
 from limner.metrics.scoring.evaluate import ScoringRequest, evaluate
 from limner.metrics.scoring.protocol import Score
-from limner.metrics.stories import Meeting, exchange, read_from, read_truly
+from limner.metrics.stories import Meeting, NameExchange, exchange, read_from, read_truly
 
+COLOUR = re.compile(r"turns (?!to )(.+?)(?: as autumn comes)?$")
 WORLD = Stories("test", length=40, resolution=16)
 TOLD = read_truly(WORLD.arranged).reshape(40, 4, MOST, -1)
 RENAMED = read_truly(WORLD.exchanged()).reshape(40, 4, MOST, -1)
@@ -139,12 +147,9 @@ def test_an_evaluation_takes_whole_stories_and_exchanges_their_names(monkeypatch
             told = captions[start : start + 4]
             for world, exchanged in ((0, False), (1, True)):
                 for story in range(40):
-                    names = [CHARACTERS[who] for who in WORLD.plots[story].cast[:2]]
                     own = [set(WORLD.captions(story * 4 + frame)) for frame in range(4)]
                     if exchanged:
-                        from limner.data.garden.stories import exchange_names
-
-                        own = [{exchange_names(caption, *names) for caption in frame} for frame in own]
+                        own = [set(told_exchanged(WORLD, story * 4 + frame)) for frame in range(4)]
                     if all(caption in frame for caption, frame in zip(told, own, strict=True)):
                         images[start : start + 4, :, 0, 0] = torch.tensor([[world, 0, story * 4 + frame] for frame in range(4)])
         return images
@@ -159,6 +164,40 @@ def test_an_evaluation_takes_whole_stories_and_exchanges_their_names(monkeypatch
         "kept",
         "exactly",
     }
+
+
+def told_exchanged(world: Stories, row: int) -> list[str]:
+    """What the story of the exchanged cast itself says of a frame, from the same draws."""
+    story, frame = divmod(row, world.frames)
+    plot = world.plots[story].exchanged()
+    left = world.stage.left[story].tolist()
+    return [speak(plot, plot.states(), left, frame, draws) for draws in world._draws(row, range(world.captions_per_picture))]
+
+
+def test_a_retold_caption_is_that_of_the_exchanged_story() -> None:
+    """Sentence by sentence, and with all sentences so far, as methods read them that paint single pictures; colours among them."""
+    colours = 0
+    pictures = open_data("garden-stories", "test", 16, length=400)
+    alone = told_alone(pictures)
+    task = SimpleNamespace(pictures=alone, indices=np.arange(400)[::-1])
+    metric = NameExchange(task)  # type: ignore[arg-type]
+    world = metric.world
+    said = [told_exchanged(world, row) for row in range(400)]
+    for number in range(400):
+        row = 399 - number
+        frame = row % 4
+        plot = world.plots[row // 4]
+        for k, caption in enumerate(pictures.captions(row)):
+            (retold,) = metric.retold(np.array([number]), [caption])
+            assert retold == said[row][k]
+            (whole,) = metric.retold(np.array([number]), [alone.captions(row)[k]])
+            assert whole == ". ".join(said[before][k] for before in range(row - frame, row + 1))
+            colours += retold != exchange_names(caption, *(CHARACTERS[who] for who in plot.cast[:2]))
+            if plot.events[frame].kind == "autumn" and (turned := COLOUR.search(retold)):
+                told = plot.exchanged()
+                code = told.codes(told.states()[frame], plot.events[frame].who[0])[0]
+                assert turned[1] in COLOURS[ATTRIBUTES["colour"][code]]  # what the score expects of the frame
+    assert colours > 20
 
 
 def marked(frames: Frames, world: Frames) -> np.ndarray:
@@ -194,8 +233,6 @@ def test_readings_are_packed_as_the_truth_is() -> None:
 
 
 def test_a_model_is_asked_for_stories_of_its_own_length() -> None:
-    from types import SimpleNamespace
-
     from limner.cli.evaluate.painting import score
 
     model = SimpleNamespace(method=SimpleNamespace(frames=5), reads_text=True)

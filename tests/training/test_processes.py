@@ -58,3 +58,14 @@ def test_both_processes_hold_the_same_weights(method: str, style_steps: int, tmp
                 with pytest.raises(Disagreement):
                     Comparison().tensor("a tensor", 1.001 * two, one, double)
         comparison.finish()
+
+
+@pytest.mark.parametrize("reason", ["signal", "time"])
+def test_slow_steps_are_looked_at_one_by_one(reason: str, tmp_path: Path) -> None:
+    """A stop that one process is asked for, and a limit on time, end both soon: not at the tenth step only."""
+    command = [sys.executable, str(SCRIPT.with_name("two_slow_processes.py")), str(tmp_path / "run"), reason]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    (steps,) = (int(line.split()[1]) for line in result.stdout.splitlines() if line.startswith("steps "))
+    assert 1 < steps < 8

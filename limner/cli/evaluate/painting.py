@@ -17,7 +17,7 @@ from limner.cli.models import Device, matching_model, open_model
 from limner.cli.outputs import check_file
 from limner.cli.progress import progress_bar
 from limner.cli.sampling import SamplingArguments, asked_sampling, set_sampling
-from limner.core.errors import DataError, SettingsError
+from limner.core.errors import SettingsError
 from limner.core.files import cache_folder
 from limner.core.worlds import world_of
 
@@ -119,7 +119,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> list[Score]:
     from limner.core.abilities import Inverts
-    from limner.training.scored import COUNT, own_matcher
+    from limner.training.scored import COUNT, own_matcher, reference
     from limner.training.trained import trained_on
 
     assert arguments.model is not None
@@ -137,6 +137,7 @@ def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> 
 def _score_pictures(arguments: EvaluateArguments, share: Share, device: Device) -> list[Score]:
     from limner.data.catalog import BUILT_IN
     from limner.metrics.scoring.evaluate import Stored
+    from limner.training.scored import reference
     from limner.training.trained import seen_in_training
 
     assert arguments.pictures is not None
@@ -251,25 +252,6 @@ def _warn_of_features(splits: Sequence[CaptionedPictures], request: ScoringReque
             "such scores with each other at most; --features fid-inception takes the network of published figures",
             file=sys.stderr,
         )
-
-
-def reference(data: str, split: str | None, resolution: int) -> list[CaptionedPictures]:
-    """The splits to hold pictures against, at their resolution."""
-    from limner.data.catalog import BUILT_IN, open_data
-    from limner.data.reduced import at_resolution
-
-    def opened(name: str) -> CaptionedPictures:
-        return at_resolution(open_data(data, name, resolution), resolution)
-
-    named = split.split(",") if split else ["train", "test"] if data in BUILT_IN else None
-    if named:
-        return [opened(name.strip()) for name in named]
-    for name in ("test", "val"):
-        try:
-            return [opened(name)]
-        except DataError as error:
-            problem = error
-    raise problem
 
 
 def _metrics(

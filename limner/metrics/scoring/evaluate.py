@@ -28,7 +28,19 @@ from limner.metrics.scoring.sources import Painted, Painter, Source, Stored, Unp
 from limner.metrics.scoring.survey import Survey
 from limner.metrics.scoring.table import table
 
-__all__ = ["METRICS", "USUAL", "Painter", "Progress", "ScoringRequest", "Stored", "Unprompted", "check_metrics", "evaluate", "table"]
+__all__ = [
+    "METRICS",
+    "USUAL",
+    "Painter",
+    "Progress",
+    "ScoringRequest",
+    "Stored",
+    "Unprompted",
+    "check_metrics",
+    "check_request",
+    "evaluate",
+    "table",
+]
 
 MOST_CAPTIONS = 32
 """Captions that they take at the most."""
@@ -108,16 +120,47 @@ def evaluate(
         SettingsError: An unknown metric, one that is named and cannot be taken, or a count that is too small.
         DataError: A split without captions, or a picture of the folder that cannot be read.
     """
+    share = request.share
+    asked, choice = _asked(painter, splits, request)
+    surveys = []
+    for task, source, order, taken in asked:
+        varied = max(4, min(MOST_CAPTIONS, source.count // NOISES))
+        if taken:
+            surveys.append(Survey(task, source, order, taken, request.batch_size, varied, share, request.cache))
+    choice.check(say if share.rank == 0 else None)
+    total, done = sum(survey.to_see for survey in surveys), 0
+    scores: list[Score] = []
+    for survey in surveys:
+        for seen in survey.run():
+            done += seen
+            if progress is not None:
+                progress(min(done, total), total, f"scoring {survey.task.pictures.name}/{survey.task.pictures.split}")
+        scores += survey.scores(lambda figure, survey=survey: _score(figure, survey.task, survey.source))  # type: ignore[misc]
+    return scores
+
+
+def check_request(painter: Painter | Stored | Unprompted, splits: Sequence[CaptionedPictures], request: ScoringRequest) -> None:
+    """Raise what `evaluate` would raise before the first picture. The painter is not asked for any."""
+    _asked(painter, splits, request)[1].check(None)
+
+
+def _asked(
+    painter: Painter | Stored | Unprompted, splits: Sequence[CaptionedPictures], request: ScoringRequest
+) -> tuple[list[tuple[ScoringTask, Source, NDArray[np.int64], list[Metric]]], _Choice]:
+    """For each split what is asked, of whose pictures, the order of the reference, and the metrics that can be taken."""
     check_metrics(request.metrics, splits)
-    count, seed, share = request.count, request.seed, request.share
-    if count < 2:
-        raise SettingsError(f"a score of {count} picture(s) says nothing: give a count of at least 2")
+    if request.count < 2:
+        raise SettingsError(f"a score of {request.count} picture(s) says nothing: give a count of at least 2")
     network = request.network or load_feature_network("garden", request.device)
-    surveys, choice = [], _Choice(request.metrics, owed=not request.usual)
+    seed, choice = request.seed, _Choice(request.metrics, owed=not request.usual)
+    found: list[tuple[ScoringTask, Source, NDArray[np.int64], list[Metric]]] = []
     for pictures in splits:
         order = reference_order(pictures, seed, captioned=not isinstance(painter, (Stored, Unprompted)))
         count = whole_stories(request.count, pictures)
-        source = painter.meet(pictures) if isinstance(painter, (Stored, Unprompted)) else Painted(painter, pictures, order, count, seed)
+        if isinstance(painter, (Stored, Unprompted)):
+            source: Source = painter.meet(pictures)
+        else:
+            source = Painted(painter, pictures, order, count, seed)
         if request.sampling:
             source.told = f"{source.told}, {request.sampling}"
         task = ScoringTask(
@@ -136,20 +179,8 @@ def evaluate(
             training=request.training,
             rebuild=request.rebuild,
         )
-        varied = max(4, min(MOST_CAPTIONS, source.count // NOISES))
-        taken = choice.taken(task, source)
-        if taken:
-            surveys.append(Survey(task, source, order, taken, request.batch_size, varied, share, request.cache))
-    choice.check(say if share.rank == 0 else None)
-    total, done = sum(survey.to_see for survey in surveys), 0
-    scores: list[Score] = []
-    for survey in surveys:
-        for seen in survey.run():
-            done += seen
-            if progress is not None:
-                progress(min(done, total), total, f"scoring {survey.task.pictures.name}/{survey.task.pictures.split}")
-        scores += survey.scores(lambda figure, survey=survey: _score(figure, survey.task, survey.source))  # type: ignore[misc]
-    return scores
+        found.append((task, source, order, choice.taken(task, source)))
+    return found, choice
 
 
 def whole_stories(count: int, pictures: CaptionedPictures) -> int:

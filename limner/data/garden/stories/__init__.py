@@ -2,7 +2,7 @@
 
 from limner.data.garden.stories.cast import CHARACTERS, HELD_OUT_CASTS, HELD_OUT_EVENTS, LOOKS, THEMES
 from limner.data.garden.stories.plots import EVENTS, Event, Plot, State
-from limner.data.garden.stories.sentences import exchange_names
+from limner.data.garden.stories.sentences import exchange_names, exchanged_caption
 from limner.data.garden.stories.stories import FRAMES, Shows, Stories, StoryItem
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "Stories",
     "StoryItem",
     "exchange_names",
+    "exchanged_caption",
 ]

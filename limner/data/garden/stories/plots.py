@@ -123,6 +123,23 @@ def after(state: State, event: Event) -> State:
     return replace(state, night=False, closed=(False,) * len(state.closed))
 
 
+def is_shown(state: State, event: Event) -> bool:
+    """Whether a picture of a state shows what a sentence of an event says, whenever that happened: that the morning comes is true of every
+    picture by day. event: none that begins a story."""
+    if event.kind in (NIGHT, MORNING):
+        return state.night == (event.kind == NIGHT)
+    (who,) = event.who
+    there, opened = state.there[who], not state.closed[who]
+    shown = {
+        COMES: there,
+        GOES: not there,
+        GROWS: there and opened and state.large[who],
+        CLOSES: there and not opened and state.night,
+        AUTUMN_COLOURS: there and state.autumn[who],
+    }
+    return shown[event.kind]
+
+
 def possible(plot_cast: Sequence[int], state: State, banned: frozenset[tuple[int, str]]) -> Iterator[Event]:
     """What can happen next: everything that changes the picture and leaves somebody in it. banned: (character, kind) that must not."""
     for who, character in enumerate(plot_cast):

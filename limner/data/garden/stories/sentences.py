@@ -120,8 +120,29 @@ def exchange_names(sentence: str, first: str, second: str) -> str:
     return _NAME.sub(lambda match: _as_written(others.get(match[0].lower(), match[0]), match[0]), sentence)
 
 
+_COLOUR = re.compile(
+    r"(?<=turns )(?:" + "|".join(sorted((word for words in COLOURS.values() for word in words), key=len, reverse=True)) + r")\b",
+    re.IGNORECASE,
+)
+
+
+def exchanged_caption(plot: Plot, frame: int, caption: str) -> str:
+    """A frame's caption as it is told where the names of the first two of the cast are exchanged: a colour that one of them turns to
+    follows her name. The caption is the sentence of the frame, or several with ". " between, of which the last is of the frame."""
+    first, second = (CHARACTERS[who] for who in plot.cast[:2])
+    sentences = exchange_names(caption, first, second).split(". ")
+    states, exchanged = plot.states(), plot.exchanged()
+    for place, sentence in enumerate(sentences):
+        own = frame + 1 + place - len(sentences)
+        event = plot.events[own]
+        if event.kind == AUTUMN_COLOURS:
+            old, new = (COLOURS[ATTRIBUTES["colour"][told.codes(states[own], event.who[0])[COLOUR]]] for told in (plot, exchanged))
+            sentences[place] = _COLOUR.sub(lambda match, old=old, new=new: new[old.index(match[0].lower())], sentence)  # type: ignore[misc]
+    return ". ".join(sentences)
+
+
 def _as_written(name: str, written: str) -> str:
     return name.lower() if written.islower() else name
 
 
-__all__ = ["DRAWS", "exchange_names", "she_before", "speak"]
+__all__ = ["DRAWS", "exchange_names", "exchanged_caption", "she_before", "speak"]

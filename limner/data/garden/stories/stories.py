@@ -17,7 +17,7 @@ from limner.data.garden.bouquets.painting import paint_bouquets
 from limner.data.garden.seeded import SeededSet
 from limner.data.garden.stories.cast import CHARACTERS, HELD_OUT_CASTS, HELD_OUT_EVENTS, THEMES
 from limner.data.garden.stories.frames import Frames, Stage, frames_of, set_stage
-from limner.data.garden.stories.plots import BEGINS, MORNING, NIGHT, PLACES, Event, Plot, State, after, draw_plots, possible
+from limner.data.garden.stories.plots import BEGINS, MORNING, NIGHT, PLACES, Event, Plot, draw_plots, is_shown, possible
 from limner.data.garden.stories.sentences import DRAWS, speak
 
 FRAMES = 4
@@ -183,19 +183,10 @@ class Stories(SeededSet[StoryItem]):
             return replace(plot, events=(*plot.events[:frame], event, *plot.events[frame + 1 :]))
 
         ways = dict.fromkeys((*possible(plot.cast, before, held_events), Event(NIGHT), Event(MORNING)))
-        return [with_event(event) for event in ways if _looks(after(before, event)) != _looks(now)]
+        return [with_event(event) for event in ways if not is_shown(now, event)]
 
     def _draws(self, row: int, ks: Sequence[int]) -> list[list[float]]:
         draws: list[list[float]] = uniform_of(
             hash64(self.seed, self._stream, "caption", row, np.array(list(ks)))[:, None], 0, DRAWS
         ).tolist()
         return draws
-
-
-def _looks(state: State) -> tuple[object, ...]:
-    """What of a state can be seen."""
-    seen = [
-        (large and not closed, closed, autumn) if there else None
-        for there, large, closed, autumn in zip(state.there, state.large, state.closed, state.autumn, strict=True)
-    ]
-    return state.night, *seen
