@@ -72,6 +72,15 @@ def plain_words(caption: str) -> str:
     return as_caption(values) if values else " ".join(split_words(caption) or caption.split())
 
 
+def not_text(caption: str) -> str | None:
+    """What is wrong with a caption that holds half of a surrogate pair, as JSON can and text cannot; None of any other."""
+    try:
+        caption.encode()
+    except UnicodeEncodeError:
+        return f"the caption {ascii(caption)[:60]} is not UTF-8 text: write it anew, without what begins with \\ud"
+    return None
+
+
 def _is_spoken(word: str) -> bool:
     return any(map(str.isalnum, word))
 
