@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from limner.core.errors import CheckpointError
+from limner.core.errors import CheckpointError, DataError
 from limner.text.bert import Bert
 from limner.text.saving import load_encoder, save_encoder
 
