@@ -97,7 +97,7 @@ def test_data_are_opened_indexed_and_iterated() -> None:
     [
         ({"count": 0}, "count is 0: give a whole number, at least 2"),
         ({"count": "5"}, "count is '5'"),
-        ({"seed": -1}, "the seed is -1: give a whole number, from 0"),
+        ({"seed": -1}, "the seed is -1: give a whole number from 0"),
         ({"seed": "x"}, "the seed is 'x'"),
         ({"device": "banana"}, "device is 'banana', which is none of PyTorch's"),
     ],

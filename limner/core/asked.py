@@ -21,8 +21,10 @@ def whole_number(name: str, value: Any, least: int, most: int | None = None) -> 
     except (TypeError, ValueError):  # the latter from tensors of several numbers
         number = None
     if number is None or number < least or (most is not None and number > most):
-        bounds = f"at least {least:,}" if most is None else f"from {least:,} to {most:,}"
-        raise SettingsError(f"{name} is {value!r}: give a whole number, {bounds}")
+        bounds = f", at least {least:,}"
+        if most is not None:
+            bounds = f" from {least:,} to {'2^63 - 1' if most == HIGHEST_SEED else f'{most:,}'}"
+        raise SettingsError(f"{name} is {value!r}: give a whole number{bounds}")
     return number
 
 
@@ -43,6 +45,6 @@ def usable_device(device: Any) -> torch.device:
         raise SettingsError(f"device is {found}, but PyTorch sees no GPU here: use cpu")
     try:
         torch.empty(0, device=found)
-    except (RuntimeError, AssertionError, NotImplementedError, ImportError):
+    except (RuntimeError, AssertionError, ImportError):
         raise SettingsError(f"device is {found}, but PyTorch cannot use one here: use cpu") from None
     return found
