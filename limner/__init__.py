@@ -101,7 +101,7 @@ def load(name_or_path: str | Path, device: str = "cpu") -> Model:
     one that `push` has put on the Hugging Face Hub, as "hf://OWNER/NAME".
 
     device: where it paints; ONNX files paint on the CPU. Raises CheckpointError where there is none or it cannot be read, SettingsError for
-    a name that does not exist.
+    a name that does not exist, or a device that is not here.
     """
     if str(name_or_path).startswith(HUB):
         from limner.interop.hub import fetched
@@ -148,13 +148,14 @@ def create(
     import torch
 
     from limner import methods
+    from limner.core.asked import one_seed, whole_number
     from limner.core.recipes import chosen_preset, laid_over
     from limner.core.trainable import Conditions
 
     made = methods.get(method)
     values = chosen_preset(method, preset)
     conditions = Conditions(
-        resolution=resolution or values.resolution,
+        resolution=values.resolution if resolution is None else whole_number("resolution", resolution, 1),
         sentence_width=sentence_width,
         word_width=word_width,
         class_count=class_count,
@@ -163,5 +164,5 @@ def create(
         labels=tuple(labels),
     )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(one_seed(seed))
         return made(laid_over(made.Settings(), {**values.method, **settings}, "method"), conditions)

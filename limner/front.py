@@ -26,16 +26,19 @@ def open_data(name: str | Path, split: str = "train", resolution: int | None = N
 
     It has a length, can be indexed and iterated, and a `torch.utils.data.DataLoader` takes it: see `CaptionedPictures.__getitem__`.
     resolution: of a built-in set 64 by default, of a prepared one its own. length: how many pictures a built-in set paints.
-    Raises DataError, saying what to do, for a folder that is not prepared, and SettingsError for a name that does not exist.
+    Raises DataError, saying what to do, for a folder that is not prepared, and SettingsError for a name that does not exist, or a number
+    that is none.
     """
+    from limner.core.asked import whole_number
     from limner.data import catalog
     from limner.data.prepared import open_prepared
     from limner.data.reduced import at_resolution
 
-    if resolution is not None and resolution < 1:
-        raise SettingsError(f"pictures cannot have {resolution} px: give a resolution such as 64")
+    resolution, length = (
+        None if value is None else whole_number(what, value, 1) for what, value in (("resolution", resolution), ("length", length))
+    )
     if str(name) in catalog.BUILT_IN:
-        return catalog.open_data(str(name), split, resolution or SIDE, length=length)
+        return catalog.open_data(str(name), split, SIDE if resolution is None else resolution, length=length)
     catalog.check_name(str(name))
     if length is not None:
         raise SettingsError(
@@ -46,7 +49,7 @@ def open_data(name: str | Path, split: str = "train", resolution: int | None = N
 
 
 def train(
-    method: str | Recipe,
+    method: str | Path | Recipe,
     data: str | Path | None = None,
     out: str | Path | None = None,
     *,
@@ -71,6 +74,7 @@ def train(
 
     Raises LimnerError for what cannot work, before anything is written.
     """
+    from limner.core.asked import whole_number
     from limner.core.recipes import from_preset, load_recipe, with_settings
     from limner.training.presets import suitable_preset
     from limner.training.run import train as run
@@ -78,6 +82,10 @@ def train(
 
     if out is None:
         raise SettingsError("a run needs a folder: give out")
+    resolution = None if resolution is None else whole_number("resolution", resolution, 1)
+    method = str(method) if isinstance(method, Path) else method
+    if not isinstance(method, str | Recipe):
+        raise SettingsError(f"method is {method!r}: give a name, the path of a recipe.yaml, or a recipe")
     if isinstance(method, Recipe) or method.endswith((".yaml", ".yml")):
         recipe = method if isinstance(method, Recipe) else load_recipe(method)
         if preset and preset != recipe.preset:
@@ -94,7 +102,7 @@ def train(
         from limner.training.starting import starting_recipe
 
         recipe = starting_recipe(recipe, str(start))
-    recipe = dataclasses.replace(recipe, data=str(data or recipe.data), resolution=resolution or recipe.resolution)
+    recipe = dataclasses.replace(recipe, data=str(data or recipe.data), resolution=recipe.resolution if resolution is None else resolution)
     return run(with_settings(recipe, settings or {}), out, resume=resume)
 
 
@@ -117,13 +125,16 @@ def evaluate(
         data: The reference: a built-in name, a prepared set, or a folder of plain pictures; by default what the model was trained on.
         metrics: Names as `limner evaluate --help` lists them, or one text with commas between.
         split: Of a built-in or prepared set.
-        count: Pictures to paint, 2,000 by default; of a folder all.
+        count: Pictures to paint, 2 at least and 2,000 by default; of a folder all.
+        seed: Of the captions' order and of the noise.
         features: The network that looks at pictures, as `--features` takes it; by default the garden's judge.
         matching: The folder of a matching model, for r-precision, vs, clip-score and ap; by default the one with which a run has trained
             its text encoder.
+        device: Where everything is computed, such as "cuda".
 
     Raises SettingsError for metrics that cannot be taken, DataError for pictures that cannot be read or compared.
     """
+    from limner.core.asked import one_seed, usable_device, whole_number
     from limner.core.files import cache_folder
     from limner.data.reduced import at_resolution
     from limner.features.registry import load_feature_network
@@ -134,6 +145,8 @@ def evaluate(
     from limner.training.scored import COUNT, score_model
     from limner.training.trained import seen_in_training, trained_on
 
+    device, seed = str(usable_device(device)), one_seed(seed)
+    count = None if count is None else whole_number("count", count, 2)
     names = [name.strip().lower() for name in (metrics.split(",") if isinstance(metrics, str) else metrics) if name.strip()]
     place = None if isinstance(model, Model) else model
     pictures = None if place is None else _stored(place, count, seed)
@@ -147,7 +160,7 @@ def evaluate(
     reference = data if isinstance(data, CaptionedPictures) else _reference(data, split, side)
     request = ScoringRequest(
         metrics=names,
-        count=pictures.count if pictures is not None else count or COUNT,
+        count=pictures.count if pictures is not None else COUNT if count is None else count,
         seed=seed,
         network=load_feature_network(features, device) if features else None,
         matching=None if matching is None else Placed.load(matching, device),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
 import limner
-from limner import SettingsError
+from limner import CheckpointError, SettingsError
 
 
 def test_importing_limner_and_naming_its_methods_loads_no_torch() -> None:
@@ -73,16 +74,66 @@ def test_data_are_opened_indexed_and_iterated() -> None:
     assert [one["key"] for one in flowers] == [flowers.key(index) for index in range(5)]
     (batch,) = DataLoader(flowers, batch_size=5)
     assert batch["picture"].shape == (5, 3, 16, 16) and len(batch["caption"]) == 5 and batch["class"].dtype == torch.int64
-    with pytest.raises(IndexError):
-        flowers[5]
+    for read in (flowers.__getitem__, flowers.captions):
+        with pytest.raises(IndexError):
+            read(5)
+    assert flowers.captions(-1) == flowers.captions(4)
+    with pytest.raises(SettingsError, match="`read` takes several"):
+        flowers[0:2]  # type: ignore[index]
+    with pytest.raises(SettingsError, match="length is '5': give a whole number"):
+        limner.open_data("garden", length="5")  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="did you mean 'garden'"):
         limner.open_data("gardn")
-    with pytest.raises(SettingsError, match="a garden of 0 flowers is empty"):
+    with pytest.raises(SettingsError, match="length is 0: give a whole number, at least 1"):
         limner.open_data("garden", resolution=16, length=0)
-    with pytest.raises(SettingsError, match="pictures cannot have 0 px"):
+    with pytest.raises(SettingsError, match="resolution is 0: give a whole number, at least 1"):
         limner.open_data("garden", resolution=0)
     with pytest.raises(SettingsError, match="length=5 is for built-in sets"):
         limner.open_data(".", length=5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"count": 0}, "count is 0: give a whole number, at least 2"),
+        ({"count": "5"}, "count is '5'"),
+        ({"seed": -1}, "the seed is -1: give a whole number from 0"),
+        ({"seed": "x"}, "the seed is 'x'"),
+        ({"device": "banana"}, "device is 'banana', which is none of PyTorch's"),
+    ],
+)
+def test_numbers_and_devices_of_an_evaluation_are_checked(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        limner.evaluate("garden", **arguments)
+
+
+def test_numbers_of_fresh_networks_are_checked() -> None:
+    with pytest.raises(SettingsError, match="resolution is 0: give a whole number, at least 1"):
+        limner.create("gan-cls", preset="cpu", resolution=0)
+    with pytest.raises(SettingsError, match="the seed is 'x'"):
+        limner.create("gan-cls", preset="cpu", seed="x")  # type: ignore[arg-type]
+
+
+def test_a_gpu_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    model = limner.load("garden")
+    for asked in (lambda: limner.load("garden", "cuda"), lambda: model.to("cuda"), lambda: limner.evaluate(model, device="cuda")):
+        with pytest.raises(SettingsError, match="device is cuda, but PyTorch sees no GPU here: use cpu"):
+            asked()
+
+
+def test_where_a_run_goes_and_what_it_is_of_is_checked(tmp_path: Path) -> None:
+    (tmp_path / "afile").write_text("mine")
+    for out in (tmp_path / "afile", tmp_path / "afile" / "run"):
+        with pytest.raises(CheckpointError, match="afile is a file: give a folder for the run"):
+            limner.train("gan-cls", "garden", out, preset="cpu")
+    assert (tmp_path / "afile").read_text() == "mine"
+    with pytest.raises(SettingsError, match=r"cannot read .*recipe.yaml|there is no .*recipe.yaml"):
+        limner.train(tmp_path / "recipe.yaml", out=tmp_path / "run")
+    with pytest.raises(SettingsError, match="method is 5: give a name"):
+        limner.train(5, "garden", tmp_path / "run")  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="resolution is 0"):
+        limner.train("gan-cls", "garden", tmp_path / "run", resolution=0)
 
 
 def test_a_run_is_trained_and_scored(tmp_path: Path) -> None:

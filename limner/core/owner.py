@@ -27,6 +27,8 @@ NO_LOCKS_HERE = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, er
 """What systems answer whose files cannot be locked."""
 PAUSE = 0.02
 """Seconds between two attempts."""
+GONE = 50
+"""Attempts that find no folder, although it was just made, before that counts as an error: in some places none can be made."""
 
 _held: set[tuple[Path, int]] = set()
 
@@ -40,7 +42,7 @@ def owned(lock: Path, doing: str, *, wait: float = 0.0, again: bool = False) -> 
 
     doing: what the owner does, for the error: "runs/a is being trained by". wait: seconds to wait for the owner to be done.
     again: whether the thread that holds the lock may take it another time, within its own block.
-    Raises FolderInUse where somebody else has it.
+    Raises FolderInUse where somebody else has it, OSError where no file can be made there.
     """
     lock = lock.resolve()
     key = (lock, threading.get_ident())
@@ -79,6 +81,7 @@ def holder(lock: Path) -> dict[str, Any] | None:
 
 def _take(lock: Path, doing: str, deadline: float) -> int | None:
     """The open lock file, or None where the file itself is the lock."""
+    gone = 0
     while True:
         handle: int | None = None
         taken = False
@@ -86,7 +89,11 @@ def _take(lock: Path, doing: str, deadline: float) -> int | None:
             lock.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
             taken = _locked(handle)
-        except FileNotFoundError:  # the folder went with the owner before
+        except FileNotFoundError:  # the folder went with the owner before, or none can be made here
+            gone += 1
+            if gone >= GONE:
+                raise
+            time.sleep(PAUSE)
             continue
         except OSError as error:
             if handle is None or error.errno not in NO_LOCKS_HERE:

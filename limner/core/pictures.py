@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from limner.core.errors import SettingsError
 from limner.core.worlds import Holds
 
 if TYPE_CHECKING:
@@ -60,11 +61,14 @@ class CaptionedPictures(ABC):
         """One picture with its words, as `torch.utils.data.DataLoader` takes them: "picture", its middle without the margin, [3, R, R]
         float in [-1, 1]; "caption", the first of its `captions`, or empty; "class", -1 where there is none; "key".
 
-        Raises IndexError beyond the last picture, TypeError for a slice: `read` and `captions` read several.
+        Raises IndexError beyond the last picture, SettingsError for what is no whole number, such as a slice: `read` reads several.
         """
         import torch
 
-        place = range(len(self))[operator.index(index)]
+        try:
+            place = range(len(self))[operator.index(index)]
+        except TypeError:
+            raise SettingsError(f"the index of a picture is {index!r}: give a whole number; `read` takes several") from None
         start = (self.stored_resolution - self.resolution) // 2
         middle = self.read([place])[0, start : start + self.resolution, start : start + self.resolution]
         return {
@@ -92,7 +96,7 @@ class CaptionedPictures(ABC):
 
     @abstractmethod
     def captions(self, index: int) -> list[str]:
-        """All captions of one picture (none for an uncaptioned one)."""
+        """All captions of one picture (none for an uncaptioned one). Raises IndexError beyond the last picture."""
 
     @property
     @abstractmethod

@@ -48,17 +48,17 @@ def read_state_dict(
     Where nothing fits and the file holds only one dictionary of tensors, that is returned: its reader knows better what is wrong with it.
     Weights that are not at the top level of the file are logged with their place.
     Raises CheckpointError for a file that is missing, is not such a file, or holds no such tensors, several of them, or values that are not
-    finite.
+    finite or no plain tensors.
     """
     content = read_file(path, wanted)
     found = _chosen(content, path, lambda tensors: "" if fits is None or fits(tensors) else None, within, choose)
     if found:
-        return _finite(found[""], path) if finite else found[""]
+        return _checked(found[""], path, finite)
     places = [(place, tensors) for place, tensors in _mappings(content) if not within or _inside(place, _keys(within))]
     if len(places) != 1:
         raise CheckpointError(f"{path} holds no such weights{_where(content)}: {wanted}")
     tensors = _plain(places[0][1])
-    return _finite(tensors, path) if finite else tensors
+    return _checked(tensors, path, finite)
 
 
 def read_networks(
@@ -72,7 +72,7 @@ def read_networks(
     found = _chosen(content, path, which, within, choose)
     if not found:
         raise CheckpointError(f"{path} is {refusal}{_where(content)}")
-    return {name: _finite(tensors, path) for name, tensors in found.items()}
+    return {name: _checked(tensors, path) for name, tensors in found.items()}
 
 
 def read_file(path: Path, wanted: str = WANTED) -> Any:
@@ -221,9 +221,15 @@ def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return plain if len(plain) + len(averaged) == len(tensors) else dict(tensors)
 
 
-def _finite(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+def _checked(tensors: dict[str, Tensor], path: Path, finite: bool = True) -> dict[str, Tensor]:
+    """The tensors, if they are plain ones and, unless that does not matter, finite."""
+    import torch
+
     for name, value in tensors.items():
-        if not value.isfinite().all():
+        if value.layout != torch.strided or value.is_quantized:
+            kind, way = ("quantized", "dequantize") if value.is_quantized else ("sparse", "to_dense")
+            raise CheckpointError(f"'{name}' in {path} is a {kind} tensor: save it as a plain one (`tensor.{way}()`) and give that file")
+        if finite and not value.isfinite().all():
             raise CheckpointError(f"'{name}' in {path} has values that are not finite: the file is damaged, or its training failed")
     return tensors
 

@@ -105,6 +105,7 @@ class GardenPictures(FlowerPictures[Garden]):
 
     def captions(self, index: int) -> list[str]:
         count = self.garden.captions_per_picture
+        index = range(len(self))[index]
         return self._captions[index * count : (index + 1) * count]
 
 

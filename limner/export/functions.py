@@ -28,6 +28,10 @@ from limner.core.text import TextFeatures
 from limner.model import Model
 from limner.model.requests import LONGEST_CAPTION
 from limner.text.encoder import TextEncoder
+from limner.text.extending import core
+from limner.text.joined import JoinedEncoder
+from limner.text.number_rows import as_caption
+from limner.text.numbers import Numbers
 
 FEATURES = ("sentence", "words", "mask", "tokens")
 """Fields of `TextFeatures` that are tensors, in the order in which they go from `Encode` to `Paint`."""
@@ -110,6 +114,11 @@ def functions_of(model: Model) -> Functions:
 
 def refuse(model: Model) -> None:
     """Raise SettingsError for a model that cannot be exported, and say why."""
+    if isinstance(core(model.encoder), JoinedEncoder):
+        raise SettingsError(
+            f"{model.method.title} cannot be exported with Obj-GAN's text encoder ({JoinedEncoder.kind}): it reads by the last cells of "
+            "its LSTM, and the readers of exported files give states alone: paint with `limner generate`"
+        )
     if isinstance(model.method, WritesCodes):
         raise SettingsError(
             f"{model.method.title} cannot be exported: it writes codes one by one, each by a pass that depends on those before it, "
@@ -149,9 +158,12 @@ def painting_of(values: dict[str, Tensor]) -> Painting:
 
 
 def captions_for(model: Model, count: int) -> list[str]:
-    """Captions that the model can paint, of lengths from 1 word up, made of words that it knows; the same ones every time."""
+    """Captions that the model can paint, of lengths from 1 word up, made of words that it knows, or rows of numbers; the same ones every
+    time."""
     if not model.reads_text:
         return [""] * count
+    if isinstance(encoder := core(model.encoder), Numbers):
+        return [as_caption(((7 * row + 3 * place) % 11 - 5) / 4 for place in range(encoder.sentence_width)) for row in range(count)]
     known = [word for word in model.encoder.known_words() if model.can_paint(word)][:200]
     words = known or [word for word in ("a", "red", "flower", "small", "bird", "blue", "with", "white", "wings") if model.can_paint(word)]
     if not words:
@@ -160,8 +172,10 @@ def captions_for(model: Model, count: int) -> list[str]:
 
 
 def long_caption(model: Model) -> str:
-    """A caption as long as the model reads, or longer."""
+    """A caption as long as the model reads, or longer where that can be."""
     word = captions_for(model, 1)[0]
+    if isinstance(core(model.encoder), Numbers):
+        return word
     limit = model.encoder.limit
     count = min((limit.number if limit else 64) + 1, LONGEST_CAPTION // (len(word) + 1))
     return " ".join([word] * count)

@@ -17,7 +17,7 @@ from limner.core.errors import SettingsError
 from limner.core.files import write_whole
 from limner.export.exported import ExportedMethod, session_of
 from limner.export.extra import needed
-from limner.export.functions import captions_for, long_caption
+from limner.export.functions import captions_for, long_caption, refuse
 from limner.model import Model
 
 Target = Literal["onnx", "pt2", "page"]
@@ -64,6 +64,7 @@ def export(model: Model, target: Target, out: str | Path, weights: Weights = "fl
     if target == "page":
         from limner.export.page import page, reader_of
 
+        refuse(model)
         reader_of(model.encoder)  # which may refuse, before the work
     made, about = onnx_model(model)
     difference, loss = _held(*compared(model, painter_of(model, sealed(made, about)))), None

@@ -59,7 +59,7 @@ def named_tensors(path: Path, player: str, plain: Mapping[str, Tensor], generato
     if player == "generator":
         named = {trees.renamed(key, generator, path, unknown): value for key, value in plain.items()}
         named.pop(trees.UNUSED, None)
-        return {key: value.flatten(1) if key.endswith("project.weight") else value for key, value in named.items()}
+        return trees.without_kernels(named)
     first = 11  # how many layers img_code_s16 has
     trunk = enumerate(trees.trunk(plain))
     later = [(rf"{name}\.(\d)\.(.+)", rf"picture.{{{first + 3 * place}+\1}}.\2") for place, name in trunk]

@@ -196,7 +196,9 @@ def port_transformer(hparams: Mapping[str, Any], weights: Mapping[str, Tensor]) 
     for key, value in weights.items():
         name = _transformer_name(key, attended, fed)
         if name is not None:
-            flat = name.endswith((".scale", "_places"))  # which the port stores with dimensions of one
+            flat = (
+                name.endswith((".scale", "_places")) and value.ndim > 0 and value.numel() > 0
+            )  # which the port stores with dimensions of one
             state[name] = value.reshape(*([-1] if name.endswith(".scale") else [-1, value.shape[-1]])) if flat else value
     return values, state
 

@@ -190,7 +190,7 @@ def _read(path: Path, within: Sequence[str]) -> dict[str, dict[str, Tensor]]:
     named = {}
     for kind, tensors in found.items():
         state = {trees.renamed(key, NAMES[kind], path, UNKNOWN): value for key, value in tensors.items()}
-        named[kind] = {key: value.flatten(1) if key.endswith("project.weight") else value for key, value in state.items()}
+        named[kind] = trees.without_kernels(state)
     return named
 
 

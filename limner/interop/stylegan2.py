@@ -180,14 +180,15 @@ def limner_name(player: str, name: str, state: Tensors) -> str | None:
 
 
 def _shaped(name: str, value: Tensor) -> Tensor:
-    """A tensor without the axes of length 1 that the files have."""
+    """A tensor without the axes of length 1 that the files have; one of another shape as it is, since it is refused where it is loaded."""
     if name.endswith("noise_strength"):
-        return value.reshape(())
+        return value.reshape(()) if value.numel() == 1 else value
     if re.match(r"synthesis\.pictures\.\d+\.(?:weight|bias)$", name):
-        return value.reshape(3, -1) if name.endswith("weight") else value.reshape(-1)
+        whole = value.numel() > 0 and value.numel() % 3 == 0  # three colours
+        return value.reshape((3, -1) if name.endswith("weight") else (-1,)) if whole else value
     if name == "synthesis.constant":
-        return value.reshape(1, *value.shape[-3:])
-    return value[0] if value.ndim == 5 else value
+        return value.reshape(1, *value.shape[-3:]) if value.numel() == value.shape[-3:].numel() else value
+    return value[0] if value.ndim == 5 and len(value) == 1 else value
 
 
 def _player(tensors: Tensors) -> str | None:

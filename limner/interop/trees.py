@@ -93,6 +93,11 @@ def renamed(key: str, names: Names, path: Path, what: str) -> str:
     raise CheckpointError(f"'{key}' in {path} is of {what}")
 
 
+def without_kernels(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, projections of words as matrices [O, I], which the authors hold as convolutions of one place [O, I, 1, 1]."""
+    return {key: value.flatten(1) if key.endswith("project.weight") and value.ndim > 2 else value for key, value in state.items()}
+
+
 def _computed(found: re.Match[str]) -> str:
     left, sign, right = found.groups()
     return str(int(left) + int(right) * (1 if sign == "+" else -1))

@@ -28,6 +28,7 @@ from limner.metrics.faithfulness import UNNAMED, named_codes
 from limner.metrics.scoring.matching import MatchingJudge
 from limner.metrics.scoring.metric import Figure, Found, Metric, ScoringTask
 from limner.metrics.scoring.protocol import Part
+from limner.text.words import plain_words
 
 WRONG = 99
 CHUNKS = 10
@@ -121,7 +122,7 @@ class RPrecision(_RPrecision):
         for number, caption in enumerate(task.captions):
             texts.setdefault(caption, number)
         self._pool = np.array(list(texts.values()))  # one number for each different text
-        self._text = np.array([texts[caption] for caption in task.captions])
+        self._text = np.unique([plain_words(caption) for caption in task.captions], return_inverse=True)[1]  # a number for each reading
         self._codes = named_codes(task.captions) if task.pictures.holds == "attributes" else None
         super().__init__(task)
 

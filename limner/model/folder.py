@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+import torch
+
 from limner.core import folder, registry
+from limner.core.asked import usable_device
 from limner.core.errors import CheckpointError, LimnerError, SettingsError
 from limner.core.method import Method
 from limner.model.model import Model
@@ -35,11 +38,13 @@ def save_model(
         folder.save(path, name, StyleInversion.of(style, method, name), encoder, about, card)
 
 
-def load(name_or_path: str | Path, device: str = "cpu") -> Model:
+def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> Model:
     """Load a shipped model by name, or one from a run folder or model folder.
 
-    Raises CheckpointError where there is none or it cannot be read, SettingsError for a name that does not exist.
+    Raises CheckpointError where there is none or it cannot be read, SettingsError for a name that does not exist, or a device that is not
+    here.
     """
+    device = usable_device(device)
     with folder.located(name_or_path, "method") as found:
         return load_folder(found).to(device)
 

@@ -14,12 +14,13 @@ from PIL import Image
 from torch import Tensor
 
 from limner.core.abilities import Inverts, Tell
+from limner.core.asked import one_seed, usable_device, whole_number
 from limner.core.errors import SettingsError
 from limner.core.method import Method, Painting
 from limner.core.noise import Noise
 from limner.core.text import TextFeatures
 from limner.features.network import to_bytes, to_float
-from limner.model.requests import check_asked, check_caption, seeds_of, strange_words
+from limner.model.requests import captions_of, check_asked, check_caption, sample_numbers, seeds_of, strange_words
 from limner.model.stories import storyteller, tell
 from limner.parts.style import StyleEncoder, why_no_style
 from limner.text.encoder import TextEncoder
@@ -84,7 +85,8 @@ class Model:
         return next(self.method.parameters()).device
 
     def to(self, device: torch.device | str) -> Model:
-        """Move the model to a device; returns itself."""
+        """Move the model to a device; returns itself. Raises SettingsError for a device that is not here."""
+        device = usable_device(device)
         self.method.to(device)
         self.encoder.to(device)
         if self.style is not None:
@@ -172,11 +174,8 @@ class Model:
         Raises SettingsError for an empty caption, one too long, or one without a word that the model knows, and for a seed or number that
         cannot be; warns of other words that it does not know, and of a caption whose end it does not read.
         """
-        captions = [caption] if isinstance(caption, str) else list(caption)
-        seeds = seeds_of(seed, generator)
-        for name, value in (("n", n), ("batch_size", batch_size)):
-            if not isinstance(value, int | np.integer) or value < 1:
-                raise SettingsError(f"{name} is {value!r}: give a whole number, at least 1")
+        captions, seeds = captions_of(caption), seeds_of(seed, generator)
+        n, batch_size = whole_number("n", n, 1), whole_number("batch_size", batch_size, 1)
         if len(seeds) > 1 and n > 1:
             raise SettingsError(f"{len(seeds)} seeds paint {len(seeds)} pictures of each caption: leave n={n} out")
         if output not in ("pil", "numpy", "torch"):
@@ -214,9 +213,9 @@ class Model:
     def painting(self, captions: Sequence[str], samples: ArrayLike, seed: int = 0, batch_size: int = 64, *, check: bool = True) -> Painting:
         """Paint one picture for each caption and sample number, which decides its noise: all that the method has to show, on its device.
 
-        batch_size: the most rows that are painted at a time; rows that belong together (`Method.rows`) are never cut apart. check: whether
-        to look at the captions first. Raises SettingsError for a caption that cannot be painted, for no caption, and for a number of them
-        that leaves such a group unfinished.
+        One text is one caption. batch_size: the most rows that are painted at a time; rows that belong together (`Method.rows`) are never
+        cut apart. check: whether to look at the captions first. Raises SettingsError for a caption that cannot be painted, for no caption,
+        for another number of samples, and for a number that leaves such a group unfinished.
         """
         parts = list(self._paintings(captions, samples, seed, batch_size, check))
         if not parts:
@@ -241,9 +240,12 @@ class Model:
 
     def _paintings(self, captions: Sequence[str], samples: ArrayLike, seed: int, batch_size: int, check: bool = True) -> Iterator[Painting]:
         """`painting`, a batch at a time."""
+        captions, samples, batch_size = captions_of(captions), sample_numbers(samples), whole_number("batch_size", batch_size, 1)
         for caption in dict.fromkeys(captions) if check else ():
             self.check(caption)
-        samples, together = np.asarray(samples), self.method.rows
+        if len(samples) != len(captions):
+            raise SettingsError(f"{len(captions)} captions and {len(samples)} sample numbers were given: give a number for each caption")
+        together = self.method.rows
         if len(captions) % together:
             raise SettingsError(
                 f"{len(captions)} captions were given, and this model paints {together} pictures that belong together: "
@@ -260,24 +262,39 @@ class Model:
 
     @_without_gradients()
     def encode(self, captions: Sequence[str]) -> TextFeatures:
-        """Features of captions, which hold the captions too, on the model's device."""
+        """Features of captions, which hold the captions too, on the model's device. One text is one caption.
+
+        Raises SettingsError for no caption, DataError for one that cannot be read.
+        """
+        captions = captions_of(captions)
+        if not captions:
+            raise SettingsError("no caption was given: give a text, or a list of them")
         return self.encoder(captions).to(self.device).with_captions(captions)
 
     @_without_gradients()
     def noise(self, seed: int, samples: ArrayLike) -> Noise:
-        """The noise of these sample numbers, on the model's device."""
+        """The noise of these sample numbers, on the model's device. Raises SettingsError for what are none, and no seed."""
+        seed, samples = one_seed(seed), sample_numbers(samples)
         with self.device:
-            return self.method.draw_noise(seed, np.asarray(samples)).to(self.device)
+            return self.method.draw_noise(seed, samples).to(self.device)
 
     def paint(self, text: TextFeatures, noise: Noise) -> Tensor:
-        """Paint one picture for each row of features and noise that were changed by hand: [B, 3, H, W] uint8. See `painting`."""
+        """Paint one picture for each row of features and noise that were changed by hand: [B, 3, H, W] uint8. See `painting`.
+
+        Raises SettingsError where they are of different numbers of rows.
+        """
+        for name, value, wanted, maker in (("text", text, TextFeatures, "encode"), ("noise", noise, Noise, "noise")):
+            if not isinstance(value, wanted):
+                raise SettingsError(f"{name} is a {type(value).__name__}: give what `{maker}` gives")
+        if len(text) != len(noise):
+            raise SettingsError(f"there are {len(text)} rows of text and {len(noise)} of noise: give as many of each")
         return to_bytes(self._painted(text, noise).images)
 
     def painter(self) -> Callable[[list[str], NDArray[np.int64], int], Tensor]:
         """What paints (captions, sample numbers, seed) as uint8 pictures [B, 3, H, W] on the CPU: how evaluations ask a model."""
 
         def paint(captions: list[str], samples: NDArray[np.int64], seed: int) -> Tensor:
-            return to_bytes(self.painting(captions, samples, seed, len(captions), check=False).images).cpu()
+            return to_bytes(self.painting(captions, samples, seed, max(len(captions), 1), check=False).images).cpu()
 
         return paint
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import operator
 import warnings
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from limner.core.asked import HIGHEST_SEED, whole_number
 from limner.core.errors import LimnerWarning, SettingsError
 from limner.text.encoder import TextEncoder
-from limner.text.words import nearest_words
+from limner.text.words import nearest_words, not_text
 
 LONGEST_CAPTION = 2_000
 """Characters a caption may have."""
@@ -24,19 +26,39 @@ _NAMED = 8
 def seeds_of(seed: int | Sequence[int], generator: torch.Generator | None = None) -> list[int]:
     """The seeds that are asked for, each a whole number from 0 to 2^63 - 1. Raises SettingsError for anything else."""
     if generator is not None:
-        return [int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))]
-    found = []
-    for value in seed if isinstance(seed, Sequence | np.ndarray) else [seed]:
-        try:
-            number = -1 if isinstance(value, bool) else operator.index(value)
-        except TypeError:
-            number = -1
-        if not 0 <= number < 2**63:
-            raise SettingsError(f"a seed is {value!r}: give a whole number from 0 to 2^63 - 1")
-        found.append(number)
+        if not isinstance(generator, torch.Generator):
+            raise SettingsError(f"generator is {shortened(repr(generator))}: give a torch.Generator, or a seed in its place")
+        return [int(torch.randint(HIGHEST_SEED, (), generator=generator, device=generator.device))]
+    several = isinstance(seed, Sequence | np.ndarray) and np.ndim(seed) > 0
+    found = [whole_number("a seed", value, 0, HIGHEST_SEED) for value in (seed if several else [seed])]  # type: ignore[union-attr]
     if not found:
         raise SettingsError("the list of seeds is empty: give one at least")
     return found
+
+
+def captions_of(captions: Any) -> list[str]:
+    """The captions that are asked for, where one text is one caption. Raises SettingsError for what is neither a text nor several."""
+    if isinstance(captions, str):
+        return [captions]
+    if isinstance(captions, bytes) or not isinstance(captions, Iterable):
+        raise _no_caption(captions)
+    found = list(captions)
+    for caption in found:
+        if not isinstance(caption, str):
+            raise _no_caption(caption)
+    return found
+
+
+def sample_numbers(samples: Any) -> NDArray[np.int64]:
+    """Sample numbers [B]. Raises SettingsError for anything but whole numbers from 0 on."""
+    found = np.asarray(samples)
+    if found.ndim != 1 or (found.size and (found.dtype.kind not in "iu" or int(found.min()) < 0)):
+        raise SettingsError(f"samples are {shortened(repr(samples))}: give a list of whole numbers from 0 on, one for each picture")
+    return found.astype(np.int64)
+
+
+def _no_caption(value: Any) -> SettingsError:
+    return SettingsError(f"a caption is {shortened(repr(value))}: give a text, or a list of them")
 
 
 def check_count(flag: str, count: int, least: int = 1, most: int = MOST_ASKED) -> None:
@@ -52,7 +74,9 @@ def check_caption(encoder: TextEncoder, caption: str, suggest: bool = False, rea
     it is, as messages name it.
     """
     if not isinstance(caption, str):
-        raise SettingsError(f"a caption is {caption!r}: give a text, or a list of them")
+        raise _no_caption(caption)
+    if wrong := not_text(caption):
+        raise SettingsError(wrong)
     shown = shortened(caption)
     if not encoder.reads:
         if caption.strip():

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,6 +26,7 @@ from limner.core.optimizers import Adam
 from limner.core.settings import Preset
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.data.garden.words import garden_tokenizer
+from limner.matching.losses.contrast import reads_same
 from limner.matching.model import MatchingModel
 from limner.matching.towers.compact import PictureEncoder
 from limner.text.encoder import TextEncoder
@@ -151,22 +151,24 @@ class CaptionMatching(MatchingModel):
         """The contrastive loss of a batch, a scalar, and its figures. drop: probability that a word is unknown."""
         settings = self.settings
         split = self.encoder.words if isinstance(self.encoder, RecurrentEncoder) else split_words
-        captions = drop_words([own[0] for own in batch.captions], drop, batch.seed, batch.samples, split=split)
+        told, changed_ones = [own[0] for own in batch.captions], []
+        captions = drop_words(told, drop, batch.seed, batch.samples, split=split)
         wrong: list[str] = []
         if settings.counterfactual and batch.counterfactual_captions is not None:
-            wrong = drop_words(
-                [own[0] for own in batch.counterfactual_captions], drop, batch.seed, batch.samples, "counterfactual word dropout", split
-            )
+            changed_ones = [own[0] for own in batch.counterfactual_captions]
+            wrong = drop_words(changed_ones, drop, batch.seed, batch.samples, "counterfactual word dropout", split)
 
         pictures = self.embed_pictures(batch.image(settings.resolution))  # [B, D]
         texts = self.embed_captions(captions + wrong)  # [B or 2B, D]
         scale = self.log_scale.exp().clamp(max=100.0)
         logits = scale * pictures @ texts[: len(batch)].T  # [B pictures, B captions]
-        logits = logits.masked_fill(self._not_wrong(captions, batch.classes).to(logits.device), -torch.inf)
+        # What reads the same is no mistake, and neither is what only the words now left out tell apart.
+        not_wrong = self._not_wrong(told, batch.classes) | self._not_wrong(captions, None)
+        logits = logits.masked_fill(not_wrong.to(logits.device), -torch.inf)
         candidates = logits
         if wrong:
             changed = scale * (pictures * texts[len(batch) :]).sum(1, keepdim=True)  # [B, 1]
-            alike = torch.tensor([true == false for true, false in zip(captions, wrong, strict=True)], device=changed.device)
+            alike = (reads_same(told, changed_ones) | reads_same(captions, wrong)).diagonal().to(changed.device)
             candidates = torch.cat((logits, changed.masked_fill(alike[:, None], -torch.inf)), dim=1)
 
         own = torch.arange(len(batch), device=logits.device)
@@ -206,10 +208,8 @@ class CaptionMatching(MatchingModel):
         return F.normalize(self.encoder(captions).sentence, dim=1)
 
     def _not_wrong(self, captions: Sequence[str], classes: Tensor | None) -> Tensor:
-        """[B, B] bool: pairs off the diagonal that are not mistakes, because captions (or classes, if asked for) are the same."""
-        numbers = {caption: number for number, caption in enumerate(captions)}
-        groups = np.array([numbers[caption] for caption in captions])
-        same = torch.from_numpy(groups[:, None] == groups[None])
+        """[B, B] bool: pairs off the diagonal that are not mistakes, because captions read the same (or classes, if asked for, are)."""
+        same = reads_same(captions, captions)
         if self.settings.mask_classes and classes is not None:
             same |= (classes[:, None] == classes[None]).cpu()
         return same.fill_diagonal_(False)

@@ -23,6 +23,7 @@ from limner.core.json_text import parse_json
 from limner.core.text import TextFeatures
 from limner.text.encoder import Limit, TextEncoder
 from limner.text.tokenizers import Tokens
+from limner.text.words import not_text
 
 CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "model.safetensors"
 
@@ -107,6 +108,8 @@ class Bert(TextEncoder):
         for place, caption in enumerate(captions):
             if not caption.strip():
                 raise DataError(f"caption number {place + 1} is empty: write at least one word")
+            if wrong := not_text(caption):
+                raise DataError(wrong)
         rows = [found.ids for found in self._tokenizer.encode_batch(list(captions))]
         longest = max(map(len, rows), default=0)
         ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], dtype=torch.int64).view(len(rows), longest)
@@ -125,6 +128,8 @@ class Bert(TextEncoder):
         return TextFeatures(sentence, words, mask, ids)
 
     def words(self, caption: str) -> list[str]:
+        if wrong := not_text(caption):
+            raise DataError(wrong)
         return list(self._uncut.encode(caption, add_special_tokens=False).tokens)
 
     def read_words(self, caption: str) -> list[str]:

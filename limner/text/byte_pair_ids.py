@@ -20,6 +20,7 @@ from limner.core.text import TextFeatures
 from limner.text.byte_pairs import WORD_END, BytePairTokenizer
 from limner.text.encoder import Limit, TextEncoder
 from limner.text.tokenizers import Tokens
+from limner.text.words import not_text
 
 PADDING = "<|padding|>"
 """The token with the id 0, which stands for nothing."""
@@ -103,6 +104,8 @@ class BytePairIds(TextEncoder):
         return self._clip.encode(caption) if self._clip else list(self._encoded(caption).ids)
 
     def _encoded(self, caption: str) -> Any:
+        if wrong := not_text(caption):
+            raise DataError(wrong)
         return self._learned.encode(" ".join(caption.split()), add_special_tokens=False)
 
     def words(self, caption: str) -> list[str]:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from limner.core.errors import DataError, SettingsError
 from limner.text.tokenizers import Tokens
+from limner.text.words import not_text
 
 Pair = tuple[str, str]
 
@@ -187,8 +188,13 @@ def _reread(text: str) -> str:
 
 
 def split(text: str) -> list[str]:
-    """The words of a clean text: runs of letters, single digits, runs of other signs; 's, 't and their like; the two marks."""
+    """The words of a clean text: runs of letters, single digits, runs of other signs; 's, 't and their like; the two marks.
+
+    Raises DataError for what cannot be spelled in bytes.
+    """
     kinds = "".join(map(_kind, text))
+    if wrong := not_text(text):
+        raise DataError(wrong)
     words, place = [], 0
     while place < len(text):
         found = _SPECIAL.match(text, place) or _CONTRACTION.match(text, place) or _PIECE.match(kinds, place)

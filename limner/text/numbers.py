@@ -41,7 +41,13 @@ class Numbers(TextEncoder):
         return Tokens(ids, torch.ones_like(ids, dtype=torch.bool))
 
     def read(self, ids: Tensor, mask: Tensor) -> TextFeatures:
-        return TextFeatures(ids.to(torch.int32).view(torch.float32))
+        # By arithmetic, because exported files cannot take the bits of one type for another. Doubles make it exact.
+        bits = torch.where(ids < 0, ids + (1 << 31), ids)  # without the sign
+        exponent = torch.div(bits, 1 << 23, rounding_mode="trunc")
+        fraction = bits - exponent * (1 << 23)
+        digits = torch.where(exponent > 0, fraction + (1 << 23), 2 * fraction).double()  # the smallest numbers have no leading one
+        size = digits * torch.exp2((exponent - 150).double())
+        return TextFeatures(torch.where(ids < 0, -size, size).float())
 
     def words(self, caption: str) -> list[str]:
         return caption.split()

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limner.core import random
+from limner.text.number_rows import as_caption, numbers_of
 
 UNKNOWN_WORD = "\ufffd"
 """Stands for a word that is not known: Unicode's replacement character. It counts as a word, and no vocabulary holds it."""
@@ -62,6 +63,22 @@ def has_word(text: str) -> bool:
     if text.isascii():
         return _ASCII_WORD.search(text.lower()) is not None
     return any(map(_is_spoken, split_words(text)))
+
+
+def plain_words(caption: str) -> str:
+    """A caption as its words with one blank between them: captions that read the same give the same text, whatever their capitals, blanks
+    and punctuation. A row of numbers becomes the numbers in one spelling, a caption without words itself without spare blanks."""
+    values = numbers_of(caption)
+    return as_caption(values) if values else " ".join(split_words(caption) or caption.split())
+
+
+def not_text(caption: str) -> str | None:
+    """What is wrong with a caption that holds half of a surrogate pair, as JSON can and text cannot; None of any other."""
+    try:
+        caption.encode()
+    except UnicodeEncodeError:
+        return f"the caption {ascii(caption)[:60]} is not UTF-8 text: write it anew, without what begins with \\ud"
+    return None
 
 
 def _is_spoken(word: str) -> bool:

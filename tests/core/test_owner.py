@@ -124,6 +124,16 @@ def test_where_files_cannot_be_locked_the_file_is_the_lock(number: int, tmp_path
     assert lock.exists()
 
 
+def test_where_no_folder_can_be_made_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "no such place")
+
+    monkeypatch.setattr(owner, "PAUSE", 0.0)
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(FileNotFoundError), owner.owned(tmp_path / "gone" / "lock", "it is written by"):
+        pass
+
+
 def test_a_folder_is_written_by_one(tmp_path: Path) -> None:
     with whole_folder(tmp_path / "made") as fresh:
         (fresh / "a").touch()

@@ -113,6 +113,7 @@ class Harm:
         (b'\x10\x00\x00\x00\x00\x00\x00\x00{"damaged":', "cut short"),
         (b"", "cut short"),
         ({"netG": {"fc.weight": torch.full((2,), torch.nan), "fc.bias": torch.zeros(2)}}, "'fc.weight' in .* not finite"),
+        ({"netG": {**PLAIN, "fc.weight": torch.eye(2).to_sparse()}}, r"'fc.weight' in .* is a sparse tensor: save it as a plain one"),
         ({"netG": PLAIN, "hook": Harm()}, r"holds more than tensors \(it asks for "),
         ({"epoch": 3, "lists": [1, 2]}, "'epoch' in it is not a tensor, and nothing else is"),
     ],

@@ -50,7 +50,7 @@ def test_noise_drawn_from_tensors_is_that_drawn_from_numbers() -> None:
 def test_a_file_is_a_model_like_any_other(tiny_model: Model, path: Path) -> None:
     model = limner.load(path)
     assert (model.resolution, model.reads_text, model.about) == (16, True, {"data": "garden"})
-    for seed in SEEDS:
+    for seed in (seed for seed in SEEDS if 0 <= seed < 2**63):  # what a model can be asked for
         one, other = (one.painting(CAPTIONS, [0, 3, 2**35], seed).images for one in (tiny_model, model))
         assert (one - other).abs().max() * write.LEVELS / 2 < write.ALLOWED / 100
     for caption in CAPTIONS:

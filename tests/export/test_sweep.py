@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,14 +25,19 @@ from limner.core.method import Method
 from limner.model import Model
 from limner.text.bag_of_words import BagOfWords, BagOfWordsSettings
 from limner.text.bert import Bert, BertSettings
+from limner.text.byte_pair_ids import BytePairIds
 from limner.text.char_cnn_rnn import CharCnnRnn, CharCnnRnnSettings
 from limner.text.clip_text import ClipText, ClipTextSettings
 from limner.text.encoder import TextEncoder
+from limner.text.extending import core
 from limner.text.glove import Glove
 from limner.text.infersent import MARKS, InferSent, InferSentSettings
+from limner.text.joined import JoinedEncoder
 from limner.text.lstm import LSTMEncoder, LSTMSettings, Vocabulary
 from limner.text.no_text import NoText
+from limner.text.numbers import Numbers
 from limner.text.recurrent import RecurrentEncoder, RecurrentSettings
+from limner.text.registry import ENCODER_KINDS
 from limner.text.standardized import Standardized
 from limner.text.summary_lstm import SummaryLSTM, SummarySettings
 from limner.text.tokenizers import CharacterTokenizer, WordTokenizer
@@ -51,6 +57,8 @@ WIDTH, STEPS = 8, 2
 ALWAYS = ("attngan", "stackgan")
 """What is exported in every run: attention to words, and two stages with an epsilon each."""
 WORDS = sorted({word for caption in CAPTIONS for word in caption.split()})
+NUMBERS = ["1 0 -0.5", "2.25 0 1", "0 1e-40 -3", "-0 0.1 1e30"]
+"""Captions of models that read rows of numbers."""
 REFUSED = {"dall-e": "writes codes one by one"}
 
 
@@ -144,18 +152,30 @@ ENCODERS: dict[str, Callable[[], TextEncoder]] = {
     "summary-lstm packed": lambda: SummaryLSTM(WordTokenizer(WORDS, 8), SummarySettings(word_embedding=4, width=5, layers=2, packed=True)),
     "glove": lambda: Glove(_vectors()),
     "infersent": lambda: InferSent(_vectors(*MARKS[1]), InferSentSettings(hidden=5)),
+    "numbers": lambda: Numbers(3),
+    "numbers standardized": lambda: Standardized(Numbers(3)).fit(NUMBERS[:2]),
 }
+UNREAD = {NoText.kind: "reads nothing", BytePairIds.kind: "is read by dall-e alone", JoinedEncoder.kind: "gives cells"}
+"""Kinds of text encoders that are not read by a graph, and why."""
+
+
+def test_every_kind_of_text_encoder_is_exported_or_named_as_not() -> None:
+    kinds = {core(ENCODERS[name]()).kind for name in ENCODERS} | {Standardized.kind}
+    assert kinds | UNREAD.keys() == ENCODER_KINDS.keys()
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.sweep) for name in ENCODERS])
 def test_a_text_encoder_reads_the_same_from_its_graph(name: str) -> None:
     torch.manual_seed(0)
     encoder = ENCODERS[name]().eval().requires_grad_(False)
-    names = [part for part in ("sentence", "words", "mask", "tokens") if getattr(encoder(CAPTIONS), part) is not None]
-    ids, mask = encoder.tokenize(CAPTIONS)
-    fixed = ids.shape[1] == encoder.tokenize(["a " * 40]).ids.shape[1]
+    numbers = isinstance(core(encoder), Numbers)
+    spoken = NUMBERS if numbers else CAPTIONS
+    names = [part for part in ("sentence", "words", "mask", "tokens") if getattr(encoder(spoken), part) is not None]
+    ids, mask = encoder.tokenize(spoken)
+    fixed = numbers or ids.shape[1] == encoder.tokenize(["a " * 40]).ids.shape[1]
     function, rows = Encode(encoder, names), {0: torch.export.Dim.DYNAMIC}
-    expected = {captions: encoder(list(captions)) for captions in (("a bird",), ("a red bird", "a small small blue bird", "bird"))}
+    asked = (("a bird",), ("a red bird", "a small small blue bird", "bird")) if not numbers else ((NUMBERS[0],), tuple(NUMBERS[1:]))
+    expected = {captions: encoder(list(captions)) for captions in asked}
     exchange(function, OnnxReader)
     program = traced(function, (ids, mask.sum(1)), (rows if fixed else {**rows, 1: torch.export.Dim.DYNAMIC}, rows), name)
     graph = graphs.named(graph_of(program), "encode", ("ids", "lengths")[: len(program.graph_signature.user_inputs)], names)
@@ -167,6 +187,24 @@ def test_a_text_encoder_reads_the_same_from_its_graph(name: str) -> None:
         found = session.run(names, {key: given[key] for key in taken})
         for part, value in zip(names, found, strict=True):
             np.testing.assert_allclose(value, getattr(text, part), atol=1e-5, err_msg=part)
+
+
+def test_a_model_of_number_captions_is_exported_and_the_page_says_what_to_do(tmp_path: Path) -> None:
+    model = Model(limner.create("gan-cls", preset="cpu", resolution=16, sentence_width=3), Numbers(3))
+    with pytest.raises(SettingsError, match=r"text encoder \(numbers\) does: use --to onnx"):
+        write.export(model, "page", tmp_path / "page.html")
+    write.export(model, "onnx", tmp_path / "model.onnx")
+    write.export(model, "pt2", tmp_path / "model.pt2")
+    painted = limner.load(tmp_path / "model.onnx")(NUMBERS[0], output="numpy").astype(int)
+    assert np.abs(painted - model(NUMBERS[0], output="numpy")).max() <= 1
+
+
+@pytest.mark.parametrize("target", ["onnx", "pt2", "page"])
+def test_the_encoder_with_cells_is_refused_by_name(target: write.Target, tmp_path: Path) -> None:
+    encoder = JoinedEncoder(LSTMEncoder(Vocabulary(WORDS), LSTMSettings(width=WIDTH)), _vectors())
+    model = Model(limner.create("gan-cls", preset="cpu", resolution=16, sentence_width=encoder.sentence_width), encoder)
+    with pytest.raises(SettingsError, match=r"with Obj-GAN's text encoder \(attngan-glove\): .* paint with `limner generate`"):
+        write.export(model, target, tmp_path / "file")
 
 
 def test_a_model_that_reads_no_text_takes_a_seed_alone() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,12 @@ def test_captions_pickle(files: Path, capsys: pytest.CaptureFixture[str]) -> Non
         read_captions_pickle(path)
     with pytest.raises(DataError, match="cannot read"):
         read_captions_pickle(files / "none.pickle")
+
+
+@pytest.mark.parametrize("change", [torch.flatten, lambda value: value.new_zeros(()), lambda value: value[None]])
+def test_tensors_of_another_shape_are_refused(files: Path, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    content = torch.load(files / "netG.pth")
+    name = "module.h_net2.att.conv_context.weight"
+    torch.save({**content, name: change(content[name])}, files / "netG.pth")
+    with pytest.raises(CheckpointError, match="the generator is not AttnGAN's"):
+        read_attngan([files / "netG.pth"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,6 +77,35 @@ def test_seeds_that_cannot_be_are_refused(seed: object, tiny_model: Model) -> No
 def test_what_cannot_be_asked_is_refused(asked: dict[str, object], message: str, tiny_model: Model) -> None:
     with pytest.raises(SettingsError, match=message):
         tiny_model("a red flower", **asked)  # type: ignore[call-overload]
+
+
+def test_what_cannot_be_a_caption_a_number_or_a_generator_is_refused(tiny_model: Model) -> None:
+    asked: list[tuple[Callable[[Any], object], str]] = [
+        (lambda model: model(None), "a caption is None: give a text, or a list of them"),
+        (lambda model: model(5), "a caption is 5"),
+        (lambda model: model(b"a red flower"), "a caption is b'a red flower'"),
+        (lambda model: model([CAPTIONS]), "a caption is \\['a red flower', 'the blue bird'\\]"),
+        (lambda model: model("\ud800 a red flower"), "is not UTF-8 text"),
+        (lambda model: model(CAPTIONS, n=True), "n is True: give a whole number, at least 1"),
+        (lambda model: model(CAPTIONS, generator=np.random.default_rng()), "give a torch.Generator"),
+        (lambda model: model.encode([]), "no caption was given"),
+        (lambda model: model.pictures(CAPTIONS, [0]), "2 captions and 1 sample numbers were given"),
+        (lambda model: model.pictures(CAPTIONS, [0, 1], batch_size=0), "batch_size is 0"),
+        (lambda model: model.noise(-1, [0]), "the seed is -1"),
+        (lambda model: model.noise(0, [0.5]), r"samples are \[0.5\]"),
+        (lambda model: model.noise(0, 3), "samples are 3"),
+        (lambda model: model.paint(model.encode(CAPTIONS), model.noise(0, [0, 1, 2])), "2 rows of text and 3 of noise"),
+        (lambda model: model.paint(CAPTIONS, 0), "text is a list: give what `encode` gives"),
+    ]
+    for ask, message in asked:
+        with pytest.raises(SettingsError, match=message):
+            ask(tiny_model)
+
+
+def test_one_text_is_one_caption_everywhere(tiny_model: Model) -> None:
+    assert len(tiny_model.encode("a red flower")) == 1
+    assert np.array_equal(tiny_model.pictures("a red flower", [0]), tiny_model("a red flower", seed=np.array(0), output="numpy"))
+    assert tiny_model.painting("a red flower", [0]).images.shape[0] == len(tiny_model.stages("a red flower", [0])[0]) == 1
 
 
 def test_a_model_is_kept_and_found_again(tiny_model: Model, tmp_path: Path) -> None:

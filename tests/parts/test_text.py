@@ -99,6 +99,16 @@ def test_captions_that_read_the_same_are_no_mistake(model: CaptionMatching) -> N
     assert step(model, batch).loss > 0.1
 
 
+def test_words_left_out_make_no_mistakes_of_captions_that_read_the_same(model: CaptionMatching) -> None:
+    dropping = CaptionMatching(CaptionMatchingSettings(**{**vars(SETTINGS), "word_dropout": 0.3}), model.conditions, model.encoder)
+    batch = Flowers("train", 4).batch(np.arange(4))
+    batch.captions = [["a pink flower in a green meadow"], ["A pink flower, in a green meadow"]] * 2
+    batch.counterfactual_captions = [[own[0].lower()] for own in batch.captions]
+    assert step(dropping, batch).loss == 0.0
+    batch.counterfactual_captions = [[own[0].replace("pink", "blue")] for own in batch.captions]
+    assert step(dropping, batch).loss > 0.1
+
+
 def test_a_counterfactual_caption_is_one_more_wrong_answer_unless_it_is_the_true_one(model: CaptionMatching) -> None:
     batch = Flowers("train", 8).batch(np.arange(8))
     with_changed = step(model, batch)

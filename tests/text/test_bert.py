@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from limner.core.errors import CheckpointError
+from limner.core.errors import CheckpointError, DataError
 from limner.text.bert import Bert
 from limner.text.saving import load_encoder, save_encoder
 
@@ -136,6 +136,13 @@ def test_it_reads_as_bert_does(place: Path) -> None:
         assert not features.words[row, len(pieces) :].any()
     assert encoder.words("blue foxes") == ["blue", "fox", "##es"]
     assert encoder.unknown_words("a dog") == ["[UNK]"] and not encoder.unknown_words("a fox")
+
+
+def test_half_of_a_surrogate_pair_is_refused(place: Path) -> None:
+    encoder = load_encoder(place)
+    for read in (lambda: encoder(["a \ud800 fox"]), lambda: encoder.words("a \ud800 fox")):
+        with pytest.raises(DataError, match="is not UTF-8 text"):
+            read()
 
 
 def test_captions_are_cut_where_the_folder_says(place: Path) -> None:

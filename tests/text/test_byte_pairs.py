@@ -80,3 +80,8 @@ def test_nothing_to_learn_from_is_refused() -> None:
         BytePairTokenizer.train(["", "  "])
     with pytest.raises(SettingsError, match="context_length is 2"):
         BytePairTokenizer([], context_length=2)
+
+
+def test_half_of_a_surrogate_pair_is_refused(tokenizer: BytePairTokenizer) -> None:
+    with pytest.raises(DataError, match=r"the caption 'a .ud800 flower' is not UTF-8 text"):
+        tokenizer(["a \ud800 flower"])

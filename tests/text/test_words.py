@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limner.text.words import UNKNOWN_WORD, drop_words, has_word, nearest_words, split_words, splitting_of
+from limner.text.words import UNKNOWN_WORD, drop_words, has_word, nearest_words, plain_words, split_words, splitting_of
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,20 @@ def test_the_rule_of_old_tokenizers_stays_as_it_was() -> None:
     assert split_words("一朵红花，黄色的心 ดอกไม้", "spaces") == ["一朵红花", "黄色的心", "ดอกไม้"]
     assert split_words("a ❤️ heart", "spaces") == ["a", "\ufe0f", "heart"] and split_words("a ❤️ heart") == ["a", "heart"]
     assert splitting_of(["a", "红花"]) == "spaces" and splitting_of(["a", "red-ish", "红", "花", "été"]) == "characters"
+
+
+@pytest.mark.parametrize(
+    ("captions", "read"),
+    [
+        (["A red bird", "a  red bird.", " a red, bird\n"], "a red bird"),
+        (["1 -0.50  2", "1.0 -.5 2.0"], "1 -0.5 2"),
+        (["...", " ... "], "..."),
+        (["a-b", "a b"], "a b"),
+    ],
+)
+def test_captions_that_read_the_same_are_the_same_plain_words(captions: list[str], read: str) -> None:
+    assert {plain_words(caption) for caption in captions} == {read}
+    assert plain_words("1 0.5") != plain_words("1 -0.5")
 
 
 def test_mistyped_words_find_those_that_are_known() -> None:

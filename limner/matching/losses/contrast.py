@@ -10,11 +10,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from limner.matching.losses.gathering import gathered
+from limner.text.words import plain_words
+
+
+def reads_same(captions: Sequence[str], others: Sequence[str]) -> Tensor:
+    """[B, C] bool on the CPU: which of C captions read the same as which of B, by `plain_words`."""
+    mine, theirs = (np.array([plain_words(caption) for caption in texts]) for texts in (captions, others))
+    return torch.from_numpy(mine[:, None] == theirs)
 
 
 def same_captions(captions: Sequence[Sequence[str]], own: int, device: torch.device, classes: Tensor | None = None) -> Tensor:
@@ -64,6 +72,7 @@ def caption_losses(
 
 
 def _hashes(captions: Sequence[str], device: torch.device) -> Tensor:
-    """An int64 for each caption, the same in every process."""
-    digests = (hashlib.blake2b(caption.encode(), digest_size=8).digest() for caption in captions)
+    """An int64 for each caption, the same in every process, and for captions that read the same."""
+    texts = (plain_words(caption).encode(errors="surrogatepass") for caption in captions)
+    digests = (hashlib.blake2b(text, digest_size=8).digest() for text in texts)
     return torch.tensor([int.from_bytes(digest, "little", signed=True) for digest in digests], dtype=torch.int64, device=device)

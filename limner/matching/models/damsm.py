@@ -33,7 +33,7 @@ from limner.core.settings import Preset, above_zero, at_least, place
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.features.inception import TorchvisionInception
-from limner.matching.losses.contrast import caption_losses, same_captions
+from limner.matching.losses.contrast import caption_losses, reads_same, same_captions
 from limner.matching.losses.words import Gammas, matching_losses, paired_word_scores, same_class, sentence_scores, word_scores
 from limner.matching.model import EVALUATIONS, MatchingModel
 from limner.matching.towers.colourless import some_colourless
@@ -203,10 +203,11 @@ class DAMSM(MatchingModel):
         ]
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
-        captions = [self._thinned(own, batch) for own in _columns(batch.captions)]
+        captions = _columns(batch.captions)
         if self.settings.counterfactual and batch.counterfactual_captions is not None:
-            captions += [self._thinned(own, batch) for own in _columns(batch.counterfactual_captions)]
-        text = self.encoder([caption for column in captions for caption in column])  # K or 2K times [B, ...]
+            captions += _columns(batch.counterfactual_captions)
+        heard = [self._thinned(own, batch) for own in captions]
+        text = self.encoder([caption for column in heard for caption in column])  # K or 2K times [B, ...]
         assert text.words is not None
         shown = some_colourless(batch.image(self.resolution), self.settings.colourless, batch.seed, batch.samples)
         regions, pictures = self.picture_side(shown)  # [B, D, R], [B, D]
@@ -217,7 +218,8 @@ class DAMSM(MatchingModel):
             parts.append(self.log_sharpness)
         met = [value.detach().requires_grad_() for value in parts]
         sharpness = self._sharpness(met[4] if len(met) > 4 else None, regions.device)
-        losses, metrics = self._losses(TextFeatures(met[1], met[0], text.mask), met[2], met[3], captions, batch.classes, sharpness)
+        features = TextFeatures(met[1], met[0], text.mask)
+        losses, metrics = self._losses(features, met[2], met[3], [captions, heard], batch.classes, sharpness)
         loss = sum(losses.values(), torch.zeros((), device=regions.device))
         carried = list(zip(parts, torch.autograd.grad(loss, met), strict=True))
         metrics |= {f"{name}_loss": value.detach() for name, value in losses.items()}
@@ -237,26 +239,32 @@ class DAMSM(MatchingModel):
 
         text: the captions' features; regions [B, D, R] and pictures [B, D]: the picture side's outputs; classes: [B], or None.
         """
-        return self._losses(text, regions, pictures, [list(captions)], classes, self._sharpness(self.log_sharpness, regions.device))
+        return self._losses(text, regions, pictures, [[list(captions)]], classes, self._sharpness(self.log_sharpness, regions.device))
 
     def _losses(
-        self, text: TextFeatures, regions: Tensor, pictures: Tensor, captions: list[list[str]], classes: Tensor | None, sharpness: Tensor
+        self,
+        text: TextFeatures,
+        regions: Tensor,
+        pictures: Tensor,
+        readings: list[list[list[str]]],
+        classes: Tensor | None,
+        sharpness: Tensor,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """`losses` with several captions. captions: K or, with changed ones, 2K lists of one for each picture; text has their rows."""
-        count, of_each = len(pictures), len(captions)
+        """`losses` with several captions. readings: as they are and, where some are thinned, as they are heard, K or, with changed ones, 2K
+        lists of one for each picture; what is the same in either is no mistake. text has their rows."""
+        count, of_each = len(pictures), len(readings[0])
         changed = of_each > self.settings.captions
         of_each = of_each // 2 if changed else of_each
         words, mask = text.words, text.mask
         assert words is not None and mask is not None
-        same = self._same(captions[0], classes, pictures.device)
+        same = _either([self._same(captions[0], classes, pictures.device) for captions in readings])
         gammas = self.gammas
         by_words = gammas.pairs * word_scores(regions, words[:count], mask[:count], gammas)
         changed_words = None
         if changed:
             rows = slice(of_each * count, (of_each + 1) * count)
-            alike = torch.tensor(
-                [true == false for true, false in zip(captions[0], captions[of_each], strict=True)], device=pictures.device
-            )
+            alike = _either([reads_same(captions[0], captions[of_each]).diagonal().to(pictures.device) for captions in readings])
+            assert alike is not None
             scores = gammas.pairs * paired_word_scores(regions, words[rows], mask[rows], gammas)
             changed_words = scores.masked_fill(alike, -torch.inf)[:, None]
         word_losses = matching_losses(by_words, same, changed_words)
@@ -266,7 +274,7 @@ class DAMSM(MatchingModel):
             cosines,
             cosines[..., :of_each].permute(1, 2, 0),
             slice(0, count),
-            self._no_mistakes(captions, of_each, classes, pictures.device),
+            _either([self._no_mistakes(captions, of_each, classes, pictures.device) for captions in readings]),
         )
         own = torch.arange(count, device=pictures.device)
         found["picture_to_caption_by_words"] = (by_words.argmax(1) == own).float().mean()
@@ -292,9 +300,7 @@ class DAMSM(MatchingModel):
         """[B, B] bool: pairs that do not count as mistakes; or None."""
         same = same_class(classes if self.settings.mask_classes else None)
         if self.settings.mask_captions:
-            numbers = {caption: number for number, caption in enumerate(captions)}
-            alike = same_class(torch.tensor([numbers[caption] for caption in captions], device=device))
-            same = alike if same is None or alike is None else same | alike
+            same = _either([same, reads_same(captions, captions).to(device)])
         return same
 
     def _thinned(self, captions: Sequence[str], batch: Batch) -> list[str]:
@@ -334,6 +340,12 @@ class DAMSM(MatchingModel):
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _either(masks: Sequence[Tensor | None]) -> Tensor | None:
+    """True where one of the masks, all of one shape, is; None without any."""
+    found = [mask for mask in masks if mask is not None]
+    return torch.stack(found).any(0) if found else None
 
 
 def _carried(loss: Tensor, parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:

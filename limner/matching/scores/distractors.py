@@ -31,7 +31,8 @@ def distractor_retrieval(
     """The share of pictures whose own caption scores higher than each of `distractors` false ones, over at most `count` pictures.
 
     Every picture has one caption drawn from its own, and distractors drawn from those of other pictures of the split: different texts, each
-    naming an attribute that the picture does not have. A tie counts as lost. Keys: "right_first"; "right_first_of_N", over the pictures
+    naming an attribute that the picture does not have. A tie counts as lost, and so does a score that is not a
+    number. Keys: "right_first"; "right_first_of_N", over the pictures
     whose true caption names N attributes; "mean_rank", from 1; "chance"; "distractors"; "count".
     """
     indices = random.permutation(len(pictures), seed, "distractor pictures")[:count]
@@ -47,7 +48,7 @@ def distractor_retrieval(
     for row in range(len(indices)):  # a picture at a time, because scores of words and regions are slow
         candidates = torch.from_numpy(np.concatenate(([row], chosen[row] + len(true)))).to(read.device)
         scores = model.similarity(shown[row : row + 1], read[candidates])[0]  # [1 + distractors], the true one first
-        ahead.append((scores[1:] >= scores[0]).sum())
+        ahead.append((~(scores[1:] < scores[0])).sum())  # so what is not a number counts as lost, too
     model.train(training)
     ranks = 1 + torch.stack(ahead).cpu().numpy()
     named = np.array([len(caption.named) for caption in true])

@@ -11,6 +11,7 @@ from limner.core import random
 from limner.core.errors import DataError
 from limner.core.pictures import CaptionedPictures
 from limner.matching.model import MatchingModel
+from limner.text.words import plain_words
 
 WRONG = 99
 """Wrong captions against each true one in R-precision."""
@@ -21,7 +22,7 @@ def retrieval(model: MatchingModel, pictures: CaptionedPictures, *, count: int =
     """Recall at 1, 5 and 10, both ways, among pools of `pool` pictures with one drawn caption each, over at most `count` pictures.
 
     Keys: "caption_to_picture_1", "caption_to_picture_5", ..., "picture_to_caption_10", and "count", what was scored. A caption
-    that reads like the right one counts as right.
+    that reads like the right one counts as right; equal scores share their places; where a score is not a number, the recalls are none.
     """
     indices, captions = _drawn(pictures, count, seed)
     indices = indices[: len(indices) // max(pool, 1) * pool]
@@ -33,13 +34,12 @@ def retrieval(model: MatchingModel, pictures: CaptionedPictures, *, count: int =
     for start in range(0, len(indices), pool):
         shown = model.embed_stored(pictures, indices[start : start + pool])
         spoken = captions[start : start + pool]
-        scores = model.similarity(shown, model.embed_captions(spoken))  # [pool pictures, pool captions]
-        same = torch.tensor([[one == other for other in spoken] for one in spoken], device=scores.device)
+        scores = model.similarity(shown, model.embed_captions(spoken)).float()  # [pool pictures, pool captions]
+        texts = [plain_words(caption) for caption in spoken]
+        same = torch.tensor([[one == other for other in texts] for one in texts], device=scores.device)
         for name, way in (("picture_to_caption", scores), ("caption_to_picture", scores.T)):
-            right = way.masked_fill(~same, -torch.inf).amax(1, keepdim=True)
-            rank = (way > right).sum(1)  # how many wrong ones come before the first right one
             for depth in (1, 5, 10):
-                found.setdefault(f"{name}_{depth}", []).append((rank < depth).float())
+                found.setdefault(f"{name}_{depth}", []).append(_within(way, same, depth))
     model.train(training)
     return {**{name: torch.cat(parts).mean().item() for name, parts in found.items()}, "count": float(len(indices))}
 
@@ -51,16 +51,17 @@ def r_precision(
     """How often a real picture's caption comes before `wrong` captions of other pictures, over at most `count` pictures.
 
     The protocol of AttnGAN's R-precision (Xu et al., CVPR 2018), for real pictures in place of painted ones, and strict: one drawn caption
-    a picture; the wrong ones are different texts, none of them the true one; equal scores share the hit. Keys: "r_precision";
-    "r_precision_other_classes", with wrong captions of other classes alone, where there are enough; "chance"; "wrong"; "count".
+    a picture; the wrong ones are different texts, none of which reads like the true one; equal scores share the hit, and what is not a
+    number loses. Keys: "r_precision"; "r_precision_other_classes", with wrong captions of other classes alone, where there are enough;
+    "chance"; "wrong"; "count".
     Raises DataError where the split holds too few different captions.
     """
     indices, captions = _drawn(pictures, count, seed)
     numbers: dict[str, int] = {}
     places = np.array([numbers.setdefault(caption, len(numbers)) for caption in captions], dtype=np.int64)  # each picture's text
-    texts = list(numbers)
-    if len(texts) <= wrong:
-        what = f"the {pictures.split} split of {pictures.name} has {len(texts)} different captions among those drawn"
+    texts, read_as = list(numbers), np.array([plain_words(text) for text in numbers])
+    if (different := len(np.unique(read_as))) <= wrong:
+        what = f"the {pictures.split} split of {pictures.name} has {different} different captions among those drawn"
         raise DataError(f"{what}, {wrong + 1} are wanted: choose a larger split")
     training = model.training
     model.eval()
@@ -70,7 +71,7 @@ def r_precision(
     model.train(training)
 
     keys = random.uniform(seed, "wrong captions", indices[:, None], np.arange(len(texts)))
-    keys[np.arange(len(indices)), places] = 2.0
+    keys[read_as[places][:, None] == read_as] = 2.0
     found = {"r_precision": _first(scores, places, keys, wrong)}
     if pictures.class_ids is not None:
         own = pictures.class_ids[indices]
@@ -80,6 +81,17 @@ def r_precision(
         if (apart < 2.0).sum(1).min() >= wrong:
             found["r_precision_other_classes"] = _first(scores, places, apart, wrong)
     return found | {"chance": 1 / (1 + wrong), "wrong": float(wrong), "count": float(len(indices))}
+
+
+def _within(scores: Tensor, right: Tensor, depth: int) -> Tensor:
+    """How likely a right one is among the first `depth` of each row [P], where equal scores come in any order; NaN for a row with NaN.
+
+    scores: [P, C]; right: [P, C] bool.
+    """
+    best = scores.masked_fill(~right, -torch.inf).amax(1, keepdim=True)
+    ahead, tied = (scores > best).sum(1), (~right & (scores == best)).sum(1)
+    found = ((depth - ahead) / (1 + tied)).clamp(0, 1)
+    return found.masked_fill(scores.isnan().any(1), torch.nan)
 
 
 def _first(scores: Tensor, places: NDArray[np.int64], keys: NDArray[np.float64], wrong: int) -> float:

@@ -56,9 +56,13 @@ def class_embeddings(model: MatchingModel, pictures: CaptionedPictures, chunk: i
 
 
 def figures(scores: NDArray[np.float64], own: NDArray[np.int64], depths: Sequence[int] = DEPTHS) -> dict[str, float]:
-    """The figures of `zero_shot` from scores [P, C] of every picture with every class, and each picture's own class [P]."""
+    """The figures of `zero_shot` from scores [P, C] of every picture with every class, and each picture's own class [P].
+
+    Where a score is not a number, neither are the shares.
+    """
     count = scores.shape[1]
-    right = scores.argmax(1) == own
+    known = 1.0 if not np.isnan(scores).any() else np.nan
+    right = (scores.argmax(1) == own) * known
     found = {
         "top_1": float(np.mean([right[own == place].mean() for place in np.unique(own)])),
         "top_1_pictures": float(right.mean()),
@@ -67,6 +71,6 @@ def figures(scores: NDArray[np.float64], own: NDArray[np.int64], depths: Sequenc
     }
     order = np.argsort(-scores, axis=0, kind="stable")  # [P, C]: best picture first
     for depth in depths:
-        found[f"ap_{depth}"] = float(np.mean([(own[order[:depth, place]] == place).mean() for place in range(count)]))
+        found[f"ap_{depth}"] = known * float(np.mean([(own[order[:depth, place]] == place).mean() for place in range(count)]))
         found[f"most_ap_{depth}"] = float(np.mean([min((own == place).sum() / depth, 1.0) for place in range(count)]))
     return found | {"classes": float(count), "pictures": float(len(own))}

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from limner.matching.losses.contrast import caption_losses, same_captions
+from limner.matching.losses.contrast import caption_losses, reads_same, same_captions
 
 PICTURES, OWN = 4, 2
 CAPTIONS = [
@@ -47,6 +47,11 @@ def test_each_caption_must_beat_all_that_are_wrong_and_none_that_is_right() -> N
     torch.testing.assert_close(by_pictures, torch.stack(expected_texts).mean())
     torch.testing.assert_close(by_captions, torch.stack(expected_pictures).mean())
     assert found["counterfactual"].item() == sum(won) / len(won)
+
+
+def test_captions_are_compared_by_what_they_read() -> None:
+    assert same_captions([["A red bird"], ["a  red bird."], ["a bird"]], 1, torch.device("cpu"))[0, 0, :, 0].tolist() == [True, True, False]
+    assert reads_same(["A red bird", "a bird"], ["a  red bird.", "\ud800"]).tolist() == [[True, False], [False, False]]
 
 
 def test_rows_of_two_processes_are_those_of_one() -> None:

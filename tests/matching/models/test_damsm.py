@@ -81,7 +81,7 @@ def _losses(model: DAMSM, batch: Batch) -> dict[str, torch.Tensor]:
     text = model.encoder([caption for column in columns for caption in column])
     regions, pictures = model.picture_side(some_colourless(batch.pictures, model.settings.colourless, batch.seed, batch.samples))
     sharpness = torch.tensor(model.sharpness) if model.log_sharpness is None else model.log_sharpness.exp()
-    return model._losses(text, regions, pictures, columns, batch.classes, sharpness)[0]
+    return model._losses(text, regions, pictures, [columns], batch.classes, sharpness)[0]
 
 
 def test_it_learns_by_words_and_by_sentences_and_comes_back_from_disk(flowers: GardenPictures, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_it_learns_by_words_and_by_sentences_and_comes_back_from_disk(flowers: G
 
 def test_what_is_masked(flowers: GardenPictures) -> None:
     model, _ = made(flowers)
-    captions, classes = ["a", "b", "a", "c"], torch.tensor([1, 1, 2, 3])
+    captions, classes = ["A  b", "b", "a b", "c"], torch.tensor([1, 1, 2, 3])
     same = model._same(captions, classes, torch.device("cpu"))
     assert same is not None
     assert np.argwhere(np.triu(same.numpy(), 1)).tolist() == [[0, 1], [0, 2]]  # a class, a caption
@@ -140,6 +140,15 @@ def test_long_captions_are_thinned_in_training_and_cut_elsewhere(flowers: Garden
         prefixes += short.split() == words[:3]
     assert prefixes < len(captions) / 2
     assert torch.equal(model.embed_captions([captions[0]]), model.embed_captions([" ".join(captions[0].split()[:3])]))
+
+
+def test_thinned_captions_that_read_the_same_are_no_mistakes(flowers: GardenPictures) -> None:
+    model, batch = made(flowers, maximum_words=3, captions=1, mask_classes=False)
+    long = " ".join(dict.fromkeys(word for own in batch.captions for word in model.encoder.vocabulary.known(own[0])))
+    batch.captions = [[long], [long.upper()]] * (len(batch) // 2)
+    batch.counterfactual_captions = [[long]] * len(batch)
+    assert len(set(model._thinned([long] * len(batch), batch))) > 1
+    assert all(update.loss.item() == 0.0 for update in model.training_step(batch, START))
 
 
 def test_inception_stays_frozen_and_out_of_what_is_saved(flowers: GardenPictures, monkeypatch: pytest.MonkeyPatch) -> None:

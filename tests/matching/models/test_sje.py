@@ -180,6 +180,12 @@ def test_the_published_figures_by_hand() -> None:
     assert found["chance"] == found["chance_ap"] == 0.5
 
 
+def test_scores_that_are_no_numbers_give_no_figures() -> None:
+    scores = np.array([[np.nan, 1.0], [2.0, 5.0], [0.0, 4.0], [1.0, 2.0]])
+    found = figures(scores, np.array([0, 0, 1, 1]), depths=(1,))
+    assert all(np.isnan(found[name]) for name in ("top_1", "top_1_pictures", "ap_1")) and found["chance"] == 0.5
+
+
 def test_from_the_command_line_to_a_generator(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "words"
     words = "train sje --data garden --data.garden-pictures 120 --resolution 16 --method.picture-channels 4 --method.width 12"

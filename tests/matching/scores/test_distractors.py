@@ -54,6 +54,11 @@ def test_all_the_same_is_no_merit() -> None:
     assert distractor_retrieval(Knowing(sign=0), PICTURES)["right_first"] == 0.0  # type: ignore[arg-type]
 
 
+def test_scores_that_are_no_numbers_are_lost() -> None:
+    found = distractor_retrieval(Knowing(sign=float("nan")), PICTURES, count=20)  # type: ignore[arg-type]
+    assert found["right_first"] == 0.0 and found["mean_rank"] == 100
+
+
 def test_distractors_are_false_different_and_drawn_for_each_picture() -> None:
     indices = np.arange(20)
     codes = PICTURES.garden.attribute_codes(indices)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from shared.pictures import Captioned
 from torch import Tensor, nn
 
 from limner.core.errors import DataError
 from limner.data.catalog import GardenPictures
 from limner.data.garden import Garden
-from limner.matching.scores.retrieval import r_precision
+from limner.matching.scores.retrieval import r_precision, retrieval
 
 PICTURES = GardenPictures(Garden("test", length=400, resolution=8))
 
@@ -62,3 +65,41 @@ def test_one_who_knows_the_class_alone_finds_it_among_other_classes_and_not_amon
 def test_too_few_captions_are_refused() -> None:
     with pytest.raises(DataError, match="different captions among those drawn, 100 are wanted"):
         r_precision(Told(1.0), PICTURES, count=50)  # type: ignore[arg-type]
+
+
+class Constant(Told):
+    """Gives every pair the same score."""
+
+    def similarity(self, pictures: Tensor, captions: Tensor) -> Tensor:
+        return torch.full((len(pictures), len(captions)), self.sign)
+
+
+def test_retrieval_gives_equal_scores_what_chance_gives_and_no_figure_where_a_score_is_no_number() -> None:
+    found = retrieval(Constant(0.5), PICTURES, pool=100)  # type: ignore[arg-type]
+    assert found["count"] == 400
+    for way in ("picture_to_caption", "caption_to_picture"):
+        for depth in (1, 5, 10):
+            assert found[f"{way}_{depth}"] == pytest.approx(depth / 100, rel=0.1)  # a caption that a pool holds twice counts once
+    lost = retrieval(Constant(math.nan), PICTURES, pool=100)  # type: ignore[arg-type]
+    assert all(math.isnan(value) for name, value in lost.items() if name != "count")
+    assert r_precision(Constant(math.nan), PICTURES)["r_precision"] == 0.0  # type: ignore[arg-type]
+
+
+def test_captions_that_read_the_same_are_right_in_retrieval_and_never_wrong_in_r_precision() -> None:
+    captions = ["A red bird.", "a  red bird", *(f"bird number {number}" for number in range(6))]
+    shown = torch.eye(8)
+    shown[:2] = shown[:2].flip(0)  # the first two pictures find each other's caption
+    pictures = Captioned(captions)
+    model = SimpleNamespace(
+        training=False,
+        eval=lambda: None,
+        train=lambda mode: None,
+        embed_captions=lambda texts: torch.stack([torch.eye(8)[captions.index(text)] for text in texts]),
+        embed_stored=lambda pictures, indices: shown[torch.from_numpy(indices)],
+        similarity=lambda pictures, texts: pictures @ texts.T,
+    )
+    found = retrieval(model, pictures, pool=8)  # type: ignore[arg-type]
+    assert found["picture_to_caption_1"] == found["caption_to_picture_1"] == 1.0
+    assert r_precision(model, pictures, wrong=6)["r_precision"] == pytest.approx((6 + 2 / 7) / 8)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="has 7 different captions among those drawn, 8 are wanted"):
+        r_precision(model, pictures, wrong=7)  # type: ignore[arg-type]
