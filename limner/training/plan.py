@@ -331,7 +331,11 @@ def _budgeted(act: Act, phases: list[Phase], recipe: Recipe, pictures: Captioned
             minutes, core_minutes, images = (None if whole is None else whole * phase.share / shares for whole in wholes)
         last = not act.is_asked_for or phase.name == phases[-1].name
         epochs = training.epochs if act.is_asked_for and last and training.epochs is not None else phase.epochs
-        steps = phase.steps if phase.steps is not None and not (act.is_asked_for and last and training.epochs) else None
+        steps = phase.steps
+        if steps is None and phase.images is not None:
+            steps = max(1, phase.images // phase.batch_size)
+        if act.is_asked_for and last and training.epochs:
+            steps = None
         steps_per_epoch = counted = pictures_seen(pictures, phase) / phase.batch_size
         if own_set:
             counted = max(steps_per_epoch, training.epoch_pictures / phase.batch_size)
