@@ -82,7 +82,7 @@ class CIGANSettings(EditSettings, TextToCodeSettings, InversionSettings, StyleSe
     alike; 0 paints the caption's own code, as published."""
 
     def check(self) -> None:
-        shared.share(self, "inversion_share", "text_share")
+        shared.part(self, "inversion_share", "text_share")
         if self.inversion_share + self.text_share >= 1.0:
             raise SettingsError("method.inversion-share and method.text-share leave nothing for the first phase: let their sum be below 1")
         if self.inversion_batch_size > self.deviation_group and self.inversion_batch_size % self.deviation_group:

@@ -105,7 +105,7 @@ class MirrorGANSettings(
         at_least(self, "method", 2, "caption_batch_size")
         at_least(self, "method", 0, "caption_weight")
         above_zero(self, "method", "caption_learning_rate", "caption_epochs")
-        shared.share(self, "caption_share")
+        shared.part(self, "caption_share")
 
     @property
     def reads_words(self) -> bool:
