@@ -32,7 +32,7 @@ def test_steps_in_bfloat16(name: str, values: dict[str, Any]) -> None:
     if own is None:
         method = limner.create(name, preset="cpu", labels=LABELS, **conditions, **dataclasses.asdict(settings))
     else:
-        method = made(settings, Conditions(labels=LABELS, **conditions), own)
+        method = made(settings, Conditions(labels=LABELS, **conditions), own)  # type: ignore[call-arg]
     for phase in method.phases():
         method.prepare(phase, Captioned(CAPTIONS))
         method.begin(phase)
