@@ -115,8 +115,10 @@ class Phase:
     resolution: int
     batch_size: int
     epochs: float | None = None
-    """Budget in passes over the training pictures; `steps` wins where both are given."""
+    """Budget in passes over the training pictures; `steps` or `images` wins where one is given too."""
     steps: int | None = None
+    images: int | None = None
+    """Budget in pictures seen, over all processes, whatever the size of a batch: `batch_size` or the recipe's; `steps` wins over it."""
     players: tuple[str, ...] | None = None
     """Who is trained in this phase; None for all. Players of two phases in a row go on unchanged; a painter whose last phase is over keeps
     the running average of its weights."""

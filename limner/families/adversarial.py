@@ -13,7 +13,7 @@ from limner.core.method import Method
 from limner.core.noise import NoiseType
 from limner.core.optimizers import Adam, Optimizer
 from limner.core.trainable import Phase, Player, Progress, Update
-from limner.families.settings import ClipSettings
+from limner.families.settings import ClipSettings, fewest
 from limner.nn.penalties import zero_centred_penalty
 
 
@@ -49,6 +49,7 @@ class AdversarialMethod(Method[NoiseType]):
         """The only phase, "gan", at the full resolution. more: other fields of `Phase`, such as its length."""
         settings = self.settings
         own = {"name": "gan", "resolution": self.conditions.resolution, "batch_size": settings.batch_size}
+        own["fewest"] = fewest(settings) if self.reads_text(settings) else 1
         return Phase(**{**own, "counterfactuals": int(settings.counterfactual > 0), **more})
 
     def penalty(self, progress: Progress) -> float:

@@ -23,6 +23,7 @@ from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.optimizers import Adam
 from limner.core.pictures import CaptionedPictures
+from limner.core.schedules import warmed
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.trainable import Conditions, Phase, Player, Progress, Trainable
 from limner.core.worlds import Holds, world_of
@@ -146,10 +147,7 @@ class WorldJudge(Trainable):
 
 def share_of_rate(progress: Progress) -> float:
     """The share of the learning rate in a step: up in a straight line, down along a cosine."""
-    warm = max(1, progress.steps // 20)
-    if progress.step < warm:
-        return (progress.step + 1) / warm
-    return 0.5 * (1.0 + math.cos(math.pi * (progress.step - warm) / max(1, progress.steps - warm)))
+    return warmed(progress, max(1, progress.steps // 20))
 
 
 class Artefacts:

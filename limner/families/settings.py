@@ -41,6 +41,20 @@ def below_one(settings: Any, *names: str) -> None:
             raise SettingsError(f"method.{name.replace('_', '-')} is {value}, but must be at least 0 and below 1")
 
 
+def part(settings: Any, *names: str) -> None:
+    """Raise SettingsError where a phase's part of a budget is not above 0 and below 1: a phase without minutes would learn nothing."""
+    for name in names:
+        value = getattr(settings, name)
+        if not 0.0 < value < 1.0:
+            raise SettingsError(f"method.{name.replace('_', '-')} is {value}, but each phase needs a part: choose it between 0 and 1")
+
+
+def fewest(settings: Any) -> int:
+    """The fewest pictures of a process's part of a batch (`Phase.fewest`): 2 where mismatched pairs are neighbours in it, else 1."""
+    paired = getattr(settings, "mismatch", None) == "neighbour" and getattr(settings, "mismatch_weight", 1.0) > 0.0
+    return 2 if paired else 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class Checked:
     """The base of settings that are made of several classes."""

@@ -124,7 +124,11 @@ def to_levels(images: Tensor) -> Tensor:
 
 
 def resized(images: Tensor, side: int) -> Tensor:
-    """Squash float pictures to [B, 3, side, side]: bilinear, antialiased where they shrink."""
+    """Squash float pictures to [B, 3, side, side]: bilinear, antialiased where they shrink.
+
+    Pictures in half precision, such as networks paint them under autocast, become float32: a CPU has no antialiasing for them.
+    """
     if images.shape[-2:] == (side, side):
         return images
+    images = images.to(torch.promote_types(images.dtype, torch.float32))
     return F.interpolate(images, size=(side, side), mode="bilinear", antialias=True, align_corners=False)

@@ -46,6 +46,7 @@ from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Painting
 from limner.core.optimizers import Adam
+from limner.core.schedules import cosine
 from limner.core.settings import Preset
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
@@ -53,7 +54,6 @@ from limner.families import settings as shared
 from limner.families.inversion.losses import code_contrast, optimized, square_distance, unlike
 from limner.families.inversion.networks import CodeDiscriminator, PictureEncoder, Reading, TextToCode, maps_seen
 from limner.families.inversion.settings import EditSettings, InversionSettings, TextToCodeSettings
-from limner.families.schedules import cosine
 from limner.families.style.discriminator import Discriminator, discriminator_loss, generator_loss
 from limner.families.style.method import StyleMethod
 from limner.families.style.noise import StyleNoise, drawn_maps
@@ -82,7 +82,7 @@ class CIGANSettings(EditSettings, TextToCodeSettings, InversionSettings, StyleSe
     alike; 0 paints the caption's own code, as published."""
 
     def check(self) -> None:
-        shared.share(self, "inversion_share", "text_share")
+        shared.part(self, "inversion_share", "text_share")
         if self.inversion_share + self.text_share >= 1.0:
             raise SettingsError("method.inversion-share and method.text-share leave nothing for the first phase: let their sum be below 1")
         if self.inversion_batch_size > self.deviation_group and self.inversion_batch_size % self.deviation_group:

@@ -79,7 +79,8 @@ class ControlGANSettings(
     """The word-level discriminators: `learned` trains them, as in the paper; `inert` adds the number of the authors' code to the losses,
     which needs a matching model and changes no weight; `none` leaves them out."""
     word_weight: float = 1.0
-    """Weight of the word-level loss in the discriminators: half the sum over matching and mismatched captions."""
+    """Weight of the word-level loss in the discriminators: half the sum over matching and mismatched captions; 0 trains without
+    word-level discriminators, as `word_discriminator` none does."""
     word_fooling_weight: float = 1.0
     """Weight of the word-level loss in the generator, where it is learned."""
     perceptual: float = 1.0
@@ -100,6 +101,11 @@ class ControlGANSettings(
 
     def check(self) -> None:
         at_least(self, "method", 0, "perceptual", "word_weight", "word_fooling_weight")
+
+    @property
+    def asks_words(self) -> bool:
+        """Whether word-level discriminators learn."""
+        return self.word_discriminator == "learned" and self.word_weight > 0.0
 
     @property
     def reads_words(self) -> bool:
@@ -144,9 +150,8 @@ class ControlGAN(AttentiveMethod):
     settings: ControlGANSettings
 
     def __init__(self, settings: ControlGANSettings, conditions: Conditions) -> None:
-        asks_words = settings.word_discriminator == "learned"
         without = "--method.no-spatial-attention --method.no-channel-attention --method.word-discriminator none"
-        super().__init__(settings, conditions, NAME, words=settings.reads_words or asks_words, without=without)
+        super().__init__(settings, conditions, NAME, words=settings.reads_words or settings.asks_words, without=without)
         self.generator = Generator(settings, conditions, self.sides)
         normalize = settings.discriminator_normalization
         self.discriminators = nn.ModuleList(
@@ -156,7 +161,7 @@ class ControlGAN(AttentiveMethod):
                 conditions.sentence_width,
                 unconditional=settings.unconditional_loss,
                 normalize=normalize,
-                word_width=conditions.word_width if asks_words else None,
+                word_width=conditions.word_width if settings.asks_words else None,
             )
             for side in self.sides
         )

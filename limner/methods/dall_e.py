@@ -37,12 +37,13 @@ from limner.core.method import Method, Painting
 from limner.core.noise import Noise, switched, uniform
 from limner.core.optimizers import Adam
 from limner.core.pictures import CaptionedPictures
+from limner.core.schedules import warmed
 from limner.core.settings import Preset, above_zero, at_least, place
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.families import settings as shared
 from limner.families.codes.bank import CodeBank
-from limner.families.codes.dvae import DVAE, cosine_course, divergence, gumbel, relaxed
+from limner.families.codes.dvae import DVAE, divergence, gumbel, relaxed
 from limner.families.codes.layout import Line
 from limner.families.codes.memory import refuse_what_does_not_fit
 from limner.families.codes.sampling import Given, write_codes
@@ -114,7 +115,7 @@ class DALLESettings(SamplingSettings, TransformerSettings, DVAESettings):
     warm_up_steps: int = 5_000
     """Steps over which the learning rate rises."""
     cooled: bool = False
-    """Let the learning rate fall to 0 along a half cosine."""
+    """Let the learning rate fall to 0 along a half cosine over the phase's budget, in steps or in minutes."""
     beta2: float = 0.96
     """Second-moment decay of the transformer's AdamW."""
     weight_decay: float = 0.045
@@ -243,10 +244,7 @@ class DALLE(Method[CodeNoise]):
         }
 
     def _rate(self, progress: Progress) -> float:
-        warm_up = self.settings.warm_up_steps
-        if progress.step < warm_up:
-            return (progress.step + 1) / warm_up
-        return cosine_course(1.0, 0.0, progress.step - warm_up, progress.steps - warm_up) if self.settings.cooled else 1.0
+        return warmed(progress, self.settings.warm_up_steps, cooled=self.settings.cooled)
 
     def phases(self) -> list[Phase]:
         s, side = self.settings, self.conditions.resolution

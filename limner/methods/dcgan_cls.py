@@ -137,6 +137,7 @@ class DCGANCLS(Method[VectorNoise]):
                 epochs=settings.epochs,
                 captions=settings.captions,
                 counterfactuals=int(settings.counterfactual > 0),
+                fewest=shared.fewest(settings),
             )
         ]
 

@@ -158,6 +158,7 @@ class DFGAN(Method[VectorNoise]):
                 epochs=settings.epochs,
                 captions=settings.captions,
                 counterfactuals=int(settings.counterfactual > 0),
+                fewest=2 if self.couples_rows() else 1,
             )
         ]
 

@@ -232,8 +232,9 @@ class KerasBatchNorm(nn.BatchNorm1d):
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
         assert self.momentum is not None
         with torch.no_grad():
-            self.running_mean.lerp_(x.mean(0), self.momentum)
-            self.running_var.lerp_(x.var(0, unbiased=False), self.momentum)
+            seen = x.to(self.running_mean.dtype)  # of bfloat16 under autocast
+            self.running_mean.lerp_(seen.mean(0), self.momentum)
+            self.running_var.lerp_(seen.var(0, unbiased=False), self.momentum)
         return F.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps)
 
 

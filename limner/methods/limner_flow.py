@@ -29,12 +29,12 @@ from limner.core.errors import SettingsError
 from limner.core.method import Method, Painting
 from limner.core.noise import VectorNoise, gaussian
 from limner.core.optimizers import Adam
+from limner.core.schedules import cosine
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.families import settings as shared
 from limner.families.flow.network import FlowNetwork
-from limner.families.schedules import cosine
 
 FLOW, ONE_STEP = "flow", "one-step"
 NEAREST = 0.05

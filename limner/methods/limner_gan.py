@@ -34,6 +34,7 @@ from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.method import Painting
 from limner.core.noise import ConditionedNoise, gaussian
+from limner.core.schedules import cosine
 from limner.core.settings import FAST, Preset, at_least, place
 from limner.core.text import TextFeatures
 from limner.core.trainable import Conditions, Phase, Progress, Update
@@ -44,7 +45,6 @@ from limner.families.caption_discriminator import CaptionDiscriminator
 from limner.families.likeness import ValidationSettings, validated
 from limner.families.matching_aware import bce, mismatched_logits
 from limner.families.projected import FrozenStages
-from limner.families.schedules import cosine
 from limner.families.stacked import doublings
 from limner.families.steered import Blur, SteeredGenerator
 from limner.nn.fast.layout import for_convolutions

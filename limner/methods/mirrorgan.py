@@ -40,7 +40,7 @@ from limner.families.attentive.method import AttentiveMethod
 from limner.families.conditioning import GaussianCondition
 from limner.families.tree import ScaleDiscriminator
 from limner.features.inception import TorchvisionInception
-from limner.features.network import FeatureNetwork
+from limner.features.network import FeatureNetwork, resized
 from limner.features.registry import load_feature_network
 from limner.text.lstm import Vocabulary
 
@@ -105,7 +105,7 @@ class MirrorGANSettings(
         at_least(self, "method", 2, "caption_batch_size")
         at_least(self, "method", 0, "caption_weight")
         above_zero(self, "method", "caption_learning_rate", "caption_epochs")
-        shared.share(self, "caption_share")
+        shared.part(self, "caption_share")
 
     @property
     def reads_words(self) -> bool:
@@ -336,9 +336,7 @@ class CompactReader(nn.Sequential):
         self.width = 128 * channels
 
     def forward(self, pictures: Tensor) -> Tensor:
-        if pictures.shape[-2:] != (SIDE, SIDE):
-            pictures = F.interpolate(pictures, size=(SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)
-        return super().forward(pictures)
+        return super().forward(resized(pictures, SIDE))
 
 
 class Captioner(nn.Module):

@@ -350,7 +350,7 @@ def mixtures(reals: Sequence[Tensor], fakes: Sequence[Tensor], batch: Batch) -> 
     """Pictures between real and generated ones, where WGAN-GP penalises; a row lies at the same place between the two at every scale."""
     with batch.pictures.device:
         place = uniform((1, 1, 1), batch.seed, batch.samples, "mixture").to(batch.pictures)  # [B, 1, 1, 1]
-    return [fake.lerp(real, place) for real, fake in zip(reals, fakes, strict=True)]
+    return [fake.to(real.dtype).lerp(real, place) for real, fake in zip(reals, fakes, strict=True)]
 
 
 def multi_scale_penalty(discriminator: Callable[[Sequence[Tensor]], Tensor], pictures: Sequence[Tensor], *, target: float) -> Tensor:

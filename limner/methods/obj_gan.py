@@ -251,7 +251,7 @@ class ObjGAN(LayoutMethod):
         boxes = {"batch_size": s.boxes_batch_size, "epochs": s.boxes_epochs, "share": s.boxes_share}
         shapes = {"batch_size": s.shapes_batch_size, "epochs": s.shapes_epochs, "share": s.shapes_share}
         last = 1.0 - s.boxes_share - s.shapes_share
-        unseen = {"paints": False, "counterfactuals": 0, "layouts": True}
+        unseen = {"paints": False, "counterfactuals": 0, "layouts": True, "fewest": 1}
         return [
             self.phase(name=BOXES, players=(BOXES,), words=s.box_attention, **boxes, **unseen),
             self.phase(name=SHAPES, players=masks, captions=0, encoded=False, **shapes, **unseen),

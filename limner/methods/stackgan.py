@@ -106,8 +106,7 @@ class StackGANSettings(
         at_least(self, "method", 1, "condition_width", "generator_channels", "discriminator_channels")
         at_least(self, "method", 2, "batch_size", "stage_2_batch_size")
         above_zero(self, "method", "stage_1_epochs", "stage_2_epochs")
-        if not 0.0 < self.stage_1_share < 1.0:
-            raise SettingsError(f"method.stage-1-share is {self.stage_1_share}, but each stage needs a part: choose it between 0 and 1")
+        shared.part(self, "stage_1_share")
         if self.counterfactual and self.mismatch == "neighbour":
             raise SettingsError(
                 "method.counterfactual cannot go with method.mismatch neighbour: choose caption or picture, or set this to 0"
@@ -201,6 +200,7 @@ class StackGAN(AdversarialMethod[StackGANNoise]):
                 share=share,
                 captions=settings.captions,
                 counterfactuals=int(settings.counterfactual > 0),
+                fewest=shared.fewest(settings),
             )
             for number, (name, resolution, batch_size, epochs, share) in enumerate(stages, start=1)
         ]

@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from limner.core.batch import Batch
+from limner.core.errors import SettingsError
 from limner.core.method import Painting
 from limner.core.noise import ConditionedNoise, VectorNoise, gaussian
 from limner.core.settings import Preset, at_least
@@ -70,7 +71,8 @@ class StackGANv2Settings(
     generator_channels: int = 64
     """Channels of the first branch's map; each later branch has half as many."""
     unconditional_weight: float = 1.0
-    """Weight of the unconditional loss (is the picture real?), relative to the conditional one (does it match?); 0 trains without it."""
+    """Weight of the unconditional loss (is the picture real?), relative to the conditional one (does it match?); 0 trains without it. It
+    stays at 1 where `unconditional`, which leaves no other loss."""
     divergence_weight: float = 2.0
     """Weight of the KL term that keeps the conditions of a sentence spread like standard normal noise."""
     colour_weight: float | None = None
@@ -84,6 +86,11 @@ class StackGANv2Settings(
         at_least(self, "method", 1, "condition_width")
         at_least(self, "method", 0, "unconditional_weight", "divergence_weight", "colour_weight")
         at_least(self, "method", 2 ** (self.branches - 1), "generator_channels")
+        if self.unconditional and self.unconditional_weight != 1.0:
+            raise SettingsError(
+                f"method.unconditional-weight is {self.unconditional_weight}, but with method.unconditional there is no conditional loss "
+                "that it could be relative to: leave it at 1"
+            )
 
     @property
     def colour(self) -> float:

@@ -80,9 +80,9 @@ class StoryGANSettings(
     story_weight: float = 1.0
     """Weight of the whole stories in the generator's loss, next to 1 for single pictures."""
     category_weight: float = 1.0
-    """Weight of the category loss of real pictures in the discriminator's loss; 0 trains without categories."""
+    """Weight of the category loss of real pictures in the discriminator's loss; 0 trains both networks without."""
     generator_category_weight: float = 0.4
-    """Weight of the category loss of painted pictures in the generator's loss."""
+    """Weight of the category loss of painted pictures in the generator's loss, where the discriminator learns categories."""
     unconditional_weight: float = 0.0
     """Weight of heads that judge pictures without their sentences, and stories without theirs, next to 1 for pairs; 0 has no such heads."""
     divergence_weight: float = 1.0
@@ -167,7 +167,7 @@ class StoryGAN(AdversarialMethod[StoryNoise]):
             conditions.resolution,
             settings.discriminator_channels,
             width * (1 if settings.picture_condition == "sentence" else 2),
-            conditions.category_count if settings.category_weight or settings.generator_category_weight else 0,
+            conditions.category_count if settings.category_weight else 0,
             normalize=normalize,
             unconditional=bool(settings.unconditional_weight),
         )

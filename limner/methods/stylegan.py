@@ -139,9 +139,8 @@ class StyleGAN(GrowingMethod[StyleNoise]):
         return False
 
     def phases(self) -> list[Phase]:
-        images, sizes = self.settings.images, self.settings.batch_sizes
-        steps = {depth: max(self.number_of(images, depth) // self.number_of(sizes, depth), 1) for depth in self.depths()}
-        return [self.phase(depth, steps=count, captions=0, fewest=2) for depth, count in steps.items()]
+        images = self.settings.images
+        return [self.phase(depth, images=self.number_of(images, depth), captions=0, fewest=2) for depth in self.depths()]
 
     def couples_rows(self) -> str | None:
         return "minibatch deviation compares all pictures of a batch"

@@ -285,7 +285,7 @@ class T2F(GrowingMethod[ConditionedNoise]):
         update = Update("discriminator", loss, metrics)
 
         def scores(shown: Tensor) -> Tensor:
-            return discriminator.match(discriminator.look(shown, depth, alpha), sentence)
+            return discriminator.match(discriminator.look(shown, depth, alpha), sentence.float())
 
         return self.penalised(update, scores, pictures, fake, progress.step)
 

@@ -85,7 +85,7 @@ class TACGANSettings(
     def check(self) -> None:
         at_least(self, "method", 1, "text_width", "generator_channels", "discriminator_channels", "generator_steps")
         at_least(self, "method", 0, "class_weight")
-        shared.share(self, "statistics_decay")
+        shared.below_one(self, "statistics_decay")
 
 
 class TACGAN(PairMethod[VectorNoise | UniformNoise]):

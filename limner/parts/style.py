@@ -160,7 +160,7 @@ class StyleInversion(Trainable):
 
     def _learning_rate_factor(self, progress: Progress) -> float:
         rise = min((progress.step + 1) / WARM_UP_STEPS, 1.0)
-        return rise * 0.5 * (1 + math.cos(math.pi * min(progress.fraction, 1.0)))
+        return rise * 0.5 * (1 + math.cos(math.pi * progress.spent))
 
 
 class StyleEncoder(nn.Module):

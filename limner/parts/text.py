@@ -216,4 +216,4 @@ class CaptionMatching(MatchingModel):
 
     def _learning_rate_factor(self, progress: Progress) -> float:
         rise = min((progress.step + 1) / self.warm_up_steps, 1.0)
-        return rise * 0.5 * (1 + math.cos(math.pi * min(progress.fraction, 1.0)))
+        return rise * 0.5 * (1 + math.cos(math.pi * progress.spent))

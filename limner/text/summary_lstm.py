@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.core.errors import DataError, SettingsError
+from limner.core.errors import SettingsError
 from limner.core.text import TextFeatures
-from limner.text.tokenizers import WordTokenizer
+from limner.text.tokenizers import WordTokenizer, too_few_words
 from limner.text.word_encoder import WordEncoder
 from limner.text.words import MAXIMUM_WORDS, Splitting
 
@@ -56,7 +56,7 @@ class LetterTokenizer(WordTokenizer):
         counts = Counter(token for caption in captions for token in _tokens(caption))
         vocabulary = sorted((token for token, count in counts.items() if count >= minimum_count), key=lambda token: (-counts[token], token))
         if not vocabulary:
-            raise DataError(f"no word occurs {minimum_count} times in the captions: lower minimum_count or give more captions")
+            raise too_few_words(minimum_count)
         return cls(vocabulary, maximum_words, splitting=splitting)
 
     def split(self, caption: str) -> list[str]:

@@ -65,7 +65,7 @@ class WordTokenizer:
             key=lambda word: (-counts[word], word),
         )
         if not vocabulary:
-            raise DataError(f"no word occurs {minimum_count} times in the captions: lower minimum_count or give more captions")
+            raise too_few_words(minimum_count)
         return cls(vocabulary, maximum_words, splitting=splitting)
 
     def __len__(self) -> int:
@@ -165,6 +165,13 @@ class CharacterTokenizer:
 
     def _read(self, caption: str) -> str:
         return caption.lower() if self.lower_case else caption
+
+
+def too_few_words(minimum_count: int) -> DataError:
+    """What is said where no word of the captions occurs `minimum_count` times."""
+    if minimum_count <= 1:
+        return DataError("the captions hold no word that a vocabulary could be made of: give captions with words")
+    return DataError(f"no word occurs {minimum_count} times in the captions: lower minimum_count or give more captions")
 
 
 def _empty(caption: str, place: int) -> DataError:

@@ -129,7 +129,7 @@ def _advice(run: Run, seconds: Sequence[float] | None) -> Iterator[str]:
     if count < SMALL and recipe.preset != "small-set" and "small-set" in run.plan.asked_for.trained.presets:
         yield f"{count:,} training pictures: {recipe.method} has a preset for sets of {FEWEST_PICTURES} to {SMALL:,}, --preset small-set"
     last, whole, training = phases[painting[-1]], recipe.training.epoch_pictures, recipe.training
-    limits = training.steps, training.epochs, training.images, last.phase.steps
+    limits = training.steps, training.epochs, training.images, last.phase.steps, last.phase.images
     if count < whole and all(limit is None for limit in limits):
         yield (
             f"{count:,} training pictures: an epoch counts as one of {whole:,}, so that {last.phase.name} takes {last.steps:,} steps at "

@@ -30,7 +30,7 @@ from limner.text.encoder import TextEncoder
 from limner.training.estimate import Budget
 from limner.training.players import PlayerTraining, Statistics, mean_over_processes
 from limner.training.starting import freeze, learns_words, starting_encoder
-from limner.training.text import choose_encoder, every_caption, no_encoder, own_settings, standardized, text_settings
+from limner.training.text import captions_to_learn, choose_encoder, no_encoder, own_settings, standardized, text_settings
 
 if TYPE_CHECKING:
     from limner.training.processes import Processes
@@ -183,7 +183,7 @@ def make_plan(recipe: Recipe, pictures: CaptionedPictures, device: torch.device 
     made = trainable(recipe.method)
     acts: list[Act] = []
     settings = own_settings(recipe)
-    own = made.own_encoder(settings, every_caption(pictures))
+    own = made.own_encoder(settings, captions_to_learn(pictures))
     if own is not None:
         if recipe.text.encoder is not None:
             raise SettingsError(f"{recipe.method} has a text encoder of its own: leave text.encoder out")
@@ -331,7 +331,11 @@ def _budgeted(act: Act, phases: list[Phase], recipe: Recipe, pictures: Captioned
             minutes, core_minutes, images = (None if whole is None else whole * phase.share / shares for whole in wholes)
         last = not act.is_asked_for or phase.name == phases[-1].name
         epochs = training.epochs if act.is_asked_for and last and training.epochs is not None else phase.epochs
-        steps = phase.steps if phase.steps is not None and not (act.is_asked_for and last and training.epochs) else None
+        steps = phase.steps
+        if steps is None and phase.images is not None:
+            steps = max(1, phase.images // phase.batch_size)
+        if act.is_asked_for and last and training.epochs:
+            steps = None
         steps_per_epoch = counted = pictures_seen(pictures, phase) / phase.batch_size
         if own_set:
             counted = max(steps_per_epoch, training.epoch_pictures / phase.batch_size)

@@ -43,12 +43,7 @@ def choose_encoder(recipe: Recipe, pictures: CaptionedPictures) -> tuple[TextEnc
     if name is None and pictures.name in shipped_encoders():
         name = pictures.name
     if name is None:
-        if not pictures.caption_counts.any():
-            raise DataError(
-                f"'{pictures.name}' has no captions to train a text encoder on: give data with captions, or a method that needs none "
-                "(limner train msg-gan or stackgan-v2, --method.unconditional)"
-            )
-        if (width := vector_width(every_caption(pictures))) is not None:
+        if (width := vector_width(captions_to_learn(pictures))) is not None:
             return Numbers(width), False
         return CaptionMatching.own_encoder(text_settings(recipe, pictures), every_caption(pictures)), True
     encoder = named_encoder(name)
@@ -218,6 +213,16 @@ def named_encoder(name: str) -> TextEncoder:
             f"text.encoder is '{name}': there is no such folder, and the shipped encoders are {', '.join(shipped_encoders())}"
         )
     return load_encoder(name)
+
+
+def captions_to_learn(pictures: CaptionedPictures) -> Iterator[str]:
+    """All captions of a split that a new text encoder learns from, in order. Raises DataError at the first where there is none."""
+    if not pictures.caption_counts.any():
+        raise DataError(
+            f"'{pictures.name}' has no captions to train a text encoder on: give data with captions, or a method that needs none "
+            "(limner train msg-gan or stackgan-v2, --method.unconditional)"
+        )
+    yield from every_caption(pictures)
 
 
 def every_caption(pictures: CaptionedPictures) -> Iterator[str]:

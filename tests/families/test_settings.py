@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -86,6 +87,21 @@ def test_every_check_runs_in_every_method(name: str) -> None:
     assert numbers == WRONG.keys()
 
 
+PARTS = [
+    (name, field.name)
+    for name in built_in()
+    for field in dataclasses.fields(get(name).Settings)
+    if field.name.endswith("_share") and field.type == "float" and field.name != "one_step_share"  # 0 leaves that phase out
+]
+
+
+@pytest.mark.parametrize(("name", "setting"), PARTS)
+def test_no_phase_is_left_without_a_part_of_the_budget(name: str, setting: str) -> None:
+    for value in (0.0, 1.0, math.nan):
+        with pytest.raises(SettingsError, match=f"^method.{setting.replace('_', '-')} .*(each phase needs a part|leave some)"):
+            get(name).Settings(**{setting: value})
+
+
 @pytest.mark.parametrize("part", SHARED, ids=lambda part: part.__name__)
 def test_no_shared_settings_derive_from_others(part: type) -> None:
     assert part.__bases__ == (Checked,)
@@ -121,6 +137,7 @@ def test_neighbours_make_mismatched_pairs(name: str) -> None:
         settings = laid_over(get(name).Settings(), {**get(name).presets["cpu"].method, **values}, "method")
         method = get(name)(settings, Conditions(resolution=32, sentence_width=8, word_width=8, class_count=CLASSES, labels=LABELS))
         phase = method.phases()[-1 if name == "obj-gan" else 0]  # it paints in its last phase alone
+        assert phase.fewest == (2 if mismatch == "neighbour" or name == "msg-gan" else 1)  # msg-gan compares pictures whatever they are
         method.begin(phase)
         batch = make_batch(phase.resolution, 4, width=8, words=8, captions=2, classes=CLASSES)
         if mismatch == "neighbour" and name != "controlgan":  # whose words are always those of other captions

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from limner.core.errors import CheckpointError, SettingsError
 from limner.features.garden_judge import AttributeJudge, load_judge, save_judge
-from limner.features.network import hash_of
+from limner.features.network import hash_of, resized
 from limner.features.pretrained import load_pretrained
 from limner.features.registry import load_feature_network
 from limner.features.squeezenet import SqueezeNet
@@ -40,6 +40,15 @@ def test_names_and_missing_weights_say_what_to_do(weights, monkeypatch, tmp_path
     by_folder, by_path = load_feature_network("squeezenet"), load_feature_network(f"squeezenet={weights}")
     assert by_folder.content_hash == by_path.content_hash == hash_of(by_path.state_dict())
     assert not any(parameter.requires_grad for parameter in by_path.parameters()) and not by_path.training
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_pictures_in_half_precision_are_resized_as_float32(dtype):
+    pictures = torch.randn(2, 3, 8, 8).to(dtype)
+    found = resized(pictures, 4)
+    assert found.dtype == torch.promote_types(dtype, torch.float32)
+    torch.testing.assert_close(found.float(), resized(pictures.float(), 4))
+    assert resized(pictures, 8) is pictures
 
 
 def test_weights_of_something_else_are_refused(tmp_path):

@@ -191,7 +191,7 @@ def test_every_preset_builds(name: str) -> None:
         phases, players = method.phases(), method.players()
         assert len({phase.name for phase in phases}) == len(phases) > 0, "phases are told apart by their names"
         assert phases[-1].resolution == method.resolution == recipe.resolution
-        assert all((phase.epochs or phase.steps) and phase.batch_size > 0 for phase in phases)
+        assert all((phase.epochs or phase.steps or phase.images) and phase.batch_size > 0 for phase in phases)
         playing = {player for phase in phases for player in phase.players or players}
         assert playing == set(players), "every player plays in some phase"
         assert any(player.averaged for player in players.values()), "somebody paints"

@@ -84,6 +84,15 @@ def test_every_setting_takes_a_step_that_moves_its_player_alone(resolution: int,
     assert all(painting.extras[name].shape == (4, LONGEST, settings.generator_channels) for name in channels)
 
 
+def test_a_weight_of_0_leaves_the_word_level_discriminators_out() -> None:
+    """The generator's loss is not that of heads which never learn; without words in the generator, none are read."""
+    method = build(word_weight=0.0)
+    assert all(isinstance(judge, WordScaleDiscriminator) and judge.words is None for judge in method.discriminators)
+    assert not any("words" in name for turn in turns_of_a_step(method, make_batch()) for name in turn.metrics)
+    settings = dataclasses.replace(SMALL, word_weight=0.0, spatial_attention=False, channel_attention=False)
+    ControlGAN(settings, Conditions(resolution=32, sentence_width=SENTENCE))
+
+
 def words_of(text: TextFeatures, rows: slice) -> tuple[Tensor, Tensor]:
     assert text.words is not None and text.mask is not None
     return text.words[rows], text.mask[rows]

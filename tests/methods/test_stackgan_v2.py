@@ -161,6 +161,8 @@ def test_settings_that_cannot_work() -> None:
         ({"branches": 4, "generator_channels": 4}, "method.generator-channels is 4, but must be at least 8"),
         ({"counterfactual": 1.5}, "between 0 and 1"),
         ({"colour_weight": -1.0}, "method.colour-weight"),
+        ({"unconditional": True, "unconditional_weight": 0.0}, "method.unconditional-weight is 0.0, but .* leave it at 1"),
+        ({"unconditional": True, "unconditional_weight": 2.0}, "method.unconditional-weight is 2.0, but .* leave it at 1"),
     ]
     for values, words in cases:
         with pytest.raises(SettingsError, match=words):

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from shared.batches import PROGRESS, make_batch, make_conditions, turns_of_a_step
+from shared.tiny_runs import tiny
 
 from limner.core.errors import SettingsError
 from limner.core.text import TextFeatures
 from limner.families.progressive.losses import Loss
 from limner.families.style.adaptive import AdaptiveDiscriminator, AdaptiveGenerator
 from limner.methods.stylegan import StyleGAN, StyleGANSettings
+from limner.training.plan import make_plan, training_pictures
 
 TINY: dict[str, Any] = {"noise_width": 6, "mapping_layers": 2, "channels": (12, 8, 6), "batch_sizes": (4,), "images": (40, 80)}
 
@@ -34,7 +36,7 @@ def test_published_sizes() -> None:
 def test_phases_grow_from_8_px_and_fade_in() -> None:
     method = build()
     phases = method.phases()
-    assert [(phase.name, phase.resolution, phase.steps, phase.captions) for phase in phases] == [("8px", 8, 10, 0), ("16px", 16, 20, 0)]
+    assert [(phase.name, phase.resolution, phase.images, phase.captions) for phase in phases] == [("8px", 8, 40, 0), ("16px", 16, 80, 0)]
     for phase, (alpha, later) in zip(phases, ((1.0, 1.0), (0.15, 1.0)), strict=True):
         method.begin(phase)
         assert method.resolution == phase.resolution
@@ -49,6 +51,16 @@ def test_phases_grow_from_8_px_and_fade_in() -> None:
     other = build()
     other.load_state_dict(method.state_dict())
     assert other.resolution == 8
+
+
+@pytest.mark.parametrize(("size", "steps"), [(None, [10, 20]), (2, [20, 40]), (64, [1, 1])])
+def test_pictures_are_counted_whatever_a_batch_holds(size: int | None, steps: list[int]) -> None:
+    """A recipe's batch size changes how many steps a phase takes, and not how many pictures it sees; one step is the least."""
+    recipe = tiny("stylegan", 1000, resolution=16, batch_size=size)
+    settings = dataclasses.replace(recipe.method_settings, images=(40, 80))
+    recipe = dataclasses.replace(recipe, method_settings=settings)
+    recipe = dataclasses.replace(recipe, data_settings=dataclasses.replace(recipe.data_settings, garden_pictures=100))
+    assert [planned.steps for planned in make_plan(recipe, training_pictures(recipe)).phases] == steps
 
 
 def test_the_mapping_network_learns_a_hundredth_as_fast() -> None:

@@ -119,6 +119,8 @@ def test_what_is_refused() -> None:
         build(48)
     with pytest.raises(SettingsError, match="method.counterfactual is 2"):
         build(counterfactual=2.0)
+    with pytest.raises(SettingsError, match="method.statistics-decay is 1.0, but must be at least 0 and below 1"):
+        build(statistics_decay=1.0)  # the statistics that it paints by would never move
     without = Conditions(resolution=32, sentence_width=WIDTH)
     with pytest.raises(DataError, match="have none.*train gan-cls"):
         TACGAN(SMALL, without)

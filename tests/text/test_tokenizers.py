@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from limner.core.errors import DataError, SettingsError
+from limner.text.summary_lstm import LetterTokenizer
 from limner.text.tokenizers import CharacterTokenizer, WordTokenizer
 
 CAPTIONS = ["a pink flower", "a blue flower with five petals", "five pink petals"]
@@ -23,6 +24,9 @@ def test_vocabulary_is_ordered_by_count_and_cut_at_the_minimum() -> None:
     assert WordTokenizer.build(CAPTIONS, minimum_count=2).vocabulary == ("a", "five", "flower", "petals", "pink")
     with pytest.raises(DataError, match="no word occurs 9 times"):
         WordTokenizer.build(CAPTIONS, minimum_count=9)
+    for made in (WordTokenizer, LetterTokenizer):
+        with pytest.raises(DataError, match="the captions hold no word that a vocabulary could be made of: give captions with words"):
+            made.build([])
 
 
 def test_long_captions_are_cut_and_say_so() -> None:

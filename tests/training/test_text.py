@@ -102,6 +102,27 @@ def test_a_run_on_an_old_set_says_what_it_leaves_out(old_set: str, tmp_path: Pat
     assert "5 captions hold no word and cannot be used, such as '...' of 'train/p01'" in told.out + told.err
 
 
+WITHOUT = [
+    ("gan-cls", {}),
+    ("ci-gan", {"own_encoder": True}),
+    ("t2f", {"own_encoder": True}),
+    ("dall-e", {}),
+    *(reader for reader in READERS[1:] if reader[1] != {"encoder": "birds/cvpr"}),  # which is trained already
+]
+
+
+@pytest.mark.parametrize(("method", "settings"), WITHOUT)
+def test_a_set_without_captions_is_refused_in_the_same_words(method: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    for number in range(2):
+        Image.new("RGB", (20, 20), (number * 90, 0, 0)).save(tmp_path / "pictures" / f"{number}.png")
+    prepare([tmp_path / "pictures"], tmp_path / "set", resolution=16, uncaptioned=True)
+    recipe = recipe_of(method, str(tmp_path / "set"), **settings)
+    recipe = dataclasses.replace(recipe, resolution=16)
+    with pytest.raises(DataError, match="'.*set' has no captions to train a text encoder on: give data with captions, or a method that"):
+        make_plan(recipe, training_pictures(recipe))
+
+
 CUT = [
     ("gan-cls", {}, "48 words (the longest, of 'train/p02', has 72): --text.maximum-words 72 reads all"),
     ("damsm", {"maximum_words": 18}, "18 words (the longest, of 'train/p02', has 72): --text.maximum-words 72 reads all"),

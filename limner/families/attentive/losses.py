@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.core.batch import Batch
@@ -18,6 +17,7 @@ from limner.core.errors import SettingsError
 from limner.families.matching_aware import bce
 from limner.families.settings import Mismatch
 from limner.families.tree import ScaleDiscriminator
+from limner.features.network import resized
 from limner.matching.models.damsm import DAMSM
 from limner.matching.saving import load_matching
 from limner.matching.towers.regions import CompactRegions, FrozenRegions
@@ -112,4 +112,4 @@ def as_seen(guide: DAMSM, pictures: Tensor) -> Tensor:
     enlarges = not isinstance(guide.picture_side, CompactRegions)
     if pictures.shape[-1] == side or (enlarges and pictures.shape[-1] < side):
         return pictures
-    return F.interpolate(pictures, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+    return resized(pictures, side)

@@ -78,7 +78,7 @@ class DVAESettings(shared.Checked):
         at_least(self, "method", 2, "codes", "dvae_batch_size")
         at_least(self, "method", 0, "dvae_blocks", "divergence_weight", "divergence_steps", "dvae_weight_decay")
         above_zero(self, "method", "gumbel_start", "gumbel_end", "dvae_learning_rate", "dvae_final_rate")
-        shared.share(self, "dvae_share")
+        shared.part(self, "dvae_share")
         if self.dvae == "openai" and self.dvae_width % 4:
             raise SettingsError(f"method.dvae-width is {self.dvae_width}: OpenAI's dVAE has a quarter of it inside; give a multiple of 4")
 

@@ -68,7 +68,7 @@ class BoxSettings(shared.Checked):
             raise SettingsError("method.box-second-look is on, and method.box-attention is off: turn both on, or neither")
         at_least(self, "method", 0, "rare_labels", "label_temperature")
         above_zero(self, "method", "box_learning_rate", "temperature", "boxes_epochs")
-        shared.share(self, "boxes_share")
+        shared.part(self, "boxes_share")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ class ShapeSettings(shared.Checked):
         at_least(self, "method", 0, "shape_residuals", "shape_perceptual", "shape_distance")
         at_least(self, "method", 1, "shapes_batch_size")
         above_zero(self, "method", "shapes_epochs")
-        shared.share(self, "shapes_share")
+        shared.part(self, "shapes_share")
         if self.shape_side < 16 or self.shape_side & (self.shape_side - 1):
             raise SettingsError(f"method.shape-side is {self.shape_side}, but must be a power of two from 16")
         taken = self.shapes_share + getattr(self, "boxes_share", 0.0)

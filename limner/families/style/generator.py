@@ -62,7 +62,7 @@ class Mapping(nn.Module):
 
     def truncated(self, styles: Tensor, share: float) -> Tensor:
         """Styles [..., W] at `share` of their distance from the mean: less varied, more typical (StyleGAN, section B)."""
-        return styles if share == 1.0 else self.mean.lerp(styles, share)
+        return styles if share == 1.0 else self.mean.lerp(styles.to(self.mean.dtype), share)
 
 
 class Synthesis(nn.Module):

@@ -14,9 +14,9 @@ from limner.core.batch import Batch
 from limner.core.method import Method, Painting
 from limner.core.noise import gaussian
 from limner.core.optimizers import Adam
+from limner.core.schedules import cosine
 from limner.core.trainable import Conditions, Player, Progress, Update
 from limner.families.augmentation import Augmenting, shared_by_processes
-from limner.families.schedules import cosine
 from limner.families.stacked import doublings
 from limner.families.style.discriminator import Discriminator, discriminator_loss, generator_loss
 from limner.families.style.generator import Generator, map_widths, mixed

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from limner.core.batch import Batch
 from limner.core.errors import SettingsError
 from limner.core.optimizers import Adam
+from limner.core.schedules import warmed
 from limner.core.settings import Preset, above_zero, at_least
 from limner.core.trainable import Conditions, Phase, Player, Progress, Update
 from limner.matching.losses.contrast import caption_losses, same_captions
@@ -233,9 +234,7 @@ class CLIP(MatchingModel):
 
     def _learning_rate_factor(self, progress: Progress) -> float:
         warm_up = min(self.settings.warm_up_steps, max(progress.steps // 2, 1))
-        if progress.step < warm_up:
-            return (progress.step + 1) / warm_up
-        return 0.5 * (1 + math.cos(math.pi * min((progress.step - warm_up) / max(progress.steps - warm_up, 1), 1.0)))
+        return warmed(progress, warm_up)
 
 
 def text_settings(settings: CLIPSettings, vocabulary: int) -> ClipTextSettings:
