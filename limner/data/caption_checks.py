@@ -106,10 +106,20 @@ class CaptionTally:
 
 
 def wordless_captions(captions: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The numbers of the captions that hold no word. captions: UTF-8, one after the other; offsets: [C + 1] where each begins and ends."""
+    """The numbers of the captions that hold no word. captions: UTF-8, one after the other; offsets: [C + 1] where each begins and ends.
+
+    What is not UTF-8 is left to whoever reads the caption.
+    """
     starts, lengths = offsets[:-1], np.diff(offsets)
     speaks = np.zeros(len(lengths), dtype=bool)
     speaks[lengths > 0] = _LETTERS[captions[starts[lengths > 0]]]  # most captions begin with a word, and need no second look
     doubtful = np.flatnonzero(~speaks).tolist()
-    found = [row for row in doubtful if not has_word(captions[offsets[row] : offsets[row + 1]].tobytes().decode())]
+    found = [row for row in doubtful if not _speaks(captions[offsets[row] : offsets[row + 1]].tobytes())]
     return np.array(found, dtype=np.int64)
+
+
+def _speaks(caption: bytes) -> bool:
+    try:
+        return has_word(caption.decode())
+    except UnicodeDecodeError:
+        return True

@@ -36,6 +36,9 @@ def open_prepared(path: Path | str, split: str, resolution: int | None = None) -
     return PreparedPictures(Path(path), split, resolution)
 
 
+CAPTIONS, KEYS = "captions.utf8", "keys.utf8"
+
+
 class PreparedPictures(CaptionedPictures):
     """One split of a prepared set. `resolution` is what the set was prepared for, whatever lower one was asked for.
 
@@ -71,7 +74,7 @@ class PreparedPictures(CaptionedPictures):
         try:
             with reading_arrays():
                 self._pixels = _pixels(path, card, total, self._own)
-                self._captions, self._keys = (_mapped_bytes(path / name) for name in ("captions.utf8", "keys.utf8"))
+                self._captions, self._keys = (_mapped_bytes(path / name) for name in (CAPTIONS, KEYS))
                 self._caption_offsets = _mapped(path / "caption_offsets.npy", card.captions + 1)
                 self._first = _mapped(path / "first_captions.npy", total + 1)
                 self._key_offsets = _mapped(path / "key_offsets.npy", total + 1)
@@ -110,7 +113,7 @@ class PreparedPictures(CaptionedPictures):
         """All captions of a picture by its place in the whole set."""
         spoken, starts, ends = self._with_words
         rows = slice(int(spoken[place]), int(spoken[place + 1]))
-        return [self._captions[a:b].tobytes().decode() for a, b in zip(starts[rows].tolist(), ends[rows].tolist())]
+        return [self._text(CAPTIONS, self._captions[a:b]) for a, b in zip(starts[rows].tolist(), ends[rows].tolist())]
 
     @cached_property
     def caption_counts(self) -> NDArray[np.int64]:
@@ -135,14 +138,21 @@ class PreparedPictures(CaptionedPictures):
     def wordless(self) -> list[tuple[int, str]]:
         places = np.searchsorted(self._first, self._silent, side="right") - 1
         return [
-            (place - self._start, self._captions[self._caption_offsets[row] : self._caption_offsets[row + 1]].tobytes().decode())
+            (place - self._start, self._text(CAPTIONS, self._captions[self._caption_offsets[row] : self._caption_offsets[row + 1]]))
             for place, row in zip(places.tolist(), self._silent.tolist())
             if self._own.start <= place < self._own.stop
         ]
 
     def key(self, index: int) -> str:
         place = self._start + range(len(self))[index]
-        return self._keys[int(self._key_offsets[place]) : int(self._key_offsets[place + 1])].tobytes().decode()
+        return self._text(KEYS, self._keys[int(self._key_offsets[place]) : int(self._key_offsets[place + 1])])
+
+    def _text(self, file: str, found: NDArray[np.uint8]) -> str:
+        """Bytes of a file of the set as text. Raises DataError where they are none."""
+        try:
+            return found.tobytes().decode()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self.path / file} is damaged ({error.reason}): prepare the set again") from None
 
     def layouts(self, indices: NDArray[np.int64]) -> Layout | None:
         if self._layouts is None:

@@ -107,6 +107,14 @@ def test_damaged_later_and_foreign_folders(folder, tmp_path_factory):
     assert len(open_prepared(folder, "train")) == 6
 
 
+@pytest.mark.parametrize("name", ["captions.utf8", "keys.utf8"])
+def test_bytes_that_are_no_text_are_refused(folder, name):
+    (folder / name).write_bytes(b"\xff" * (folder / name).stat().st_size)
+    pictures = open_prepared(folder, "train")
+    with pytest.raises(DataError, match=f"{name} is damaged .*: prepare the set again"):
+        pictures.captions(0) and pictures.key(0)
+
+
 @pytest.mark.parametrize("damaged", [b"\xff\xfe{", b"[1, 2]", b'{"red": "five"}', b""])
 def test_a_damaged_vocabulary_is_refused(folder, damaged):
     (folder / "vocabulary.json").write_bytes(damaged)
