@@ -236,10 +236,11 @@ def _refusal(name: str, task: ScoringTask, source: Source) -> str | None:
     needs = made.needs
     if "classes" in needs and (task.network is None or task.network.logit_count is None):
         return f"the Inception Score needs a feature network with classes, and this one has none: leave '{name}' out"
+    matcher = "give one by --matching RUN, or in a study's evaluation by matching: RUN"
     if "classifier" in needs and task.judge is None and task.matching is None:
-        return f"{name} needs something that tells the classes of '{task.pictures.name}' apart: give a matching model (--matching RUN)"
+        return f"{name} needs a matching model, which tells the classes of '{task.pictures.name}' apart: {matcher}"
     if "matching" in needs and task.matching is None:
-        return f"{name} needs a matching model: give one (--matching RUN), or leave it out"
+        return f"{name} needs a matching model: {matcher}, or leave it out"
     if isinstance(source, Unprompted) and needs & {"captions", "varied", "truth", "classifier"}:
         return f"{name} looks at what captions ask for, and the model reads no text: leave '{name}' out"
     if "captions" in needs and task.captions is None:
