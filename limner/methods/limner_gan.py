@@ -163,6 +163,7 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
     paper = "the library's own: docs/limner-gan.md"
     _gated = {"doublings": "gated"}  # not the default of the setting, lest models from before it could not be read
     _photographs = {**_gated, "unconditional_weight": 1.0, "margin_weight": 0.0, "openness_weight": 0.0}
+    _deeper = {"generator_channels": 12, "discriminator_channels": 24, "discriminator_trunk": "residual"}
     _wide = {"generator_channels": 64, "discriminator_channels": 64, "batch_size": 64, "learning_rate": 4e-4}
     _small = {"generator_channels": 16, "discriminator_channels": 16, "epochs": 100.0, "patience": 12, "gradient_penalty": 2.0}
     _changes = {"augmentation": ("translation", "cutout"), "augmentation_strength": 0.2, "augmentation_images": 100_000}
@@ -179,7 +180,7 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
         "photographs": Preset(
             sentence="As cpu, for photographs and whatever else is less regular than the garden.",
             resolution=64,
-            method={"generator_channels": 16, "discriminator_channels": 16, "epochs": 100.0, "gradient_penalty": 0.2, **_photographs},
+            method={**_photographs, **_deeper, "epochs": 100.0, "gradient_penalty": 2.0, "repeated": 0.0},
             training={"ema_half_life": 4000.0},
         ),
         "small-set": Preset(
