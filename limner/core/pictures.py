@@ -61,7 +61,7 @@ class CaptionedPictures(ABC):
         """One picture with its words, as `torch.utils.data.DataLoader` takes them: "picture", its middle without the margin, [3, R, R]
         float in [-1, 1]; "caption", the first of its `captions`, or empty; "class", -1 where there is none; "key".
 
-        Raises IndexError beyond the last picture, SettingsError for what is no whole number, such as a slice: `read` reads several.
+        Raises IndexError beyond the last picture, and SettingsError for anything but a whole number, such as a slice; `read` takes several.
         """
         import torch
 

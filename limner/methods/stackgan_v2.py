@@ -88,8 +88,8 @@ class StackGANv2Settings(
         at_least(self, "method", 2 ** (self.branches - 1), "generator_channels")
         if self.unconditional and self.unconditional_weight != 1.0:
             raise SettingsError(
-                f"method.unconditional-weight is {self.unconditional_weight}, but with method.unconditional there is no conditional loss "
-                "that it could be relative to: leave it at 1"
+                f"method.unconditional-weight is {self.unconditional_weight}, but with method.unconditional it has no other "
+                "loss to be weighed against: leave it at 1"
             )
 
     @property

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from shared.batches import CAPTIONS, CLASSES, LABELS, make_batch
+from shared.batches import CAPTIONS, CLASSES, LABELS, batch_of
 from shared.pictures import Captioned
 from shared.tiny_runs import tiny
 
@@ -17,7 +17,7 @@ from limner.core.trainable import Conditions, Progress
 
 WIDTH, FRAMES = 8, 4
 VARIANTS: dict[str, dict[str, Any]] = {"msg-gan": {"loss": "wgan-gp"}, "t2f": {"own_encoder": True}}
-"""Settings with paths of their own, beside those of the `cpu` presets."""
+"""Settings that take paths of their own, which those of the `cpu` presets do not take."""
 
 
 @pytest.mark.parametrize(
@@ -37,17 +37,7 @@ def test_steps_in_bfloat16(name: str, values: dict[str, Any]) -> None:
         method.prepare(phase, Captioned(CAPTIONS))
         method.begin(phase)
         method.train()
-        batch = make_batch(
-            phase.resolution,
-            phase.batch_size,
-            width=width,
-            words=WIDTH,
-            captions=max(phase.captions, 1),
-            classes=CLASSES,
-            frames=phase.frames,
-        )
-        if not phase.encoded:
-            batch.texts, batch.counterfactuals = (), ()
+        batch = batch_of(phase, width, WIDTH)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             for update in method.training_step(batch, Progress(phase=phase.name, step=0, steps=1, images=0, epoch=0.0)):
                 assert torch.isfinite(update.loss), f"{update.player} in {phase.name}"

@@ -18,14 +18,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from shared.batches import CAPTIONS, CLASSES, LABELS, make_batch, make_text
+from shared.batches import CAPTIONS, CLASSES, LABELS, batch_of, make_text
 from shared.pictures import Captioned
 from shared.tiny_runs import same, state_of, tiny
 from torch import Tensor, nn
 
 import limner
 from limner import methods
-from limner.core.batch import Batch
 from limner.core.method import Method
 from limner.core.recipes import from_preset
 from limner.core.settings import TrainingSettings
@@ -55,22 +54,6 @@ def build(name: str, seed: int = 0) -> Method:
     conditions = {"resolution": RESOLUTION, "sentence_width": WIDTH, "word_width": WIDTH, "class_count": CLASSES, "frames": FRAMES}
     conditions["labels"] = LABELS
     return limner.create(name, preset="cpu", seed=seed, **conditions, **settings)
-
-
-def batch_of(phase: Phase, step: int) -> Batch:
-    batch = make_batch(
-        phase.resolution,
-        phase.batch_size,
-        width=WIDTH,
-        words=WIDTH,
-        captions=max(phase.captions, 1),
-        classes=CLASSES,
-        frames=phase.frames,
-        seed=step,
-    )
-    if not phase.encoded:
-        batch.texts, batch.counterfactuals = (), ()
-    return batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +95,7 @@ def played(name: str) -> Played:
                 break
             progress = Progress(phase=phase.name, step=step, steps=STEPS, images=step * phase.batch_size, epoch=0.0)
             torch.manual_seed(step)
-            updates, before = method.training_step(batch_of(phase, step), progress), copied(method)
+            updates, before = method.training_step(batch_of(phase, WIDTH, WIDTH, seed=step), progress), copied(method)
             update = next(updates, None)
             assert not changed(method, before), f"{phase.name} changes weights before anyone has had a turn"
             while update is not None:
@@ -218,7 +201,7 @@ def test_recomputed_maps_give_the_same_weights(name: str, penalty: float) -> Non
             for step in range(STEPS):
                 torch.manual_seed(step)
                 progress = Progress(phase=phase.name, step=step, steps=STEPS, images=step * phase.batch_size, epoch=0.0)
-                for update in method.training_step(batch_of(phase, step), progress):
+                for update in method.training_step(batch_of(phase, WIDTH, WIDTH, seed=step), progress):
                     turns[update.player].take(update.loss, progress, phase.batch_size)
         found.append(method.state_dict())
     assert found[0].keys() == found[1].keys()

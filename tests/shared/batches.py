@@ -11,7 +11,7 @@ from limner.core.batch import Batch, StoryText
 from limner.core.layout import Layout
 from limner.core.method import Method
 from limner.core.text import TextFeatures
-from limner.core.trainable import Conditions, Progress, Update
+from limner.core.trainable import Conditions, Phase, Progress, Update
 
 WIDTH, WORD_WIDTH, LONGEST, CLASSES = 12, 5, 4, 5
 """Widths of sentences and words, words of the longest caption, and classes, where a test names none of its own."""
@@ -92,6 +92,23 @@ def make_batch(
         around.sentence[torch.arange(size) * frames + torch.from_numpy(places)] = others["frames"].text.sentence
         others["frames"].story = StoryText(around, places)
     batch.draw_batch = others.__getitem__
+    return batch
+
+
+def batch_of(phase: Phase, width: int, words: int, seed: int = 0) -> Batch:
+    """What a step of a phase asks for, with sentences and words of these widths."""
+    batch = make_batch(
+        phase.resolution,
+        phase.batch_size,
+        width=width,
+        words=words,
+        captions=max(phase.captions, 1),
+        classes=CLASSES,
+        frames=phase.frames,
+        seed=seed,
+    )
+    if not phase.encoded:
+        batch.texts, batch.counterfactuals = (), ()
     return batch
 
 

@@ -250,8 +250,11 @@ class DAMSM(MatchingModel):
         classes: Tensor | None,
         sharpness: Tensor,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """`losses` with several captions. readings: as they are and, where some are thinned, as they are heard, K or, with changed ones, 2K
-        lists of one for each picture; what is the same in either is no mistake. text has their rows."""
+        """`losses` with several captions.
+
+        readings: the captions as they are and, if long ones lose words, as the encoder reads them. Each holds K lists of one caption for
+        each picture, or 2K with changed captions; text has their rows. Captions that are the same in either reading are not mistakes.
+        """
         count, of_each = len(pictures), len(readings[0])
         changed = of_each > self.settings.captions
         of_each = of_each // 2 if changed else of_each

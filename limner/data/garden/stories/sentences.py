@@ -127,8 +127,11 @@ _COLOUR = re.compile(
 
 
 def exchanged_caption(plot: Plot, frame: int, caption: str) -> str:
-    """A frame's caption as it is told where the names of the first two of the cast are exchanged: a colour that one of them turns to
-    follows her name. The caption is the sentence of the frame, or several with ". " between, of which the last is of the frame."""
+    """A frame's caption after the names of the first two characters of the cast have been exchanged.
+
+    If one of them turns to a colour, that colour is exchanged too. The caption is the frame's sentence, or several sentences joined by
+    ". ", the last of which is the frame's.
+    """
     first, second = (CHARACTERS[who] for who in plot.cast[:2])
     sentences = exchange_names(caption, first, second).split(". ")
     states, exchanged = plot.states(), plot.exchanged()
