@@ -24,12 +24,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from limner.core.recipes import trainable
-from limner.training.checkpoints import Checkpoints
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+from shared.tiny_runs import same, state_of  # noqa: E402  # what the tests of resuming compare by, too
+
 SMALL = ["--preset", "cpu", "--data.garden-pictures", "48", "--device", "cpu", "--training.log-every", "1"]
 SMALL += ["--training.checkpoint-every", "3", "--training.sample-every", "5"]
 AUGMENTED = ["--method.augmentation", "translation", "--method.augmentation-images", "40"]
@@ -69,21 +69,6 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def same(one: Any, other: Any) -> bool:
-    """Whether two states are equal bit for bit, the time that they took apart."""
-    if isinstance(one, torch.Tensor):
-        return isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)
-    if isinstance(one, dict):
-        return (
-            isinstance(other, dict)
-            and one.keys() == other.keys()
-            and all(same(one[key], other[key]) for key in one if key not in ("seconds", "core_seconds"))
-        )
-    if isinstance(one, (list, tuple)):
-        return isinstance(other, (list, tuple)) and len(one) == len(other) and all(map(same, one, other))
-    return bool(one == other)
-
-
 def undisturbed(method: str, out: Path) -> tuple[Path, float]:
     """The run of a method that nothing disturbs, made once, and the seconds that it took."""
     run, clock = out / "undisturbed" / method, out / "undisturbed" / f"{method}.json"
@@ -93,12 +78,6 @@ def undisturbed(method: str, out: Path) -> tuple[Path, float]:
         subprocess.run(train(method, run), env=environment(), check=True, capture_output=True)
         clock.write_text(json.dumps(time.monotonic() - begin))
     return run, json.loads(clock.read_text())
-
-
-def state(run: Path) -> dict[str, Any]:
-    found = Checkpoints(run).load()
-    assert found is not None, f"{run} has no checkpoint"
-    return found
 
 
 def kills(out: Path, count: int, seed: int, methods: list[str]) -> None:
@@ -125,7 +104,7 @@ def kills(out: Path, count: int, seed: int, methods: list[str]) -> None:
                 process.communicate()
                 killed += 1
         ended = {"trial": trial, "method": method, "kills": killed, "code": process.returncode}
-        ended["same"] = process.returncode == 0 and same(state(run), state(reference))
+        ended["same"] = process.returncode == 0 and same(state_of(run), state_of(reference))
         write(record, ended if ended["same"] else ended | {"said": printed[-2000:]})
         print(ended, flush=True)
         done, trial = done + killed, trial + 1
@@ -176,7 +155,7 @@ def disks(out: Path, methods: list[str]) -> None:
                     subprocess.run(["mount", "-o", "remount,rw", str(place)], check=True)
                 again = subprocess.run(train(method, run, "--resume"), env=environment(), capture_output=True, text=True)
                 ended = {"method": method, "trouble": trouble, "stopped": stopped.returncode, "said": stopped.stderr[-300:].strip()}
-                ended |= {"code": again.returncode, "same": again.returncode == 0 and same(state(run), state(reference))}
+                ended |= {"code": again.returncode, "same": again.returncode == 0 and same(state_of(run), state_of(reference))}
             write(record, ended)
             print(ended, flush=True)
 
