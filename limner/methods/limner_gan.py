@@ -72,6 +72,8 @@ class LossSettings(shared.Checked):
     """By how much a painted picture's own caption should win against its counterfactual ones, in logits; beyond it, nothing is gained."""
     repeated: float = 0.5
     """Share of a step's painted pictures whose caption is painted a second time, from other noise; 0 paints each once, 0.5 each twice."""
+    repeated_from: float = 0.0
+    """Share of the budget, in steps or in minutes, after which captions are repeated; until then each is painted once."""
     spread_weight: float = 1.0
     """Weight of the hinge that keeps pictures of one caption apart; it needs repeated captions."""
     spread: float = 0.6
@@ -87,7 +89,7 @@ class LossSettings(shared.Checked):
         at_least(self, "method", 1, "choices")
         at_least(self, "method", 0, "divergence_weight", "recognition_weight", "margin_weight", "margin", "unconditional_weight")
         at_least(self, "method", 0, "spread_weight", "spread", "openness_weight")
-        shared.share(self, "counterfactual", "cool_from", "cool_to")
+        shared.share(self, "counterfactual", "repeated_from", "cool_from", "cool_to")
         if not 0.0 <= self.repeated <= 0.5:
             raise SettingsError(f"method.repeated is {self.repeated}: give 0 to 0.5, for a caption is repeated once")
 
@@ -178,13 +180,13 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
             training={"ema_half_life": 4000.0},
         ),
         "photographs": Preset(
-            sentence="As cpu, for photographs and whatever else is less regular than the garden.",
+            sentence="A narrow generator and a deeper discriminator at 64 px, for photographs, sized for two CPU cores.",
             resolution=64,
             method={**_photographs, **_deeper, "epochs": 100.0, "gradient_penalty": 2.0, "repeated": 0.0},
             training={"ema_half_life": 4000.0},
         ),
         "small-set": Preset(
-            sentence="As photographs, for 50 to 2,000 pictures: the discriminator sees changed ones, and validation ends training.",
+            sentence="For 50 to 2,000 pictures: the discriminator sees augmented ones, and validation ends training.",
             resolution=64,
             method={**_small, **_changes, **_photographs},
             training={"ema_half_life": 4000.0},
@@ -254,7 +256,8 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
         return cosine(progress, self.settings.cool_from, self.settings.cool_to)
 
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
-        painted = len(batch) - int(self.settings.repeated * len(batch))  # captions; the first of them fill what is left
+        repeated = self.settings.repeated if progress.spent >= self.settings.repeated_from else 0.0
+        painted = len(batch) - int(repeated * len(batch))  # captions; the first of them fill what is left
         rows = torch.arange(len(batch), device=batch.pictures.device) % painted
         noise = self.noise(batch, "gan")
         sentence = batch.text.sentence[rows]  # [B, D]

@@ -250,7 +250,18 @@ def test_one_painting_a_caption_and_no_heads() -> None:
     assert method.paint(batch.text, method.noise(batch, "paint")).images.shape == (6, 3, 16, 16)
 
 
-@pytest.mark.parametrize("values", [{"choices": 0}, {"repeated": 0.6}, {"spread": -0.1}, {"cool_from": 1.5}])
+def test_captions_are_repeated_from_a_share_of_the_budget_on() -> None:
+    method, batch = build(repeated_from=0.5), make_batch(counterfactuals=3)
+
+    def repeats(step: int, seconds: float = 0.0, minutes: float | None = None) -> bool:
+        progress = dataclasses.replace(PROGRESS, step=step, steps=10, seconds=seconds, minutes=minutes)
+        return "spread" in list(method.training_step(batch, progress))[1].metrics
+
+    assert [repeats(step) for step in (0, 4, 5, 9)] == [False, False, True, True]
+    assert not repeats(0, 29.0, 1.0) and repeats(0, 30.0, 1.0)
+
+
+@pytest.mark.parametrize("values", [{"choices": 0}, {"repeated": 0.6}, {"repeated_from": 2.0}, {"spread": -0.1}, {"cool_from": 1.5}])
 def test_settings_that_do_not_work(values: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=f"method.{next(iter(values)).replace('_', '-')}"):
         build(**values)
