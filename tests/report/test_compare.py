@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.core.recipes import from_preset, save_recipe
+from limner.core.recipes import from_preset, load_recipe, save_recipe
 from limner.metrics.scoring.protocol import Part, Protocol, Score, write_scores
 from limner.model import Model, save_model
 from limner.report import plots
@@ -129,6 +129,22 @@ def test_runs_that_differ_in_their_seed_alone_are_one_entry(make: Make) -> None:
         "other (gan-cls, captions 4, generator-channels 4)",
     ]
     assert [run.path.name for run in entries[0].runs] == ["a", "b"]
+
+
+def test_pictures_are_told_apart_by_their_fingerprint_and_not_by_their_path(make: Make) -> None:
+    first, again, other = make("first"), make("again", seed=1), make("other", seed=2)
+    for run, data, fingerprint in ((first, "p/en", "f0"), (again, "./p/en", "f0"), (other, "p/en", "f1")):
+        recipe = load_recipe(run / "recipe.yaml")
+        save_recipe(dataclasses.replace(recipe, data=data), run / "recipe.yaml")
+        config = json.loads((run / "model" / "config.json").read_text())
+        config["about"] |= {"data": data, "fingerprint": fingerprint}
+        (run / "model" / "config.json").write_text(json.dumps(config))
+    entries = read_entries([first, again, other])
+    assert [[run.path.name for run in entry.runs] for entry in entries] == [["first", "again"], ["other"]]
+    assert [entry.name for entry in entries] == [
+        "first, again (gan-cls, generator-channels 4, fingerprint f0)",
+        "other (gan-cls, generator-channels 4, fingerprint f1)",
+    ]
 
 
 def test_an_entry_bears_the_names_that_its_folders_were_given(make: Make, tmp_path: Path) -> None:
