@@ -6,6 +6,7 @@ import dataclasses
 import html
 import json
 import re
+import warnings
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -155,6 +156,13 @@ def test_an_entry_bears_the_names_that_its_folders_were_given(make: Make, tmp_pa
     entries = read_entries([old, new, *seeds, make("slow", captions=2) / "model"])
     assert [entry.name.partition(" (")[0] for entry in entries] == ["old/fast", "new/fast", "seed0 and 3 others", "slow/model"]
     assert all("gan-cls, " in entry.name for entry in entries)
+
+
+def test_names_in_scripts_that_the_drawing_has_no_font_for_make_no_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = plots._svg(AXES[0], {"花 – वन": [[(0.0, 1.0), (1.0, 2.0)]], "b": [[(0.0, 1.0)]]}, ["花 – वन", "b"], "Two lines.")
+    assert "花 – वन" in drawn
 
 
 def test_what_a_text_encoder_took_is_no_part_of_what_the_method_took(make: Make) -> None:
