@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     from limner.study.plan import plan
 
     open_prepared(Path(arguments.data), "val", arguments.resolution)  # which judges, so it must be there
-    pictures = int((open_prepared(Path(arguments.data), "train", arguments.resolution).caption_counts > 0).sum())
+    open_prepared(Path(arguments.data), "train", arguments.resolution)
     asked = curve_study(
         arguments.method,
         arguments.data,
@@ -75,16 +75,16 @@ def main(argv: Sequence[str]) -> int:
     check_folder(arguments.out)
     code = verb.carry_out(asked, given, shlex.join(["limner", "curve", *argv]))
     if code == 0:
-        print(write_answer(plan(asked, arguments.out), pictures, arguments.out))
+        print(write_answer(plan(asked, arguments.out), arguments.out))
     return code
 
 
-def write_answer(runs: Sequence[Planned], pictures: int, out: Path) -> str:
+def write_answer(runs: Sequence[Planned], out: Path) -> str:
     """Write the words and the figure; returns the words, and where both are."""
     from limner.core.files import write_whole
     from limner.study.curve import answer, figure, points
 
-    found = points(runs, pictures)
+    found = points(runs)
     words = answer(found)
     write_whole(out / "answer.md", words + "\n")
     if len(found) < 2:

@@ -11,7 +11,7 @@ from typing import Any
 
 from limner.core.json_text import parse_json
 from limner.data.layouts import things_of_field
-from limner.data.sources import SPLIT_NAMES, Labels, clean_captions
+from limner.data.sources import SPLIT_NAMES, Labels, clean_captions, is_text
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "file_name": (
@@ -147,7 +147,7 @@ def read_labels(fields: Mapping[str, Any], columns: Columns, split: str | None =
     if given not in (None, ""):
         split = SPLIT_NAMES.get(str(given).strip().lower())
         if not split and str(given).strip():
-            problems.append(f"unknown split '{str(given).strip()[:40]}' (known: train, val, test)")
+            problems.append(f"unknown split {_shown(str(given).strip())} (known: train, val, test)")
     class_id, bad_id = _whole_number(columns.value(fields, "class_id"))
     class_name, bad_name = _name(columns.value(fields, "class_name"))
     other = columns.value(fields, "class")
@@ -169,6 +169,9 @@ def read_labels(fields: Mapping[str, Any], columns: Columns, split: str | None =
     story, frame, wrong = _frame(columns.value(fields, "story"), columns.value(fields, "frame"))
     categories, bad_categories = _names(columns.value(fields, "categories"))
     problems += [problem for problem in (wrong, bad_categories) if problem]
+    for what, names in {"class": [class_name or "", name or ""], "story": [story or ""], "categories": categories or ()}.items():
+        if not is_text("".join(names)):
+            problems.append(f"{what} is not UTF-8 text")
     return Labels(
         split=split,
         class_id=class_id,
@@ -252,7 +255,7 @@ def read_class(content: bytes, labels: Labels) -> Labels:
 
 
 def _shown(value: Any) -> str:
-    return f"'{str(value)[:40]}'"
+    return f"'{str(value)[:40]}'".encode(errors="backslashreplace").decode()
 
 
 def _whole_number(value: Any) -> tuple[int | None, bool]:

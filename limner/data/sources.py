@@ -147,11 +147,16 @@ def clean_captions(lines: Iterable[str]) -> tuple[tuple[str, ...], str | None]:
         return (), EMPTY_CAPTION
     if max(map(len, captions)) > LONGEST_CAPTION:
         return (), LONG_CAPTION
+    return (captions, None) if is_text("".join(captions)) else ((), NOT_TEXT)
+
+
+def is_text(value: str) -> bool:
+    """Whether UTF-8 can hold it: not half of a surrogate pair, which JSON can."""
     try:
-        "".join(captions).encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold
-        return (), NOT_TEXT
-    return captions, None
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def decode_captions(content: bytes) -> tuple[tuple[str, ...], str | None]:

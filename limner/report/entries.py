@@ -59,6 +59,13 @@ class Contender:
         """Pictures that the method's own phases have seen."""
         return self._sum("images")
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides how it was trained, with the fingerprint of its data, where it is known, in place of the path: a path may be
+        prepared anew, and one set has several spellings."""
+        fingerprint = self.about.get("fingerprint")
+        return {**self.settings} if fingerprint is None else {**self.settings, "data": None, "fingerprint": fingerprint}
+
     def _sum(self, name: str) -> float | None:
         """A figure of the log, over the method's phases; without a log, what config.json says of the last phase."""
         if not self.log:
@@ -89,7 +96,7 @@ def read_entries(paths: Sequence[Path], names: Mapping[Path, str] | None = None)
         contenders.append(read_contender(path))
     groups: dict[str, list[Contender]] = defaultdict(list)
     for contender in contenders:
-        groups[names[contender.path] if names else repr(sorted(contender.settings.items()))].append(contender)
+        groups[names[contender.path] if names else repr(sorted(contender.identity.items()))].append(contender)
     for runs in groups.values():
         _refuse_repeated_seeds(runs)
         runs.sort(key=lambda run: -1 if run.seed is None else run.seed)
@@ -139,6 +146,9 @@ def entry_names(firsts: Sequence[Contender]) -> list[str]:
     for name in {name for name in names if names.count(name) > 1}:
         places = [place for place, other in enumerate(names) if other == name]
         settings = [firsts[place].settings for place in places]
+        sets = {repr((own.get("data"), firsts[place].identity.get("fingerprint"))) for place, own in zip(places, settings, strict=True)}
+        if len(sets) > len({repr(own.get("data")) for own in settings}):  # one path, prepared anew in between
+            settings = [{**own, "fingerprint": firsts[place].about.get("fingerprint")} for place, own in zip(places, settings, strict=True)]
         differing = [
             key for key in dict.fromkeys(key for own in settings for key in own) if len({repr(own.get(key)) for own in settings}) > 1
         ]

@@ -6,6 +6,7 @@ import io
 import itertools
 import math
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -121,7 +122,9 @@ def _svg(axis: Axis, lines: Mapping[str, Sequence[Points]], order: Sequence[str]
     from matplotlib.figure import Figure
 
     plain = {"svg.fonttype": "none", "svg.hashsalt": "limner", "text.parse_math": False}  # a $ in a name is a $
-    with rc_context({**plain, "font.family": "serif", "font.size": 9.5, "text.color": INK}):
+    with rc_context({**plain, "font.family": "serif", "font.size": 9.5, "text.color": INK}), warnings.catch_warnings():
+        # The page's own fonts draw the text: what those of matplotlib lack only makes its width a guess.
+        warnings.filterwarnings("ignore", r"Glyph .* missing from|Matplotlib currently does not support .* natively")
         figure = Figure(figsize=(5.2, 2.8 + 0.17 * math.ceil(len(order) / 2)), layout="constrained", facecolor="none")
         axes = figure.add_subplot(facecolor="none")
         for name, courses in lines.items():

@@ -18,6 +18,8 @@ from limner.core.recipes import trainable
 from limner.core.trainable import Trainable
 from limner.study.plan import Planned
 from limner.study.settings import Budget, Comparison, Evaluation, Study, StudyEntry
+from limner.training.checkpoints import Checkpoints
+from limner.training.plan import training_pictures
 
 MEASURES = {"likeness": "how like held-out pictures", "recognised": "captions found again in them"}
 """What is shown of a validation, and what it is called; the first decides."""
@@ -42,7 +44,8 @@ def curve_study(
         raise SettingsError(f"{method} does not validate on held-out pairs, so there is nothing to draw a curve of: use limner-gan")
     if len(set(shares)) < 2 or not all(0 < share <= 1 for share in shares):
         raise SettingsError(f"--shares {' '.join(f'{share:g}' for share in shares)}: give two or more, each above 0 and at most 1")
-    entries = [StudyEntry(method=method, name=f"{share:.0%}", settings={"data.share": share}) for share in sorted(set(shares))]
+    names = percentages(sorted(set(shares)))
+    entries = [StudyEntry(method=method, name=name, settings={"data.share": share}) for share, name in names.items()]
     return Study(
         entries=tuple(entries),
         budget=Budget(minutes=minutes),
@@ -56,15 +59,25 @@ def curve_study(
     )
 
 
-def points(runs: Sequence[Planned], pictures: int) -> list[Point]:
-    """The points of the shares of which every run has been validated, fewest pictures first. pictures: in the whole training split."""
+def percentages(shares: Sequence[float]) -> dict[float, str]:
+    """A name for each share, with as many digits as tell all apart: 10%, or 10.1% next to 10.4%."""
+    for digits in range(16):
+        names = {share: f"{share:.{digits}%}" for share in shares}
+        if len({*names.values()}) == len(names):
+            break
+    return names
+
+
+def points(runs: Sequence[Planned]) -> list[Point]:
+    """The points of the shares of which every run has been validated, fewest pictures first; only those with captions count."""
     found: dict[float, list[dict[str, float] | None]] = {}
+    recipes = {run.recipe.data_settings.share: run.recipe for run in runs}
     for run in runs:
         found.setdefault(run.recipe.data_settings.share, []).append(best_validation(run.folder))
     known = {share: [one for one in each if one is not None] for share, each in found.items() if all(each)}
     return [
         Point(
-            max(math.ceil(share * pictures), 2),
+            int((training_pictures(recipes[share]).caption_counts > 0).sum()),
             {name: fmean(one[name] for one in each) for name in MEASURES if all(name in one for one in each)},
         )
         for share, each in sorted(known.items())
@@ -72,18 +85,18 @@ def points(runs: Sequence[Planned], pictures: int) -> list[Point]:
 
 
 def best_validation(folder: Path) -> dict[str, float] | None:
-    """The figures of the evaluation with the highest score in a run's log; None where it has none."""
-    best: dict[str, float] | None = None
+    """The figures of the evaluation that chose the state which a run keeps, from its log; None where none has chosen one."""
+    position = Checkpoints(folder).position()
+    if position.get("best") is None:
+        return None
     try:
         lines = [json.loads(text) for text in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError):
         return None
     for line in lines:
-        if line.get("act") == "method" and "evaluation/score" in line:
-            figures = {name.partition("/")[2]: float(value) for name, value in line.items() if name.startswith("evaluation/")}
-            if best is None or figures["score"] > best["score"]:
-                best = figures
-    return best
+        if line.get("act") == "method" and line["step"] == position["best_step"] and "evaluation/score" in line:
+            return {name.partition("/")[2]: float(value) for name, value in line.items() if name.startswith("evaluation/")}
+    return None
 
 
 def answer(found: Sequence[Point]) -> str:

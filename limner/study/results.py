@@ -185,8 +185,13 @@ def _tables(study: Study, results: Sequence[Result], found: Sequence[Mean]) -> s
                     _minutes(own[entry, "core_seconds"].mean),
                 ]
                 rows.append(cells + [_shown(own.get((entry, name))) for name in measures])
-            tables.append("".join(f"| {' | '.join(row)} |\n" for row in rows))
+            tables.append("".join(f"| {' | '.join(map(_cell, row))} |\n" for row in rows))
     return "\n".join(tables)
+
+
+def _cell(text: str) -> str:
+    """Text as a cell of a table in Markdown."""
+    return text.replace("|", r"\|")
 
 
 def _minutes(seconds: float) -> str:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from itertools import islice
-
-_LOOKED_AT = 64
 
 
 def numbers_of(caption: str) -> list[float] | None:
@@ -24,6 +21,11 @@ def as_caption(values: Iterable[float]) -> str:
 
 
 def vector_width(captions: Iterable[str]) -> int | None:
-    """How many numbers the first captions have, two or more, where all of them are such rows of one length; else None."""
-    lengths = {len(values) if (values := numbers_of(caption)) is not None else 0 for caption in islice(captions, _LOOKED_AT)}
-    return lengths.pop() if len(lengths) == 1 and min(lengths) > 1 else None
+    """How many numbers each caption has, two or more, where all of them are such rows of one length; None at the first that differs."""
+    width = None
+    for caption in captions:
+        values = numbers_of(caption)
+        if values is None or len(values) < 2 or len(values) != (width or len(values)):
+            return None
+        width = len(values)
+    return width

@@ -24,6 +24,7 @@ from limner.training.best import Best
 from limner.training.card import card
 from limner.training.checkpoints import Checkpoints
 from limner.training.choices import prepare_networks, settled
+from limner.training.ended import is_done, nothing_to_do, stays_as_it_is
 from limner.training.folder import check_place, owner
 from limner.training.hosts import telling_who_is_lost
 from limner.training.inputs import with_places, write_inputs
@@ -122,12 +123,15 @@ class Run:
     def go(self, resume: bool) -> RunResult:
         """Train every phase from where the run stands."""
         if resume and self._restore():
+            over = stays_as_it_is(self.position, self.plan.phases, load_recipe(self.out / "recipe.yaml"), self.recipe)
             self.fabric.barrier()  # before the recipe changes that every process has read
-            if self._is_done():
+            if is_done(self.position, self.plan.phases):
                 self._keep_places()
-                self.log.say(f"{self.out} is finished after {self.position.total_step:,} steps: nothing to do")
+                why = nothing_to_do(self.position, self.now)
+                self.log.say(f"{self.out} is finished after {self.position.total_step:,} steps: {why}")
                 return RunResult(self.out, self.position.total_step)
             self.log.say(f"going on with {self.out} after step {self.position.total_step:,}")
+            self.remarks += over
             self._keep_settings()
             self.position.finished = False
         else:
@@ -153,19 +157,12 @@ class Run:
         self._save_or_fail()
         return RunResult(self.out, self.position.total_step)
 
-    def _is_done(self) -> bool:
-        """Whether the run had ended, and its budget is not larger now, nor has it another phase to go through."""
-        if self.position.phase + 1 < len(self.plan.phases):
-            return False
-        last = self.plan.phases[-1]
-        by_time = last.budget.time_spent(self.position.seconds, self.position.core_seconds) >= 1.0
-        spent = self.position.step >= last.steps or by_time or self.position.waited_enough(last)
-        return self.position.finished and spent
-
     def _next_phase(self) -> None:
         ended, judged = self.now, self.position.best is not None
-        about = self._about(ended)
+        about, reached = self._about(ended), self._reached(ended, self.position.step)
         self.position.next_phase()
+        if self.now.act is ended.act:
+            self.position.earlier = reached
         if self.now.act is not ended.act and ended.act.lasts:
             self.made = about
         # Players of the next phase continue unchanged; the others are frozen at their averaged weights.
@@ -304,13 +301,16 @@ class Run:
             "split": self.pictures.split,
             "fingerprint": self.pictures.fingerprint,
             "preset": self.recipe.preset,
-            "steps": step,
-            "images": step * planned.phase.batch_size,
-            "seconds": round(self.position.seconds),
-            "core_seconds": round(self.position.core_seconds),
+            **{name: round(value) for name, value in self._reached(planned, step).items()},
             "seed": self.training.seed,
             **({"started_from": self.recipe.start.model} if self.recipe.start.model and planned.act.is_asked_for else {}),
         }
+
+    def _reached(self, planned: PlannedPhase, step: int) -> dict[str, float]:
+        """What the phases of an act have taken together, up to a step of this one."""
+        position = self.position
+        own = {"steps": step, "images": step * planned.phase.batch_size, "seconds": position.seconds, "core_seconds": position.core_seconds}
+        return {name: value + position.earlier.get(name, 0) for name, value in own.items()}
 
     def _state(self) -> dict[str, Any]:
         acts = self.plan.acts

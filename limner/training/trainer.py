@@ -59,6 +59,8 @@ class Position:
     """Evaluations after it."""
     evaluated: int = 0
     """After which step of the phase the newest evaluation was."""
+    earlier: dict[str, float] = field(default_factory=dict)
+    """Steps, images, seconds and core_seconds of the ended phases of the same act, together."""
     finished: bool = False
 
     def waited_enough(self, planned: PlannedPhase) -> bool:
@@ -86,7 +88,7 @@ class Position:
     def next_phase(self) -> None:
         """Stand at the start of the next phase."""
         self.phase, self.step, self.seconds, self.core_seconds = self.phase + 1, 0, 0.0, 0.0
-        self.best, self.best_step, self.since_best, self.evaluated = None, 0, 0, 0
+        self.best, self.best_step, self.since_best, self.evaluated, self.earlier = None, 0, 0, 0, {}
 
 
 @dataclass

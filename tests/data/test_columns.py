@@ -56,6 +56,16 @@ def test_labels_that_cannot_be_read_are_problems(fields, message):
     assert message in labels(**fields).problem
 
 
+def test_half_of_a_surrogate_pair_is_a_problem_wherever_it_stands():
+    half = "c\ud83d"
+    fields = {"class": half, "class_name": half, "story": half, "categories": ["a", half], "layout": [{"label": half, "box": [0, 0, 1, 1]}]}
+    for name, value in fields.items():
+        found = labels(**{name: value, **({"frame": 0} if name == "story" else {})}).problem
+        assert found.endswith("is not UTF-8 text") and found.startswith(name.partition("_")[0])
+    for name, value in {"split": half, "class_id": half, "layout": [{half: 1}]}.items():
+        assert labels(**{name: value}).problem.encode()
+
+
 def test_what_is_absent_is_no_problem_and_names_stay_names():
     assert labels(class_id="", class_name=None, split=" ").problem is None and labels(class_id="").class_key is None
     assert labels(**{"class": "rose"}).class_name == "rose" and labels(class_name=7).class_name == "7"

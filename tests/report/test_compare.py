@@ -6,6 +6,7 @@ import dataclasses
 import html
 import json
 import re
+import warnings
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 import torch
 
 from limner.core.errors import CheckpointError, SettingsError
-from limner.core.recipes import from_preset, save_recipe
+from limner.core.recipes import from_preset, load_recipe, save_recipe
 from limner.metrics.scoring.protocol import Part, Protocol, Score, write_scores
 from limner.model import Model, save_model
 from limner.report import plots
@@ -131,6 +132,22 @@ def test_runs_that_differ_in_their_seed_alone_are_one_entry(make: Make) -> None:
     assert [run.path.name for run in entries[0].runs] == ["a", "b"]
 
 
+def test_pictures_are_told_apart_by_their_fingerprint_and_not_by_their_path(make: Make) -> None:
+    first, again, other = make("first"), make("again", seed=1), make("other", seed=2)
+    for run, data, fingerprint in ((first, "p/en", "f0"), (again, "./p/en", "f0"), (other, "p/en", "f1")):
+        recipe = load_recipe(run / "recipe.yaml")
+        save_recipe(dataclasses.replace(recipe, data=data), run / "recipe.yaml")
+        config = json.loads((run / "model" / "config.json").read_text())
+        config["about"] |= {"data": data, "fingerprint": fingerprint}
+        (run / "model" / "config.json").write_text(json.dumps(config))
+    entries = read_entries([first, again, other])
+    assert [[run.path.name for run in entry.runs] for entry in entries] == [["first", "again"], ["other"]]
+    assert [entry.name for entry in entries] == [
+        "first, again (gan-cls, generator-channels 4, fingerprint f0)",
+        "other (gan-cls, generator-channels 4, fingerprint f1)",
+    ]
+
+
 def test_an_entry_bears_the_names_that_its_folders_were_given(make: Make, tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     (tmp_path / "new").mkdir()
@@ -139,6 +156,13 @@ def test_an_entry_bears_the_names_that_its_folders_were_given(make: Make, tmp_pa
     entries = read_entries([old, new, *seeds, make("slow", captions=2) / "model"])
     assert [entry.name.partition(" (")[0] for entry in entries] == ["old/fast", "new/fast", "seed0 and 3 others", "slow/model"]
     assert all("gan-cls, " in entry.name for entry in entries)
+
+
+def test_names_in_scripts_that_the_drawing_has_no_font_for_make_no_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = plots._svg(AXES[0], {"花 – वन": [[(0.0, 1.0), (1.0, 2.0)]], "b": [[(0.0, 1.0)]]}, ["花 – वन", "b"], "Two lines.")
+    assert "花 – वन" in drawn
 
 
 def test_what_a_text_encoder_took_is_no_part_of_what_the_method_took(make: Make) -> None:

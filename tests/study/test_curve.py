@@ -7,12 +7,16 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from shared.pictures import prepared
+from PIL import Image
 
 from limner.cli.curve import write_answer
 from limner.core.errors import SettingsError
-from limner.study.curve import Point, answer, best_validation, curve_study, figure
+from limner.data.prepare import prepare
+from limner.study.curve import Point, answer, best_validation, curve_study, figure, percentages
 from limner.study.plan import plan
+from limner.training.checkpoints import Checkpoints
+
+UNCAPTIONED = (0, 1, 2)
 
 
 def points(*values: float) -> list[Point]:
@@ -47,18 +51,38 @@ def test_what_cannot_be_drawn_is_refused() -> None:
             curve_study("limner-gan", "mine", shares=shares, **asked)  # type: ignore[arg-type]
 
 
+def test_shares_that_round_to_one_percentage_have_names_of_their_own() -> None:
+    assert [*percentages([0.1, 0.5, 1.0]).values()] == ["10%", "50%", "100%"]
+    assert [*percentages([0.101, 0.104]).values()] == ["10.1%", "10.4%"]
+
+
+def some_captioned(folder: Path) -> Path:
+    """Eight training pictures, three of them without captions; half of them holds two captioned ones."""
+    source = folder / "source"
+    source.mkdir()
+    rows = []
+    for number in range(8):
+        Image.new("RGB", (20, 20), (number * 30, 0, 0)).save(source / f"{number}.png")
+        rows.append({"file_name": f"{number}.png", "split": "train"} | ({"text": f"a bird {number}"} if number not in UNCAPTIONED else {}))
+    (source / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    prepare([source], folder / "set", resolution=16, uncaptioned=True)
+    return folder / "set"
+
+
 def test_an_answer_is_read_from_the_runs(tmp_path: Path) -> None:
-    data = prepared(tmp_path / "set", [("train", f"a bird {number}") for number in range(8)])
+    data = some_captioned(tmp_path)
     study = curve_study("limner-gan", str(data), shares=(1.0, 0.5), minutes=1.0, seeds=(0, 1), resolution=16, device="cpu")
     runs = plan(study, tmp_path / "out")
     assert [run.recipe.data_settings.share for run in runs] == [0.5, 1.0, 0.5, 1.0] and {run.recipe.preset for run in runs} == {"small-set"}
     assert best_validation(runs[0].folder) is None
     for run, best in zip(runs, (0.3, 0.5, 0.5, 0.7), strict=True):
         run.folder.mkdir(parents=True)
-        lines = [{"act": "text", "evaluation/score": 9.0, "evaluation/loss": 1.0}, {"act": "method", "generator/loss": 2.0}]
-        for likeness in (best - 0.1, best, best - 0.2):
-            lines.append({"act": "method", "evaluation/score": likeness, "evaluation/likeness": likeness, "evaluation/recognised": 0.25})
+        lines = [{"act": "text", "step": 2, "evaluation/score": 9.0}, {"act": "method", "step": 2, "generator/loss": 2.0}]
+        for likeness in (0.9, best, best - 0.2):  # the first came too early for the run to keep its state
+            figures = {"evaluation/score": likeness, "evaluation/likeness": likeness, "evaluation/recognised": 0.25}
+            lines.append({"act": "method", "step": len(lines) - 1, **figures})
         (run.folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    told = write_answer(runs, 8, tmp_path / "out")
-    assert "0.40 from 4, 0.60 from 8 pictures" in told
+        Checkpoints(run.folder).save(3, {"position": {"best": best, "best_step": 2}})
+    told = write_answer(runs, tmp_path / "out")
+    assert "0.40 from 2, 0.60 from 5 pictures" in told
     assert (tmp_path / "out" / "answer.md").read_text().startswith("Likeness") and (tmp_path / "out" / "curve.svg").is_file()

@@ -10,10 +10,10 @@ import pytest
 
 from limner.metrics.scoring.protocol import Protocol, Score
 from limner.report.phases import passed
-from limner.study.plan import Planned
-from limner.study.results import Result
-from limner.study.settings import Budget, Evaluation, StudyEntry
-from limner.study.state import _holds, asked_for, course
+from limner.study.plan import Planned, plan
+from limner.study.results import Result, _tables, means
+from limner.study.settings import Budget, Evaluation, Study, StudyEntry
+from limner.study.state import Course, _holds, asked_for, course
 
 EVALUATION = Evaluation(metrics=("prdc", "ap", "psnr"), split="test", count=50, features="vgg16=file", matching="runs/words")
 NETWORKS = {
@@ -59,6 +59,15 @@ def test_scores_of_another_protocol_are_not() -> None:
     assert asked_for(others[3:4], dataclasses.replace(EVALUATION, matching=None)) == others[3:4]
     diversity = [score("diversity", "garden"), score("faithfulness", "garden")]  # which the judge decides, whatever --features says
     assert asked_for(diversity, dataclasses.replace(EVALUATION, metrics=("faithfulness",))) == diversity
+
+
+def test_a_name_with_a_bar_stays_in_its_cell(tmp_path: Path) -> None:
+    study = Study(
+        entries=(StudyEntry(method="gan-cls", name="a|b"), StudyEntry(method="gan-cls")), budget=Budget(images=8), data=("garden",)
+    )
+    results = [Result(run, Course(tmp_path), [score("fid", None)], spent=True) for run in plan(study, tmp_path)]
+    assert [line.replace(r"\|", "").count("|") for line in _tables(study, results, means(results)).splitlines()] == [7, 7, 7, 7]
+    assert r"| a\|b |" in _tables(study, results, means(results))
 
 
 @pytest.mark.parametrize("act", ["act", "stage"])

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from shared.pictures import Captioned
 
 from limner.core.errors import DataError
-from limner.text.number_rows import as_caption
+from limner.core.recipes import from_preset
+from limner.text.number_rows import as_caption, vector_width
 from limner.text.numbers import Numbers
+from limner.training.text import choose_encoder
 
 
 def test_every_number_is_read_exactly() -> None:
@@ -19,6 +22,15 @@ def test_every_number_is_read_exactly() -> None:
     values = values[: len(values) // 5 * 5].reshape(-1, 5)
     found = Numbers(5)([as_caption(map(float, row)) if (row != 0).all() else " ".join(map(repr, row.tolist())) for row in values]).sentence
     assert found.dtype == torch.float32 and np.array_equal(found.numpy().view(np.int32), values.view(np.int32))
+
+
+def test_one_caption_in_words_makes_all_ordinary_text() -> None:
+    captions = Captioned(["3 7"] * 70)
+    encoder, is_new = choose_encoder(from_preset("gan-cls", "cpu", "mine", 16), captions)
+    assert isinstance(encoder, Numbers) and encoder.sentence_width == 2 and not is_new
+    encoder, is_new = choose_encoder(from_preset("gan-cls", "cpu", "mine", 16), Captioned([*captions.texts, "three and seven"]))
+    assert not isinstance(encoder, Numbers) and is_new
+    assert vector_width(["1 2"] * 70 + ["1 2 3"]) is None and vector_width([]) is None
 
 
 @pytest.mark.parametrize(("caption", "message"), [("1 2", "has 2 numbers: this model reads 3"), ("a red bird", "is not a row of numbers")])

@@ -197,6 +197,25 @@ def test_the_best_of_a_phase_is_not_held_against_the_next() -> None:
     assert position == Position(phase=1, total_step=20)
 
 
+def test_a_larger_budget_reaches_the_last_phase_alone_and_the_card_counts_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(recipe(steps=4), tmp_path / "run")
+    about = load(tmp_path / "run").about
+    assert (about["steps"], about["images"]) == (8, 64) and "is over" not in capsys.readouterr().err
+    train(recipe(steps=8), tmp_path / "run", resume=True)
+    assert "first is over and not made longer or shorter: only second can go on" in " ".join(capsys.readouterr().err.split())
+    about = load(tmp_path / "run").about
+    assert (about["steps"], about["images"]) == (12, 96)
+    assert " 12 steps, 96 pictures" in (tmp_path / "run" / "model" / "README.md").read_text()
+
+
+def test_a_checkpoint_that_does_not_count_ended_phases_is_read(tmp_path: Path) -> None:
+    train(recipe(steps=4), tmp_path / "run")
+    state = state_of(tmp_path / "run")
+    assert state["position"].pop("earlier")["steps"] == 4
+    Checkpoints(tmp_path / "run", keep=1).save(8, state)
+    assert train(recipe(steps=5), tmp_path / "run", resume=True).steps == 9
+
+
 def test_minutes_and_images_are_shared_out() -> None:
     phases = make_plan(recipe(minutes=8.0), training_pictures(recipe())).phases
     assert [(planned.phase.name, planned.minutes) for planned in phases] == [("first", 2.0), ("second", 6.0)]

@@ -87,6 +87,7 @@ def test_the_phase_has_a_budget_of_its_own_and_a_log(straight: Path) -> None:
         "best_step": 0,
         "since_best": 0,
         "evaluated": 0,
+        "earlier": {},
         "finished": True,
     }
 

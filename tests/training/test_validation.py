@@ -100,6 +100,9 @@ def test_phases_end_early_and_the_best_states_go_on(data: Path, tmp_path: Path, 
     assert "Chosen as the best of the run on the val split: score 0.5000" in (tmp_path / "run" / "model" / "README.md").read_text()
     assert train(recipe(data), tmp_path / "run", resume=True).steps == 20
     assert "is finished after 20 steps: nothing to do" in " ".join(capsys.readouterr().err.split()) and len(painted) == 5
+    assert train(recipe(data, steps=40), tmp_path / "run", resume=True).steps == 20
+    said = " ".join(capsys.readouterr().err.split())
+    assert "nothing to do: validation ended it (no better score in 3 evaluations)" in said and "with --method.patience 0" in said
 
 
 def test_resumed_runs_are_the_same_bit_for_bit(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
