@@ -22,19 +22,20 @@ class SamplingArguments:
     """What is laid over a model's own settings."""
 
     temperature: Annotated[float | None, arg(metavar="T")] = None
-    """Of a model that draws codes or layouts, such as dall-e or obj-gan: below 1 its pictures are likelier and more alike; 0 always takes
-    the likeliest code."""
+    """Of a model that draws codes or layouts, such as dall-e or obj-gan: below 1 its pictures are likelier and more alike. Of
+    codes, 0 always takes the likeliest."""
     top_k: Annotated[int | None, arg(metavar="K")] = None
-    """Of such a model: only the K likeliest codes can be drawn; 0 for all."""
+    """Of a model that draws codes, such as dall-e: only the K likeliest can be drawn; 0 for all."""
     top_p: Annotated[float | None, arg(metavar="P")] = None
     """Of such a model: only the likeliest codes that together have this probability can be drawn."""
     guidance: Annotated[float | None, arg(metavar="G")] = None
-    """Of such a model, or of one that follows a flow, such as limner-flow: how far the text moves it, times what it does by itself; 1 is
+    """Of such a model, or one that follows a flow, such as limner-flow: how far the text moves it, times what it does by itself; 1 is
     none."""
     truncation: Annotated[float | None, arg(metavar="T")] = None
-    """Of a model with styles, such as stylegan2: below 1 its pictures are more typical and more alike; 0 paints the mean style."""
+    """Of a model with styles, such as stylegan2 or stylegan: below 1 its pictures are more typical and more alike; 0 paints the mean
+    style."""
     truncation_layers: Annotated[int | None, arg(metavar="N")] = None
-    """Of such a model: only the N coarsest layers' styles are truncated."""
+    """Of such a model, but not of stylegan: only the N coarsest layers' styles are truncated."""
     map_noise: Annotated[float | None, arg(metavar="S")] = None
     """Of such a model, but not of stylegan: how strong the noise is that is added to its maps; 0 paints without it."""
     paint_steps: Annotated[int | None, arg(metavar="N")] = None
@@ -64,9 +65,20 @@ def set_sampling(model: Model, arguments: SamplingArguments) -> str:
     for name in asked:
         if name not in known:
             model.method.settings = before
-            kind = _KINDS.get(name, "that draw codes, such as dall-e")
-            raise SettingsError(f"{sampling_option(name)} is for models {kind}: leave it out")
+            raise SettingsError(f"{_refused(model, name, bool(known))}: leave it out")
     return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in asked.items())
+
+
+def _refused(model: Model, name: str, has_others: bool) -> str:
+    """Why a setting cannot be given. has_others: whether the model has other settings of painting."""
+    from limner.export.exported import ExportedMethod
+
+    option = sampling_option(name)
+    if isinstance(model.method, ExportedMethod):
+        return f"an exported file has no such setting as {option}"
+    if has_others and not hasattr(model.method.settings, name):  # else by the values of others, as limner-flow's guidance
+        return f"{option} is no setting of {model.method.title.partition(',')[0]}"
+    return f"{option} is for models {_KINDS.get(name, 'that draw codes, such as dall-e')}"
 
 
 def sampling_option(setting: str) -> str:

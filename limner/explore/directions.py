@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from torch import Tensor
 from limner.core.errors import SettingsError
 from limner.data.garden import ATTRIBUTES
 from limner.data.sheet import caption_grid
+from limner.explore.parts import parts
 from limner.explore.styles import check_caption_for_styles, painted, styled, styles_of
 from limner.features.garden_judge import AttributeJudge
 from limner.features.network import to_float
@@ -95,11 +97,11 @@ def directions(
         check_count(name, value, least)
     if count > width:
         raise SettingsError(f"--count is {count}, but styles have {width} numbers, and so many directions")
-    if not distance > 0:
-        raise SettingsError(f"--distance is {distance:g}, but must be above 0")
+    if not 0 < distance < math.inf:
+        raise SettingsError(f"--distance is {distance:g}, but must be above 0 and finite")
     vectors, shares = factorised(weights[first : last + 1])
     samples = pictures + named_by + np.arange(MEASURED)
-    spread = torch.cat([styles_of(model, caption, model.noise(seed, part))[:, first] for part in _parts(samples, CHUNK)]).double()
+    spread = torch.cat([styles_of(model, caption, model.noise(seed, samples[part]))[:, first] for part in parts(MEASURED, CHUNK)]).double()
     found = []
     for number in range(count):
         vector = vectors[number].to(spread)
@@ -129,17 +131,14 @@ class Move:
     def __call__(self, amounts: Sequence[float], samples: NDArray[np.int64]) -> Tensor:
         """Each of these samples moved by each of these numbers of steps: [samples, amounts, 3, H, W] uint8."""
         found = []
-        for part in _parts(samples, max(CHUNK // len(amounts), 1)):
+        for rows in parts(len(samples), max(CHUNK // len(amounts), 1)):
+            part = samples[rows]
             noise = self.model.noise(self.seed, np.repeat(part, len(amounts)))
             styles = styles_of(self.model, self.caption, noise).clone()
             shift = torch.as_tensor(np.tile(amounts, len(part)), dtype=styles.dtype, device=styles.device)
             styles[:, self.first : self.last + 1] += shift[:, None, None] * self.step.to(styles)
             found.append(painted(self.model, styles, noise).unflatten(0, (len(part), len(amounts))))
         return torch.cat(found)
-
-
-def _parts(samples: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
-    return [samples[start : start + size] for start in range(0, len(samples), size)]
 
 
 def by_attributes(judge: AttributeJudge) -> Namer:

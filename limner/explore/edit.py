@@ -116,7 +116,7 @@ def edit_pictures(
         raise SettingsError(
             "this model edits no given pictures: give one of a method that does (limner methods says which), such as ci-gan"
         )
-    check_asked(model.encoder, (caption for pair in captions for caption in pair if caption))
+    check_asked(model.encoder, (caption for was, now in captions for caption in ((was, now) if was else (now,))))
     if len({bool(was) for was, _ in captions}) > 1:
         raise SettingsError("some pictures come with a caption of what they show and some without: give all of them one, or none")
     before, after = list[NDArray[np.uint8]](), list[NDArray[np.uint8]]()

@@ -12,9 +12,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from limner.core.abilities import WritesCodes
 from limner.core.errors import SettingsError
 from limner.core.files import save_whole
+from limner.core.noise import Noise
 from limner.core.text import TextFeatures
+from limner.explore.parts import parts
 from limner.model.requests import check_asked, check_count
 
 if TYPE_CHECKING:
@@ -27,11 +30,17 @@ def between_captions(model: Model, start: str, end: str, steps: int = 8, seed: i
     """Pictures on the way from one caption to another, all painted from the same noise: [steps, H, W, 3].
 
     The sentence embedding moves in a straight line, as GAN-INT trains it; words are those of the nearer caption.
-    Raises SettingsError for captions that the model cannot read and for fewer than 2 steps.
+    Raises SettingsError for captions that the model cannot read, for a method that writes codes, which reads no sentence embedding, and for
+    fewer than 2 steps.
     """
+    if isinstance(model.method, WritesCodes):
+        raise SettingsError(
+            f"{model.method.title} reads a caption word by word and has no sentence embedding to move: walk between noises "
+            '(--caption "A" --seeds 1 2)'
+        )
     check_asked(model.encoder, (start, end))
-    text = blend(model.encode([start, end]), _fractions(steps))
-    return _pictures(model.paint(text, model.noise(seed, np.zeros(steps, np.int64))))
+    ends, fractions, noise = model.encode([start, end]), _fractions(steps), model.noise(seed, [0])
+    return _pictures(torch.cat([_step(model, ends, fractions[rows], noise) for rows in parts(steps)]))
 
 
 def between_noises(model: Model, caption: str, seeds: tuple[int, int], steps: int = 8) -> NDArray[np.uint8]:
@@ -43,6 +52,10 @@ def between_noises(model: Model, caption: str, seeds: tuple[int, int], steps: in
     text = model.encode([caption])
     start, end = (model.noise(seed, [0]) for seed in seeds)
     return _pictures(torch.cat([model.paint(text, start.between(end, fraction)) for fraction in _fractions(steps).tolist()]))
+
+
+def _step(model: Model, ends: TextFeatures, fractions: torch.Tensor, noise: Noise) -> torch.Tensor:
+    return model.paint(blend(ends, fractions), noise[torch.zeros(len(fractions), dtype=torch.int64)])
 
 
 def blend(text: TextFeatures, fractions: torch.Tensor) -> TextFeatures:

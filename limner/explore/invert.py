@@ -15,9 +15,11 @@ from limner.core.abilities import Inverts, Tell
 from limner.core.errors import SettingsError
 from limner.data.sheet import caption_grid
 from limner.explore.differences import apart, bright
+from limner.explore.parts import parts
 from limner.features.network import to_bytes, to_float
 from limner.metrics.judge import to_tensor
 from limner.metrics.pixels import WINDOW, psnr, ssim
+from limner.model.requests import check_count
 
 if TYPE_CHECKING:
     from limner.model import Model
@@ -96,10 +98,11 @@ def between_pictures(
     Raises SettingsError for a model that does not invert and for fewer than 2 steps.
     """
     method = inverting(model)
-    if steps < 2:
-        raise SettingsError(f"--steps is {steps}, but a walk has a start and an end: give 2 or more")
+    check_count("--steps", steps, 2)  # a walk has a start and an end
     with torch.no_grad():
         start, end = method.invert(to_float(to_tensor(pictures).to(model.device)), tell=told(progress, "inverting"))
-        codes = torch.stack([start.lerp(end, fraction) for fraction in torch.linspace(0.0, 1.0, steps).tolist()])
-        images = method.paint_codes(codes, model.noise(seed, np.zeros(steps, np.int64))).images
-    return to_bytes(images).permute(0, 2, 3, 1).cpu().numpy()
+        found = []
+        for rows in parts(steps):
+            codes = torch.stack([start.lerp(end, fraction) for fraction in torch.linspace(0.0, 1.0, steps)[rows].tolist()])
+            found.append(to_bytes(method.paint_codes(codes, model.noise(seed, np.zeros(len(codes), np.int64))).images))
+    return torch.cat(found).permute(0, 2, 3, 1).cpu().numpy()

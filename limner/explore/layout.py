@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 DIMMED = 0.25
 """Light that is left of a picture outside a thing's shape."""
+SMALLEST = 0.01
+"""Pixels of a side of the smallest box that is written."""
 READ = 3
 """Words that are named of those that a thing looked at."""
 
@@ -55,11 +57,7 @@ class LaidOut:
         """Labels and boxes (left, top, width, height in pixels of the picture), as a layout's file holds them."""
         side = self.picture.shape[0]
         boxes, labels = self.layout.boxes[0].tolist(), self.layout.labels[0].tolist()
-        return [
-            {"label": self.names[label], "box": [round(edge * side, 2) for edge in box]}
-            for box, label in zip(boxes, labels, strict=True)
-            if label >= 0
-        ]
+        return [{"label": self.names[label], "box": _readable(box, side)} for box, label in zip(boxes, labels, strict=True) if label >= 0]
 
     @property
     def text(self) -> str:
@@ -88,6 +86,13 @@ class LaidOut:
             most = np.argsort(-looked, kind="stable")[:READ]
             found.append(f"{name}: " + ", ".join(f"{self.words[word]} {looked[word]:.0%}" for word in most))
         return found
+
+
+def _readable(box: Sequence[float], side: int) -> list[float]:
+    """A box in pixels, in hundredths; a thing that is smaller than one gets one, inside the picture, or the layout could not be read."""
+    left, top, width, height = (round(edge * side, 2) for edge in box)
+    last = round(side - SMALLEST, 2)
+    return [min(left, last), min(top, last), max(width, SMALLEST), max(height, SMALLEST)]
 
 
 def lay_out(model: Model, caption: str, *, layout: Layout | None = None, seed: int = 0, sample: int = 0) -> LaidOut:

@@ -10,6 +10,7 @@ from torch import Tensor
 from limner.core.abilities import MixesStyles
 from limner.core.errors import SettingsError
 from limner.core.noise import Noise
+from limner.explore.parts import parts
 from limner.features.network import to_bytes
 from limner.model.requests import check_asked
 
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
 def styled(model: Model) -> MixesStyles:
     """The model's method, which paints from styles. Raises SettingsError where it does not."""
+    from limner.export.exported import ExportedMethod
+
     method = model.method
+    if isinstance(method, ExportedMethod):
+        raise SettingsError("an exported file gives no styles: give the run or model folder that it was made of")
     if not isinstance(method, MixesStyles):
         raise SettingsError(f"{method.title} does not paint from styles: give a model of stylegan2 or stylegan")
     return method
@@ -35,10 +40,13 @@ def check_caption_for_styles(model: Model, caption: str) -> None:
 @torch.no_grad()
 def styles_of(model: Model, caption: str, noise: Noise) -> Tensor:
     """The styles of pictures of one caption: [B, places, W]."""
-    return styled(model).find_styles(model.encode([caption] * len(noise)), noise)
+    method, text = styled(model), model.encode([caption])
+    found = [method.find_styles(text[torch.zeros(len(own), dtype=torch.int64)], own) for own in (noise[rows] for rows in parts(len(noise)))]
+    return torch.cat(found)
 
 
 @torch.no_grad()
 def painted(model: Model, styles: Tensor, noise: Noise) -> Tensor:
     """Pictures of styles [B, places, W]: [B, 3, H, W] uint8."""
-    return to_bytes(styled(model).paint_styles(styles, noise).images)
+    method = styled(model)
+    return torch.cat([to_bytes(method.paint_styles(styles[rows], noise[rows]).images) for rows in parts(len(noise))])

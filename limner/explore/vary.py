@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from limner.core.errors import unknown_name
 from limner.core.noise import Noise
+from limner.explore.parts import parts
 from limner.model.requests import check_asked, check_count
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ def vary(
     noise = dataclasses.replace(held, **{name: getattr(drawn, name) for name in redraw})
     rows = []
     for caption in captions:
-        text = model.encode([caption])[torch.zeros(count, dtype=torch.int64)]
-        rows.append(model.paint(text, noise).permute(0, 2, 3, 1).cpu().numpy())
+        text = model.encode([caption])
+        painted = [model.paint(text[torch.zeros(len(own), dtype=torch.int64)], own) for own in (noise[part] for part in parts(count))]
+        rows.append(torch.cat(painted).permute(0, 2, 3, 1).cpu().numpy())
     return np.stack(rows)
 
 
@@ -63,7 +65,7 @@ def vary_in_turn(
     if len(names) < 2:
         return list(captions), vary(model, captions, names, count=count, seed=seed, walk=walk)
     found = [vary(model, captions, [name], count=count, seed=seed, walk=walk) for name in names]  # inputs x [captions, count, H, W, 3]
-    titles = [f"{caption} ({name} drawn anew)".lstrip() for caption in captions for name in names]
+    titles = [f"{caption} ({name} {'walked' if walk else 'drawn anew'})".lstrip() for caption in captions for name in names]
     return titles, np.stack(found, axis=1).reshape(len(titles), *found[0].shape[1:])
 
 

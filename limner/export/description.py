@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 import limner
+from limner.core.abilities import TellsStories
 from limner.core.noise import lerp, slerp, switched
 from limner.export.functions import Functions
 from limner.model import Model
@@ -43,6 +44,8 @@ class Description:
     """The most ids of a caption."""
     opset: int | None
     """ONNX's operator set."""
+    frames: int | None = None
+    """Frames of the stories that the model tells, of which the file paints single sentences; None for a model of pictures."""
     about: dict[str, Any] = field(default_factory=dict)
     """What is known of the model's making."""
     largest_difference: float | None = None
@@ -73,5 +76,6 @@ def described(model: Model, functions: Functions, weights: str, opset: int | Non
         length=functions.length,
         longest=functions.longest,
         opset=opset,
+        frames=model.method.frames if isinstance(model.method, TellsStories) else None,
         about=model.about,
     )

@@ -162,6 +162,7 @@ class ExportedMethod(Method):
         super().__init__(about, conditions)
         self.title = about.method  # type: ignore[misc]
         self.about, self.functions = about, functions
+        self.frames_untold = about.frames
         self.place = nn.Parameter(torch.empty(0), requires_grad=False)  # says where the model is
         fields = [
             (name, Tensor, dataclasses.field(metadata={"between": WAYS.get(way, WAYS["great circle"])}))

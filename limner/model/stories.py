@@ -22,10 +22,17 @@ if TYPE_CHECKING:
     from limner.model.model import Model
 
 
-def check_story(model: Model, sentences: Sequence[str]) -> None:
-    """Raise SettingsError for a story that a model cannot tell: too short or too long, or with a sentence that cannot be painted."""
+def check_teller(model: Model) -> None:
+    """Raise SettingsError for a model that can tell no story: one that reads no text, or an exported file of one that tells stories."""
     if not model.reads_text:
         raise SettingsError("the model reads no text, and cannot tell a story: give one that was trained with captions")
+    if getattr(model.method, "frames_untold", None) is not None:
+        raise SettingsError("the file paints single sentences: tell stories with the model that it was made of")
+
+
+def check_story(model: Model, sentences: Sequence[str]) -> None:
+    """Raise SettingsError for a story that a model cannot tell: too short or too long, or with a sentence that cannot be painted."""
+    check_teller(model)
     if isinstance(sentences, str) or not isinstance(sentences, Sequence):
         raise SettingsError(f"a story is {shortened(repr(sentences))}: give a list of sentences, one for each picture")
     if not sentences:
@@ -83,6 +90,7 @@ def told(
     A method that paints single pictures paints every frame from all sentences so far, and from the same noise: what it then keeps from
     frame to frame, words and noise keep. batch_size: the most pictures at a time, or one story. Sentences are not looked at: `check_story`.
     """
+    check_teller(model)
     method, frames = model.method, len(stories[0])
     numbers, size = np.asarray(samples, np.int64), max(batch_size // frames, 1)
     parts = []
@@ -103,10 +111,12 @@ def storyteller(model: Model, frames: int) -> Callable[[list[str], NDArray[np.in
     """What tells (sentences, sample numbers, seed) of whole stories of so many frames, the frames of each one after another, as uint8
     pictures [B, 3, H, W] on the CPU: how evaluations ask for stories. The noise of a story is that of its first frame's number.
 
-    A model that reads no text paints as ever. Raises SettingsError for stories of another length than a method tells that tells stories.
+    A model that reads no text paints as ever. Raises SettingsError for stories of another length than a method tells that tells stories,
+    and for an exported file of such a method.
     """
     if not model.reads_text:
         return model.painter()
+    check_teller(model)
     if isinstance(model.method, TellsStories) and frames != model.method.frames:
         raise SettingsError(f"the stories have {frames} pictures, and the model tells stories of {model.method.frames}: give other data")
 

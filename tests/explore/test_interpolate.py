@@ -10,7 +10,9 @@ import torch
 
 from limner.core.errors import SettingsError
 from limner.core.text import TextFeatures
+from limner.core.trainable import Conditions
 from limner.explore.interpolate import between_captions, between_noises, blend, save_walk
+from limner.methods.dall_e import DALLE, SMALL, DALLESettings
 from limner.model import Model
 
 RED, BLUE = "a red flower", "the blue bird at night"
@@ -22,6 +24,21 @@ def test_a_walk_between_captions_ends_at_the_models_pictures(tiny_model: Model) 
     assert walk.shape == (4, 16, 16, 3)
     assert np.abs(walk[[0, -1]].astype(int) - ends).max() <= 1
     assert not np.array_equal(walk[1], walk[0]) and not np.array_equal(walk[2], walk[3])
+
+
+def test_a_long_walk_is_painted_in_parts(tiny_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    painted, paint = [], tiny_model.method.paint
+    monkeypatch.setattr(tiny_model.method, "paint", lambda text, noise: painted.append(len(noise)) or paint(text, noise))
+    walk = between_captions(tiny_model, RED, BLUE, steps=130, seed=3)
+    assert painted == [64, 64, 2] and walk.shape == (130, 16, 16, 3)
+    assert np.abs(walk[[0, -1]].astype(int) - tiny_model.pictures([RED, BLUE], [0, 0], seed=3)).max() <= 1
+
+
+def test_a_method_that_reads_no_sentence_walks_between_noises_alone(tiny_model: Model) -> None:
+    settings = DALLESettings(**{**SMALL, "dvae_width": 8, "code_width": 8, "width": 16, "depth": 2, "context_length": 6})
+    writer = Model(DALLE(settings, Conditions(resolution=32, sentence_width=0, word_width=0)), tiny_model.encoder)
+    with pytest.raises(SettingsError, match="DALL-E reads a caption word by word .*: walk between noises"):
+        between_captions(writer, RED, BLUE)
 
 
 def test_a_walk_between_noises_ends_at_the_seeds_pictures(tiny_model: Model) -> None:

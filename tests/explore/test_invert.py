@@ -85,6 +85,8 @@ def test_a_walk_between_pictures(model: Model, pictures: np.ndarray) -> None:
     walk, ends = between_pictures(model, pictures[:2], steps=5), invert(model, pictures[:2])
     assert walk.shape == (5, SIDE, SIDE, 3)
     assert np.abs(walk[0].astype(int) - ends.rebuilt[0]).max() <= 1
+    long = between_pictures(model, pictures[:2], steps=65)
+    assert np.abs(long[[0, 32, 64]].astype(int) - walk[[0, 2, 4]]).max() <= 1, "painted in two parts"
     with pytest.raises(SettingsError, match="--steps is 1"):
         between_pictures(model, pictures[:2], steps=1)
 
@@ -145,6 +147,8 @@ def test_the_commands(
     model.method.settings = before
     assert main([*edit, "a red flower", "a blue flower"]) == 0
     assert "colour: right before in" in capsys.readouterr().out
+    assert main([*edit, "", "a blue flower"]) == 0
+    assert "name its colour" not in capsys.readouterr().out
     assert main(["explore", "restyle", "any", *files, "--captions", "a red bird", "a blue bird", "--out", str(out)]) == 0
     assert "0.png: PSNR" in capsys.readouterr().out
     assert main(["explore", "restyle", "any", *files, "--captions", "a red bird", "--invert-steps", "2", "--out", str(out)]) == 0
@@ -159,6 +163,9 @@ def test_the_commands(
     for words, message in (
         ([*edit], "with --picture give what it shall show"),
         ([*edit, "a bird", "--attribute", "colour"], "with --picture give what it shall show"),
+        ([*edit, "a red bird", ""], "a caption is empty: say what to paint"),
+        ([*edit, "a red bird", "a blue bird", "--aim", "whole"], "--aim is for one caption"),
+        ([*edit, "a blue bird", "--count", "3"], "--count is for noises and captions: leave it out with --picture"),
         ([*edit, "zzz"], "knows none of the words"),
         ([*edit, "a blue bird", "--steps", "-1"], "limner: --steps is -1"),
         ([*edit, "a blue bird", "--picture-weight", "-1"], "limner: --picture-weight is -1"),
@@ -166,6 +173,11 @@ def test_the_commands(
         (["explore", "edit", "any", "a bird", "a bird", "--invert-steps", "3", "--out", str(out)], "--invert-steps is for given pictures"),
         (["explore", "interpolate", "any", "--captions", "a", "b", "--invert-steps", "3", "--out", str(out)], "is for given pictures"),
         (["explore", "invert", "any", "--invert-steps", "-1", "--out", str(out)], "limner: --invert-steps is -1"),
+        (["explore", "invert", "any", "--out", str(out), "--picture"], "--picture names no file"),
+        (["explore", "invert", "any", "--picture", *files, "--split", "x", "--out", str(out)], "leave it out with --picture"),
+        (["explore", "invert", "any", "--picture", *files, "--count", "0", "--out", str(out)], "--count is for pictures of the data"),
+        (["explore", "restyle", "any", *files, "--count", "2", "--out", str(out)], "--count is for pictures of the data"),
+        (["explore", "restyle", "any", *files, "--split", "x", "--captions", "a bird", "--out", str(out)], "with PICTURE and --captions"),
         (["explore", "invert", "any", "--picture", "none.png", "--out", str(out)], "none.png"),
         (["explore", "interpolate", "any", "--pictures", *files, "--caption", "a bird", "--out", str(out)], "or --pictures A.png B.png"),
     ):

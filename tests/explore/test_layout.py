@@ -79,6 +79,14 @@ def test_changes(model: Model) -> None:
             edited(laid, edits, model)
 
 
+def test_things_of_no_size_are_written_so_that_they_can_be_read(model: Model) -> None:
+    laid = lay_out(model, CAPTION, layout=layout_of(GIVEN, model), seed=1)
+    tiny = edited(laid, Edits(scale=((1, 1e-5),), place=((2, (31.9999, 31.9999, 1e-4, 1e-4)),)), model)
+    written = lay_out(model, CAPTION, layout=tiny, seed=1)
+    assert [thing["box"] for thing in written.things] == [[6, 8, 0.01, 0.01], [31.99, 31.99, 0.01, 0.01]]
+    assert layout_of(json.loads(written.text), model).labels.shape == (1, 2)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

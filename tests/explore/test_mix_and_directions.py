@@ -100,11 +100,23 @@ def test_directions_are_named_by_what_changes(model: Model) -> None:
     assert found.names == ["4 and 4"] and str(found).startswith("direction 1, ") and str(found).endswith(": 4 and 4")
 
 
+def test_styles_are_found_and_painted_in_parts(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    painted, method = [], model.method
+    assert isinstance(method, StyleGAN2)
+    paint = method.paint_styles
+    monkeypatch.setattr(method, "paint_styles", lambda styles, noise: painted.append(len(noise)) or paint(styles, noise))
+    found = mix(model, rows=1, columns=66, at=2, seed=5)
+    assert painted == [64, 3, 64, 2] and found.pictures.shape == (1, 66, 16, 16, 3)
+    few = mix(model, rows=1, columns=2, at=2, seed=5)
+    assert np.abs(found.pictures[:, :2].astype(int) - few.pictures).max() <= 1
+
+
 def test_what_cannot_be_is_refused(model: Model) -> None:
     for values, words in (
         ({"count": 0}, "--count is 0"),
         ({"steps": 1}, "--steps is 1: give 2 to 100,000"),
         ({"distance": 0.0}, "--distance is 0, but must be above 0"),
+        ({"distance": float("inf")}, "--distance is inf, but must be above 0 and finite"),
         ({"layers": (2, 1)}, "--layers is 2 1"),
         ({"caption": "a flower"}, "reads no text"),
     ):

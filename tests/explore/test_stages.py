@@ -138,9 +138,12 @@ def test_the_commands(run: Path, tiny_model: Model, tmp_path: Path, capsys: pyte
         ([str(run), RED, LONG, "--over-training"], "shows several pictures as an animation"),
         ([str(run), "--over-training", "-n", "2"], "shows several pictures as an animation"),
         ([str(run), "--over-training", "--seed", "2"], "leave --seed out"),
+        ([str(run), RED, "--over-training", "--number", "7"], "--number is 7"),
     ):
         assert main(["explore", "stages", *argv, "--out", str(out)]) == 2
         error = capsys.readouterr().err
         assert words in error and error.count("\n") == 1 and not out.exists()
+    assert main(["explore", "stages", str(run), RED, "--over-training", "--number", "6", "-n", "2", "--out", str(tmp_path / "x.gif")]) == 2
+    assert "--number 6 and -n 2 ask for pictures 6 to 7, but each caption of the sample grids has 6" in capsys.readouterr().err
     assert main(["explore", "stages", str(model), RED, "--out", str(tmp_path / "x.gif")]) == 2
     assert main(["explore", "stages", str(run), "--over-training", "--out", str(tmp_path / "x.jpg")]) == 2

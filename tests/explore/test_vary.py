@@ -85,6 +85,13 @@ def test_a_walk_goes_from_one_draw_to_the_next(model: Model) -> None:
     assert np.abs(np.diff(walk.astype(int), axis=0)).max() < np.abs(walk[-1].astype(int) - walk[0]).max()
 
 
+def test_rows_are_painted_in_parts_and_walks_are_called_so(model: Model) -> None:
+    long, short = (vary(model, [RED], ["epsilon"], count=count, seed=2)[0] for count in (70, 3))
+    assert len(long) == 70 and np.array_equal(long[:3], short) and len(np.unique(long[64:, 8, 8, 0])) > 1
+    titles, _ = vary_in_turn(model, [RED], count=2, walk=True)
+    assert titles == [f"{RED} (z walked)", f"{RED} (epsilon walked)"]
+
+
 def test_what_it_refuses(model: Model, tiny_model: Model) -> None:
     with pytest.raises(SettingsError, match="no random input 'epsilom'"):
         vary(model, [RED], ["epsilom"])
@@ -102,6 +109,8 @@ def test_the_commands(model: Model, tiny_model: Model, tmp_path: Path, monkeypat
     assert main(["explore", "vary", "any", "--captions", RED, BLUE, "--redraw", "z", "--count", "3", "--out", str(out)]) == 0
     with Image.open(out) as grid:
         assert 2 * 128 < grid.height < 3 * 128
+    assert main(["explore", "vary", "any", "--captions", RED, "--out", str(out), "--redraw"]) == 2
+    assert "--redraw names nothing: give the NAME of a random input" in capsys.readouterr().err
     assert main(["generate", "any", RED, "-n", "2", "--stages", "--out", str(tmp_path / "stages.png")]) == 0
     assert main(["generate", "any", RED, "-n", "2", "--stages", "--out", str(tmp_path / "stages")]) == 0
     sides = {path.name.split("-")[-1]: Image.open(path).size for path in (tmp_path / "stages").iterdir()}

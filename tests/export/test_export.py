@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ import limner
 from limner.cli.main import main
 from limner.core.errors import CheckpointError, LimnerWarning, SettingsError
 from limner.core.noise import gaussian, uniform
+from limner.core.trainable import Conditions
 from limner.explore.interpolate import between_captions, between_noises
+from limner.explore.story import tell
+from limner.methods.storygan import StoryGAN, StoryGANSettings
 from limner.model import Model
 
 onnx = pytest.importorskip("onnx")
@@ -74,6 +78,31 @@ def test_the_command_line_paints_a_file(tiny_model: Model, path: Path, tmp_path:
     assert len(list(tmp_path.iterdir())) == 2
     assert main(["generate", str(path), CAPTIONS[0], "--stages", "--out", str(tmp_path / "x")]) == 2
     assert "paints in one stage" in capsys.readouterr().err
+
+
+def test_the_file_of_a_teller_of_stories_tells_none(tiny_model: Model, path: Path, tmp_path: Path) -> None:
+    settings = StoryGANSettings(noise_width=6, generator_channels=2, discriminator_channels=2)
+    conditions = Conditions(resolution=16, sentence_width=tiny_model.encoder.sentence_width, frames=2)
+    told = Model(StoryGAN(settings, conditions), tiny_model.encoder)
+    file = tmp_path / "story.onnx"
+    file.write_bytes(sealed(*onnx_model(told)))
+    model = limner.load(file)
+    assert np.abs(model.pictures(CAPTIONS[:1], [0]).astype(int) - told.pictures(CAPTIONS[:1], [0])).max() <= 1
+    for ask in (lambda: model.tell(CAPTIONS[:2]), lambda: tell(model, CAPTIONS[:2]), lambda: model.storyteller(2)):
+        with pytest.raises(SettingsError, match="the file paints single sentences: tell stories with the model that it was made of"):
+            ask()
+    assert len(limner.load(path).tell(CAPTIONS[:2])[0]) == 2, "frame by frame, as the model that it was made of"
+
+
+def test_a_file_that_does_not_say_whether_it_told_stories_loads(made: tuple[Any, Any], path: Path, tmp_path: Path) -> None:
+    part = onnx.load_model_from_string(path.read_bytes())
+    (item,) = (item for item in part.metadata_props if item.key == "limner")
+    about = json.loads(item.value)
+    assert about.pop("frames") is None
+    item.value = json.dumps(about)
+    old = tmp_path / "old.onnx"
+    old.write_bytes(part.SerializeToString())
+    assert len(limner.load(old).tell(CAPTIONS[:2])[0]) == 2
 
 
 def test_weights_in_float16_take_half_the_bytes(tiny_model: Model, made: tuple[Any, Any]) -> None:

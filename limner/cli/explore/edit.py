@@ -46,8 +46,8 @@ class EditArguments:
     """A picture file to be edited, of any size; the centre square is used. May be given several times."""
     attribute: Annotated[str | None, arg(metavar="NAME")] = None
     """In place of two captions: many of the garden's test split, each with this attribute changed (colour, count, shape, ...)."""
-    count: Annotated[int, arg(metavar="N")] = 6
-    """Noises, or captions with --attribute; the picture shows the first 12."""
+    count: Annotated[int | None, arg(metavar="N")] = None
+    """Noises, or captions with --attribute, by default 6; the picture shows the first 12."""
     seed: Annotated[int, arg(metavar="S")] = 0
     """The noise."""
     invert_steps: Annotated[int | None, arg(metavar="N")] = None
@@ -62,8 +62,8 @@ class EditArguments:
     picture_weight: Annotated[float | None, arg(metavar="W")] = None
     """With --picture: how much they are for what the picture looks like."""
     aim: Literal["said", "whole"] | None = None
-    """With --picture: what the code is moved to. `said` exchanges what the caption speaks of and leaves the rest; `whole` is the caption by
-    itself, in which all that it does not say is typical."""
+    """With --picture and one caption: what the code is moved to. `said` exchanges what the caption speaks of and leaves the rest; `whole`
+    is the caption by itself, in which all that it does not say is typical."""
     out: Annotated[Path, arg(metavar="FILE.png")]
     """The picture."""
     device: Device = "auto"
@@ -77,15 +77,16 @@ def main(argv: Sequence[str]) -> int:
     check_png(arguments.out)
     check(arguments)
     model = open_model(arguments.model, arguments.device)
+    count = 6 if arguments.count is None else arguments.count
     if arguments.picture:
         edits = edited_pictures(model, arguments)
     elif arguments.attribute is not None:
-        edits = edit(model, garden_edits(arguments.attribute, arguments.count), seed=arguments.seed)
+        edits = edit(model, garden_edits(arguments.attribute, count), seed=arguments.seed)
     else:
         before, after = arguments.captions
-        edits = edit(model, [(before, after)] * arguments.count, seed=arguments.seed)
+        edits = edit(model, [(before, after)] * count, seed=arguments.seed)
     lines = [f"mean change {float(edits.change().mean()):.1f} levels of 255"]
-    described = len(arguments.captions) == 2 and holds(str(model.about.get("data"))) == "attributes"
+    described = len(arguments.captions) == 2 and all(arguments.captions) and holds(str(model.about.get("data"))) == "attributes"
     if arguments.attribute is not None or described:
         try:
             lines = judge_edits(edits).lines()
@@ -101,10 +102,15 @@ def check(arguments: EditArguments) -> None:
     """Raise SettingsError for what does not go together."""
     from limner.model.requests import check_count
 
-    check_count("--count", arguments.count)
+    if arguments.count is not None:
+        check_count("--count", arguments.count)
     if arguments.picture:
+        if arguments.count is not None:
+            raise SettingsError("--count is for noises and captions: leave it out with --picture")
         if arguments.attribute is not None or len(arguments.captions) not in (1, 2):
             raise SettingsError('with --picture give what it shall show, "...", or what it shows and what it shall show, "..." "..."')
+        if arguments.aim is not None and len(arguments.captions) == 2 and arguments.captions[0]:
+            raise SettingsError("--aim is for one caption, and two already say what is exchanged: leave it out, or the first caption")
         return
     if asked := [*moved_by(arguments)]:
         raise SettingsError(f"{editing_option(asked[0])} is for given pictures: add --picture FILE")

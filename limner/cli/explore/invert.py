@@ -13,9 +13,10 @@ from tyro.conf import Positional, arg
 from limner.cli.arguments import parse
 from limner.cli.datasets import ModelsData
 from limner.cli.explore.restyle import drawn_from
-from limner.cli.explore.splits import ReferenceData, check_png
+from limner.cli.explore.splits import ReferenceData, check_drawn, check_png
 from limner.cli.models import Device, open_model, set_editing
 from limner.cli.progress import progress_bar
+from limner.core.errors import SettingsError
 from limner.core.files import save_whole
 
 DESCRIPTION = """Find the codes of pictures and paint them again: a row for each picture, with what came back and where the two differ. The
@@ -31,13 +32,13 @@ examples:
 class InvertArguments:
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """A run folder or model folder of a method that inverts, such as ci-gan."""
-    picture: Annotated[tuple[Path, ...], arg(metavar="FILE ...")] = ()
+    picture: Annotated[tuple[Path, ...] | None, arg(metavar="FILE ...")] = None
     """Picture files of any size, whose centre square is used; by default --count pictures of the test or val split."""
     data: ModelsData = None
     split: Annotated[str | None, arg(metavar="NAME")] = None
     """The split that pictures come from; by default test, or else val."""
-    count: Annotated[int, arg(metavar="N")] = 6
-    """Pictures of the split, where none is given."""
+    count: Annotated[int | None, arg(metavar="N")] = None
+    """Pictures of the split, by default 6."""
     invert_steps: Annotated[int | None, arg(metavar="N")] = None
     """Steps that move each code from the one that the encoder finds, until the picture is nearer; 0 for none. By default the model's own
     setting."""
@@ -56,16 +57,21 @@ def main(argv: Sequence[str]) -> int:
     from limner.model.requests import check_count
 
     check_png(arguments.out)
-    check_count("--count", arguments.count)
+    if arguments.picture == ():
+        raise SettingsError("--picture names no file: give one, or leave it out for pictures of the data")
+    if arguments.picture is not None:
+        check_drawn("--picture", data=arguments.data, split=arguments.split, count=arguments.count)
+    count = 6 if arguments.count is None else arguments.count
+    check_count("--count", count)
     model = open_model(arguments.model, arguments.device)
     inverting(model)
     set_editing(model, {"invert_steps": arguments.invert_steps})
-    if arguments.picture:
+    if arguments.picture is not None:
         pictures = np.array([read_picture(path, model.resolution) for path in arguments.picture])
         names = [path.name for path in arguments.picture]
     else:
         source = ReferenceData(arguments.model, model, arguments.data)
-        pictures, _ = drawn_from(source, arguments.split, arguments.count, arguments.seed)
+        pictures, _ = drawn_from(source, arguments.split, count, arguments.seed)
         names = [f"picture {number}" for number in range(1, len(pictures) + 1)]
     with progress_bar() as bar:
         found = invert(model, pictures, arguments.seed, bar)

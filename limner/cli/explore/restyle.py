@@ -14,7 +14,7 @@ from tyro.conf import Positional, arg
 
 from limner.cli.arguments import parse
 from limner.cli.datasets import ModelsData
-from limner.cli.explore.splits import ReferenceData, check_png
+from limner.cli.explore.splits import ReferenceData, check_drawn, check_png
 from limner.cli.models import Device, open_model, set_editing
 from limner.cli.progress import progress_bar
 from limner.core.errors import SettingsError
@@ -46,8 +46,8 @@ class RestyleArguments:
     data: ModelsData = None
     split: Annotated[str | None, arg(metavar="NAME")] = None
     """The split that pictures and captions come from; by default test, or else val."""
-    count: Annotated[int, arg(metavar="N")] = 4
-    """Pictures of the split, where none is given."""
+    count: Annotated[int | None, arg(metavar="N")] = None
+    """Pictures of the split, by default 4."""
     invert_steps: Annotated[int | None, arg(metavar="N")] = None
     """Of a model that edits pictures by their codes: steps that move each code until its picture is nearer to the given one."""
     seed: Annotated[int, arg(metavar="S")] = 0
@@ -64,7 +64,12 @@ def main(argv: Sequence[str]) -> int:
     from limner.model.requests import check_count
 
     check_png(arguments.out)
-    check_count("--count", arguments.count)
+    if arguments.pictures:
+        check_drawn("PICTURE", count=arguments.count)
+    if arguments.pictures and arguments.captions:
+        check_drawn("PICTURE and --captions", data=arguments.data, split=arguments.split)
+    count = 4 if arguments.count is None else arguments.count
+    check_count("--count", count)
     model = open_model(arguments.model, arguments.device)
     codes = by_codes(model)
     if not codes:
@@ -75,7 +80,8 @@ def main(argv: Sequence[str]) -> int:
     given = [read_picture(path, model.resolution) for path in arguments.pictures]
     pictures, captions = np.array(given), list(arguments.captions)
     if not given or not captions:
-        drawn, spoken = drawn_from(ReferenceData(arguments.model, model, arguments.data), arguments.split, arguments.count, arguments.seed)
+        source = ReferenceData(arguments.model, model, arguments.data)
+        drawn, spoken = drawn_from(source, arguments.split, count, arguments.seed)
         pictures, captions = pictures if given else drawn, captions or spoken
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     if codes:

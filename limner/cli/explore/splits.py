@@ -53,6 +53,13 @@ class ReferenceData:
         return training.name == about.get("data") and about.get("fingerprint", training.fingerprint) != training.fingerprint
 
 
+def check_drawn(given: str, **drawn: object) -> None:
+    """Raise SettingsError for options that choose pictures of the data, by name, where others are given by the options named `given`."""
+    for name, value in drawn.items():
+        if value is not None:
+            raise SettingsError(f"--{name} is for pictures of the data: leave it out with {given}")
+
+
 def check_png(path: Path) -> None:
     """Raises SettingsError unless the name is a PNG's and can be written."""
     if path.suffix.lower() != ".png" or path.is_dir():

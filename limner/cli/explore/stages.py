@@ -75,6 +75,7 @@ def _over_training(arguments: StagesArguments) -> int:
     from limner.explore.interpolate import check_format
     from limner.explore.stages import over_training, save_course, save_courses
     from limner.model.requests import check_count
+    from limner.training.samples import PICTURES
 
     check_count("-n", arguments.count)
     if arguments.seed:
@@ -84,6 +85,12 @@ def _over_training(arguments: StagesArguments) -> int:
     several = len(arguments.captions) > 1 or arguments.count > 1
     if several and arguments.out.suffix.lower() != ".gif":
         raise SettingsError("--over-training shows several pictures as an animation: end --out in .gif, or give one caption and no -n")
+    last = arguments.number + arguments.count - 1
+    if arguments.count > 1 and 1 <= arguments.number <= PICTURES < last:
+        raise SettingsError(
+            f"--number {arguments.number} and -n {arguments.count} ask for pictures {arguments.number} to {last}, but each caption of the "
+            f"sample grids has {PICTURES}: lower one of the two"
+        )
     run, numbers = Path(arguments.model), range(arguments.number - 1, arguments.number - 1 + arguments.count)
     captions: Sequence[str | None] = arguments.captions or (None,)
     courses = [[over_training(run, caption, number=number) for number in numbers] for caption in captions]

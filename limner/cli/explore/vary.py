@@ -54,6 +54,8 @@ def main(argv: Sequence[str]) -> int:
     from limner.explore.vary import vary, vary_in_turn
 
     check_png(arguments.out)
+    if arguments.redraw == ():
+        raise SettingsError("--redraw names nothing: give the NAME of a random input, such as z, or leave it out")
     model = open_model(arguments.model, arguments.device)
     if not arguments.captions and model.reads_text:
         raise SettingsError('there is nothing to paint: give --captions "CAPTION" ...')
