@@ -19,14 +19,13 @@ if TYPE_CHECKING:
 
 
 def styled(model: Model) -> MixesStyles:
-    """The model's method, which paints from styles. Raises SettingsError where it does not."""
-    from limner.export.exported import ExportedMethod
-
+    """The model's method, which paints from styles. Raises SettingsError where it does not, as exported files never do."""
     method = model.method
-    if isinstance(method, ExportedMethod):
-        raise SettingsError("an exported file gives no styles: give the run or model folder that it was made of")
     if not isinstance(method, MixesStyles):
-        raise SettingsError(f"{method.title} does not paint from styles: give a model of stylegan2 or stylegan")
+        raise SettingsError(
+            f"this model of {method.title} does not paint from styles: give a run or model folder of stylegan2 or stylegan, "
+            "for exported files give no styles"
+        )
     return method
 
 

@@ -47,7 +47,7 @@ def test_an_exported_file_has_none_of_them() -> None:
     model = exported()
     with pytest.raises(SettingsError, match="an exported file has no such setting as --truncation: leave it out"):
         set_sampling(model, SamplingArguments(truncation=0.5))
-    with pytest.raises(SettingsError, match="an exported file gives no styles: give the run or model folder that it was made of"):
+    with pytest.raises(SettingsError, match="does not paint from styles: .*exported files give no styles"):
         styled(model)
 
 
