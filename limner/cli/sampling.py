@@ -75,9 +75,9 @@ def _refused(model: Model, name: str, has_others: bool) -> str:
 
     option = sampling_option(name)
     if isinstance(model.method, ExportedMethod):
-        return f"an exported file has no such setting as {option}"
+        return f"an exported file has no {option}"
     if has_others and not hasattr(model.method.settings, name):  # else by the values of others, as limner-flow's guidance
-        return f"{option} is no setting of {model.method.title.partition(',')[0]}"
+        return f"{model.method.title.partition(',')[0]} has no {option}"
     return f"{option} is for models {_KINDS.get(name, 'that draw codes, such as dall-e')}"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from limner.core.json_text import parse_json
 from limner.data.layouts import things_of_field
-from limner.data.sources import SPLIT_NAMES, Labels, clean_captions, is_text
+from limner.data.sources import SPLIT_NAMES, Labels, clean_captions, is_text, quoted
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "file_name": (
@@ -147,7 +147,7 @@ def read_labels(fields: Mapping[str, Any], columns: Columns, split: str | None =
     if given not in (None, ""):
         split = SPLIT_NAMES.get(str(given).strip().lower())
         if not split and str(given).strip():
-            problems.append(f"unknown split {_shown(str(given).strip())} (known: train, val, test)")
+            problems.append(f"unknown split {quoted(str(given).strip())} (known: train, val, test)")
     class_id, bad_id = _whole_number(columns.value(fields, "class_id"))
     class_name, bad_name = _name(columns.value(fields, "class_name"))
     other = columns.value(fields, "class")
@@ -158,11 +158,11 @@ def read_labels(fields: Mapping[str, Any], columns: Columns, split: str | None =
     elif class_name is None and isinstance(other, str):
         class_name = name
     if bad_id:
-        problems.append(f"class_id is {_shown(columns.value(fields, 'class_id'))}, not a whole number")
+        problems.append(f"class_id is {quoted(str(columns.value(fields, 'class_id')))}, not a whole number")
     if bad_name:
-        problems.append(f"class_name is {_shown(columns.value(fields, 'class_name'))}, not a name")
+        problems.append(f"class_name is {quoted(str(columns.value(fields, 'class_name')))}, not a name")
     if bad_number and bad_other:
-        problems.append(f"class is {_shown(other)}, neither a name nor a whole number")
+        problems.append(f"class is {quoted(str(other))}, neither a name nor a whole number")
     things, misplaced = things_of_field(columns.value(fields, "layout"))
     if misplaced:
         problems.append(misplaced)
@@ -190,9 +190,9 @@ def _frame(story: Any, frame: Any) -> tuple[str | None, int | None, str | None]:
     name, bad_name = _name(story)
     number, bad_number = _whole_number(frame)
     if bad_name:
-        return None, None, f"story is {_shown(story)}, not a name"
+        return None, None, f"story is {quoted(str(story))}, not a name"
     if bad_number:
-        return None, None, f"frame is {_shown(frame)}, not a whole number"
+        return None, None, f"frame is {quoted(str(frame))}, not a whole number"
     if number is not None and number < 0:
         return None, None, f"frame is {number}: frames count from 0 or 1"
     if (name is None) != (number is None):
@@ -252,10 +252,6 @@ def read_class(content: bytes, labels: Labels) -> Labels:
             problem = "another class in its .cls file than in its JSON"
         labels = replace(labels, **{name: theirs if mine is None else mine})
     return replace(labels, problem=labels.problem or problem)
-
-
-def _shown(value: Any) -> str:
-    return f"'{str(value)[:40]}'".encode(errors="backslashreplace").decode()
 
 
 def _whole_number(value: Any) -> tuple[int | None, bool]:

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from limner.core.errors import DataError
 from limner.core.json_text import parse_json
 from limner.data.framing import Framing, View
-from limner.data.sources import Thing, is_text
+from limner.data.sources import Thing, is_text, quoted
 from limner.data.thing_lists import ThingList, listed_name
 
 SHAPE_SIDE = 32
@@ -63,8 +63,7 @@ def things_of_field(value: Any) -> tuple[tuple[Thing, ...] | None, str | None]:
             name = _ALSO.get(key, key)
             if name not in _KEYS:
                 near = get_close_matches(key, [*_KEYS, *_ALSO], n=1)
-                shown = key[:40].encode(errors="backslashreplace").decode()
-                return None, f"layout with the key '{shown}' ({f'did you mean {near[0]!r}? ' if near else ''}known: {', '.join(_KEYS)})"
+                return None, f"layout with the key {quoted(key)} ({f'did you mean {near[0]!r}? ' if near else ''}known: {', '.join(_KEYS)})"
             fields[name] = own
         label, box = fields.get("label"), fields.get("box")
         if not isinstance(label, str) or not label.strip():

@@ -159,6 +159,11 @@ def is_text(value: str) -> bool:
     return True
 
 
+def quoted(value: str) -> str:
+    """The first 40 characters in quotes, for a message; what UTF-8 cannot hold is escaped."""
+    return f"'{value[:40]}'".encode(errors="backslashreplace").decode()
+
+
 def decode_captions(content: bytes) -> tuple[tuple[str, ...], str | None]:
     """The captions of a text file, one a line."""
     try:

@@ -30,9 +30,9 @@ def exported() -> Model:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"truncation_layers": 2}, "--truncation-layers is no setting of StyleGAN: leave it out"),
-        ({"map_noise": 0.5}, "--map-noise is no setting of StyleGAN: leave it out"),
-        ({"truncation": 0.5, "top_k": 3}, "--top-k is no setting of StyleGAN: leave it out"),
+        ({"truncation_layers": 2}, "StyleGAN has no --truncation-layers: leave it out"),
+        ({"map_noise": 0.5}, "StyleGAN has no --map-noise: leave it out"),
+        ({"truncation": 0.5, "top_k": 3}, "StyleGAN has no --top-k: leave it out"),
     ],
 )
 def test_a_setting_that_a_method_of_the_kind_has_not(asked: dict[str, Any], message: str) -> None:
@@ -45,7 +45,7 @@ def test_a_setting_that_a_method_of_the_kind_has_not(asked: dict[str, Any], mess
 
 def test_an_exported_file_has_none_of_them() -> None:
     model = exported()
-    with pytest.raises(SettingsError, match="an exported file has no such setting as --truncation: leave it out"):
+    with pytest.raises(SettingsError, match="an exported file has no --truncation: leave it out"):
         set_sampling(model, SamplingArguments(truncation=0.5))
     with pytest.raises(SettingsError, match="does not paint from styles: .*exported files give no styles"):
         styled(model)

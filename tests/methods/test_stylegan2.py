@@ -214,7 +214,7 @@ def test_without_captions_every_command_has_its_place(tmp_path: Path, capsys: py
     new = str(tmp_path / "new.png")
     for argv, words in (
         (["generate", model, "a flower"], "reads no text, and cannot paint 'a flower'"),
-        (["generate", model, "--top-k", "3"], "--top-k is no setting of StyleGAN2: leave it out"),
+        (["generate", model, "--top-k", "3"], "StyleGAN2 has no --top-k: leave it out"),
         (["generate", "garden", "a red flower", "--truncation", "0.5"], "--truncation is for models with styles, such as stylegan2"),
         (["generate", model, "--truncation", "-1"], "limner: --truncation is -1"),
         (["explore", "mix", model, "--at", "6"], "--at is 6, but this model has 6 places for styles: choose from 1 to 5"),
