@@ -63,7 +63,10 @@ def chosen_preset(method: str, name: str) -> Preset:
 
 def from_preset(method: str, preset: str, data: str, resolution: int | None = None) -> Recipe:
     """The recipe that a preset gives: its values over the defaults of every group."""
-    chosen = chosen_preset(method, preset)
+    return _recipe_of(method, preset, chosen_preset(method, preset), data, resolution)
+
+
+def _recipe_of(method: str, preset: str, chosen: Preset, data: str, resolution: int | None) -> Recipe:
     return Recipe(
         method=method,
         data=data,
@@ -148,7 +151,8 @@ def save_recipe(recipe: Recipe, path: Path | str) -> None:
 
 def load_recipe(path: Path | str, over: Recipe | None = None) -> Recipe:
     """Read a recipe. `method` and `data` must be there; what else is left out comes from the preset ("as-published" by default), or from
-    `over`, a recipe of the same method.
+    `over`, a recipe of the same method. A setting that a recipe of `save_recipe` lacks did not exist when it was written: it takes its
+    default, which changes nothing, and not what today's preset says.
 
     Raises SettingsError, in one line, for a file that cannot be read, a wrong key (with the nearest) or a value of the wrong type.
     """
@@ -163,18 +167,30 @@ def load_recipe(path: Path | str, over: Recipe | None = None) -> Recipe:
             raise SettingsError(f"{path} does not say which {name} to use: add a line '{name}: NAME'")
     if values["method"] not in trainable_names() and (copy := kept_copy(values["method"], path.parent)):
         raise SettingsError(f"the method '{values['method']}' of {path} is not part of Limner: {how_to_give(str(copy))}")
-    base = over or from_preset(values["method"], str(values.get("preset", "as-published")), values["data"])
+    whole = _holds_every_setting(values)
+    base = over or _base(values["method"], str(values.get("preset", "as-published")), values["data"], whole)
     resolution = values.get("resolution", base.resolution)
     if not isinstance(resolution, int) or isinstance(resolution, bool):
         raise SettingsError(f"resolution in {path} is {resolution!r}: give the side of the pictures in pixels, such as 64")
     adopted = values.get("adopted", base.adopted) or {}
     if not isinstance(adopted, dict) or not all(isinstance(text, str) for pair in adopted.items() for text in pair):
         raise SettingsError(f"adopted in {path} must hold lines like 'PHASE: FOLDER'")
-    training = values.get("training")
-    if isinstance(training, dict) and {"steps", "keep_checkpoints"} <= training.keys() and "epoch_pictures" not in training:
-        values["training"] = training | {"epoch_pictures": 0}  # a whole recipe of the time when an epoch counted what there is
+    if whole and "epoch_pictures" not in values["training"]:
+        values["training"] = values["training"] | {"epoch_pictures": 0}  # from the time when an epoch counted what there is
     groups = {name: laid_over(getattr(base, name), values[name] or {}, f"{name} in {path}") for name in GROUPS if name in values}
     return dataclasses.replace(base, data=values["data"], resolution=resolution, adopted=adopted, **groups)
+
+
+def _holds_every_setting(values: Mapping[Any, Any]) -> bool:
+    """Whether a recipe was written by `save_recipe`, of this version or an earlier one: it has the settings that all of them write."""
+    training, method = values.get("training"), values.get("method_settings")
+    return isinstance(method, dict) and isinstance(training, dict) and {"steps", "keep_checkpoints"} <= training.keys()
+
+
+def _base(method: str, preset: str, data: str, whole: bool) -> Recipe:
+    """What a recipe lies over: its preset, or the defaults where it once held every setting."""
+    chosen = chosen_preset(method, preset)
+    return _recipe_of(method, preset, Preset(sentence=chosen.sentence, resolution=chosen.resolution) if whole else chosen, data, None)
 
 
 def read_mapping(path: Path, kind: str, example: str) -> dict[Any, Any]:

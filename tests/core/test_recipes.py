@@ -34,6 +34,16 @@ def test_a_short_recipe_lies_over_its_preset(tmp_path: Path) -> None:
     assert (recipe.resolution, recipe.data_settings, recipe.text) == (preset.resolution, preset.data_settings, preset.text)
 
 
+def test_a_saved_recipe_from_before_a_setting_trains_as_it_did(tmp_path: Path) -> None:
+    path, preset = tmp_path / "recipe.yaml", from_preset("limner-gan", "cpu", "garden")
+    assert preset.method_settings.doublings != type(preset.method_settings)().doublings  # the preset changes it
+    save_recipe(preset, path)
+    path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if "doublings:" not in line or "last" in line))
+    found = load_recipe(path)
+    assert found.method_settings == dataclasses.replace(preset.method_settings, doublings=type(preset.method_settings)().doublings)
+    assert dataclasses.replace(found, method_settings=preset.method_settings) == preset
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
