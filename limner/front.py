@@ -65,8 +65,8 @@ def train(
         method: A method's or matching model's name, the path of a recipe.yaml, or a whole recipe.
         data: A built-in name or the folder of a prepared set; a recipe says it by itself.
         out: The run's folder, which must not exist yet unless with `resume`.
-        preset: By default that of `limner train`: "as-published" where there is a GPU, else "small-set" or "photographs" for a set of your
-            own, where the method has them, or "cpu".
+        preset: By default that of `limner train`: for a set of your own "small-set" or "photographs", where the method has them;
+            otherwise "as-published" where there is a GPU, else "cpu".
         resolution: Side of the pictures in pixels, by default the preset's.
         start: A trained model of this method to start from: its networks' settings are the defaults then.
         resume: Go on with the run in `out`, which must be one of this method and, where it is given, of this preset.

@@ -128,7 +128,7 @@ def _devices() -> Iterator[Finding]:
     else:
         yield Finding(
             "ok",
-            "no GPU: training takes by itself --preset cpu or, for your own pictures, small-set or photographs, where the method has them",
+            "no GPU: training takes --preset cpu by itself or, for your own pictures, small-set or photographs, where the method has them",
         )
 
 

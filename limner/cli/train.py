@@ -79,8 +79,8 @@ class TrainArguments(Generic[Settings]):
     out: Annotated[Path, arg(metavar="RUN")]
     """Folder for the run: it must not exist yet, unless with --resume."""
     preset: Annotated[str, arg(metavar="NAME")]
-    """The set of values that the defaults below come from. By default `as-published` where there is a GPU; else `small-set` or
-    `photographs` for pictures of your own, where the method has these, and `cpu` otherwise."""
+    """The set of values that the defaults below come from. For pictures of your own, by default `small-set` or `photographs`, where
+    the method has them; otherwise `as-published` where there is a GPU, and `cpu` where there is none."""
     resolution: Annotated[int, arg(metavar="R")]
     """Side of the pictures in pixels."""
     steps: Annotated[int | None, arg(metavar="N")] = None

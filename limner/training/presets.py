@@ -17,15 +17,14 @@ def suitable_preset(method: str, data: str | None, device: str | None) -> tuple[
     """The preset of a method for these pictures on this device (by default the GPU, where there is one), and why."""
     import torch  # late, as it takes a second
 
-    if device != "cpu" and torch.cuda.is_available():
-        return "as-published", "there is a GPU"
-    why = "--device is cpu" if device == "cpu" else "there is no GPU"
     presets, count = trainable(method).presets, pictures_of(data)
     if "small-set" in presets and 0 < count < SMALL:
-        return "small-set", f"{why}, and the set has {count:,} training pictures"
+        return "small-set", f"the set has {count:,} training pictures"
     if "photographs" in presets and count:
-        return "photographs", f"{why}, and the pictures are your own"
-    return "cpu", why
+        return "photographs", "the pictures are your own"
+    if device != "cpu" and torch.cuda.is_available():
+        return "as-published", "there is a GPU"
+    return "cpu", "--device is cpu" if device == "cpu" else "there is no GPU"
 
 
 def pictures_of(data: str | None) -> int:

@@ -278,3 +278,10 @@ def test_sets_of_ones_own_have_presets(tmp_path: Path, monkeypatch: pytest.Monke
     for method, expected in (("limner-gan", "photographs"), ("stylegan2", "cpu")):
         recipe, why = starting_point(method, [method, "--data", str(data), "--device", "cpu"])
         assert recipe.preset == expected and ("your own" in why) == (expected == "photographs")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for method, data_given, expected in (
+        ("limner-gan", str(data), "photographs"),
+        ("limner-gan", "garden", "as-published"),
+        ("stylegan2", str(data), "as-published"),
+    ):
+        assert starting_point(method, [method, "--data", data_given])[0].preset == expected
