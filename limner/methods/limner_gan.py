@@ -164,6 +164,7 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
     title = "Limner GAN"
     paper = "the library's own: docs/limner-gan.md"
     _gated = {"doublings": "gated"}  # not the default of the setting, lest models from before it could not be read
+    _garden = {**_gated, "repeated_from": 0.5}
     _photographs = {**_gated, "unconditional_weight": 1.0, "margin_weight": 0.0, "openness_weight": 0.0}
     _deeper = {"generator_channels": 12, "discriminator_channels": 24, "discriminator_trunk": "residual"}
     _wide = {"generator_channels": 64, "discriminator_channels": 64, "batch_size": 64, "learning_rate": 4e-4}
@@ -171,12 +172,12 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
     _changes = {"augmentation": ("translation", "cutout"), "augmentation_strength": 0.2, "augmentation_images": 100_000}
     presets = {
         "as-published": Preset(
-            sentence="The library's own at 128 px, for a GPU.", resolution=128, method=_gated, training={"ema_half_life": 10_000.0}
+            sentence="The library's own at 128 px, for a GPU.", resolution=128, method=_garden, training={"ema_half_life": 10_000.0}
         ),
         "cpu": Preset(
             sentence="Narrow networks at 64 px, sized for two CPU cores.",
             resolution=64,
-            method={**_gated, "generator_channels": 16, "discriminator_channels": 16, "epochs": 40.0},
+            method={**_garden, "generator_channels": 16, "discriminator_channels": 16, "epochs": 40.0},
             training={"ema_half_life": 4000.0},
         ),
         "photographs": Preset(

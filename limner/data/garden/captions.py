@@ -64,6 +64,7 @@ _ARTICLE = re.compile(r"\ba (?=[aeiou])")
 
 DRAWS = 3 + len(NAMES)
 """How many uniform draws a caption takes: the form, the words for flower and centre, and one phrase for each attribute."""
+_DRAW_OF = {name: 3 + place for place, name in enumerate(NAMES)}
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,6 @@ def write(attributes: Mapping[str, str], draws: Sequence[float]) -> Caption:
     form = form_of(draws)
     words = {"flower": pick(FLOWERS, draws[1]), "middle": pick(MIDDLES, draws[2])}
     named = {name: attributes[name] for name in named_by(form)}
-    for name, draw in zip(NAMES, draws[3:], strict=True):
-        if name in named:
-            words[name] = pick(PHRASES[name][named[name]], draw)
+    for name, value in named.items():
+        words[name] = pick(PHRASES[name][value], draws[_DRAW_OF[name]])
     return Caption(_ARTICLE.sub("an ", form.format_map(words)), named)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -133,16 +133,31 @@ class Garden(SeededSet[GardenItem]):
             attributes = decode(codes)
             named = named_by(form_of(row))
             name = pick(named, which)
-            options = [v for v in ATTRIBUTES[name] if v != attributes[name] and self._speakable({**attributes, name: v}, named)]
+            partner = _PARTNERS.get(name)
+            options = _other_values(self.split, name, attributes[name], attributes[partner] if partner in named else None)
             changed.append(write({**attributes, name: pick(options, value)}, row))
         return changed
 
-    def _speakable(self, attributes: Mapping[str, str], named: Sequence[str]) -> bool:
-        """Whether a caption of this split may name these attributes: a caption for training never names a held-out class."""
-        if self.split != "train" or "colour" not in named or "shape" not in named:
-            return True
-        colour, shape = (ATTRIBUTES[name].index(attributes[name]) for name in ("colour", "shape"))
-        return class_of(colour, shape) in SPLIT_CLASSES["train"]
-
     def _caption_draws(self, rows: NDArray[np.int64], ks: NDArray[np.int64]) -> NDArray[np.float64]:
         return uniform_of(hash64(self.seed, self._stream, "caption", rows, ks)[:, None], 0, DRAWS)
+
+
+_PARTNERS = {"colour": "shape", "shape": "colour"}
+"""The attributes that make a class, each with the other."""
+
+
+@cache
+def _other_values(split: str, name: str, value: str, partner: str | None) -> tuple[str, ...]:
+    """The values to which a caption of a split may change an attribute: a caption for training never names a held-out class.
+
+    partner: the value of the other attribute of the class, where the caption names that too.
+    """
+    others = tuple(other for other in ATTRIBUTES[name] if other != value)
+    if split != "train" or partner is None:
+        return others
+
+    def class_with(other: str) -> int:
+        values = {name: other, _PARTNERS[name]: partner}
+        return class_of(*(ATTRIBUTES[each].index(values[each]) for each in ("colour", "shape")))
+
+    return tuple(other for other in others if class_with(other) in SPLIT_CLASSES["train"])
