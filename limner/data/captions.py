@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from limner.text.registry import encoder_config
 
 TABLE_BYTES = 1 << 30
 """All sentence embeddings of a split are kept where they fit in this much memory; else, and for words, captions are encoded anew."""
+
+LISTED = 4_000_000
+"""Captions and changed forms of a split that are listed, at most, to find those that differ."""
 
 SLOW_SECONDS = 20.0
 """Sentences whose encoding takes longer are kept in the user's cache, for the next run that reads the same captions."""
@@ -45,32 +49,36 @@ class CaptionFeatures:
         counts = pictures.caption_counts
         self.first = np.cumsum(counts) - counts  # [N]: number of a picture's first caption
         self.total = int(counts.sum())
-        self.table: Tensor | None = None
-        if not words and self.total * (1 + counterfactuals) * encoder.sentence_width * 4 <= TABLE_BYTES:
-            self.table = kept_sentences(encoder, self._every_caption()).to(self.device)
+        self.table: Tensor | None = None  # [M, D]: a row for each caption that differs from the others
+        width = max(encoder.sentence_width, 1) * 4
+        if not words and self.total * (1 + counterfactuals) <= LISTED and self.total * width <= TABLE_BYTES:
+            places: dict[str, int] = {}
+            rows = np.array([places.setdefault(caption, len(places)) for caption in self._every_caption()], dtype=np.int64)
+            if len(places) * width <= TABLE_BYTES:
+                self.rows, self.texts = rows, tuple(places)
+                self.table = kept_sentences(encoder, self.texts).to(self.device)
 
     def of(self, indices: NDArray[np.int64], numbers: NDArray[np.int64]) -> TextFeatures:
-        """Features of caption `numbers[b]` of picture `indices[b]`, B rows on the device."""
+        """Features of caption `numbers[b]` of picture `indices[b]`, B rows on the device, with the captions themselves."""
         if self.table is not None:
             return self._rows(self.first[indices] + numbers)
         return self._encode([self.pictures.captions(int(index))[number] for index, number in zip(indices, numbers, strict=True)])
 
     def counterfactual(self, indices: NDArray[np.int64], numbers: NDArray[np.int64], draws: NDArray[np.int64]) -> TextFeatures:
         """Features of changed form `draws[b]` (below `counterfactuals`) of those captions, with the changed captions themselves."""
-        changed = self.pictures.counterfactuals(indices, numbers, draws)
         if self.table is not None:
-            found = self._rows(self.total + (self.first[indices] + numbers) * self.counterfactuals + draws)
-        else:
-            found = self._encode(changed)
-        return found.with_captions(changed)
+            return self._rows(self.total + (self.first[indices] + numbers) * self.counterfactuals + draws)
+        return self._encode(self.pictures.counterfactuals(indices, numbers, draws))
 
-    def _rows(self, rows: NDArray[np.int64]) -> TextFeatures:
+    def _rows(self, numbers: NDArray[np.int64]) -> TextFeatures:
+        """Features of captions by their numbers, those of the changed forms after those of the captions themselves."""
         assert self.table is not None
-        return TextFeatures(self.table[torch.from_numpy(rows).to(self.device)])
+        rows = self.rows[numbers]
+        return TextFeatures(self.table[torch.from_numpy(rows).to(self.device)], captions=tuple(self.texts[row] for row in rows.tolist()))
 
     @torch.no_grad()
     def _encode(self, captions: list[str]) -> TextFeatures:
-        return self.encoder(captions).to(self.device)
+        return self.encoder(captions).to(self.device).with_captions(captions)
 
     def _every_caption(self) -> list[str]:
         counts = self.pictures.caption_counts
@@ -83,7 +91,7 @@ class CaptionFeatures:
         return captions
 
 
-def kept_sentences(encoder: TextEncoder, captions: list[str]) -> Tensor:
+def kept_sentences(encoder: TextEncoder, captions: Sequence[str]) -> Tensor:
     """Sentence embeddings [N, D] of captions, on the CPU: from the cache, where the same encoder has read them before, or else anew."""
     digest = hashlib.sha256(json.dumps([encoder_config(encoder), captions], ensure_ascii=False).encode())
     for name, value in sorted(encoder.state_dict().items()):

@@ -260,7 +260,7 @@ class Loader:
             categories=None if shown is None else torch.from_numpy(shown).float().to(self.device),
         )
         if self.features is not None:
-            batch.texts = tuple(self.features.of(indices, numbers[:, k]).with_captions([own[k] for own in captions]) for k in range(drawn))
+            batch.texts = tuple(self.features.of(indices, numbers[:, k]) for k in range(drawn))
         if self.phase.counterfactuals and role in ("matched", "frames"):
             self._add_counterfactuals(batch, indices, numbers, epochs)
         return batch

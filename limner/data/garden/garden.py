@@ -128,14 +128,19 @@ class Garden(SeededSet[GardenItem]):
         rows, ks, draws = paired(indices, ks, draws)
         choices = uniform_of(hash64(self.seed, self._stream, "counterfactual", rows, ks, draws)[:, None], 0, 2).tolist()
         words = self._caption_draws(rows, ks).tolist()
-        changed = []
-        for codes, row, (which, value) in zip(self.attribute_codes(rows).tolist(), words, choices, strict=True):
+        changed: list[Caption] = []
+        written: dict[tuple[int, int, str, str], Caption] = {}  # draws often choose the same change of a caption
+        numbers = zip(rows.tolist(), ks.tolist(), strict=True)
+        for number, codes, row, (which, value) in zip(numbers, self.attribute_codes(rows).tolist(), words, choices, strict=True):
             attributes = decode(codes)
             named = named_by(form_of(row))
             name = pick(named, which)
             partner = _PARTNERS.get(name)
             options = _other_values(self.split, name, attributes[name], attributes[partner] if partner in named else None)
-            changed.append(write({**attributes, name: pick(options, value)}, row))
+            key = *number, name, pick(options, value)
+            if key not in written:
+                written[key] = write({**attributes, name: key[-1]}, row)
+            changed.append(written[key])
         return changed
 
     def _caption_draws(self, rows: NDArray[np.int64], ks: NDArray[np.int64]) -> NDArray[np.float64]:
