@@ -144,6 +144,12 @@ def _read(folder: Path, config: dict[str, Any]) -> Saved:
         tensors = load_file(weights)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read {weights} ({_first_line(error)}): copy the folder again") from error
+    broken = next((name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()), None)
+    if broken is not None:
+        raise CheckpointError(
+            f"'{broken}' in {weights} has values that are not finite, because training broke down: train again with a lower learning rate, "
+            "or go on from a checkpoint from before that"
+        )
     prefix = config.pop("prefix", "")  # version 0.1 had kinds with one part, whose tensors bore no part's name
     return Saved(folder, config["kind"], config, {f"{prefix}{name}": value for name, value in tensors.items()} if prefix else tensors)
 
