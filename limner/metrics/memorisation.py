@@ -77,8 +77,8 @@ class MemorisationMetric(Metric):
     @classmethod
     def refusal(cls, task: ScoringTask) -> str | None:
         split = task.pictures.split
-        if split in ("train", "all"):
-            return f"memorisation holds pictures against held-out real ones, and '{split}' holds none: take --split test"
+        if {"train", "all"} & {*split.split("+")}:
+            return f"memorisation holds pictures against held-out real ones, and '{split}' holds training pictures: take --split test"
         if task.training is not None and split in task.training.split.split("+"):
             return (
                 f"memorisation holds pictures against held-out real ones, and the model was trained on '{split}' as well: take --split "

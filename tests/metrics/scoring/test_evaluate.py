@@ -146,8 +146,12 @@ def test_wrong_requests_say_what_is_wrong(pictures, known):
             take(known.perfect, [pictures], [name], COUNT)
     with pytest.raises(SettingsError, match="needs the pictures that the generator was trained on"):
         take(known.perfect, [pictures], ["memorisation"], COUNT)
-    with pytest.raises(SettingsError, match="held-out real ones, and 'train' holds none"):
+    with pytest.raises(SettingsError, match="held-out real ones, and 'train' holds training pictures"):
         take(known.perfect, [known.training], ["memorisation"], 8, training=known.training)
+    both = GardenPictures(Garden("train", length=8, resolution=SIDE))
+    both.split = "train+val"
+    with pytest.raises(SettingsError, match=r"held-out real ones, and 'train\+val' holds training pictures: take --split test"):
+        take(known.perfect, [both], ["memorisation"], 8, training=known.training)
     known.training.split = "train+val"
     with pytest.raises(SettingsError, match="the model was trained on 'val' as well: take --split test"):
         take(known.perfect, [GardenPictures(Garden("val", length=8, resolution=SIDE))], ["memorisation"], 8, training=known.training)
