@@ -139,6 +139,11 @@ def test_wrong_requests_say_what_is_wrong(pictures, known):
         take(known.perfect, [pictures], ["faithfullness"], COUNT)
     with pytest.raises(SettingsError, match="at least 2"):
         take(known.perfect, [pictures], ["fid"], 1)
+    with pytest.raises(SettingsError, match="no metric is named: give some of fid, .*, or all"):
+        take(known.perfect, [pictures], [], COUNT)
+    for few in (0, 1):
+        with pytest.raises(SettingsError, match=f"reference_count is {few}: a score needs at least 2 real pictures"):
+            take(known.perfect, [pictures], ["kid"], COUNT, reference_count=few)
     with pytest.raises(SettingsError, match="paints 16 px and the reference is opened at 32"):
         take(lambda captions, samples, seed: torch.zeros(len(captions), 3, 16, 16, dtype=torch.uint8), [pictures], ["fid"], 4)
     for name in ("r-precision", "r-precision-as-published", "vs", "clip-score", "ap"):
@@ -156,6 +161,8 @@ def test_wrong_requests_say_what_is_wrong(pictures, known):
     with pytest.raises(SettingsError, match="the model was trained on 'val' as well: take --split test"):
         take(known.perfect, [GardenPictures(Garden("val", length=8, resolution=SIDE))], ["memorisation"], 8, training=known.training)
     known.training.split = "train"
+    with pytest.raises(SettingsError, match="class-accuracy takes captions that name colour and shape, and none of 8 does: raise --count"):
+        take(known.perfect, [_telling(["a small flower at night"])], ["class-accuracy"], 8)
     network = _without_classes()
     with pytest.raises(SettingsError, match="needs a feature network with classes"):
         take(known.perfect, [pictures], ["is"], COUNT, network=network)
@@ -174,6 +181,13 @@ def test_scores_of_other_sampling_are_not_comparable(known, pictures):
     plain, guided = (take(known.perfect, [pictures], ["psnr"], 8, sampling=sampling)[0] for sampling in ("", "guidance 2"))
     assert guided.protocol.captions == f"{plain.protocol.captions}, guidance 2"
     assert "captions" in (comparable(plain, guided) or "")
+
+
+def _telling(captions):
+    """A few garden pictures with other captions."""
+    found = GardenPictures(Garden("test", length=8, resolution=SIDE))
+    found.captions = lambda index: captions
+    return found
 
 
 def _without_classes():
