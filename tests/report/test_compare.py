@@ -27,6 +27,7 @@ from limner.report.entries import read_contender, read_entries
 from limner.report.intervals import critical, estimate, estimates
 from limner.report.plots import AXES, course
 from limner.report.standings import standings
+from limner.report.tables import score_tables
 
 PROTOCOL = Protocol(
     metric="fid",
@@ -285,6 +286,14 @@ def test_the_page_holds_everything_and_needs_nothing(make: Make, tmp_path: Path)
     assert regions and all(values["role"] == "region" and values["tabindex"] == "0" and values["aria-label"] for values in regions)
     names = [values["id"] for _, values in found.tags if values.get("id")]
     assert len(names) == len(set(names)), "two things of the page have one name"
+
+
+def test_the_command_for_missing_scores_names_metrics_and_their_network(make: Make) -> None:
+    names = ("kid", "precision", "recall", "psnr", "story-consistency")
+    scores = [score(0.5, name, features=None if name == "psnr" else "fid-inception") for name in names]
+    entries = read_entries([make("a", scores=scores), make("b", captions=4)])
+    asked = "--metrics kid,prdc,psnr,story-faithfulness --features fid-inception --split test --count 512 --seed 0"
+    assert f"{entries[1].runs[0].path} {asked}</pre>" in html.unescape(score_tables(entries))
 
 
 def test_what_files_say_is_text(make: Make, tmp_path: Path) -> None:
