@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from limner.core.errors import DataError, SettingsError
-from limner.data.catalog import GardenPictures
+from limner.data.catalog import GardenPictures, open_data
 from limner.data.garden import Garden
 from limner.metrics.scoring import survey
 from limner.metrics.scoring.evaluate import ScoringRequest, Stored, evaluate
@@ -132,6 +132,23 @@ def test_real_pictures_are_looked_at_once(pictures, known, tmp_path, monkeypatch
     for path in (tmp_path / "references").iterdir():
         path.write_bytes(path.read_bytes()[:-200])
     assert _scores(known.one_picture, pictures, metrics, 24, training=known.training, cache=tmp_path) == first
+
+
+def test_what_is_remembered_of_stories_is_not_taken_for_other_pictures_of_them(tmp_path):
+    """A model is held against whole stories, a folder against any pictures: as many real ones of one seed, but not the same ones."""
+    stories = open_data("garden-stories", "test", 16, length=60)
+    there = tmp_path / "theirs"
+    there.mkdir()
+    for index in range(16):
+        Image.fromarray(stories.read([index])[0]).save(there / f"{index:02}.png")
+
+    def painter(captions, samples, seed):
+        return torch.from_numpy(stories.read(samples % len(stories))).permute(0, 3, 1, 2)
+
+    for first, second in ((painter, Stored(there)), (Stored(there), painter)):
+        cache = tmp_path / type(first).__name__
+        take(first, [stories], ["kid"], 16, cache=cache)
+        assert take(second, [stories], ["kid"], 16, cache=cache) == take(second, [stories], ["kid"], 16)
 
 
 def test_wrong_requests_say_what_is_wrong(pictures, known):
