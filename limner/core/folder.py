@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limner.core.asked import place
 from limner.core.errors import CheckpointError, LimnerError, unknown_name
 from limner.core.files import readable, recover_unless_owned, sha256, whole_folder
 from limner.core.folders_0_1 import FORMATS, renewed
@@ -199,7 +200,7 @@ def located(name_or_path: str | Path, *kinds: str) -> Iterator[Path]:
 
     kinds: which shipped ones to offer. Raises CheckpointError where there is none, and names the nearest where a name does not exist.
     """
-    folder = Path(name_or_path)
+    folder = Path(place("the model", name_or_path, "a run folder, a model folder or a shipped name"))
     if not str(name_or_path):
         raise CheckpointError("the name of the model is empty: give a run folder, a model folder or a shipped name")
     if not folder.exists() and str(name_or_path) in shipped():

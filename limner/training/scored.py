@@ -85,6 +85,8 @@ def reference(data: str, split: str | None, resolution: int) -> list[CaptionedPi
     def opened(name: str) -> CaptionedPictures:
         return at_resolution(open_data(data, name, resolution), resolution)
 
+    if not isinstance(split, str | None):
+        raise SettingsError(f"the split is {split!r}: give a name such as test, or several with commas between")
     named = list(dict.fromkeys(name.strip() for name in split.split(",") if name.strip())) if split is not None else None
     if named == []:
         raise SettingsError(f"the split is '{split}': give one such as test, or several with commas between")
