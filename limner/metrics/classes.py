@@ -18,7 +18,7 @@ from torch import Tensor
 
 from limner.features.network import resized, to_float
 from limner.metrics.faithfulness import COLOUR, SHAPE, UNNAMED, named_codes
-from limner.metrics.retrieval import class_texts, compare
+from limner.metrics.retrieval import class_texts, compare, without_captions
 from limner.metrics.scoring.metric import Figure, Found, Metric, Need, ScoringTask, SeenBatch
 from limner.metrics.scoring.protocol import Part
 
@@ -46,6 +46,8 @@ class ClassAccuracy(Metric):
         if not (_named_classes(task) >= 0).any():
             counted = min(task.count, LOOKED_AT)
             return f"class-accuracy takes captions that name colour and shape, and none of {counted} does: raise --count, or leave it out"
+        if task.judge is None and task.pictures.class_ids is not None:  # a matching model chooses among the classes of the split
+            return without_captions(cls.name, task)
         return None
 
     def generated(self, batch: SeenBatch) -> Mapping[str, NDArray[np.generic]]:
