@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from limner.core.errors import CheckpointError, SettingsError
+from limner.core.errors import CheckpointError, DataError, SettingsError
 from limner.core.recipes import from_preset, load_recipe, save_recipe
+from limner.data.prepare import prepare
 from limner.metrics.scoring.protocol import Part, Protocol, Score, write_scores
 from limner.model import Model, save_model
 from limner.report import plots
@@ -328,6 +330,12 @@ def test_what_cannot_be_compared_is_refused(make: Make, tmp_path: Path) -> None:
             write_comparison(runs, tmp_path / "out")
     with pytest.raises(SettingsError, match="knows none of the words"):
         write_comparison([one, two], tmp_path / "out", captions=["zzz"])
+    (tmp_path / "pictures").mkdir()
+    for number in range(4):
+        Image.new("RGB", (16, 16), (60 * number, 0, 0)).save(tmp_path / "pictures" / f"{number}.png")
+    prepare([tmp_path / "pictures"], tmp_path / "bare", resolution=16, validation=0, test=0.5, uncaptioned=True)
+    with pytest.raises(DataError, match="the test split of bare has no captions to paint: give captions of your own: --captions, or"):
+        write_comparison([one, two], tmp_path / "out", data=str(tmp_path / "bare"))
     (one / "recipe.yaml").write_text((one / "recipe.yaml").read_text().replace("data: garden", f"data: {tmp_path}"))
     with pytest.raises(SettingsError, match="give captions of your own: --captions"):
         write_comparison([one, two], tmp_path / "out")
