@@ -103,6 +103,9 @@ def load(name_or_path: str | Path, device: str = "cpu") -> Model:
     device: where it paints; ONNX files paint on the CPU. Raises CheckpointError where there is none or it cannot be read, SettingsError for
     a name that does not exist, or a device that is not here.
     """
+    from limner.core.asked import place
+
+    place("the model", name_or_path, "a shipped name, a run folder, a model folder or an .onnx file")
     if str(name_or_path).startswith(HUB):
         from limner.interop.hub import fetched
 

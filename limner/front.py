@@ -74,7 +74,7 @@ def train(
 
     Raises LimnerError for what cannot work, before anything is written.
     """
-    from limner.core.asked import whole_number
+    from limner.core.asked import place, whole_number
     from limner.core.recipes import from_preset, load_recipe, with_settings
     from limner.training.presets import suitable_preset
     from limner.training.run import train as run
@@ -82,6 +82,9 @@ def train(
 
     if out is None:
         raise SettingsError("a run needs a folder: give out")
+    out = Path(place("out", out, "the folder of the run"))
+    if not isinstance(settings, Mapping | None):
+        raise SettingsError(f"settings is {settings!r}: give a dict of names and values, such as {{'training.minutes': 5}}")
     resolution = None if resolution is None else whole_number("resolution", resolution, 1)
     method = str(method) if isinstance(method, Path) else method
     if not isinstance(method, str | Recipe):
@@ -111,7 +114,7 @@ def evaluate(
     data: CaptionedPictures | str | Path | None = None,
     metrics: str | Iterable[str] = ("fid", "kid"),
     *,
-    split: str = "test",
+    split: str | None = None,
     count: int | None = None,
     seed: int = 0,
     features: str | None = None,
@@ -124,7 +127,7 @@ def evaluate(
         model: A model, its name or folder; or a folder of pictures, whoever made them.
         data: The reference: a built-in name, a prepared set, or a folder of plain pictures; by default what the model was trained on.
         metrics: Names as `limner evaluate --help` lists them, or one text with commas between.
-        split: Of a built-in or prepared set.
+        split: Of a built-in or prepared set, or several with commas between; by default test, or val where a set has no test.
         count: Pictures to paint, 2 at least and 2,000 by default; of a folder all.
         seed: Of the captions' order and of the noise.
         features: The network that looks at pictures, as `--features` takes it; by default the garden's judge.
@@ -134,7 +137,7 @@ def evaluate(
 
     Raises SettingsError for metrics that cannot be taken, DataError for pictures that cannot be read or compared.
     """
-    from limner.core.asked import one_seed, usable_device, whole_number
+    from limner.core.asked import one_seed, place, usable_device, whole_number
     from limner.core.files import cache_folder
     from limner.data.reduced import at_resolution
     from limner.features.registry import load_feature_network
@@ -147,29 +150,32 @@ def evaluate(
 
     device, seed = str(usable_device(device)), one_seed(seed)
     count = None if count is None else whole_number("count", count, 2)
-    names = [name.strip().lower() for name in (metrics.split(",") if isinstance(metrics, str) else metrics) if name.strip()]
-    place = None if isinstance(model, Model) else model
-    pictures = None if place is None else _stored(place, count, seed)
+    names = _metric_names(metrics)
+    home = None if isinstance(model, Model) else place("model", model, "a model, its name or folder, or a folder of pictures")
+    pictures = None if home is None else _stored(Path(home), count, seed)
     if pictures is None:
         opened = model if isinstance(model, Model) else _load(model, device)
-        data = data if data is not None else trained_on("the model" if place is None else str(place), opened.about)
+        data = data if data is not None else trained_on("the model" if home is None else str(home), opened.about)
     elif data is None:
         raise SettingsError(f"{model} holds pictures, and a score needs others to hold them against: give data")
     assert data is not None
     side = pictures.side if pictures is not None else opened.resolution
-    reference = data if isinstance(data, CaptionedPictures) else _reference(data, split, side)
+    if isinstance(data, CaptionedPictures):
+        splits, source = [at_resolution(data, side)], None
+    else:
+        source = str(place("data", data, "a built-in name, the folder of a set, or a set that limner.open_data opened"))
+        splits = _reference(source, split, side)
     request = ScoringRequest(
         metrics=names,
         count=pictures.count if pictures is not None else COUNT if count is None else count,
         seed=seed,
         network=load_feature_network(features, device) if features else None,
-        matching=None if matching is None else Placed.load(matching, device),
+        matching=None if matching is None else Placed.load(str(place("matching", matching, "the folder of a matching model")), device),
         device=device,
         cache=cache_folder(),
     )
-    splits, source = [at_resolution(reference, side)], None if isinstance(data, CaptionedPictures) else str(data)
     if pictures is None:
-        return score_model(opened, splits, request, place=place, data=source)
+        return score_model(opened, splits, request, place=None if home is None else str(home), data=source)
     training = seen_in_training(None, source, side) if source is not None and {"all", "memorisation"} & {*names} else None
     return score(pictures, splits, dataclasses.replace(request, training=training))
 
@@ -179,7 +185,10 @@ def fid(first: str | Path, second: str | Path, features: str = "fid-inception", 
 
     features: the network that looks, as `limner evaluate --features` takes it. Raises as `evaluate` does.
     """
-    (found,) = evaluate(Path(first), _pictures_of(Path(second)), ["fid"], features=features, device=device)
+    from limner.core.asked import place
+
+    of, against = (Path(place(name, value, "a folder of pictures")) for name, value in (("first", first), ("second", second)))
+    (found,) = evaluate(of, _pictures_of(against), ["fid"], features=features, device=device)
     return found
 
 
@@ -211,12 +220,24 @@ def _stored(place: str | Path, count: int | None, seed: int) -> Stored | None:
     return Stored(path, count, seed)
 
 
-def _reference(data: str | Path, split: str, side: int) -> CaptionedPictures:
-    """A split of a set, or the pictures of a folder that is not prepared."""
+def _metric_names(metrics: str | Iterable[str]) -> list[str]:
+    """The names in a text with commas between, or in a list."""
+    named = metrics.split(",") if isinstance(metrics, str) else list(metrics) if isinstance(metrics, Iterable) else [metrics]
+    if not all(isinstance(name, str) for name in named):
+        raise SettingsError(f"metrics is {metrics!r}: give names, such as 'fid,kid' or ['fid', 'kid']")
+    return [name.strip().lower() for name in named if name.strip()]
+
+
+def _reference(data: str, split: str | None, side: int) -> list[CaptionedPictures]:
+    """Splits of a set, or the pictures of a folder that is not prepared."""
+    from limner.data.catalog import BUILT_IN
+    from limner.data.reduced import at_resolution
+    from limner.training.scored import reference
+
     path = Path(data)
     if path.is_dir() and not (path / "dataset.json").is_file():
-        return _pictures_of(path)
-    return open_data(data, split, side)
+        return [at_resolution(_pictures_of(path), side)]
+    return reference(data, "test" if split is None and data in BUILT_IN else split, side)
 
 
 def _pictures_of(path: Path) -> CaptionedPictures:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -254,3 +256,38 @@ def test_two_folders_of_pictures_are_compared_in_one_call(tmp_path: Path) -> Non
     )
     with pytest.raises(SettingsError, match="give data"):
         limner.evaluate(tmp_path / "train")
+
+
+@pytest.mark.parametrize("wrong", [None, 5, 1.5, True, b"garden", ["garden"]])
+def test_anything_but_a_name_or_path_is_refused_by_its_argument(wrong: object, tmp_path: Path) -> None:
+    made = limner.open_data("garden", "test", resolution=16, length=8)
+    calls: list[tuple[str, Callable[..., object]]] = [
+        ("the model is", lambda: limner.load(wrong)),  # type: ignore[arg-type]
+        ("model is", lambda: limner.evaluate(wrong, made)),  # type: ignore[arg-type]
+        ("first is", lambda: limner.fid(wrong, tmp_path, features="garden")),  # type: ignore[arg-type]
+        ("second is", lambda: limner.fid(tmp_path, wrong, features="garden")),  # type: ignore[arg-type]
+    ]
+    if wrong is not None:  # what may be left out
+        calls += [
+            ("data is", lambda: limner.evaluate("garden-fast", wrong)),  # type: ignore[arg-type]
+            ("matching is", lambda: limner.evaluate("garden-fast", made, matching=wrong)),  # type: ignore[arg-type]
+            ("out is", lambda: limner.train("gan-cls", "garden", wrong)),  # type: ignore[arg-type]
+        ]
+    for told, call in calls:
+        with pytest.raises(SettingsError, match=f"^{re.escape(f'{told} {wrong!r}')}: give "):
+            call()
+
+
+@pytest.mark.parametrize("wrong", [None, 5])
+def test_anything_but_a_name_is_refused_where_names_are_listed(wrong: object) -> None:
+    with pytest.raises(SettingsError, match=f"there is no method {wrong}: give its name; known: ac-gan"):
+        limner.create(wrong)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match=f"there is no garden split {wrong}: give its name; known: all"):
+        limner.open_data("garden", wrong)  # type: ignore[arg-type]
+    for metrics in (wrong, [wrong]):
+        with pytest.raises(SettingsError, match=f"metrics is {re.escape(repr(metrics))}: give names, such as"):
+            limner.evaluate("garden-fast", "garden", metrics)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="no metric is named"):
+        limner.evaluate("garden-fast", "garden", " , ")
+    with pytest.raises(SettingsError, match=r"settings is \[5\]: give a dict"):
+        limner.train("gan-cls", "garden", "out", settings=[5])  # type: ignore[arg-type]

@@ -55,8 +55,10 @@ def main(argv: Sequence[str]) -> int:
     for name, value in (("worst", arguments.worst), ("nearest", arguments.nearest)):
         if value is not None and value < 0:
             raise SettingsError(f"--{name} is {value}: give 0 for no strip, or how many captions it shows")
+    from limner.model.requests import check_count
     from limner.report.page import write_report
 
+    check_count("--sample", arguments.sample)
     run = arguments.run
     if run.is_dir():
         check_file(run / "report.html", "the page")

@@ -1,8 +1,9 @@
-"""What is asked for in Python: whole numbers and devices. The error says which argument is wrong, and what to give."""
+"""What is asked for in Python: whole numbers, places and devices. The error says which argument is wrong, and what to give."""
 
 from __future__ import annotations
 
 import operator
+import os
 from typing import TYPE_CHECKING, Any
 
 from limner.core.errors import SettingsError
@@ -26,6 +27,13 @@ def whole_number(name: str, value: Any, least: int, most: int | None = None) -> 
             bounds = f" from {least:,} to {'2^63 - 1' if most == HIGHEST_SEED else f'{most:,}'}"
         raise SettingsError(f"{name} is {value!r}: give a whole number{bounds}")
     return number
+
+
+def place(name: str, value: Any, wanted: str) -> str | os.PathLike[str]:
+    """The name or path that an argument of this name holds. Raises SettingsError, with what is wanted, for anything else."""
+    if isinstance(value, str) or (isinstance(value, os.PathLike) and isinstance(os.fspath(value), str)):
+        return value
+    raise SettingsError(f"{name} is {value!r}: give {wanted}")
 
 
 def one_seed(value: Any) -> int:

@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limner.core.asked import place
 from limner.core.errors import CheckpointError, LimnerError, unknown_name
 from limner.core.files import readable, recover_unless_owned, sha256, whole_folder
 from limner.core.folders_0_1 import FORMATS, renewed
@@ -144,6 +145,12 @@ def _read(folder: Path, config: dict[str, Any]) -> Saved:
         tensors = load_file(weights)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read {weights} ({_first_line(error)}): copy the folder again") from error
+    broken = next((name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()), None)
+    if broken is not None:
+        raise CheckpointError(
+            f"'{broken}' in {weights} has values that are not finite, because training broke down: train again with a lower learning rate, "
+            "or go on from a checkpoint from before that"
+        )
     prefix = config.pop("prefix", "")  # version 0.1 had kinds with one part, whose tensors bore no part's name
     return Saved(folder, config["kind"], config, {f"{prefix}{name}": value for name, value in tensors.items()} if prefix else tensors)
 
@@ -193,7 +200,7 @@ def located(name_or_path: str | Path, *kinds: str) -> Iterator[Path]:
 
     kinds: which shipped ones to offer. Raises CheckpointError where there is none, and names the nearest where a name does not exist.
     """
-    folder = Path(name_or_path)
+    folder = Path(place("the model", name_or_path, "a run folder, a model folder or a shipped name"))
     if not str(name_or_path):
         raise CheckpointError("the name of the model is empty: give a run folder, a model folder or a shipped name")
     if not folder.exists() and str(name_or_path) in shipped():

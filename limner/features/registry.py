@@ -120,7 +120,7 @@ def load_feature_network(spec: str, device: torch.device | str = "cpu") -> Featu
     package that brings them; else they are downloaded to the second. Raises SettingsError for a name that does not exist, weights that
     cannot be had, and files of something else.
     """
-    name, _, given = spec.partition("=")
+    name, _, given = spec.partition("=") if isinstance(spec, str) else (spec, "", "")
     if name not in FEATURE_NETWORKS:
         raise unknown_name("feature network", name, FEATURE_NETWORKS)
     path = Path(given).expanduser() if given else None

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from limner.features.network import resized, to_float
 from limner.metrics.faithfulness import COLOUR, SHAPE, UNNAMED, named_codes
-from limner.metrics.retrieval import class_texts, compare
+from limner.metrics.retrieval import class_texts, compare, without_captions
 from limner.metrics.scoring.metric import Figure, Found, Metric, Need, ScoringTask, SeenBatch
 from limner.metrics.scoring.protocol import Part
 
@@ -43,6 +43,11 @@ class ClassAccuracy(Metric):
     def refusal(cls, task: ScoringTask) -> str | None:
         if task.classes is None or (task.classes < 0).any():
             return f"class-accuracy needs the class of each picture, and '{task.pictures.name}' has none: leave it out"
+        if not (_named_classes(task) >= 0).any():
+            counted = min(task.count, LOOKED_AT)
+            return f"class-accuracy takes captions that name colour and shape, and none of {counted} does: raise --count, or leave it out"
+        if task.judge is None and task.pictures.class_ids is not None:  # a matching model chooses among the classes of the split
+            return without_captions(cls.name, task)
         return None
 
     def generated(self, batch: SeenBatch) -> Mapping[str, NDArray[np.generic]]:
@@ -75,11 +80,7 @@ class ClassAccuracy(Metric):
 
     def figures(self, found: Found) -> list[Figure]:
         task = self.task
-        assert task.classes is not None and task.captions is not None
-        wanted = task.classes[:LOOKED_AT]
-        if task.pictures.holds == "attributes":  # a caption that leaves colour or shape open fits several classes
-            codes = named_codes(task.captions[:LOOKED_AT])
-            wanted = np.where((codes[:, [COLOUR, SHAPE]] != UNNAMED).all(1), wanted, -1)
+        wanted = _named_classes(task)
         chance = 1 / (task.pictures.class_count if self._texts is None else len(self._texts[0]))  # a matching model chooses among these
         parts = {}
         for side in self.sides:
@@ -102,6 +103,16 @@ class ClassAccuracy(Metric):
                 settings={"pictures": len(wanted)},
             )
         ]
+
+
+def _named_classes(task: ScoringTask) -> NDArray[np.int64]:
+    """The classes [n] of the first pictures; on the garden -1 where a caption leaves colour or shape open, and so fits several."""
+    assert task.classes is not None and task.captions is not None
+    classes = task.classes[:LOOKED_AT]
+    if task.pictures.holds != "attributes":
+        return classes
+    codes = named_codes(task.captions[:LOOKED_AT])
+    return np.where((codes[:, [COLOUR, SHAPE]] != UNNAMED).all(1), classes, -1)
 
 
 def _accuracy(seen: NDArray[np.int64], wanted: NDArray[np.int64]) -> float:

@@ -49,6 +49,10 @@ class InceptionScoreMetric(Metric):
             logits = logits[torch.from_numpy(random.permutation(len(logits), self.task.seed, "inception score"))]
             contiguous = "splits as Salimans et al., in an order that the seed draws"
         mean, deviation = inception_score(logits, splits)
+        most, classes = -(-len(logits) // splits), logits.shape[1]
+        notes: tuple[str, ...] = ()
+        if most < classes and mean > most / 2:
+            notes = (f"a split of {most:,} pictures scores at most {most:,}, and this is near it: raise --count",)
         return [
             Figure(
                 name=self.name,
@@ -58,5 +62,6 @@ class InceptionScoreMetric(Metric):
                 implementation=f"torchmetrics {torchmetrics.__version__} InceptionScore's logits, float64, {contiguous}",
                 network="features",
                 settings={"splits": splits},
+                notes=notes,
             )
         ]

@@ -77,8 +77,8 @@ class MemorisationMetric(Metric):
     @classmethod
     def refusal(cls, task: ScoringTask) -> str | None:
         split = task.pictures.split
-        if split in ("train", "all"):
-            return f"memorisation holds pictures against held-out real ones, and '{split}' holds none: take --split test"
+        if {"train", "all"} & {*split.split("+")}:
+            return f"memorisation holds pictures against held-out real ones, and '{split}' holds training pictures: take --split test"
         if task.training is not None and split in task.training.split.split("+"):
             return (
                 f"memorisation holds pictures against held-out real ones, and the model was trained on '{split}' as well: take --split "
@@ -90,6 +90,10 @@ class MemorisationMetric(Metric):
         assert found.training is not None
         result = memorisation(found.generated.tensor("features"), found.training, found.real.tensor("features"))
         count = len(result.distances)
+        held_out = found.task.reference_count
+        notes: tuple[str, ...] = ()
+        if held_out * NEAR < 1:
+            notes = (f"of {held_out} held-out pictures the nearest 1 % are a single one, so that real is at least {1 / held_out:.3f}",)
         nearer = Part(value=result.nearer, error=(result.nearer * (1 - result.nearer) / count) ** 0.5, real=0.5)
         return [
             Figure(
@@ -102,5 +106,6 @@ class MemorisationMetric(Metric):
                 implementation="limner: share at least as near to a training picture as the nearest 1 % of the held-out real ones",
                 network="features",
                 settings={"training pictures": len(found.training)},
+                notes=notes,
             )
         ]

@@ -215,6 +215,17 @@ def compare(matching: MatchingJudge, pictures: Tensor, captions: Tensor) -> Tens
         return matching.similarity(pictures, captions).detach().float().cpu()
 
 
+def without_captions(name: str, task: ScoringTask) -> str | None:
+    """Why a score by the captions of classes cannot be taken: pictures of a folder may be of a class that the split knows nothing of."""
+    known, pictures = task.pictures.class_ids, task.pictures
+    assert known is not None and task.classes is not None
+    foreign = int((~np.isin(task.classes, known[pictures.caption_counts > 0])).sum())
+    if not foreign:
+        return None
+    place = f"{pictures.name}/{pictures.split}"
+    return f"{name} knows classes by their captions, and {foreign:,} pictures are of classes without any in {place}: take another --split"
+
+
 def class_texts(task: ScoringTask) -> tuple[NDArray[np.int64], Tensor]:
     """The classes [C] of the reference split, and for each the mean embedding [C, D] of its captions, `CAPTIONS_A_CLASS` at the most."""
     pictures, matching = task.pictures, task.matching
@@ -261,7 +272,7 @@ class ClassRetrieval(Metric):
     def refusal(cls, task: ScoringTask) -> str | None:
         if task.classes is None or task.pictures.class_ids is None or (task.classes < 0).any() or len(np.unique(task.classes)) < 2:
             return f"ap ranks pictures by class, and '{task.pictures.name}' has no two classes: leave it out"
-        return None
+        return without_captions(cls.name, task)
 
     def figures(self, found: Found) -> list[Figure]:
         classes = self.task.classes

@@ -20,7 +20,8 @@ from limner.data.garden.bouquets import Bouquets, Said, Shown, agree, parse_bouq
 from limner.data.garden.bouquets.arranging import beside, between
 from limner.data.garden.bouquets.scenes import shown, shown_by
 from limner.features.bouquet_judge import SceneReading
-from limner.metrics.scoring.metric import Figure, Found, Metric, SeenBatch
+from limner.metrics.alignment import of_other_pictures
+from limner.metrics.scoring.metric import Figure, Found, Metric, ScoringTask, SeenBatch
 from limner.metrics.scoring.protocol import Part
 
 NEAR_MARGIN, NEAR_SLANT, NEAR_SHARE, NEAR_ASIDE = 0.07, 0.5, 0.15, 0.4
@@ -80,14 +81,19 @@ class SceneFaithfulness(Metric):
     name: ClassVar[str] = "scene-faithfulness"
     needs = frozenset({"scenes", "captions"})
 
+    def __init__(self, task: ScoringTask) -> None:
+        super().__init__(task)
+        self._others = of_other_pictures(task.indices).numpy()
+
     def generated(self, batch: SeenBatch) -> Mapping[str, NDArray[Any]]:
-        assert batch.scenes is not None
+        assert batch.scenes is not None and self.task.captions is not None
         said, found = [parse_bouquet(caption) for caption in batch.captions], shown_in(batch.scenes)
+        shuffled = [parse_bouquet(self.task.captions[number]) for number in self._others[batch.numbers].tolist()]
         others = Bouquets("all", seed=self.task.seed + 1)
         unrelated = shown_by(others.bouquets(random.integers(1 << 30, self.task.seed, "unrelated", batch.numbers)))
         return {
             "scene": verdicts(said, found),
-            "scene shuffled": verdicts(said, [*found[1:], *found[:1]]),
+            "scene shuffled": verdicts(shuffled, found),
             "scene by chance": verdicts(said, unrelated),
         }
 

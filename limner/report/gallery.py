@@ -66,6 +66,8 @@ def drawn_captions(contenders: Sequence[Contender], count: int, seed: int, data:
     side = min(contender.resolution for contender in contenders)
     pictures = held_out(data, side, 8 * count)
     pool = np.flatnonzero(pictures.caption_counts > 0)
+    if not len(pool):
+        raise DataError(f"the {pictures.split} split of {pictures.name} has no captions to paint: {OWN}, or another set: --data")
     if pictures.stories is not None and len(pictures.stories):
         pool = np.intersect1d(pool, pictures.stories[:, 0])  # what is said first in a story says enough by itself
     asked: dict[str, int] = {}

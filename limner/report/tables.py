@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Sequence
 
 from limner.metrics.scoring.protocol import Score
+from limner.metrics.scoring.registry import metric_of, network_of
 from limner.report.cost import COUNTS, Cost
 from limner.report.entries import ComparedEntry
 from limner.report.html import caption, commands, duration, scrolling, text
@@ -163,8 +164,12 @@ def _number(score: Score, value: float | None, next_to: float | None = None) -> 
 def _options(standing: Standing) -> str:
     """How `limner evaluate` takes the scores of a table."""
     protocol = standing.protocol
-    metrics = ",".join(dict.fromkeys(column.score.name for column in standing.columns))
-    return f" --metrics {shlex.quote(metrics)} --split {shlex.quote(protocol.split)} --count {protocol.count} --seed {protocol.seed}"
+    scores = [column.score for column in standing.columns]
+    metrics = ",".join(dict.fromkeys(metric_of(score.name) or score.name for score in scores))
+    looked = [score.protocol.features for score in scores if network_of(score.name) == "features" and score.protocol.features]
+    features = f" --features {shlex.quote(looked[0])}" if looked and looked[0] != "garden" else ""
+    place = f"--split {shlex.quote(protocol.split)} --count {protocol.count} --seed {protocol.seed}"
+    return f" --metrics {shlex.quote(metrics)}{features} {place}"
 
 
 def cost_table(entries: Sequence[ComparedEntry], costs: Sequence[Cost], where: str) -> str:

@@ -61,7 +61,7 @@ def _holds(scores: Iterable[Score], evaluation: Evaluation) -> bool:
 
 
 def _splits(evaluation: Evaluation) -> list[str]:
-    return [split.strip() for split in evaluation.split.split(",")]
+    return [split.strip() for split in evaluation.split.split(",") if split.strip()]
 
 
 @dataclass

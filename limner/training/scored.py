@@ -85,9 +85,15 @@ def reference(data: str, split: str | None, resolution: int) -> list[CaptionedPi
     def opened(name: str) -> CaptionedPictures:
         return at_resolution(open_data(data, name, resolution), resolution)
 
-    named = split.split(",") if split else ["train", "test"] if data in BUILT_IN else None
-    if named:
-        return [opened(name.strip()) for name in named]
+    if not isinstance(split, str | None):
+        raise SettingsError(f"the split is {split!r}: give a name such as test, or several with commas between")
+    named = list(dict.fromkeys(name.strip() for name in split.split(",") if name.strip())) if split is not None else None
+    if named == []:
+        raise SettingsError(f"the split is '{split}': give one such as test, or several with commas between")
+    if named is None and data in BUILT_IN:
+        named = ["train", "test"]
+    if named is not None:
+        return [opened(name) for name in named]
     for name in ("test", "val"):
         try:
             return [opened(name)]

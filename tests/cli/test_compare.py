@@ -113,6 +113,8 @@ def test_a_report_is_written_anew_with_its_strips(runs: list[Path], capsys: pyte
     ):
         assert shown in page
     assert "--method.unconditional" not in page
+    assert main(["report", str(run), "--sample", "0"]) == 2
+    assert capsys.readouterr().err == "limner: --sample is 0: give 1 to 100,000\n"
 
 
 def test_a_report_of_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

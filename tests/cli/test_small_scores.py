@@ -11,9 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
+from limner.cli.evaluate.painting import EvaluateArguments, _metrics, _warn_of_features
 from limner.cli.main import main
+from limner.data.catalog import GardenPictures
+from limner.data.garden import Garden
 from limner.data.prepare import prepare
 from limner.matching.saving import load_matching
+from limner.metrics.scoring.evaluate import ScoringRequest
+from limner.metrics.scoring.share import Share
 from limner.model import load
 
 
@@ -58,3 +63,13 @@ def test_without_its_matching_model_captions_are_left_out(run: Path, tmp_path: P
     shutil.rmtree(tmp_path / "run" / "matcher")
     assert main(["evaluate", str(tmp_path / "run"), "--count", "12", "--out", str(tmp_path / "scores.json")]) == 0
     assert "so kid, memorisation are taken" in capsys.readouterr().err
+
+
+def test_one_process_of_several_speaks(capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = GardenPictures(Garden("test", length=8, resolution=16))
+    pictures.holds = None
+    for rank, lines in ((0, 2), (1, 0)):
+        share = Share(rank, 2)
+        assert _metrics(EvaluateArguments(model="any"), [pictures], share) == ["kid", "memorisation"]
+        _warn_of_features([pictures], ScoringRequest(metrics=["kid"], count=8, share=share))
+        assert capsys.readouterr().err.count("limner: ") == lines

@@ -126,6 +126,27 @@ def test_a_wrong_kind_is_refused_with_what_it_is_and_what_makes_the_right_one(ki
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(kind: str, value: float, made: Model, tmp_path: Path) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "saved"
+    save(kind, whole, made)
+    saved = folder.read(whole)
+    name = next(name for name, tensor in saved.tensors.items() if tensor.is_floating_point())
+    tensors = {**saved.tensors, name: torch.full_like(saved.tensors[name], value)}
+    parts = {part: {key.partition(".")[2]: own for key, own in tensors.items() if key.startswith(f"{part}.")} for part in parts_of(tensors)}
+    unused = ("format", "version", "kind", "weights_sha256")
+    folder.write(out, kind, {key: own for key, own in saved.config.items() if key not in unused}, parts)
+    with pytest.raises(CheckpointError) as caught:
+        LOADERS[kind](out)
+    told = str(caught.value)
+    assert told.startswith(f"'{name}' in {out / 'model.safetensors'} has values that are not finite") and "\n" not in told
+
+
+def parts_of(tensors: dict[str, torch.Tensor]) -> set[str]:
+    return {name.partition(".")[0] for name in tensors}
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
 def test_what_is_damaged_is_refused_in_one_line(kind: str, made: Model, tmp_path: Path) -> None:
     out = tmp_path / "saved"
     save(kind, out, made)

@@ -36,3 +36,15 @@ def test_the_names_of_a_folders_pictures_do_not_decide_it():
 
     assert value(painted=True) == pytest.approx(1.0)  # contiguous splits
     assert value(painted=False) > 3.5
+
+
+@pytest.mark.parametrize(("count", "most"), [(3, 1), (30, 3), (40, 4), (50, None), (2000, None)])
+def test_splits_that_are_too_small_are_noted(count: int, most: int | None) -> None:
+    rows = Rows()
+    rows.add("logits", np.arange(count), torch.eye(5).repeat(400, 1)[:count].numpy() * 100)
+    task = cast(ScoringTask, SimpleNamespace(painted=True, seed=0))
+    (figure,) = InceptionScoreMetric(task).figures(Found(task=task, generated=rows, real=Rows(), varied=Rows()))
+    assert figure.notes == (
+        () if most is None else (f"a split of {most} pictures scores at most {most}, and this is near it: raise --count",)
+    )
+    assert most is None or figure.value <= most + 1e-9

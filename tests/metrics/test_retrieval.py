@@ -120,3 +120,15 @@ def test_a_matching_model_chooses_among_the_classes_of_the_split():
         rows.add(f"class at {side}", np.arange(12), np.asarray(task.classes))
     (figure,) = metric.figures(Found(task=task, generated=rows, real=rows, varied=Rows()))
     assert (figure.value, figure.chance) == (1.0, 0.25)
+
+
+def test_classes_that_the_split_does_not_have_are_refused() -> None:
+    task = dataclasses.replace(_task(100, garden=False), matching=_perfect(3))
+    missing = next(number for number in range(task.pictures.class_count) if number not in task.pictures.class_ids)
+    for made in (ClassRetrieval, ClassAccuracy):
+        assert made.refusal(task) is None
+        foreign = dataclasses.replace(task, classes=np.where(np.arange(100) < 3, missing, task.classes))
+        told = (
+            f"{made.name} knows classes by their captions, and 3 pictures are of classes without any in other/train: take another --split"
+        )
+        assert made.refusal(foreign) == told

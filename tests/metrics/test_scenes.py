@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -133,6 +135,9 @@ def test_a_score_has_its_parts_its_chance_and_real_pictures_beside_it(pictures: 
     assert bad.value < 0.5 and bad.real == 1.0 and bad.parts["everything"].value < 0.1 and bad.chance == good.chance
     assert bad.error is not None and abs(bad.value - good.shuffled) < 6 * bad.error
     assert good.protocol.features == "true" and good.protocol.data == "garden-bouquets"
+    for size in (1, 99):
+        (again,) = evaluate(faithful, [pictures], dataclasses.replace(request, batch_size=size))
+        assert again == good, "the other captions do not depend on the batches"
 
 
 def test_where_it_cannot_be_taken_it_says_why(pictures: BouquetPictures, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from limner.core.errors import CheckpointError, SettingsError
+from limner.core.errors import CheckpointError, DataError, SettingsError
 from limner.core.recipes import from_preset, load_recipe, save_recipe
+from limner.data.prepare import prepare
 from limner.metrics.scoring.protocol import Part, Protocol, Score, write_scores
 from limner.model import Model, save_model
 from limner.report import plots
@@ -27,6 +29,7 @@ from limner.report.entries import read_contender, read_entries
 from limner.report.intervals import critical, estimate, estimates
 from limner.report.plots import AXES, course
 from limner.report.standings import standings
+from limner.report.tables import score_tables
 
 PROTOCOL = Protocol(
     metric="fid",
@@ -287,6 +290,14 @@ def test_the_page_holds_everything_and_needs_nothing(make: Make, tmp_path: Path)
     assert len(names) == len(set(names)), "two things of the page have one name"
 
 
+def test_the_command_for_missing_scores_names_metrics_and_their_network(make: Make) -> None:
+    names = ("kid", "precision", "recall", "psnr", "story-consistency")
+    scores = [score(0.5, name, features=None if name == "psnr" else "fid-inception") for name in names]
+    entries = read_entries([make("a", scores=scores), make("b", captions=4)])
+    asked = "--metrics kid,prdc,psnr,story-faithfulness --features fid-inception --split test --count 512 --seed 0"
+    assert f"{entries[1].runs[0].path} {asked}</pre>" in html.unescape(score_tables(entries))
+
+
 def test_what_files_say_is_text(make: Make, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     evil = r"<q>\1$x^$"
@@ -319,6 +330,12 @@ def test_what_cannot_be_compared_is_refused(make: Make, tmp_path: Path) -> None:
             write_comparison(runs, tmp_path / "out")
     with pytest.raises(SettingsError, match="knows none of the words"):
         write_comparison([one, two], tmp_path / "out", captions=["zzz"])
+    (tmp_path / "pictures").mkdir()
+    for number in range(4):
+        Image.new("RGB", (16, 16), (60 * number, 0, 0)).save(tmp_path / "pictures" / f"{number}.png")
+    prepare([tmp_path / "pictures"], tmp_path / "bare", resolution=16, validation=0, test=0.5, uncaptioned=True)
+    with pytest.raises(DataError, match="the test split of bare has no captions to paint: give captions of your own: --captions, or"):
+        write_comparison([one, two], tmp_path / "out", data=str(tmp_path / "bare"))
     (one / "recipe.yaml").write_text((one / "recipe.yaml").read_text().replace("data: garden", f"data: {tmp_path}"))
     with pytest.raises(SettingsError, match="give captions of your own: --captions"):
         write_comparison([one, two], tmp_path / "out")

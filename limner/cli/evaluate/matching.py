@@ -79,6 +79,8 @@ def measured(model: Any, data: str, arguments: EvaluateMatchingArguments) -> dic
     if captioned < 2:
         raise DataError(f"the {arguments.split} split of {data} has {captioned} captioned pictures: choose another --split")
     pool = min(arguments.pool, captioned)
+    if arguments.count < pool:
+        raise SettingsError(f"--count {arguments.count} is less than a pool of {pool}: give --pool {arguments.count}, or a larger --count")
     record: dict[str, Any] = {
         "protocol": {
             "data": pictures.name,

@@ -129,7 +129,7 @@ def _score_model(arguments: EvaluateArguments, share: Share, device: Device) -> 
     splits = reference(data, arguments.split, model.resolution)
     matching = matching_model(arguments.matching, device)
     matches = model.reads_text and (matching is not None or own_matcher(arguments.model) is not None)
-    metrics = _metrics(arguments, splits, model.reads_text, matches, isinstance(model.method, Inverts))
+    metrics = _metrics(arguments, splits, share, model.reads_text, matches, isinstance(model.method, Inverts))
     request = _request(arguments, metrics, arguments.count or COUNT, splits, matching, None, share, model.device)
     return score(model, splits, dataclasses.replace(request, sampling=sampling), place=arguments.model, data=data)
 
@@ -151,7 +151,7 @@ def _score_pictures(arguments: EvaluateArguments, share: Share, device: Device) 
     resolution = arguments.resolution or pictures.side
     splits = reference(arguments.data, arguments.split or ("test" if arguments.data in BUILT_IN else None), resolution)
     matching = matching_model(arguments.matching, device)
-    metrics = _metrics(arguments, splits, pictures.captions is not None, matching is not None)
+    metrics = _metrics(arguments, splits, share, pictures.captions is not None, matching is not None)
     training = seen_in_training(None, arguments.data, resolution) if {"all", "memorisation"} & {*metrics} else None
     where = "cpu" if device == "auto" else device
     request = _request(arguments, metrics, pictures.count, splits, matching, training, share, where)
@@ -246,7 +246,7 @@ def _warn_of_features(splits: Sequence[CaptionedPictures], request: ScoringReque
     from limner.metrics.scoring.registry import chosen, metric_class
 
     foreign = request.network is None and splits[0].holds != "attributes"
-    if foreign and any("features" in metric_class(name).needs for name in chosen(request.metrics)):
+    if foreign and not request.share.rank and any("features" in metric_class(name).needs for name in chosen(request.metrics)):
         print(
             f"limner: warning: no --features given, so '{splits[0].name}' is scored by the network that knows the garden alone: compare "
             "such scores with each other at most; --features fid-inception takes the network of published figures",
@@ -257,6 +257,7 @@ def _warn_of_features(splits: Sequence[CaptionedPictures], request: ScoringReque
 def _metrics(
     arguments: EvaluateArguments,
     splits: Sequence[CaptionedPictures],
+    share: Share,
     captioned: bool = True,
     matches: bool = False,
     inverts: bool = False,
@@ -274,10 +275,8 @@ def _metrics(
         captions = {text for index in range(held_out) for text in splits[0].captions(index)[:1]}
         told = ["r-precision"] if min(len(captions), arguments.count or COUNT) > 100 else ["clip-score"]
         metrics = ["kid", "memorisation", *(told if captioned and matches else [])]
-        print(
-            f"limner: {held_out:,} real pictures are too few for fid and is, so {', '.join(metrics)} are taken; --metrics asks for others",
-            file=sys.stderr,
-        )
+        if not share.rank:
+            _say(f"{held_out:,} real pictures are too few for fid and is, so {', '.join(metrics)} are taken; --metrics asks for others")
         return metrics + ["reconstruction"] * inverts
     judged = arguments.scene_judge is not None or SHIPPED in folder.shipped()
 

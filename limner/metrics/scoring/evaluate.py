@@ -52,8 +52,10 @@ Progress = Callable[[int, int, str], None]
 def check_metrics(metrics: Sequence[str], splits: Sequence[CaptionedPictures]) -> tuple[str, ...]:
     """The metrics without repetitions, "all" spelled out.
 
-    Raises SettingsError for a name that does not exist, or that cannot serve the data.
+    Raises SettingsError for no name, one that does not exist, or one that cannot serve the data.
     """
+    if not metrics:
+        raise SettingsError(f"no metric is named: give some of {', '.join(METRICS)}, or all")
     named = chosen([name for name in metrics if name != "all"])
     for pictures in splits:
         for name in named:
@@ -151,6 +153,8 @@ def _asked(
     check_metrics(request.metrics, splits)
     if request.count < 2:
         raise SettingsError(f"a score of {request.count} picture(s) says nothing: give a count of at least 2")
+    if request.reference_count is not None and request.reference_count < 2:
+        raise SettingsError(f"reference_count is {request.reference_count}: a score needs at least 2 real pictures")
     network = request.network or load_feature_network("garden", request.device)
     seed, choice = request.seed, _Choice(request.metrics, owed=not request.usual)
     found: list[tuple[ScoringTask, Source, NDArray[np.int64], list[Metric]]] = []

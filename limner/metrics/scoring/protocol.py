@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -137,13 +138,21 @@ def comparable(first: Score, second: Score) -> str | None:
 
 
 def ranked(scores: Mapping[str, Score]) -> list[tuple[str, Score]]:
-    """Models' scores, the best first: `ranked({"gan-cls": score, ...})`. Raises SettingsError where two of them cannot be compared."""
+    """Models' scores, the best first, and last what is not a number: `ranked({"gan-cls": score, ...})`.
+
+    Raises SettingsError where two of them cannot be compared.
+    """
     entries = list(scores.items())
     for name, score in entries[1:]:
         reason = comparable(entries[0][1], score)
         if reason:
             raise SettingsError(f"{entries[0][0]} and {name} cannot be ranked by {score.name}: {reason}; score both under one protocol")
-    return sorted(entries, key=lambda entry: -entry[1].value if entry[1].higher_is_better else entry[1].value)
+
+    def place(entry: tuple[str, Score]) -> tuple[bool, float]:
+        value = entry[1].value
+        return (True, 0.0) if math.isnan(value) else (False, -value if entry[1].higher_is_better else value)
+
+    return sorted(entries, key=place)
 
 
 def read_scores(path: Path) -> list[Score]:

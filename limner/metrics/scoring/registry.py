@@ -127,9 +127,15 @@ def scores_of(metric: str) -> tuple[str, ...]:
     return METRICS[metric].gives or (metric,)
 
 
+def metric_of(score: str) -> str | None:
+    """The metric that gives a score of this name; None for a score of no metric."""
+    return next((metric for metric in METRICS if score in scores_of(metric)), None)
+
+
 def network_of(score: str) -> str | None:
     """The kind of network that decides a score, as `MetricEntry.looks` has it; None for a score of no metric."""
-    return next((entry.looks for metric, entry in METRICS.items() if score in scores_of(metric)), None)
+    metric = metric_of(score)
+    return None if metric is None else METRICS[metric].looks
 
 
 def metric_class(name: str) -> type[Metric]:

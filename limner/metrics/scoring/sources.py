@@ -69,7 +69,9 @@ def reference_order(pictures: CaptionedPictures, seed: int, captioned: bool = Tr
     if not captioned and not len(pool):
         pool = np.arange(len(pictures))
     if len(pool) < 2:
-        raise DataError(f"'{pictures.name}' holds {len(pool)} captioned pictures in its {pictures.split} split: a score needs at least 2")
+        what = "captioned pictures" if captioned else "pictures"
+        fix = "take another split, or a set with captions" if captioned else "take another split or set"
+        raise DataError(f"'{pictures.name}' holds {len(pool)} {what} in its {pictures.split} split: a score needs at least 2, so {fix}")
     return pool[random.permutation(len(pool), seed, "evaluate", pictures.split)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -213,6 +214,7 @@ class Survey:
             "resolution": pictures.resolution,
             "count": self.task.reference_count if side == "real" else len(self.training),
             "seed": self.task.seed,
+            **({"order": hashlib.sha256(self.order.tobytes()).hexdigest()} if side == "real" else {}),
             "kept": sorted(self.keeps) + sorted(metric.name for metric in self.metrics if _remembers_real(metric))
             if side == "real"
             else [],

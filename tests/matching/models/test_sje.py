@@ -197,6 +197,8 @@ def test_from_the_command_line_to_a_generator(tmp_path: Path, capsys: pytest.Cap
     assert "limner train gan-cls" in (run / "report.html").read_text()
 
     capsys.readouterr()
+    assert main(["evaluate", str(run), "--count", "60"]) == 2
+    assert "--count 60 is less than a pool of 100: give --pool 60, or a larger --count" in capsys.readouterr().err
     assert main(["evaluate", str(run), "--count", "60", "--pool", "20"]) == 0
     assert "zero-shot over " in capsys.readouterr().out
     assert json.loads((run / "matching-test.json").read_text())["retrieval"]["count"] == 60

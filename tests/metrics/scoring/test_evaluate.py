@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from limner.core.errors import DataError, SettingsError
-from limner.data.catalog import GardenPictures
+from limner.data.catalog import GardenPictures, open_data
 from limner.data.garden import Garden
 from limner.metrics.scoring import survey
 from limner.metrics.scoring.evaluate import ScoringRequest, Stored, evaluate
@@ -134,11 +134,33 @@ def test_real_pictures_are_looked_at_once(pictures, known, tmp_path, monkeypatch
     assert _scores(known.one_picture, pictures, metrics, 24, training=known.training, cache=tmp_path) == first
 
 
+def test_what_is_remembered_of_stories_is_not_taken_for_other_pictures_of_them(tmp_path):
+    """A model is held against whole stories, a folder against any pictures: as many real ones of one seed, but not the same ones."""
+    stories = open_data("garden-stories", "test", 16, length=60)
+    there = tmp_path / "theirs"
+    there.mkdir()
+    for index in range(16):
+        Image.fromarray(stories.read([index])[0]).save(there / f"{index:02}.png")
+
+    def painter(captions, samples, seed):
+        return torch.from_numpy(stories.read(samples % len(stories))).permute(0, 3, 1, 2)
+
+    for first, second in ((painter, Stored(there)), (Stored(there), painter)):
+        cache = tmp_path / type(first).__name__
+        take(first, [stories], ["kid"], 16, cache=cache)
+        assert take(second, [stories], ["kid"], 16, cache=cache) == take(second, [stories], ["kid"], 16)
+
+
 def test_wrong_requests_say_what_is_wrong(pictures, known):
     with pytest.raises(SettingsError, match="did you mean 'faithfulness'"):
         take(known.perfect, [pictures], ["faithfullness"], COUNT)
     with pytest.raises(SettingsError, match="at least 2"):
         take(known.perfect, [pictures], ["fid"], 1)
+    with pytest.raises(SettingsError, match="no metric is named: give some of fid, .*, or all"):
+        take(known.perfect, [pictures], [], COUNT)
+    for few in (0, 1):
+        with pytest.raises(SettingsError, match=f"reference_count is {few}: a score needs at least 2 real pictures"):
+            take(known.perfect, [pictures], ["kid"], COUNT, reference_count=few)
     with pytest.raises(SettingsError, match="paints 16 px and the reference is opened at 32"):
         take(lambda captions, samples, seed: torch.zeros(len(captions), 3, 16, 16, dtype=torch.uint8), [pictures], ["fid"], 4)
     for name in ("r-precision", "r-precision-as-published", "vs", "clip-score", "ap"):
@@ -146,12 +168,18 @@ def test_wrong_requests_say_what_is_wrong(pictures, known):
             take(known.perfect, [pictures], [name], COUNT)
     with pytest.raises(SettingsError, match="needs the pictures that the generator was trained on"):
         take(known.perfect, [pictures], ["memorisation"], COUNT)
-    with pytest.raises(SettingsError, match="held-out real ones, and 'train' holds none"):
+    with pytest.raises(SettingsError, match="held-out real ones, and 'train' holds training pictures"):
         take(known.perfect, [known.training], ["memorisation"], 8, training=known.training)
+    both = GardenPictures(Garden("train", length=8, resolution=SIDE))
+    both.split = "train+val"
+    with pytest.raises(SettingsError, match=r"held-out real ones, and 'train\+val' holds training pictures: take --split test"):
+        take(known.perfect, [both], ["memorisation"], 8, training=known.training)
     known.training.split = "train+val"
     with pytest.raises(SettingsError, match="the model was trained on 'val' as well: take --split test"):
         take(known.perfect, [GardenPictures(Garden("val", length=8, resolution=SIDE))], ["memorisation"], 8, training=known.training)
     known.training.split = "train"
+    with pytest.raises(SettingsError, match="class-accuracy takes captions that name colour and shape, and none of 8 does: raise --count"):
+        take(known.perfect, [_telling(["a small flower at night"])], ["class-accuracy"], 8)
     network = _without_classes()
     with pytest.raises(SettingsError, match="needs a feature network with classes"):
         take(known.perfect, [pictures], ["is"], COUNT, network=network)
@@ -170,6 +198,13 @@ def test_scores_of_other_sampling_are_not_comparable(known, pictures):
     plain, guided = (take(known.perfect, [pictures], ["psnr"], 8, sampling=sampling)[0] for sampling in ("", "guidance 2"))
     assert guided.protocol.captions == f"{plain.protocol.captions}, guidance 2"
     assert "captions" in (comparable(plain, guided) or "")
+
+
+def _telling(captions):
+    """A few garden pictures with other captions."""
+    found = GardenPictures(Garden("test", length=8, resolution=SIDE))
+    found.captions = lambda index: captions
+    return found
 
 
 def _without_classes():

@@ -40,6 +40,13 @@ def test_equal_protocols_are_ranked_best_first():
     assert [name for name, _ in ranked(upward)] == ["mine", "theirs"]
 
 
+def test_what_is_not_a_number_is_ranked_last():
+    scores = {name: dataclasses.replace(SCORE, value=value) for name, value in {"five": 5.0, "none": float("nan"), "two": 2.0}.items()}
+    assert [name for name, _ in ranked(scores)] == ["two", "five", "none"]
+    upward = {name: dataclasses.replace(score, higher_is_better=True) for name, score in scores.items()}
+    assert [name for name, _ in ranked(upward)] == ["five", "two", "none"]
+
+
 def test_scores_are_kept_and_replaced_by_name_and_protocol(tmp_path):
     path = tmp_path / "run" / "scores.json"
     assert read_scores(path) == []
