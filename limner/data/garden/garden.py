@@ -130,10 +130,11 @@ class Garden(SeededSet[GardenItem]):
         words = self._caption_draws(rows, ks).tolist()
         changed: list[Caption] = []
         written: dict[tuple[int, int, str, str], Caption] = {}  # draws often choose the same change of a caption
+        before = None
         numbers = zip(rows.tolist(), ks.tolist(), strict=True)
         for number, codes, row, (which, value) in zip(numbers, self.attribute_codes(rows).tolist(), words, choices, strict=True):
-            attributes = decode(codes)
-            named = named_by(form_of(row))
+            if number != before:
+                attributes, named, before = decode(codes), named_by(form_of(row)), number
             name = pick(named, which)
             partner = _PARTNERS.get(name)
             options = _other_values(self.split, name, attributes[name], attributes[partner] if partner in named else None)
