@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from limner.data.tree import Tree
 
 def paint(path: Path, shade: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (20, 20), (200, 30, shade)).save(path)
+    Image.new("RGB", (20, 20), (200, zlib.crc32(path.name.encode()) % 256, shade)).save(path)
 
 
 def write(path: Path, *lines: str) -> None:
