@@ -229,13 +229,13 @@ def summary(report: PrepareReport) -> Iterator[str]:
         kinds = f"things of {len(card.label_names):,} kind{'s' * (len(card.label_names) != 1)}"
         yield f"layouts: {kinds} in {report.laid_out:,} of {report.pictures:,} pictures{rest}"
     if report.equals.example is not None:
-        (later, first), equals = report.equals.example, report.equals
+        (later, earlier), equals = report.equals.example, report.equals
         if equals.together:
-            yield f"duplicates: {equals.joined:,} pictures were put into the split of one equal to them, such as '{later}' of '{first}'"
+            yield f"duplicates: {equals.joined:,} pictures were put into the split of one equal to them, such as '{later}' of '{earlier}'"
         else:
             yield (
-                f"duplicates: {equals.across:,} pictures are equal to one in another split, such as '{later}' to '{first}': scores of val "
-                "and test may ask for what was trained"
+                f"duplicates: {equals.across:,} pictures are equal to one in another split, such as '{later}' to '{earlier}': scores of "
+                "val and test may ask for what was trained"
             )
     whole, lacking = report.stories
     if card.frames:
