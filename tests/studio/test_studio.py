@@ -6,6 +6,7 @@ import concurrent.futures
 import io
 import math
 import socket
+import threading
 import urllib.error
 import zlib
 from pathlib import Path
@@ -119,6 +120,32 @@ def test_what_cannot_be_served(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         taken.listen()
         port = taken.getsockname()[1]
         assert f"--port {port} on 127.0.0.1 cannot be used" in said("garden-fast", "--port", str(port))
+
+
+def test_the_system_s_choice_of_a_port_and_addresses_of_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gradio")
+    from limner.studio import page, serve
+
+    asked: list[tuple[str, int | None]] = []
+
+    class Page:
+        def launch(self, server_name: str, server_port: int | None, **more: object) -> tuple[None, str, None]:
+            asked.append((server_name, server_port))
+            return None, f"http://{server_name}:{server_port}/", None
+
+        def close(self, verbose: bool) -> None: ...
+
+    monkeypatch.setattr(page, "page", lambda opened: Page())
+    for name in ("style", "script", "theme"):
+        monkeypatch.setattr(page, name, lambda: "")
+    monkeypatch.setattr(serve, "_port", lambda host, port: port or 7860)
+    over = threading.Event()
+    over.set()
+    serve.serve([], host="::1", port=8000, until=over)
+    serve.serve([], host="127.0.0.1", until=over)
+    assert asked == [("[::1]", 8000), ("127.0.0.1", None)]
+    monkeypatch.undo()
+    assert serve._port("127.0.0.1", 0) > 0
 
 
 def png_of(side: int) -> bytes:
