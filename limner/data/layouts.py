@@ -17,7 +17,7 @@ from limner.core.errors import DataError
 from limner.core.json_text import Twice, once, parse_json
 from limner.data.framing import Framing, View
 from limner.data.sources import Thing, is_text, quoted
-from limner.data.thing_lists import ThingList, listed_name
+from limner.data.thing_lists import ThingList, files_by_id
 
 SHAPE_SIDE = 32
 """Cells across a thing's shape, within its box."""
@@ -187,7 +187,7 @@ class Instances(ThingList):
         try:
             content = parse_json(path.read_bytes())
             names = {category["id"]: str(category["name"]) for category in content["categories"]}
-            files = {image["id"]: listed_name(image) for image in content["images"]}
+            files = files_by_id(content["images"])
             self._sizes = {files[image["id"]]: listed_size(image) for image in content["images"]}
             self._things: dict[str, list[Thing]] = {name: [] for name in files.values()}
             for entry in content["annotations"]:

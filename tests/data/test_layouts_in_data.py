@@ -171,6 +171,23 @@ def test_instances_in_the_form_of_coco(tmp_path: Path) -> None:
         prepare([source], tmp_path / "other", resolution=32, instances=tmp_path / "none.json")
 
 
+def test_lists_that_have_an_image_or_a_name_twice_are_refused(tmp_path: Path) -> None:
+    source, path = folder(tmp_path / "source", [None, None]), tmp_path / "list.json"
+    thing = {"id": 1, "image_id": 0, "category_id": 7, "bbox": [20, 4, 10, 8]}
+    for first, second, message in (
+        ((0, "0.png"), (0, "1.png"), "it has the image 0 twice, as '0.png' and '1.png'"),
+        ((0, "0.png"), (1, "0.png"), "it has '0.png' twice, as the images 0 and 1"),
+        ((0, "0.png"), (0, "0.png"), None),
+    ):
+        images = [{"id": number, "file_name": name} for number, name in (first, second)]
+        path.write_text(json.dumps({"images": images, "categories": [{"id": 7, "name": "sun"}], "annotations": [thing]}))
+        if message is None:
+            assert prepare([source], tmp_path / "set", resolution=32, instances=path).laid_out == 1
+        else:
+            with pytest.raises(DataError, match=message):
+                prepare([source], tmp_path / "set", resolution=32, instances=path)
+
+
 def placed(tmp_path: Path, listed: list[str], pictures: list[str], kind: str = "instances") -> dict[str, float | None]:
     """For each picture of the source the left edge of the thing that a list of these names has for it: thing n begins at 10 + 4n."""
     source, path = tmp_path / "zoo", tmp_path / "list.json"

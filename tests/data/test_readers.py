@@ -406,3 +406,14 @@ def test_classes_that_no_list_names_are_told_of(tmp_path):
     assert report.card.splits == {"train": 4, "val": 2}
     (told,) = [file for file in report.ignored if "no list of classes" in file.reason]
     assert (told.key, told.reason) == ("003.Sooty_Albatross", "class that no list of classes has, which is trained on")
+
+
+def test_a_list_of_captions_that_has_an_image_twice_is_refused(tmp_path):
+    """Else the captions of the first would go to the second."""
+    coco(tmp_path)
+    images = [{"id": 1, "file_name": "COCO_4.jpg"}, {"id": 1, "file_name": "COCO_5.jpg"}]
+    write(
+        tmp_path / "annotations/captions_val2014.json", json.dumps({"images": images, "annotations": [{"image_id": 1, "caption": "a dog"}]})
+    )
+    with pytest.raises(DataError, match="captions_val2014.json has the image 1 twice, as 'COCO_4.jpg' and 'COCO_5.jpg'"):
+        prepare([tmp_path], tmp_path / "out", resolution=8)

@@ -22,7 +22,7 @@ def test_an_id_or_a_name_alone_means_the_class_that_has_both():
     # Where two classes have the id, or the name, nothing says which is meant.
     other = {"class_id": 3, "class_name": "oak"}
     assert classes_of(both, other, number) == ["rose", "oak", "3"]
-    assert len({*classes_of(both, {"class_id": 5, "class_name": "rose"}, name)}) == 1
+    assert classes_of(other, {"class_id": 5, "class_name": "oak"}, {"class_id": 5}) == ["oak", "oak", "oak"]
     assert classes_of(number, name) == ["3", "rose"]
 
 
