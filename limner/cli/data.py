@@ -228,6 +228,15 @@ def summary(report: PrepareReport) -> Iterator[str]:
         rest = f"; left out: {things:,}, the smallest of {pictures:,} pictures with more than are kept" if things else ""
         kinds = f"things of {len(card.label_names):,} kind{'s' * (len(card.label_names) != 1)}"
         yield f"layouts: {kinds} in {report.laid_out:,} of {report.pictures:,} pictures{rest}"
+    if report.equals.example is not None:
+        (later, earlier), equals = report.equals.example, report.equals
+        if equals.together:
+            yield f"duplicates: {equals.joined:,} pictures were put into the split of one equal to them, such as '{later}' of '{earlier}'"
+        else:
+            yield (
+                f"duplicates: {equals.across:,} pictures are equal to one in another split, such as '{later}' to '{earlier}': scores of "
+                "val and test may ask for what was trained"
+            )
     whole, lacking = report.stories
     if card.frames:
         lost = ""

@@ -32,7 +32,7 @@ class StudioArguments:
     host: Annotated[str, arg(metavar="ADDRESS")] = "127.0.0.1"
     """Where to listen: by default this machine alone can reach the page; 0.0.0.0 lets in everybody who can reach this machine."""
     port: Annotated[int | None, arg(metavar="N")] = None
-    """The port; by default the first free one from 7860."""
+    """The port; by default the first free one from 7860. 0 takes any free one."""
     browse: bool = False
     """Open the page in the browser."""
     share: bool = False

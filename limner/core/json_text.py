@@ -14,3 +14,16 @@ def parse_json(text: str | bytes, *, object_pairs_hook: Callable[[list[tuple[str
         return json.loads(text, object_pairs_hook=object_pairs_hook)
     except RecursionError:
         raise ValueError("it nests too deeply") from None
+
+
+class Twice(ValueError):
+    """An object names a field twice; the text says which."""
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object hook of `parse_json` that raises Twice where Python would keep the last of a field's values."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise Twice(f"it has '{next(name for name in names if names.count(name) > 1)}' twice")
+    return fields

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from limner.core.json_text import parse_json
+from limner.core.json_text import Twice, once, parse_json
 from limner.data.layouts import things_of_field
 from limner.data.sources import SPLIT_NAMES, Labels, clean_captions, is_text, quoted
 
@@ -228,7 +228,9 @@ def read_object(content: bytes, split: str | None, captioned: bool) -> tuple[tup
     split: of the picture, where the JSON names none. captioned: whether its captions stand elsewhere: those in the JSON do not count then.
     """
     try:
-        fields = parse_json(content)
+        fields = parse_json(content, object_pairs_hook=once)
+    except Twice as error:
+        return (), Labels(split=split), f"JSON that cannot be read ({error})"
     except ValueError:
         return (), Labels(split=split), "JSON that cannot be read"
     if not isinstance(fields, dict):

@@ -83,7 +83,9 @@ def decode_bytes(
                 # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; twice the wanted size is kept for the antialiasing filter.
                 image.draft("RGB", (2 * side, 2 * side))
             lying = image.size
-            upright = _laid_on(ImageOps.exif_transpose(image), framing.colour)
+            image.load()
+            deep = image.format == "TIFF" and image.mode == "I"  # of 32 bits, or with a sign: nothing says which of them are white
+            upright = _laid_on(_upright(image), framing.colour, "I" if deep else "")
     except Rejected:
         raise
     except Image.DecompressionBombError:
@@ -114,12 +116,24 @@ def _decoded(sample: Sample, side: int, framing: Framing, resolution: int) -> De
         raise Rejected(str(error)) from None
 
 
-def _laid_on(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """RGB: transparency over the background, 16-bit grey scaled rather than cut off."""
-    if image.mode in ("F", "LAB", "HSV"):
+def _upright(image: Image.Image) -> Image.Image:
+    """A picture turned as its EXIF data say; as it lies where Pillow cannot read these, since its pixels are whole."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # Pillow's readers raise all kinds of errors on broken bytes
+        return image
+
+
+def _laid_on(image: Image.Image, background: tuple[int, int, int], refused: str = "") -> Image.Image:
+    """RGB: transparency over the background, 16-bit grey scaled rather than cut off. refused: a colour mode that the file cannot have."""
+    if image.mode in ("F", "LAB", "HSV", refused):
         raise Rejected(f"picture in the colour mode {image.mode} (save it as RGB with 8 bits)")
     if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image, dtype=np.uint32) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+        levels = np.asarray(image, dtype=np.uint32)
+        shown = np.repeat((levels >> 8).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+        if isinstance(clear := image.info.get("transparency"), int):
+            shown[levels == clear] = background
+        return Image.fromarray(shown)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image).convert("RGB")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from limner.core.errors import DataError
-from limner.core.json_text import parse_json
+from limner.core.json_text import Twice, once, parse_json
 from limner.data.framing import Framing, View
 from limner.data.sources import Thing, is_text, quoted
-from limner.data.thing_lists import ThingList, listed_name
+from limner.data.thing_lists import ThingList, files_by_id
 
 SHAPE_SIDE = 32
 """Cells across a thing's shape, within its box."""
@@ -51,7 +52,9 @@ def things_of_field(value: Any) -> tuple[tuple[Thing, ...] | None, str | None]:
         return None, None
     if isinstance(value, str):
         try:
-            value = parse_json(value)
+            value = parse_json(value, object_pairs_hook=once)
+        except Twice as error:
+            return None, f"layout that cannot be read ({error})"
         except ValueError:
             return None, f"layout that is not JSON (write {FORM})"
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
@@ -64,6 +67,9 @@ def things_of_field(value: Any) -> tuple[tuple[Thing, ...] | None, str | None]:
             if name not in _KEYS:
                 near = get_close_matches(key, [*_KEYS, *_ALSO], n=1)
                 return None, f"layout with the key {quoted(key)} ({f'did you mean {near[0]!r}? ' if near else ''}known: {', '.join(_KEYS)})"
+            if name in fields:
+                first = next(other for other in entry if _ALSO.get(other, other) == name)
+                return None, f"layout with a thing that has both {first!r} and {key!r} (give one of them)"
             fields[name] = own
         label, box = fields.get("label"), fields.get("box")
         if not isinstance(label, str) or not label.strip():
@@ -110,6 +116,8 @@ def place(things: Sequence[Thing], size: tuple[int, int], view: View | None = No
         if beyond or left >= size[0] or top >= size[1] or left + width <= 0 or top + height <= 0:
             raise Misplaced("layout box outside the picture")
         mask = _mask(thing.mask, size)
+        if mask is not None and _is_outside(mask, (left, top, left + width, top + height)):
+            raise Misplaced("layout mask outside its box")
         near = np.clip((np.array([left, top]) - corner) / extent, 0.0, 1.0)
         far = np.clip((np.array([left + width, top + height]) - corner) / extent, 0.0, 1.0)
         if (far - near).min() <= 0:
@@ -148,7 +156,16 @@ def _mask(mask: Any, size: tuple[int, int]) -> Image.Image | None:
     drawn = Image.new("L", size)
     for polygon in polygons:
         ImageDraw.Draw(drawn).polygon(list(zip(polygon[::2], polygon[1::2])), fill=255)
+    if drawn.getbbox() is None:
+        raise Misplaced("layout mask outside the picture")
     return drawn
+
+
+def _is_outside(mask: Image.Image, box: tuple[float, float, float, float]) -> bool:
+    """Whether most of a mask's pixels lie outside its box, widened to whole pixels and one more for rounding. An empty mask does not."""
+    left, top, right, bottom = (math.floor(edge) - 1 if place < 2 else math.ceil(edge) + 1 for place, edge in enumerate(box))
+    inside = mask.crop((max(left, 0), max(top, 0), min(right, mask.width), min(bottom, mask.height)))
+    return 2 * inside.histogram()[255] < mask.histogram()[255]
 
 
 def largest(placed: Placed, most: int) -> Placed:
@@ -170,7 +187,7 @@ class Instances(ThingList):
         try:
             content = parse_json(path.read_bytes())
             names = {category["id"]: str(category["name"]) for category in content["categories"]}
-            files = {image["id"]: listed_name(image) for image in content["images"]}
+            files = files_by_id(content["images"])
             self._sizes = {files[image["id"]]: listed_size(image) for image in content["images"]}
             self._things: dict[str, list[Thing]] = {name: [] for name in files.values()}
             for entry in content["annotations"]:

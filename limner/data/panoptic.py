@@ -14,7 +14,7 @@ from limner.core.errors import DataError
 from limner.core.json_text import parse_json
 from limner.data.layouts import Instances
 from limner.data.sources import Thing
-from limner.data.thing_lists import ThingList, listed_name
+from limner.data.thing_lists import ThingList, files_by_id
 
 FORM = (
     'give a file in the form of COCO\'s panoptic lists: {"images": [...], "annotations": [{"segments_info": [...]}], "categories": [...]}'
@@ -41,7 +41,7 @@ class Panoptic(ThingList):
         try:
             content = parse_json(path.read_bytes())
             names = {entry["id"]: str(entry["name"]) for entry in content["categories"] if entry.get("isthing", 1)}
-            files = {image["id"]: listed_name(image) for image in content["images"]}
+            files = files_by_id(content["images"])
             self._segments: dict[str, _Segments] = {}
             for entry in content["annotations"]:
                 things = tuple(

@@ -18,6 +18,7 @@ from limner.core.files import readable, whole_folder
 from limner.data.cache import FORMAT, SPLITS, CacheCard, SplitWriter, join, save_categories, save_layouts, write_card
 from limner.data.caption_checks import CaptionTally, WordlessCaption, with_words
 from limner.data.decoding import Rejected, decode_all
+from limner.data.equals import Equals
 from limner.data.framing import Fit, Framing
 from limner.data.layouts import MOST_THINGS, largest
 from limner.data.naming import Namer
@@ -59,6 +60,8 @@ class PrepareReport:
     """Pictures without a class among others with one, because of which the set has no classes."""
     sided: int
     """Captions that speak of left or right."""
+    equals: Equals
+    """Pictures that the set holds more than once."""
     wordless: list[WordlessCaption]
     """Captions without a word that were left out; their pictures have others, and stay."""
     laid_out: int
@@ -250,6 +253,7 @@ def _write(
     rejects: list[Reject] = []
     left_out: list[WordlessCaption] = []
     tally = CaptionTally()
+    equals = Equals(together=splitter.made == "picture")
     held_out = upscaled = bare = laid_out = too_small = crowded = 0
     checked = map(with_words, read())
     usable = (sample for sample, wordless in checked if sample.counts and not _note(sample, uncaptioned, rejects, wordless, left_out))
@@ -264,6 +268,10 @@ def _write(
             picture = decoded.result()
         except Rejected as error:
             rejects.append(Reject.of(sample, str(error)))
+            continue
+        split = equals.split_of(sample.key, picture.pixels, split)
+        if not sample.captions and split != "train" and survey.captions:  # equal to one of val or test
+            held_out += 1
             continue
         placed = picture.placed
         laid_out += placed is not None
@@ -285,7 +293,9 @@ def _write(
         refuse(rejects, survey.total, max_rejected, survey.ignored, [source for source in sources if isinstance(source, Path)])
     counts = {split: len(writer) for split, writer in writers.items() if len(writer)}
     if not counts or (splitter.trains and "train" not in counts):
-        raise DataError(f"no training picture of {out.name} can be used: {Counter(r.reason for r in rejects).most_common(1)[0][0]}")
+        reasons = Counter(reject.reason for reject in rejects).most_common(1)
+        reason = reasons[0][0] if reasons else "all are equal to pictures of val or test, whose split they join: give more pictures"
+        raise DataError(f"no training picture of {out.name} can be used: {reason}")
     stories = survey.stories.table({split: len(writer) for split, writer in writers.items()})
     if survey.stories.frames:
         np.save(folder / "stories.npy", stories)
@@ -331,6 +341,7 @@ def _write(
         held_out_uncaptioned=held_out,
         classes_dropped=survey.classless if splitter.has_classes else 0,
         sided=survey.sided,
+        equals=equals,
         wordless=left_out,
         laid_out=laid_out,
         crowded=(too_small, crowded),

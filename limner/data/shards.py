@@ -19,6 +19,7 @@ from limner.data.formats import (
 )
 from limner.data.remote import RemoteFile, RemotePicture, Source
 from limner.data.sources import NO_PICTURE, Labels, PictureFile, Sample, decode_captions, left_alone, system_reason
+from limner.data.tree import is_hidden
 
 _LARGEST_TEXT = 1 << 24
 _PACKED = {
@@ -65,9 +66,10 @@ def _samples(path: Source, tar: tarfile.TarFile) -> Iterator[Sample]:
         tar.members = []  # type: ignore[attr-defined]  # else the whole table of contents stays in memory
         folder, _, name = member.name.rpartition("/")
         stem, _, suffix = name.partition(".")
-        if member.isdir() or not stem or "__MACOSX" in folder:
+        parts = [part for part in folder.split("/") if part not in ("", ".")]
+        if member.isdir() or not stem or any(is_hidden(part) and part != ".." for part in parts):
             continue
-        own_key = f"{folder}/{stem}".lstrip("./")
+        own_key = "/".join([*parts, stem])
         if own_key != key and members:
             yield from _sample(path, tar, key, members)
             members = {}

@@ -43,6 +43,8 @@ class Splitter:
         self._classes: dict[tuple[int, str], int] = {}
         self._parts: NDArray[np.str_] = np.zeros(0, "U5")
         self._part_of: dict[tuple[int, str], str] = {}
+        self._whole: dict[tuple[int, str], tuple[int, str]] = {}
+        """Classes of which some samples say the id or the name alone, with both."""
 
     @property
     def has_classes(self) -> bool:
@@ -72,6 +74,9 @@ class Splitter:
 
     def decide(self) -> None:
         """Once all samples are counted: settle which of them, or which classes, belong to which split."""
+        self._whole = _whole_keys(self._captioned.keys | self._bare.keys)
+        for group in (self._captioned, self._bare):
+            group.keys = {self._whole.get(key, key) for key in group.keys}
         self._classes = {key: number for number, key in enumerate(sorted(self._captioned.keys | self._bare.keys))}
         given, keys = self._parted.given, self._parted.keys
         if self.split_by == "auto" and set(given) != {""}:
@@ -109,7 +114,7 @@ class Splitter:
             return sample.labels.split or "train"
         if self.made == "class":
             key = sample.labels.class_key
-            return "train" if key is None else self._part_of.get(key, "train")
+            return "train" if key is None else self._part_of.get(self._whole.get(key, key), "train")
         story = sample.labels.story
         place = self._next if story is None else self._parted.stories.get(story, self._next)
         if not sample.captions and self._captioned.count:  # joins its story, or else the training
@@ -123,8 +128,19 @@ class Splitter:
         """The class by number, from 0, in the order of given ids and names."""
         key = sample.labels.class_key
         assert key is not None  # asked only where every sample has a class
-        return self._classes[key]
+        return self._classes[self._whole.get(key, key)]
 
     def class_names(self) -> list[str]:
         """The names of all classes, in the order of their ids."""
         return [name or str(number) for number, name in self._classes]
+
+
+def _whole_keys(keys: set[tuple[int, str]]) -> dict[tuple[int, str], tuple[int, str]]:
+    """Ids without a name, and names without an id, with the class that has both, where there is one such class only."""
+    both = [key for key in keys if key[0] >= 0 and key[1]]
+    found = {}
+    for number, name in keys:
+        fits = [key for key in both if key[0] == number] if not name else [key for key in both if key[1] == name] if number < 0 else []
+        if len(fits) == 1:
+            found[number, name] = fits[0]
+    return found

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from limner.core.errors import DataError
-from limner.core.json_text import parse_json
+from limner.core.json_text import once, parse_json
 from limner.data.columns import COLUMNS, LABELS, Columns, columns_of
 from limner.data.formats import PICTURE_SUFFIXES, suffix_of
 from limner.data.parquet import table_rows, written_columns
@@ -71,7 +71,7 @@ def is_table(path: Path, chosen: Chosen = None) -> bool:
             columns = columns_of(tuple(written_columns(path)), chosen)
         else:
             with path.open(encoding="utf-8-sig", newline="") as stream:
-                columns = columns_of(tuple(_header(stream.readline(1 << 16), chosen)[1]), chosen)
+                columns = columns_of(tuple(_header(_first_line(stream, 1 << 16), chosen)[1]), chosen)
     except (OSError, UnicodeDecodeError, csv.Error, DataError):
         return False
     return columns.has("file_name") and columns.has("text")
@@ -81,7 +81,7 @@ def header_of(path: Path) -> list[str]:
     """The cells of a table's first line; none for what is not text."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            return _header(stream.readline(1 << 16))[1]
+            return _header(_first_line(stream, 1 << 16))[1]
     except (OSError, UnicodeDecodeError, csv.Error):
         return []
 
@@ -99,7 +99,7 @@ def _json_lines(path: Path, chosen: Chosen) -> Iterator[Row]:
 
 def _json_entries(path: Path, chosen: Chosen) -> Iterator[Row]:
     try:
-        content = parse_json(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_once)
+        content = parse_json(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=once)
     except ValueError as error:
         raise DataError(f"{path} is not JSON in UTF-8 ({error}): correct it, or write metadata.jsonl, one line {FORM} a picture") from None
     if isinstance(content, dict):
@@ -132,15 +132,7 @@ def other_layout(path: Path) -> str | None:
 
 def parse_object(line: bytes) -> Any:
     """JSON in UTF-8; ValueError for what is not, and for an object that names a field twice."""
-    return parse_json(line.decode("utf-8-sig"), object_pairs_hook=_once)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"it has '{next(name for name in names if names.count(name) > 1)}' twice")
-    return fields
+    return parse_json(line.decode("utf-8-sig"), object_pairs_hook=once)
 
 
 def _row(path: Path, place: str, fields: Any, chosen: Chosen) -> Row:
@@ -180,9 +172,12 @@ def _cells(path: Path, chosen: Chosen) -> Iterator[Row]:
         raise DataError(f"{path} is not UTF-8 text: save it again as UTF-8") from None
 
 
-def _first_line(stream: TextIO) -> str:
-    """The line of the header: empty lines above it are passed over, and Excel's `sep=;`."""
-    return next((line for line in stream if line.strip("\ufeff\r\n") and not _names_delimiter([line])), "")
+def _first_line(stream: TextIO, most: int = -1) -> str:
+    """The line of the header, up to `most` characters of it: empty lines above it are passed over, and Excel's `sep=;`."""
+    while line := stream.readline(most):
+        if line.strip("\ufeff\r\n") and not _names_delimiter([line]):
+            return line
+    return ""
 
 
 def _names_delimiter(cells: list[str]) -> bool:
@@ -253,12 +248,11 @@ def _table_rows(path: Path, reader: _Reader, delimiter: str, columns: Columns) -
             header = [cell.strip() for cell in cells]
             header[0] = header[0].removeprefix("\ufeff")
             continue
-        for cell in cells:
-            if any(delimiter in part for part in cell.splitlines()[1:]):
-                raise DataError(
-                    f"{path}, line {start}: a quote swallows the rows down to line {reader.line_num}: "
-                    'close it, or write a quote within a cell as ""'
-                )
+        if _swallows(cells, header, delimiter, columns):
+            raise DataError(
+                f"{path}, line {start}: a quote swallows the rows down to line {reader.line_num}: "
+                'close it, or write a quote within a cell as ""'
+            )
         if len(cells) < len(header) or any(cell.strip() for cell in cells[len(header) :]):
             fix = f"quote texts that hold '{delimiter}'" if len(cells) > len(header) else "write the missing ones, if only as empty cells"
             fix = fix.replace("\t", "\\t")
@@ -271,6 +265,22 @@ def _table_rows(path: Path, reader: _Reader, delimiter: str, columns: Columns) -
         if not row.file_name or row.value("file_name") is None:
             raise DataError(f"{path}, line {start} has no file_name: name the picture, or remove the line")
         yield row
+
+
+def _swallows(cells: list[str], header: list[str], delimiter: str, columns: Columns) -> bool:
+    """Whether a cell of several lines holds rows, since the end of a quote is missing: lines of as many cells, of which one is the name of
+    a picture as the row's own is. A text of several lines may hold the delimiter too."""
+    lines = [line for cell in cells for line in cell.splitlines()[1:] if delimiter in line]
+    if not lines:
+        return False
+    place = header.index(columns.names["file_name"][0]) if columns.has("file_name") else 0
+    pictured = suffix_of(cells[place].strip()) in PICTURE_SUFFIXES if place < len(cells) else False
+    for line in lines:
+        parts = line.split(delimiter)
+        name = parts[place].strip() if place < len(parts) else ""
+        if len(parts) >= len(header) and (suffix_of(name) in PICTURE_SUFFIXES if pictured else not any(map(str.isspace, name))):
+            return True
+    return False
 
 
 def _torn(row: Row, header: list[str]) -> str | None:

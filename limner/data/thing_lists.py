@@ -85,6 +85,20 @@ def listed_name(image: Mapping[str, Any]) -> str:
     return PurePosixPath(image["file_name"].replace("\\", "/")).as_posix()
 
 
+def files_by_id(images: Iterable[Mapping[str, Any]]) -> dict[Any, str]:
+    """The file name of each picture of a list in COCO's form. ValueError for an id or a name that two have: one would take what the other's
+    annotations say."""
+    files: dict[Any, str] = {}
+    ids: dict[str, Any] = {}
+    for image in images:
+        number, name = image["id"], listed_name(image)
+        if files.setdefault(number, name) != name:
+            raise ValueError(f"it has the image {number} twice, as '{files[number]}' and '{name}'")
+        if ids.setdefault(name, number) != number:
+            raise ValueError(f"it has '{name}' twice, as the images {ids[name]} and {number}")
+    return files
+
+
 def _parts(name: str) -> Parts:
     return PurePosixPath(name).parts or ("",)
 

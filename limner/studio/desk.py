@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import traceback
 import warnings
@@ -69,25 +70,27 @@ class Desk:
         """A caption; hidden where no model reads any."""
         first = next((text for one in models if (text := one.example())), "") if value is None else value
         reads = any(one.reads_text() for one in models)
-        return gr.Textbox(first, label=label, lines=1, max_lines=6, placeholder=hint, visible=reads, max_length=2_000)
+        return text_of(gr.Textbox(first, label=label, lines=1, max_lines=6, placeholder=hint, visible=reads, max_length=2_000))
 
     def captions(self, models: Sequence[Opened], label: str = "Captions, one a line") -> Any:
         """Several captions; hidden where no model reads any."""
         reads = any(one.reads_text() for one in models)
         first = next((text for one in models if (text := one.example())), "")
-        return gr.Textbox(first, label=label, lines=2, max_lines=8, placeholder="Say what to paint", visible=reads, max_length=20_000)
+        return text_of(
+            gr.Textbox(first, label=label, lines=2, max_lines=8, placeholder="Say what to paint", visible=reads, max_length=20_000)
+        )
 
     def sentences(self, label: str, value: str = "", hint: str = "One a line", lines: int = 3) -> Any:
         """Several sentences or names, one a line."""
-        return gr.Textbox(value, label=label, lines=lines, max_lines=12, placeholder=hint, max_length=20_000)
+        return text_of(gr.Textbox(value, label=label, lines=lines, max_lines=12, placeholder=hint, max_length=20_000))
 
     def seed(self, label: str = "Seed", value: int = 0) -> Any:
         """A seed."""
-        return gr.Number(value, label=label, precision=0, minimum=-_LARGEST_SEED, maximum=_LARGEST_SEED, min_width=110)
+        return as_sent(gr.Number(value, label=label, precision=0, minimum=-_LARGEST_SEED, maximum=_LARGEST_SEED, min_width=110))
 
     def count(self, label: str = "Pictures", value: int = 4, most: int = MOST_PICTURES, least: int = 1) -> Any:
         """How many."""
-        return gr.Slider(least, most, value=value, step=1, label=label, min_width=150)
+        return as_sent(gr.Slider(least, most, value=value, step=1, label=label, min_width=150))
 
     def picture(self, label: str = "Picture") -> Any:
         """A picture to be uploaded; one that cannot be used is refused at once."""
@@ -205,13 +208,36 @@ def _visitor(request: gr.Request | None) -> str:
     return str(getattr(request, "session_hash", None))
 
 
+def as_sent(widget: Any) -> Any:
+    """A widget of numbers whose work gets what the browser sends, and says itself what is wrong with it: gradio would round it, or refuse
+    it in words of its own."""
+    widget.preprocess = lambda payload: payload
+    return widget
+
+
+def text_of(widget: Any) -> Any:
+    """A widget of text whose work always gets text: a request may leave it out."""
+    widget.preprocess = lambda payload: "" if payload is None else str(payload)
+    return widget
+
+
 def whole(value: Any, name: str, least: int, most: int) -> int:
     """A whole number that a visitor gave. Raises SettingsError for none, another kind, and one out of range."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
-        raise SettingsError(f"{name} is {'empty' if value is None else repr(value)}: give a whole number")
+    if not is_number(value) or value != int(value):
+        raise SettingsError(f"{name} is {'empty' if value is None else shortened(repr(value))}: give a whole number")
     if not least <= value <= most:
-        raise SettingsError(f"{name} is {int(value):,}: give {least:,} to {most:,}")
+        raise SettingsError(f"{name} is {shortened(f'{int(value):,}')}: give {least:,} to {most:,}")
     return int(value)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and (isinstance(value, int) or math.isfinite(value))
+
+
+def shortened(text: str) -> str:
+    """The beginning of what a visitor gave, for a message."""
+    return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 def lines_asked(text: str, most: int, what: str) -> list[str]:

@@ -10,6 +10,7 @@ from limner.core.abilities import TakesSampling
 from limner.core.errors import SettingsError, by_other_names
 from limner.core.recipes import laid_over
 from limner.model import Model
+from limner.studio.desk import as_sent, is_number, shortened
 from limner.studio.extra import gr
 from limner.studio.opened import Opened
 
@@ -38,7 +39,7 @@ def _field(name: str, own: Sequence[Any]) -> Any:
     label = _label(name)
     if any(isinstance(value, bool) for value in own):
         return gr.Dropdown(["", *_CHOICE], value="", label=label, min_width=120)
-    return gr.Number(None, label=label, min_width=120)
+    return as_sent(gr.Number(None, label=label, min_width=120))
 
 
 @contextmanager
@@ -53,6 +54,8 @@ def sampled(model: Model, values: dict[str, Any]) -> Iterator[None]:
     for name in given:
         if name not in _known(model):
             raise SettingsError(f"this model has no {name.removeprefix(EDITING).replace('_', ' ')}: leave it empty")
+        if not isinstance(given[name], bool) and not is_number(given[name]):
+            raise SettingsError(f"{_label(name)} is {shortened(repr(given[name]))}: give a number, or leave it empty")
     own = model.method.settings
     whole = {name: int(value) if _is_whole(getattr(own, name)) and value == int(value) else value for name, value in given.items()}
     try:

@@ -103,7 +103,7 @@ def serve(
         blocks, free = page(opened), _port(host, port)
         try:
             _, address, public = blocks.launch(
-                server_name=host,
+                server_name=f"[{host}]" if ":" in host else host,
                 server_port=free if port is not None else None,  # gradio takes the next one where another program was faster
                 share=share,
                 inbrowser=browse,
@@ -145,7 +145,7 @@ def _port(host: str, port: int | None) -> int:
             with socket.socket(family, socket.SOCK_STREAM) as trial:
                 trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 trial.bind((host, number))
-            return number
+                return int(trial.getsockname()[1])  # of port 0, the one that the system chose
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
     asked = (

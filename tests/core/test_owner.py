@@ -158,7 +158,7 @@ def test_of_two_preparations_of_one_folder_one_is_refused(tmp_path: Path) -> Non
 
     (tmp_path / "source").mkdir()
     for number in range(30):
-        Image.new("RGB", (9, 9)).save(tmp_path / "source" / f"{number}.png")
+        Image.new("RGB", (9, 9), (number, 0, 0)).save(tmp_path / "source" / f"{number}.png")
         (tmp_path / "source" / f"{number}.txt").write_text("a black square")
     words = [sys.executable, "-m", "limner", "data", "prepare", "source", "--out", "made", "--resolution", "8"]
     places = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(ROOT)}}

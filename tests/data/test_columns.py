@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from limner.data.columns import captions_of_field, columns_of, read_labels
+from limner.data.columns import captions_of_field, columns_of, read_labels, read_object
 
 
 def labels(**fields):
@@ -78,3 +78,8 @@ def test_other_columns_are_neither_ours_nor_mistakes():
     columns = columns_of(("file_name", "text", *ordinary))
     assert columns.problem is None and columns.unread == ordinary
     assert columns.surplus({"file_name": "a", "text": "b", "width": 3, "url": ""}) == ["width"]
+
+
+def test_json_of_a_picture_that_names_a_field_twice_is_refused():
+    captions, _, problem = read_object(b'{"text": "one", "text": "two"}', None, captioned=False)
+    assert (captions, problem) == ((), "JSON that cannot be read (it has 'text' twice)")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from limner.data.sources import PictureFile
 
 def paint(path: Path, **save) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (20, 20), (200, 30, 30)).save(path, **save)
+    Image.new("RGB", (20, 20), (200, *zlib.crc32("/".join(path.parts[-2:]).encode()).to_bytes(4, "big")[:2])).save(path, **save)
     return path
 
 
@@ -458,3 +459,9 @@ def test_floating_point_pictures_are_not_guessed_at(tmp_path):
     (root / "p0.png").unlink()
     with pytest.raises(DataError, match="picture in the colour mode F"):
         prepare([root], tmp_path / "out", resolution=8)
+
+
+def test_hidden_folders_of_a_shard_are_ignored_and_joined_to_no_other(tmp_path):
+    members = {".data/a.png": bytes_of(), "data/a.txt": b"a square", "./data/b.png": bytes_of(), "data/b.txt": b"a circle"}
+    samples = [sample for sample in read_sources([shard(tmp_path / "a.tar", members)]) if sample.counts]
+    assert [(sample.key, sample.captions) for sample in samples] == [("data/a", ()), ("data/b", ("a circle",))]

@@ -171,6 +171,23 @@ def test_instances_in_the_form_of_coco(tmp_path: Path) -> None:
         prepare([source], tmp_path / "other", resolution=32, instances=tmp_path / "none.json")
 
 
+def test_lists_that_have_an_image_or_a_name_twice_are_refused(tmp_path: Path) -> None:
+    source, path = folder(tmp_path / "source", [None, None]), tmp_path / "list.json"
+    thing = {"id": 1, "image_id": 0, "category_id": 7, "bbox": [20, 4, 10, 8]}
+    for first, second, message in (
+        ((0, "0.png"), (0, "1.png"), "it has the image 0 twice, as '0.png' and '1.png'"),
+        ((0, "0.png"), (1, "0.png"), "it has '0.png' twice, as the images 0 and 1"),
+        ((0, "0.png"), (0, "0.png"), None),
+    ):
+        images = [{"id": number, "file_name": name} for number, name in (first, second)]
+        path.write_text(json.dumps({"images": images, "categories": [{"id": 7, "name": "sun"}], "annotations": [thing]}))
+        if message is None:
+            assert prepare([source], tmp_path / "set", resolution=32, instances=path).laid_out == 1
+        else:
+            with pytest.raises(DataError, match=message):
+                prepare([source], tmp_path / "set", resolution=32, instances=path)
+
+
 def placed(tmp_path: Path, listed: list[str], pictures: list[str], kind: str = "instances") -> dict[str, float | None]:
     """For each picture of the source the left edge of the thing that a list of these names has for it: thing n begins at 10 + 4n."""
     source, path = tmp_path / "zoo", tmp_path / "list.json"
@@ -183,8 +200,11 @@ def placed(tmp_path: Path, listed: list[str], pictures: list[str], kind: str = "
     said: list[dict[str, object]] = [{"image_id": number, **box} for number, box in enumerate(boxes)]
     if kind == "panoptic":
         (tmp_path / "list").mkdir()
-        Image.new("RGB", SIZE, (5, 0, 0)).save(tmp_path / "list/all.png")
-        said = [{"image_id": number, "file_name": "all.png", "segments_info": [box]} for number, box in enumerate(boxes)]
+        for number in range(len(listed)):
+            segments = Image.new("RGB", SIZE)
+            segments.paste((5, 0, 0), (10 + 4 * number, 8, 20 + 4 * number, 18))
+            segments.save(tmp_path / f"list/{number}.png")
+        said = [{"image_id": number, "file_name": f"{number}.png", "segments_info": [box]} for number, box in enumerate(boxes)]
     path.write_text(json.dumps({"images": images, "categories": [{"id": 7, "name": "hill"}], "annotations": said}))
     prepare([source], tmp_path / "set", resolution=32, instances=path, validation=0, test=0)
     made = open_prepared(tmp_path / "set", "train")
@@ -303,6 +323,13 @@ def test_panoptic_lists_of_coco(tmp_path: Path) -> None:
         ([{"label": "sun", "box": [20, 4, 9, 8], "mask": {"size": [40, 60], "counts": [0.5, 2399.5]}}], "neither polygons nor runs"),
         ([{"label": "sun", "box": [-1, 4, 1, 8]}], "layout box outside the picture"),
         ([{"label": "sun", "box": [10**400, 4, 1, 8]}], "four numbers"),
+        ([{"label": "sun", "category": "moon", "box": [20, 4, 9, 8]}], "a thing that has both 'label' and 'category'"),
+        ([{"label": "sun", "bbox": [20, 4, 9, 8], "box": [1, 4, 9, 8]}], "a thing that has both 'bbox' and 'box'"),
+        ('[{"label": "sun", "label": "moon", "box": [20, 4, 9, 8]}]', "layout that cannot be read (it has 'label' twice)"),
+        ([{"label": "sun", "box": [20, 4, 9, 8], "mask": [[40, 20, 50, 20, 50, 39]]}], "layout mask outside its box"),
+        ([{"label": "sun", "box": [20, 4, 9, 8], "mask": [[20, 4, 50, 4, 50, 39, 20, 39]]}], "layout mask outside its box"),
+        ([{"label": "sun", "box": [20, 4, 9, 8], "mask": [[80, 50, 90, 50, 90, 60]]}], "layout mask outside the picture"),
+        ([{"label": "sun", "box": [20, 4, 9, 8], "mask": {"size": [40, 60], "counts": [0, 400, 2000]}}], "layout mask outside its box"),
     ],
 )
 def test_bad_layouts_are_refused_in_one_line(layout: object, reason: str, tmp_path: Path) -> None:
@@ -311,6 +338,14 @@ def test_bad_layouts_are_refused_in_one_line(layout: object, reason: str, tmp_pa
         prepare([source], tmp_path / "set", resolution=32)
     assert reason in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "set").exists()
+
+
+def test_a_mask_may_go_a_pixel_beyond_its_box_and_may_be_empty() -> None:
+    """Boxes are rounded, and a picture that was reduced may have lost all pixels of something small."""
+    square = [[19.4, 3.5, 29.9, 3.5, 29.9, 12.4, 19.4, 12.4]]
+    for mask in (square, {"size": [40, 60], "counts": [2400]}):
+        placed = place([Thing(label="sun", box=(20, 4, 9, 8), mask=mask)], SIZE)
+        assert placed.labels == ("sun",)
 
 
 def test_more_than_the_maximum_keeps_the_largest_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from limner.data.tree import Tree
 
 def paint(path: Path, shade: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (20, 20), (200, 30, shade)).save(path)
+    Image.new("RGB", (20, 20), (200, zlib.crc32(path.name.encode()) % 256, shade)).save(path)
 
 
 def write(path: Path, *lines: str) -> None:
@@ -355,3 +356,64 @@ def test_attributes_become_captions_by_the_stated_grammar():
     for _ in range(200):
         drawn = frozenset(name for name in sorted(ATTRIBUTES) if rng.random() < 0.5)
         assert all("  " not in text and not text.startswith(" ") and ", ," not in text for text in captions(drawn, ATTRIBUTES))
+
+
+def test_pictures_without_captions_stay_out_of_training_where_theirs_is_held_out(tmp_path):
+    """Their folder, their class or a list says so, for no caption does."""
+    for number in range(6):
+        split = "train" if number < 3 else "test"
+        paint(tmp_path / f"apart/images/{split}/{number}.png")
+        paint(tmp_path / f"coco/{split}2014/{number}.png")
+        paint(tmp_path / f"flickr/images/{number}.png")
+        paint(tmp_path / f"cub/images/{number // 3 + 1:03}.Bird_{number // 3}/{number}.png")
+        if number not in (2, 5):
+            write(tmp_path / f"apart/captions/{split}/{number}.txt", f"a bird {number}")
+            write(tmp_path / f"cub/text/{number // 3 + 1:03}.Bird_{number // 3}/{number}.txt", f"a bird {number}")
+    for split, numbers in (("train", (0, 1)), ("test", (3, 4))):
+        images = [{"id": number, "file_name": f"{number}.png"} for number in numbers]
+        said = [{"image_id": number, "caption": f"a bird {number}"} for number in numbers]
+        write(tmp_path / f"coco/annotations/captions_{split}2014.json", json.dumps({"images": images, "annotations": said}))
+    write(tmp_path / "flickr/Flickr8k.token.txt", *(f"{number}.png#0\ta bird {number}" for number in (0, 1, 3, 4)))
+    write(tmp_path / "flickr/Flickr_8k.trainImages.txt", *(f"{number}.png" for number in range(3)))
+    write(tmp_path / "flickr/Flickr_8k.testImages.txt", *(f"{number}.png" for number in range(3, 6)))
+    write(tmp_path / "cub/trainclasses.txt", "001.Bird_0")
+    write(tmp_path / "cub/testclasses.txt", "002.Bird_1")
+    for form in ("apart", "coco", "flickr", "cub"):
+        report = prepare([tmp_path / form], tmp_path / "out" / form, resolution=8, uncaptioned=True)
+        assert report.recognised and report.card.splits == {"train": 3, "test": 2}, form
+        assert (report.card.uncaptioned, report.held_out_uncaptioned) == (1, 1), form
+    assert report.card.class_names == ["Bird 0", "Bird 1"]  # whose pictures without captions have a class too
+
+
+def test_lists_of_classes_and_of_pictures_hold_names_with_blanks_and_begin_with_a_byte_order_mark(tmp_path):
+    for number in range(6):
+        kind = ("red rose", "blue bell", "oak")[number % 3]
+        paint(tmp_path / f"classes/images/{kind}/{number}.png")
+        write(tmp_path / f"classes/text/{kind}/{number}.txt", f"a plant {number}")
+        paint(tmp_path / f"flickr/images/my {number}.png")
+    for name, lines in (("trainclasses.txt", ["oak"]), ("testclasses.txt", ["Blue bell", "red rose"])):
+        (tmp_path / "classes" / name).write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    assert prepare([tmp_path / "classes"], tmp_path / "out", resolution=8).card.splits == {"train": 2, "test": 4}
+    write(tmp_path / "flickr/Flickr8k.token.txt", *(f"my {number}.png#0\ta plant {number}" for number in range(6)))
+    (tmp_path / "flickr/Flickr_8k.testImages.txt").write_bytes("my 0.png\nmy 1.png\n".encode("utf-8-sig"))
+    assert prepare([tmp_path / "flickr"], tmp_path / "two", resolution=8).card.splits == {"train": 4, "test": 2}
+
+
+def test_classes_that_no_list_names_are_told_of(tmp_path):
+    cub_with_lists(tmp_path)
+    write(tmp_path / "cvpr2016_cub/testclasses.txt", "004.Another")
+    report = prepare([tmp_path], tmp_path / "out", resolution=8)
+    assert report.card.splits == {"train": 4, "val": 2}
+    (told,) = [file for file in report.ignored if "no list of classes" in file.reason]
+    assert (told.key, told.reason) == ("003.Sooty_Albatross", "class that no list of classes has, which is trained on")
+
+
+def test_a_list_of_captions_that_has_an_image_twice_is_refused(tmp_path):
+    """Else the captions of the first would go to the second."""
+    coco(tmp_path)
+    images = [{"id": 1, "file_name": "COCO_4.jpg"}, {"id": 1, "file_name": "COCO_5.jpg"}]
+    write(
+        tmp_path / "annotations/captions_val2014.json", json.dumps({"images": images, "annotations": [{"image_id": 1, "caption": "a dog"}]})
+    )
+    with pytest.raises(DataError, match="captions_val2014.json has the image 1 twice, as 'COCO_4.jpg' and 'COCO_5.jpg'"):
+        prepare([tmp_path], tmp_path / "out", resolution=8)

@@ -56,9 +56,18 @@ def test_a_cell_may_hold_line_ends_quotes_and_the_delimiter(tmp_path):
     assert rows(tmp_path / "metadata.csv", content) == [("a.jpg", 'one, "two"\nthree'), ("b.jpg", 'a 5" pipe')]
 
 
+def test_a_text_of_several_lines_may_hold_the_delimiter_in_each(tmp_path):
+    content = 'file_name,text\na.jpg,"It is red.\nIt is big, and round."\nb.jpg,"It is blue.\n\nYes, it is, I say."\n'
+    assert [text for _, text in rows(tmp_path / "metadata.csv", content)] == [
+        "It is red.\nIt is big, and round.",
+        "It is blue.\n\nYes, it is, I say.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        ('file_name,text\n1,"one\n2,two\n3,three "\n', "line 2: a quote swallows the rows down to line 4"),
         ("file_name,text\na.jpg,one\nb.jpg,two, three\n", "line 3 has 3 cells where the header has 2: quote texts that hold ','"),
         ("file_name;text;class\na.jpg;one; two;x\n", "line 2 has 4 cells where the header has 3: quote texts that hold ';'"),
         ("file_name,text,class\na.jpg,one, with two\n", "line 2: 'with two' looks like the rest of a text"),
@@ -110,6 +119,9 @@ def test_a_table_is_known_by_how_it_begins(tmp_path):
         ("captions.txt", "image,caption\na.jpg,one", True),
         ("train.jsonl", '{"file": "a.jpg", "caption": "one"}', True),
         ("train.json", '{"a.jpg": "one"}', True),
+        ("captions.csv", "sep=;\nimage;caption\na.jpg;one", True),
+        ("captions.csv", "\n\r\nimage;caption\na.jpg;one", True),
+        ("captions.csv", "", False),
         ("captions.txt", "a red bird\na green bird", False),
         ("train.json", '["a.jpg", "b.jpg"]', False),
         ("test.json", '{"steps": 5}', False),

@@ -161,7 +161,7 @@ def test_pictures_without_captions_are_seen(tmp_path: Path, monkeypatch: pytest.
     with tarfile.open(tmp_path / "half.tar", "w") as tar:
         for number in range(24):
             stream = io.BytesIO()
-            Image.new("RGB", (20, 20), (200, 0, 0) if number < 12 else (0, 0, 200)).save(stream, "PNG")
+            Image.new("RGB", (20, 20), (200, number, 0) if number < 12 else (0, number, 200)).save(stream, "PNG")
             members = {f"{number:03}.png": stream.getvalue()} | ({f"{number:03}.txt": b"a red square\na red thing"} if number < 12 else {})
             for name, content in members.items():
                 member = tarfile.TarInfo(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import json
+import math
 import re
 from base64 import b64decode
 from typing import Any
@@ -93,6 +94,7 @@ def test_a_layout_is_changed_and_the_picture_follows(studio: Studio) -> None:
         ([{"label": "red round", "box": [1, 1, 4, 4]}] * 5, "would have 5 things, and this model places 4"),
         ([], "nothing is left of the layout"),
         ([{"label": "red round", "box": [1, 1, None, 4]}], "the boxes cannot be read: lay the caption out anew"),
+        ([{"label": "red round", "box": [1, 1, 10**400, 4]}], "the boxes cannot be read: lay the caption out anew"),
         ("all", "the boxes cannot be read: lay the caption out anew"),
     ],
 )
@@ -151,6 +153,10 @@ def test_directions_are_sliders(studio: Studio) -> None:
         ("story", ("telling", "Rosa grows", "", 1, 0), "the story has 1 sentence, and this model tells stories of 3: give 3"),
         ("story", ("telling", "\n".join(STORY), "Rosa", 1, 0), "does not exchange names: write it as"),
         ("story", ("telling", "", "", 1, 0), "there is no story"),
+        ("story", ("telling", None, None, 1, 0), "there is no story"),
+        ("vary", ("looking", None, [], False, 3, 0), "a caption is empty: say what to paint"),
+        ("directions", ("styled", "", 2, 1, 5, 0, 3.0, math.nan, None, False), "the first place is nan: give a whole number"),
+        ("complete", ("writing", None, RED, None, 1, 0), "nothing is chosen to be kept: choose one of Upper half"),
         ("invert", ("inverting", None, 0), "choose a picture first"),
         ("between", ("inverting", None, None, 4, 0), "choose a picture first"),
         ("vary", ("looking", "", [], False, 3, 0), "a caption is empty: say what to paint"),
@@ -175,6 +181,11 @@ def test_a_wrong_value_of_painting_is_told_by_the_field_s_label() -> None:
     settings = StyleGAN2Settings(**networks)
     model = Model(StyleGAN2(settings, make_conditions(16)), NoText(), {})
     with pytest.raises(SettingsError, match="^Truncation is -1"), sampled(model, {"truncation": -1.0, "truncation_layers": 2}):
+        pass
+    with (
+        pytest.raises(SettingsError, match="^Truncation is nan: give a number, or leave it empty"),
+        sampled(model, {"truncation": math.nan}),
+    ):
         pass
     with pytest.raises(SettingsError, match="^Truncation layers is -2"), sampled(model, {"truncation": 0.5, "truncation_layers": -2}):
         pass

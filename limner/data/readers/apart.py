@@ -34,14 +34,13 @@ class Apart(Reader):
         }
 
     def read(self, tree: Tree) -> Iterator[Sample]:
-        account, pictures = Account(), _pictures(tree)
+        account, pictures = Account(labels_of=lambda path: Labels(split=_split(_key(below(path, tree.root), _PICTURES)))), _pictures(tree)
         for key, paths in _captions(tree).items():
             fits = pictures.get(key, [])
             account.read.update(paths)
             lost = missing("/".join(key), tree.name(paths[0]))
             if len(fits) == 1:
-                split = next((SPLIT_NAMES[part] for part in key[:1] if part in SPLIT_NAMES and len(key) > 1), None)
-                account.say(fits[0], _said(tree, paths[0], split), lost)
+                account.say(fits[0], _said(tree, paths[0], _split(key)), lost)
                 for second in paths[1:]:
                     yield left_alone(tree.name(second), tree.root.name, "second caption file of a picture")
             elif is_note(paths[0].name) and not fits:
@@ -57,6 +56,11 @@ def _said(tree: Tree, path: Path, split: str | None) -> Said:
     except OSError as error:
         captions, problem = (), f"caption file that {system_reason(error)}"
     return Said(captions, Labels(split=split), problem, tree.name(path) if problem else "")
+
+
+def _split(key: tuple[str, ...]) -> str | None:
+    """The split that the first folder of a key names."""
+    return next((SPLIT_NAMES[part] for part in key[:1] if part in SPLIT_NAMES and len(key) > 1), None)
 
 
 def _key(parts: tuple[str, ...], own: frozenset[str]) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ class CelebA(Reader):
         partitions = files_called(tree, _PARTITIONS)
         account.read.update([first, *others, *partitions])
         splits = {name: split for each in partitions for name, split in _partition(each)}
+        account.labels_of = lambda path: Labels(split=splits.get(path.name, splits.get(f"{path.stem}.jpg")))
         rows = _table(first, 1)
         names = next(rows, (0, []))[1]
         if not ATTRIBUTES.intersection(names):

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from limner.data.formats import suffix_of
 from limner.data.names import plain
-from limner.data.readers.reader import Account, Marks, Reader, Said, files_called, missing, samples_of
-from limner.data.sources import SPLIT_NAMES, Labels, Sample, decode_captions, system_reason
+from limner.data.readers.reader import Account, Marks, Reader, Said, files_called, lines_of, missing, samples_of
+from limner.data.sources import SPLIT_NAMES, Labels, Sample, decode_captions, left_alone, system_reason
 from limner.data.tree import Folder, Tree
 
 _TEXTS = ("text_c10", "text", "captions", "texts")
@@ -38,6 +38,16 @@ class ClassFolders(Reader):
         account, texts = Account(), _text_folders(tree)
         splits = _splits(tree, account)
         pictures = _pictures(tree, texts)
+        classes = {plain(folder.path.name): folder.path.name for folder in texts}
+
+        def labels_of(path: Path) -> Labels:
+            own, split = plain(path.parent.name), tree.split(path)
+            return _labels(classes.get(own, path.parent.name), splits, split) if own in classes or own in splits else Labels(split=split)
+
+        account.labels_of = labels_of
+        if "train" in splits.values():
+            for own in sorted(classes.keys() - splits.keys()):
+                yield left_alone(classes[own], tree.root.name, "class that no list of classes has, which is trained on")
         for folder in texts:
             labels = _labels(folder.path.name, splits, tree.split(folder.path / "any"))
             for file in _captions(folder):
@@ -109,13 +119,13 @@ def _likely(fits: list[Path]) -> list[Path]:
 
 
 def _splits(tree: Tree, account: Account) -> dict[str, str]:
-    """The split of each class, where Reed's lists lie with the captions."""
+    """The split of each class, by its plain name, where Reed's lists lie with the captions."""
     found: dict[str, str] = {}
     lists = {path.name.lower(): path for path in files_called(tree, _LISTS.keys())}
     for name, split in _LISTS.items():
         if name in lists:
             account.read.add(lists[name])
-            found.update(dict.fromkeys(lists[name].read_text("utf-8", errors="replace").split(), split))
+            found.update(dict.fromkeys(map(plain, lines_of(lists[name])), split))
     return found
 
 
@@ -125,4 +135,4 @@ def _labels(name: str, splits: dict[str, str], split: str | None) -> Labels:
     oxford = re.fullmatch(r"class_(\d+)", name)
     number = numbered or oxford
     called = numbered[2].replace("_", " ") if numbered else name
-    return Labels(split=splits.get(name, split), class_id=int(number[1]) if number else None, class_name=called)
+    return Labels(split=splits.get(plain(name), split), class_id=int(number[1]) if number else None, class_name=called)

@@ -100,14 +100,17 @@ class CocoCaptions(Reader):
         for path in _caption_lists(tree):
             account.read.add(path)
             content = _load(path, _CocoList)
-            names = {image.id: image.file_name for image in content.images}
-            lines: dict[int | str, list[str]] = {image: [] for image in names}
+            names: dict[int | str, str] = {}
+            for image in content.images:
+                if names.setdefault(image.id, image.file_name) != image.file_name:
+                    raise DataError(f"{path} has the image {image.id} twice, as '{names[image.id]}' and '{image.file_name}': {_FIX}")
+            lines: dict[int | str, list[str]] = {number: [] for number in names}
             for number, entry in enumerate(content.annotations):
                 if entry.image_id not in lines:
                     raise DataError(f"{path}, annotation {number} is of image {entry.image_id}, which the list does not have: {_FIX}")
                 lines[entry.image_id].append(entry.caption)
             split = next((SPLIT_NAMES[word] for word in re.findall("[a-z]+", path.stem.lower()) if word in SPLIT_NAMES), None)
-            yield from _take(tree, path, [(name, lines[image], split) for image, name in names.items()], finder, account)
+            yield from _take(tree, path, [(name, lines[number], split) for number, name in names.items()], finder, account)
         yield from samples_of(tree, account, self.name)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from limner.core.errors import DataError
-from limner.data.readers.reader import Account, Marks, Reader, missing, said_lines, samples_of, twice
+from limner.data.readers.reader import Account, Marks, Reader, lines_of, missing, said_lines, samples_of, twice
 from limner.data.sources import SPLIT_NAMES, Labels, Sample, left_alone
 from limner.data.tree import Tree
 
@@ -32,6 +32,7 @@ class Flickr(Reader):
     def read(self, tree: Tree) -> Iterator[Sample]:
         account, index = Account(), tree.index(tree.root)
         splits = _splits(tree, account)
+        account.labels_of = lambda path: Labels(split=splits.get(path.name))
         first, *others = _lists(tree)
         account.read.update([first, *others])
         for other in others:
@@ -103,7 +104,7 @@ def _splits(tree: Tree, account: Account) -> dict[str, str]:
             named = _LIST.fullmatch(file.lower())
             if named and named[1] in SPLIT_NAMES:
                 account.read.add(folder.path / file)
-                for name in (folder.path / file).read_text("utf-8", errors="replace").split():
+                for name in lines_of(folder.path / file):
                     split = SPLIT_NAMES[named[1]]
                     if found.setdefault(name, split) != split:
                         raise DataError(f"{folder.path / file} has {name}, which another list puts into {found[name]}: take it out of one")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from limner.data.formats import CAPTION_SUFFIXES, OTHER_PICTURES, PICTURE_SUFFIXES, TABLE_SUFFIXES, suffix_of, unread_file, unread_picture
@@ -63,6 +64,8 @@ class Account:
     """Files that words were taken from."""
     homes: set[Path] = field(default_factory=set)
     """Folders all of whose pictures belong to the set."""
+    labels_of: Callable[[Path], Labels] = lambda path: Labels()
+    """What is known of a picture without captions: it must not be trained on where its class or its list is held out."""
 
     def say(self, path: Path, said: Said, second: Lost) -> None:
         """Note what is said of a picture; its folder becomes a home. second: what is lost where the picture has been spoken of before."""
@@ -71,6 +74,21 @@ class Account:
             return
         self.said[path] = said
         self.homes.add(path.parent)
+
+    def unsaid(self, path: Path) -> Said:
+        """What is said of a picture without captions: its split is that of its folder, where nothing else is known of it."""
+        labels = self.labels_of(path)
+        if labels.split is None and len(splits := self._splits.get(path.parent, set())) == 1:
+            labels = replace(labels, split=next(iter(splits)))
+        return Said(labels=labels)
+
+    @cached_property
+    def _splits(self) -> dict[Path, set[str | None]]:
+        """The splits of each folder's pictures that are spoken of. Asked for once all of them are."""
+        found: dict[Path, set[str | None]] = defaultdict(set)
+        for path, said in self.said.items():
+            found[path.parent].add(said.labels.split)
+        return found
 
 
 def samples_of(tree: Tree, account: Account, name: str) -> Iterator[Sample]:
@@ -83,7 +101,7 @@ def samples_of(tree: Tree, account: Account, name: str) -> Iterator[Sample]:
                 if path in account.said:
                     yield _sample(tree, path, account.said[path])
                 elif folder.path in account.homes:
-                    yield _sample(tree, path, Said())  # without a caption
+                    yield _sample(tree, path, account.unsaid(path))
                 else:
                     yield left_alone(tree.name(path), source, f"picture outside the pictures of {name}")
             elif suffix_of(file) in OTHER_PICTURES and folder.path in account.homes:
@@ -139,6 +157,11 @@ def pictures_by_stem(tree: Tree, folders: Sequence[Folder] | None = None) -> dic
 def files_called(tree: Tree, names: Set[str]) -> list[Path]:
     """The files of these names, given in small letters."""
     return [folder.path / file for folder in tree.folders.values() for file in folder.files if file.lower() in names]
+
+
+def lines_of(path: Path) -> list[str]:
+    """The names of a list, one a line; they may hold blanks."""
+    return [name for line in path.read_text("utf-8-sig", errors="replace").splitlines() if (name := line.strip())]
 
 
 def below(path: Path, root: Path) -> tuple[str, ...]:

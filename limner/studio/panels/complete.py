@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from limner.core.errors import SettingsError
 from limner.explore.complete import box_of, complete, kept_part
 from limner.studio.desk import Desk, pictures_asked, seed_asked
 from limner.studio.extra import gr
@@ -39,6 +40,8 @@ def build(desk: Desk, models: Sequence[Opened]) -> None:
 def paint_rest(one: Opened, path: str | None, caption: str, keep: str, count: Any, seed: Any) -> str:
     """The picture, what is kept of it, and its completions."""
     number, start = pictures_asked(count, MOST), seed_asked(seed)
+    if keep not in PARTS:
+        raise SettingsError(f"nothing is chosen to be kept: choose one of {', '.join(PARTS)}")
     model = one.model()
     picture, kept = read_upload(path, model.resolution), kept_part(box_of(PARTS[keep]), model.resolution)
     completed = complete(model, [one.caption(caption)] * number, np.repeat(picture[None], number, axis=0), kept, range(number), start)

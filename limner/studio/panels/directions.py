@@ -11,7 +11,7 @@ from limner.core.errors import SettingsError
 from limner.explore.directions import by_attributes, directions
 from limner.explore.styles import styled
 from limner.features.garden_judge import load_judge
-from limner.studio.desk import Desk, seed_asked, whole
+from limner.studio.desk import Desk, as_sent, is_number, seed_asked, shortened, whole
 from limner.studio.extra import gr
 from limner.studio.figures import Picture, film
 from limner.studio.opened import Opened
@@ -31,12 +31,14 @@ def build(desk: Desk, models: Sequence[Opened]) -> None:
         with gr.Row():
             steps, seed = desk.count("Steps", 7, MOST_STEPS, least=2), desk.seed()
         with gr.Accordion("How far, and where", open=False):
-            distance = gr.Number(3.0, label="Standard deviations either way", minimum=0.0, maximum=FARTHEST)
+            distance = as_sent(gr.Number(3.0, label="Standard deviations either way", minimum=0.0, maximum=FARTHEST))
             gr.HTML(
                 '<p class="hint">Styles act at places from coarse to fine, counted from 0. Empty fields are the first and the last.</p>'
             )
             with gr.Row():
-                first, last = (gr.Number(None, label=f"{end} place", precision=0, minimum=0, min_width=110) for end in ("First", "Last"))
+                first, last = (
+                    as_sent(gr.Number(None, label=f"{end} place", precision=0, minimum=0, min_width=110)) for end in ("First", "Last")
+                )
         named = gr.Checkbox(False, label="Say what changes (takes longer)", visible=any(_readable(one) for one in models))
         inputs = [model, caption, count, pictures, steps, seed, distance, first, last, named]
         desk.task("Find", find, inputs, submit=[caption])
@@ -61,8 +63,9 @@ def find(
     along = whole(steps, "the number of steps", 2, MOST_STEPS)
     start = whole(0 if first is None else first, "the first place", 0, places - 1)
     end = whole(places - 1 if last is None else last, "the last place", start, places - 1)
-    if not isinstance(distance, (int, float)) or not 0 < distance <= FARTHEST:
-        raise SettingsError(f"the distance is {'empty' if distance is None else distance}: give more than 0, and {FARTHEST:g} at most")
+    if not is_number(distance) or not 0 < distance <= FARTHEST:
+        given = "empty" if distance is None else shortened(str(distance))
+        raise SettingsError(f"the distance is {given}: give more than 0, and {FARTHEST:g} at most")
     if named and not _readable(one):
         raise SettingsError(f"what changes can be said of pictures of the {NAMED_BY} alone: leave it out")
     found = directions(

@@ -11,7 +11,7 @@ from typing import Any
 from limner.core.errors import SettingsError
 from limner.data.outlines import INKS
 from limner.explore.layout import Edits, LaidOut, edited, lay_out, layout_of, most_things
-from limner.studio.desk import Desk, seed_asked
+from limner.studio.desk import Desk, seed_asked, text_of
 from limner.studio.extra import gr
 from limner.studio.figures import address_of, gallery, saved
 from limner.studio.opened import Opened
@@ -31,7 +31,7 @@ def build(desk: Desk, models: Sequence[Opened]) -> None:
         model, caption, seed = desk.model(models), desk.caption(models), desk.seed()
         with gr.Accordion("A layout of yours", open=False):
             given = desk.sentences("As limner explore layout writes it", hint='[{"label": "...", "box": [left, top, width, height]}]')
-        state = gr.Textbox("", elem_classes="board-state", max_length=100_000, container=False)  # which the style hides
+        state = text_of(gr.Textbox("", elem_classes="board-state", max_length=100_000, container=False))  # which the style hides
         with desk.results():
             gr.HTML(BOARD)
         desk.task("Lay out", lay, [model, caption, seed, given], submit=[caption], follow=(state, follow, [model, state]))
@@ -74,7 +74,7 @@ def read_board(state: str) -> dict[str, Any]:
             raise ValueError(state)
         names = {name: str(found[name]) for name in ("model", "caption", "given")}
         return {**names, "seed": seed_asked(found["seed"]), "things": things}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise SettingsError("the boxes cannot be read: lay the caption out anew") from None
 
 
