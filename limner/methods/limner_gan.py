@@ -164,7 +164,7 @@ class LimnerGAN(Augmenting, AdversarialMethod[ConditionedNoise]):
     title = "Limner GAN"
     paper = "the library's own: docs/limner-gan.md"
     _gated = {"doublings": "gated"}  # not the default of the setting, lest models from before it could not be read
-    _garden = {**_gated, "repeated_from": 0.5}
+    _garden = {**_gated, "choices": 32, "repeated_from": 0.5}
     _photographs = {**_gated, "unconditional_weight": 1.0, "margin_weight": 0.0, "openness_weight": 0.0}
     _deeper = {"generator_channels": 12, "discriminator_channels": 24, "discriminator_trunk": "residual"}
     _wide = {"generator_channels": 64, "discriminator_channels": 64, "batch_size": 64, "learning_rate": 4e-4}

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from limner.training.processes import Processes
 
+MUCH = 400_000
+"""Captions and changed forms whose encoding takes long enough, some seconds or more, that it is said."""
+
 MOST_HELD_OUT = 256
 """Held-out pictures that a phase is validated on, at most."""
 
@@ -46,11 +49,26 @@ def held_out_batches(planned: PlannedPhase, recipe: Recipe, pictures: CaptionedP
     return [loader.batch(step) for step in range(math.ceil(count / phase.batch_size))]
 
 
+def much_to_encode(planned: PlannedPhase, recipe: Recipe, pictures: CaptionedPictures) -> str | None:
+    """What is said before captions are encoded for some while; None where that takes no time to speak of."""
+    if not planned.phase.encoded or not planned.act.encoder.reads:
+        return None
+    changed = _kept_counterfactuals(planned, recipe)
+    captions = int(pictures.caption_counts.sum())
+    if captions * (1 + changed) < MUCH:
+        return None
+    return f"encoding {captions:,} captions" + (f" and {changed} changed forms of each" if changed else "")
+
+
+def _kept_counterfactuals(planned: PlannedPhase, recipe: Recipe) -> int:
+    asked = planned.phase.counterfactuals
+    return max(recipe.data_settings.counterfactuals, asked) if asked else 0
+
+
 def caption_features(planned: PlannedPhase, recipe: Recipe, pictures: CaptionedPictures, device: torch.device) -> CaptionFeatures | None:
     """What a phase reads of captions; None where it trains the text encoder itself."""
     if not planned.phase.encoded:
         return None
-    encoder, asked = planned.act.encoder, planned.phase.counterfactuals
-    count = max(recipe.data_settings.counterfactuals, asked) if asked else 0
+    encoder, count = planned.act.encoder, _kept_counterfactuals(planned, recipe)
     words = planned.phase.words and encoder.word_width is not None
     return CaptionFeatures(encoder, pictures, words=words, counterfactuals=count, device=device)

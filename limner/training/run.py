@@ -19,7 +19,7 @@ from limner.data.catalog import BUILT_IN
 from limner.data.loader import Loader
 from limner.training.accumulation import refuse_coupled_rows
 from limner.training.adoption import adopt
-from limner.training.batches import make_loader
+from limner.training.batches import make_loader, much_to_encode
 from limner.training.best import Best
 from limner.training.card import card
 from limner.training.checkpoints import Checkpoints
@@ -213,6 +213,8 @@ class Run:
             self.players = planned.trainings(self.training, self.fabric, before=self.players)
             if planned.act.introduction and self.position.step == 0:
                 self.log.say(planned.act.introduction.format(steps=planned.steps))
+            if remark := much_to_encode(planned, self.recipe, self.pictures):
+                self.log.say(remark)
             self.loader = make_loader(planned, self.recipe, self.pictures, self.fabric)
         return self.trainer.train(planned, self.loader, self.players, self.position)
 
