@@ -106,7 +106,10 @@ def test_it_writes_a_page_and_says_how_well_s_inverts(styled: Model, tmp_path: P
     out = tmp_path / "new" / "restyle.png"
     given = [str(tmp_path / "one.png"), str(tmp_path / "two.jpg"), "--captions", "a red flower", "the blue bird"]
     assert main(["explore", "restyle", "any", *given, "--out", str(out)]) == 0
-    assert "In 256 pictures painted of these captions, the style encoder finds" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "In 256 pictures painted of these captions, the style encoder finds" in told
+    assert main(["explore", "restyle", "any", *given, "--seed", "1", "--out", str(out)]) == 0
+    assert capsys.readouterr().out != told  # the pictures that it is judged by are others
     with Image.open(out) as sheet:
         assert sheet.width > 3 * 144 and 2 * 144 < sheet.height < 3 * 144
     assert main(["explore", "restyle", "any", "--split", "val", "--count", "3", "--captions", "a red flower", "--out", str(out)]) == 0
@@ -144,6 +147,10 @@ def test_a_model_without_one_says_how_to_add_it(
     for name, message in (
         (str(tmp_path), f"add one by `limner train gan-cls --out {tmp_path} --resume --style.steps 3000`"),
         ("garden", "garden has no style encoder: give a run folder"),
+        (
+            "garden.onnx",
+            "garden.onnx is an exported file, which holds neither a style encoder nor codes of pictures: give the run or model",
+        ),
     ):
         assert main(["explore", "restyle", name, "--out", str(tmp_path / "x.png")]) == 2
         told = capsys.readouterr().err
