@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tyro.conf import Positional, arg
 
-from limner import EXPORTED
 from limner.cli.arguments import parse
 from limner.cli.datasets import ModelsData
 from limner.cli.explore.splits import ReferenceData, check_drawn, check_png
@@ -102,18 +101,18 @@ def check_style(name: str, model: Model) -> None:
     """Raises SettingsError for a model without style encoder, with the command that adds one, or the reason why it can have none."""
     if model.style is not None:
         return
-    if name.lower().endswith(EXPORTED) and not Path(name).is_dir():
-        what = "an exported file, which holds neither a style encoder nor codes of pictures"
-        raise SettingsError(f"{name} is {what}: give the run or model folder that it was exported from")
+    from limner.explore.lacking import lacking
+
     if model.no_style is not None:
-        raise SettingsError(f"{name} has no style encoder, and can have none: it {model.no_style}")
+        raise lacking(model, f"{name} has no style encoder, and can have none: it {model.no_style}")
     if (Path(name) / "recipe.yaml").is_file():
         from limner.core.recipes import load_recipe
 
         method = load_recipe(Path(name) / "recipe.yaml").method
         more = f"limner train {method} --out {shlex.quote(name)} --resume --style.steps 3000"
         raise SettingsError(f"{name} has no style encoder: add one by `{more}`")
-    raise SettingsError(f"{name} has no style encoder: give a run folder, to which `limner train ... --resume --style.steps 3000` adds one")
+    fix = "give a run folder, to which `limner train ... --resume --style.steps 3000` adds one"
+    raise lacking(model, f"{name} has no style encoder: {fix}")
 
 
 def drawn_from(source: ReferenceData, split: str | None, count: int, seed: int) -> tuple[NDArray[np.uint8], list[str]]:
