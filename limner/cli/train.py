@@ -140,11 +140,14 @@ def fit(recipe: Recipe, memory: str, resume: bool) -> Recipe:
 
 
 def show_plan(recipe: Recipe) -> int:
-    """Print what a recipe would do. Returns the exit code."""
+    """Print what a recipe would do; of several processes, the first one does. Returns the exit code."""
     from limner.training.dry_run import dry_run
+    from limner.training.launch import is_first_process
 
+    first = is_first_process(recipe)
     for line in dry_run(recipe):
-        print(line, flush=True)
+        if first:
+            print(line, flush=True)
     return 0
 
 

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 
-from limner.core.errors import SettingsError
 from limner.data.sheet import caption_grid
+from limner.explore.lacking import lacking
 from limner.features.network import to_bytes
 from limner.model.requests import check_asked
 
@@ -61,7 +61,7 @@ def attend(model: Model, caption: str, *, seed: int = 0) -> Attended:
     painting = model.painting([caption], [0], seed, check=False)
     found = {int(name.removeprefix(PREFIX)): value for name, value in painting.extras.items() if name.startswith(PREFIX)}
     if not found:
-        raise SettingsError("this model does not attend to words: give one of a method that does, such as attngan or dm-gan")
+        raise lacking(model, "this model does not attend to words: give one of a method that does, such as attngan or dm-gan")
     words = model.encoder.read_words(caption)
     picture = to_bytes(painting.images)[0]  # [3, H, W]
     maps = {

@@ -14,6 +14,7 @@ from torch import Tensor
 from limner.core.abilities import Completes
 from limner.core.errors import SettingsError
 from limner.data.sheet import caption_grid
+from limner.explore.lacking import lacking
 from limner.features.network import to_bytes, to_float
 from limner.metrics.judge import to_tensor
 from limner.model.requests import check_asked
@@ -62,7 +63,7 @@ def complete(
     """
     method = model.method
     if not isinstance(method, Completes):
-        raise SettingsError("this model completes no pictures: give one of a method that does (limner methods says which), such as dall-e")
+        raise lacking(model, "this model completes no pictures: give one of a method that does (limner methods says which), such as dall-e")
     if not keep.any():
         raise SettingsError("nothing of the picture is kept: give a larger part, or paint by limner generate")
     check_asked(model.encoder, captions)

@@ -25,6 +25,7 @@ from limner.data.garden import ATTRIBUTES, Garden, Scenes, paint
 from limner.data.sheet import caption_grid
 from limner.explore.differences import apart, bright
 from limner.explore.invert import Progress, told
+from limner.explore.lacking import lacking
 from limner.features.garden_judge import load_judge
 from limner.features.network import to_bytes, to_float
 from limner.metrics.faithfulness import UNNAMED, named_codes, read_codes
@@ -113,8 +114,8 @@ def edit_pictures(
     """
     method = model.method
     if not isinstance(method, EditsPictures):
-        raise SettingsError(
-            "this model edits no given pictures: give one of a method that does (limner methods says which), such as ci-gan"
+        raise lacking(
+            model, "this model edits no given pictures: give one of a method that does (limner methods says which), such as ci-gan"
         )
     check_asked(model.encoder, (caption for was, now in captions for caption in ((was, now) if was else (now,))))
     if len({bool(was) for was, _ in captions}) > 1:

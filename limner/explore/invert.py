@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from limner.core.abilities import Inverts, Tell
-from limner.core.errors import SettingsError
 from limner.data.sheet import caption_grid
 from limner.explore.differences import apart, bright
+from limner.explore.lacking import lacking
 from limner.explore.parts import parts
 from limner.features.network import to_bytes, to_float
 from limner.metrics.judge import to_tensor
@@ -38,8 +38,8 @@ def told(progress: Progress | None, what: str) -> Tell | None:
 def inverting(model: Model) -> Inverts:
     """The model's method, which inverts. Raises SettingsError for another."""
     if not isinstance(model.method, Inverts):
-        raise SettingsError(
-            "this model finds no codes of pictures: give one of a method that does (limner methods says which), such as ci-gan"
+        raise lacking(
+            model, "this model finds no codes of pictures: give one of a method that does (limner methods says which), such as ci-gan"
         )
     return model.method
 

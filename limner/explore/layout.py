@@ -22,6 +22,7 @@ from limner.core.layout import Layout
 from limner.data.layouts import Misplaced, largest, place, things_of_field
 from limner.data.outlines import listed, outlined
 from limner.data.sheet import caption_grid
+from limner.explore.lacking import lacking
 from limner.features.network import to_bytes
 from limner.model.requests import check_asked
 
@@ -285,5 +286,5 @@ def most_things(model: Model) -> int | None:
 
 def _method(model: Model) -> Any:
     if not isinstance(model.method, LaysOut):
-        raise SettingsError("this model lays out nothing: give one of a method that does (limner methods says which), such as obj-gan")
+        raise lacking(model, "this model lays out nothing: give one of a method that does (limner methods says which), such as obj-gan")
     return model.method

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from limner.core.abilities import Describes
-from limner.core.errors import SettingsError
 from limner.data.sheet import contact_sheet
+from limner.explore.lacking import lacking
 from limner.features.network import to_float
 from limner.model.requests import check_asked, check_count
 from limner.text.words import split_words
@@ -77,7 +77,7 @@ def read(model: Model, pictures: NDArray[np.uint8], batch_size: int = 64) -> lis
     method = model.method
     if not isinstance(method, Describes):
         fix = "give one of a method that describes (limner methods says which), such as mirrorgan, here or as --reader"
-        raise SettingsError(f"this model has no captioner that describes pictures: {fix}")
+        raise lacking(model, f"this model has no captioner that describes pictures: {fix}")
     said: list[str] = []
     for start in range(0, len(pictures), batch_size):
         batch = torch.from_numpy(pictures[start : start + batch_size]).permute(0, 3, 1, 2)

@@ -31,15 +31,17 @@ if TYPE_CHECKING:
 _CHUNK = 64
 
 
-def restyle(model: Model, pictures: NDArray[np.uint8], captions: Sequence[str], progress: Progress | None = None) -> NDArray[np.uint8]:
+def restyle(
+    model: Model, pictures: NDArray[np.uint8], captions: Sequence[str], progress: Progress | None = None, seed: int = 0
+) -> NDArray[np.uint8]:
     """Every caption in the style of every picture: [P, R, R, 3] and C captions -> [P, C, R, R, 3] uint8.
 
     The style is the noise that the style encoder finds. A model without one, but with codes of pictures (ci-gan), changes the picture's
-    code as each caption says, and keeps of it what captions leave open. progress: called after each step that this takes.
-    Raises SettingsError for captions that the model cannot read, or a model that can do neither.
+    code as each caption says, and keeps of it what captions leave open. progress: called after each step that this takes; seed: of the
+    noise that such a model paints codes with. Raises SettingsError for captions that the model cannot read, or a model that can do neither.
     """
     if by_codes(model):
-        return restyle_by_codes(model, pictures, captions, progress)[1]
+        return restyle_by_codes(model, pictures, captions, progress, seed)[1]
     check_asked(model.encoder, captions)
     text, rows = model.encode(captions), []
     for picture in pictures:
@@ -56,7 +58,7 @@ def by_codes(model: Model) -> bool:
 
 @torch.no_grad()
 def restyle_by_codes(
-    model: Model, pictures: NDArray[np.uint8], captions: Sequence[str], progress: Progress | None = None
+    model: Model, pictures: NDArray[np.uint8], captions: Sequence[str], progress: Progress | None = None, seed: int = 0
 ) -> tuple[Inverted, NDArray[np.uint8]]:
     """What a model that edits pictures paints of their codes, and of the codes changed as each caption says: [P, C, R, R, 3] uint8.
 
@@ -71,7 +73,7 @@ def restyle_by_codes(
         given, place = to_float(to_tensor(picture[None]).to(model.device)), f"picture {number + 1} of {len(pictures)}"
         code = method.invert(given, tell=told(progress, f"inverting {place}"))
         codes, seen = (one.expand(count, *one.shape[1:]) for one in (code, given))
-        noise = model.noise(0, np.full(count + 1, number))  # the picture's own, for its code and for each caption's
+        noise = model.noise(seed, np.full(count + 1, number))  # the picture's own, for its code and for each caption's
         edited = method.edit(codes, text, noise[:count], pictures=seen, tell=told(progress, f"editing {place}"))
         painted = method.paint_codes(torch.cat([code, edited]), noise).images
         first, *others = to_bytes(painted).permute(0, 2, 3, 1).cpu().numpy()

@@ -17,6 +17,7 @@ from limner.core.errors import DataError, SettingsError
 from limner.core.files import save_whole
 from limner.data.pngwords import captions_in
 from limner.data.sheet import caption_grid, contact_sheet, cut_grid
+from limner.explore.lacking import lacking
 from limner.model.requests import check_asked, check_count, shortened
 from limner.training.grids import grid_moment, grids_of
 from limner.training.samples import PICTURES
@@ -43,7 +44,7 @@ def stages(model: Model, captions: Sequence[str], *, count: int = 1, seed: int =
     repeated = [caption for caption in captions for _ in range(count)]
     painted = model.stages(repeated, np.tile(np.arange(count), len(captions)), seed)
     if len(painted) == 1:
-        raise SettingsError(f"{model.method.title} paints in one stage: there is nothing on the way to its pictures")
+        raise lacking(model, f"{model.method.title} paints in one stage: there is nothing on the way to its pictures")
     return [[Image.fromarray(picture) for picture in course] for course in zip(*painted, strict=True)]
 
 

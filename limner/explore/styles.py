@@ -10,6 +10,7 @@ from torch import Tensor
 from limner.core.abilities import MixesStyles
 from limner.core.errors import SettingsError
 from limner.core.noise import Noise
+from limner.explore.lacking import lacking
 from limner.explore.parts import parts
 from limner.features.network import to_bytes
 from limner.model.requests import check_asked
@@ -22,9 +23,8 @@ def styled(model: Model) -> MixesStyles:
     """The model's method, which paints from styles. Raises SettingsError where it does not, as exported files never do."""
     method = model.method
     if not isinstance(method, MixesStyles):
-        raise SettingsError(
-            f"this model of {method.title} does not paint from styles: give a run or model folder of stylegan2 or stylegan, "
-            "for exported files give no styles"
+        raise lacking(
+            model, f"this model of {method.title} does not paint from styles: give a run or model folder of stylegan2 or stylegan"
         )
     return method
 

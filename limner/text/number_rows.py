@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 
 def numbers_of(caption: str) -> list[float] | None:
@@ -29,3 +30,14 @@ def vector_width(captions: Iterable[str]) -> int | None:
             return None
         width = len(values)
     return width
+
+
+def mostly_rows(captions: Sequence[str]) -> tuple[int, int, int] | None:
+    """Where more than half of the captions are rows of numbers of one length, two or more, and not all of them are: this length, how many
+    there are, and the place of the first other caption. None else."""
+    widths = [len(numbers_of(caption) or ()) for caption in captions]
+    counted = Counter(width for width in widths if width > 1).most_common(1)
+    if not counted or counted[0][1] == len(widths) or 2 * counted[0][1] <= len(widths):
+        return None
+    width, count = counted[0]
+    return width, count, next(place for place, other in enumerate(widths) if other != width)

@@ -80,7 +80,7 @@ def find_inputs(recipe: Recipe, stored: Recipe, run: Path) -> Found:
         was = known.get(name) or _as_it_lies(name, then.path, hashed=asked)
         places = [place for place in ([value.path] if asked else _places(value.path, was, run)) if place.exists()]
         if not places:
-            if name.startswith("from.") and not asked and (run / "checkpoints").is_dir():
+            if name.startswith(("from.", "start.")) and not asked and (run / "checkpoints").is_dir():
                 continue  # what was taken from there is in the run's checkpoints
             if name in known or name in ("data", "text.encoder"):
                 raise _missing(name, value, run, asked=asked)

@@ -17,6 +17,7 @@ import torch
 from limner.core.errors import SettingsError
 from limner.core.recipes import flat_settings, load_recipe, settings_with
 from limner.core.settings import LEFT_OPEN, Recipe
+from limner.core.torchrun import check_started
 from limner.training.choices import on_gpu
 from limner.training.folder import is_first
 from limner.training.hosts import settle_on_a_network, telling_who_is_lost
@@ -26,7 +27,11 @@ from limner.training.processes import Alone, Processes
 
 
 def is_first_process(recipe: Recipe) -> bool:
-    """Whether this is the process that writes and speaks; known before the others are launched."""
+    """Whether this is the process that writes and speaks; known before the others are launched.
+
+    Raises SettingsError where torchrun has started other processes than the recipe asks for: each would take itself for the first.
+    """
+    check_started(recipe.training.devices, recipe.training.nodes, "--training.devices", "--training.nodes")
     return recipe.training.devices * recipe.training.nodes == 1 or is_first()
 
 
@@ -72,9 +77,10 @@ def check_device(recipe: Recipe) -> None:
 
 
 def launch(recipe: Recipe) -> Processes:
-    """Start the processes of the run and say which device each has. Raises SettingsError as `check_device`."""
+    """Start the processes of the run and say which device each has. Raises SettingsError as `check_device` and `is_first_process`."""
     check_device(recipe)
     settings = recipe.training
+    check_started(settings.devices, settings.nodes, "--training.devices", "--training.nodes")
     accelerator = "cuda" if on_gpu(recipe) else "cpu"
     if accelerator == "cpu":
         keep_memory()

@@ -153,11 +153,13 @@ class PlannedPhase:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run's acts and their phases in order. encoder: reads captions for what the recipe names."""
+    """A run's acts and their phases in order. encoder: reads captions for what the recipe names; started: what there is to
+    know of one that comes from the model that the run starts from, its weights aside."""
 
     acts: list[Act]
     phases: list[PlannedPhase]
     encoder: TextEncoder
+    started: dict[str, Any] | None = None
 
     @property
     def asked_for(self) -> Act:
@@ -178,8 +180,17 @@ class Plan:
         return named
 
 
-def make_plan(recipe: Recipe, pictures: CaptionedPictures, device: torch.device | str = "cpu", processes: int = 1) -> Plan:
-    """Build what a recipe asks for on a device, with fresh weights. Raises LimnerError for what cannot be trained, or not together."""
+def make_plan(
+    recipe: Recipe,
+    pictures: CaptionedPictures,
+    device: torch.device | str = "cpu",
+    processes: int = 1,
+    started: dict[str, Any] | None = None,
+) -> Plan:
+    """Build what a recipe asks for on a device, with fresh weights. Raises LimnerError for what cannot be trained, or not together.
+
+    started: what `Plan.started` was when the run began that goes on now.
+    """
     made = trainable(recipe.method)
     acts: list[Act] = []
     settings = own_settings(recipe)
@@ -197,7 +208,7 @@ def make_plan(recipe: Recipe, pictures: CaptionedPictures, device: torch.device 
     else:
         strange: list[str] = []
         if recipe.start.model is not None and recipe.text.encoder is None:
-            encoder, strange = starting_encoder(recipe, pictures)
+            encoder, strange, started = starting_encoder(recipe, pictures, started)
             is_new = learns_words(recipe, strange)
         else:
             encoder, is_new = choose_encoder(recipe, pictures)
@@ -229,7 +240,7 @@ def make_plan(recipe: Recipe, pictures: CaptionedPictures, device: torch.device 
         style.trained.to(device)
         acts.append(style)
         phases += _prepared(style, recipe, pictures, processes)
-    plan = Plan(acts, phases, encoder)
+    plan = Plan(acts, phases, encoder, started)
     if not any(planned.act.is_asked_for for planned in phases):
         raise SettingsError("every phase comes from another run by --from: nothing is left to train; leave one out")
     return plan

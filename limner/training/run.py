@@ -20,6 +20,7 @@ from limner.data.loader import Loader
 from limner.training.accumulation import refuse_coupled_rows
 from limner.training.adoption import adopt
 from limner.training.batches import make_loader, much_to_encode
+from limner.training.begun import begun, check_encoder
 from limner.training.best import Best
 from limner.training.card import card
 from limner.training.checkpoints import Checkpoints
@@ -67,7 +68,7 @@ def train(recipe: Recipe, out: Path | str, *, resume: bool = False) -> RunResult
         try:
             with telling_who_is_lost(fabric.world_size, recipe.training.nodes):
                 with stop.at_once():
-                    run = Run(recipe, out, fabric, log, stop, moved)
+                    run = Run(recipe, out, fabric, log, stop, moved, Checkpoints(out).load() if resume else None)
                 return run.go(resume)
         except Stopped:  # before anything was written
             return RunResult(out, 0, stop.signal)
@@ -76,10 +77,20 @@ def train(recipe: Recipe, out: Path | str, *, resume: bool = False) -> RunResult
 
 
 class Run:
-    """One process's part of a run. moved: what a run that goes on reads from another place now, by the names of the settings."""
+    """One process's part of a run.
+
+    moved: what a run that goes on reads from another place now, by the names of the settings; state: the checkpoint that it goes on from.
+    """
 
     def __init__(
-        self, recipe: Recipe, out: Path, fabric: Processes, log: RunLog, stop: StopRequest, moved: Mapping[str, str] | None = None
+        self,
+        recipe: Recipe,
+        out: Path,
+        fabric: Processes,
+        log: RunLog,
+        stop: StopRequest,
+        moved: Mapping[str, str] | None = None,
+        state: dict[str, Any] | None = None,
     ) -> None:
         self.recipe, self.out, self.fabric, self.log, self.stop = recipe, out, fabric, log, stop
         self.training = recipe.training
@@ -92,9 +103,10 @@ class Run:
         self.remarks = [f"{name} moved: going on with {place}" for name, place in self.moved.items()]
         """What is to be said before training begins."""
         self._saved: Position | None = None
+        self._stored = state
         torch.manual_seed(self.training.seed)
         self.pictures = training_pictures(recipe)
-        self.plan = make_plan(recipe, self.pictures, fabric.device, fabric.world_size)
+        self.plan = make_plan(recipe, self.pictures, fabric.device, fabric.world_size, (state or {}).get("started"))
         if self.training.micro_batch:
             refuse_coupled_rows(self.plan.asked_for.trained)
         self.side_work = SideWork(self)
@@ -328,10 +340,11 @@ class Run:
             "players": {name: player.state_dict() for name, player in self.players.items()},
             "made": self.made,
             **self.best.state_dict(),
+            **begun(self.plan, self.recipe, modules),
         }
 
     def _restore(self) -> bool:
-        state = self.checkpoints.load()
+        state, self._stored = self._stored, None
         if state is None:
             return False
         if state.get("fingerprint", self.pictures.fingerprint) != self.pictures.fingerprint:
@@ -347,7 +360,10 @@ class Run:
         self._check_text_steps()
         if "splitting" not in state and self.plan.trains_encoder:
             read_as_before(self.plan.encoder, self.pictures)
-        if self.plan.asked_for.name not in state["modules"]:  # the text encoder was in training
+        check_encoder(self.plan, self.recipe, state, self.out)
+        if "begun" in state:
+            self.plan.asked_for.trained.load_state_dict(state["begun"])
+        elif self.plan.asked_for.name not in state["modules"]:  # the text encoder was in training
             adopt(self.plan.asked_for, self.recipe)
         for name, module in self.plan.modules().items():
             if name in state["modules"]:

@@ -22,6 +22,7 @@ from limner.core.settings import Recipe, training_fields
 from limner.core.trainable import Trainable
 from limner.text.encoder import TextEncoder
 from limner.text.extending import extend, learn_new_words_alone, new_words
+from limner.text.registry import encoder_config, encoder_from_config
 from limner.text.saving import load_encoder, named_encoder
 from limner.training.checkpoints import Checkpoints
 from limner.training.text import every_caption
@@ -53,11 +54,29 @@ def starting_recipe(recipe: Recipe, model: str) -> Recipe:
     )
 
 
-def starting_encoder(recipe: Recipe, pictures: CaptionedPictures) -> tuple[TextEncoder, list[str]]:
-    """The text encoder of the model that a run starts from, which knows every word of the captions, and the words that are new to it."""
+def starting_encoder(
+    recipe: Recipe, pictures: CaptionedPictures, started: dict[str, Any] | None = None
+) -> tuple[TextEncoder, list[str], dict[str, Any]]:
+    """The text encoder of the model that a run starts from, which knows every word of the captions, the words that are new to it, and what
+    makes the same encoder again, with other weights.
+
+    started: the last of these, of a run that goes on: its checkpoint has the weights, and the model is not read.
+    """
     start = recipe.start
     assert start.model is not None
-    encoder = load_encoder(start.model)
+    if started is not None:
+        encoder, strange = encoder_from_config(started["encoder"]).eval(), list(started["new_words"])
+    else:
+        encoder, strange = _extended(recipe, pictures, start.model)
+        started = {"encoder": encoder_config(encoder), "new_words": strange}
+    if strange and start.words == "new":
+        learn_new_words_alone(encoder, len(strange))
+    return encoder, strange, started
+
+
+def _extended(recipe: Recipe, pictures: CaptionedPictures, model: str) -> tuple[TextEncoder, list[str]]:
+    """The text encoder of a model, with the words of the captions that were new to it, and these."""
+    start, encoder = recipe.start, load_encoder(model)
     if recipe.text.maximum_words is not None:
         encoder.read_at_most(recipe.text.maximum_words)
     strange = new_words(encoder, every_caption(pictures)) if encoder.known_words() else []
@@ -65,9 +84,7 @@ def starting_encoder(recipe: Recipe, pictures: CaptionedPictures) -> tuple[TextE
     try:
         extend(encoder, strange, neighbours, recipe.training.seed)
     except SettingsError as error:
-        raise SettingsError(f"--from {start.model}: {error}: give --text.encoder") from None
-    if strange and start.words == "new":
-        learn_new_words_alone(encoder, len(strange))
+        raise SettingsError(f"--from {model}: {error}: give --text.encoder") from None
     return encoder, strange
 
 

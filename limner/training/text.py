@@ -20,7 +20,7 @@ from limner.text.bag_of_words import BagOfWords
 from limner.text.encoder import Limit, TextEncoder
 from limner.text.lstm import LSTMEncoder, Vocabulary
 from limner.text.no_text import NoText
-from limner.text.number_rows import vector_width
+from limner.text.number_rows import mostly_rows, vector_width
 from limner.text.numbers import Numbers
 from limner.text.recurrent import RecurrentEncoder
 from limner.text.saving import load_encoder, load_shipped_encoder, shipped_encoders
@@ -141,6 +141,8 @@ def caption_remarks(recipe: Recipe, pictures: CaptionedPictures, encoder: TextEn
             f"{counted(len(wordless), 'caption holds', 'captions hold')} no word and cannot be used, such as '{text[:20]}' of "
             f"'{pictures.key(place)}'{pictures_too}"
         )
+    if encoder.reads and not isinstance(encoder, Numbers):
+        yield from _mistyped_numbers(pictures)
     if encoder.reads and recipe.text.encoder is not None:
         yield from _silent_captions(recipe, pictures, encoder)
     if encoder.reads and isinstance(pictures, ToldSoFar):
@@ -159,6 +161,18 @@ def caption_remarks(recipe: Recipe, pictures: CaptionedPictures, encoder: TextEn
         yield (
             f"{cut:,} of {int(pictures.caption_counts.sum()):,} training captions are longer than the text encoder reads, and are cut to "
             f"{limit} (the longest, of '{key}', has {longest:,}): {_longer(recipe, limit, longest)}"
+        )
+
+
+def _mistyped_numbers(pictures: CaptionedPictures) -> Iterator[str]:
+    """A line where a few captions keep the others, which are rows of numbers, from being read as numbers."""
+    told = [(pictures.key(index), caption) for index in range(len(pictures)) for caption in pictures.captions(index)]
+    if (found := mostly_rows([caption for _, caption in told])) is not None:
+        width, count, first = found
+        key, caption = told[first]
+        yield (
+            f"warning: {count:,} of {len(told):,} training captions are rows of {width} numbers, and all are read as words because of the "
+            f"others, such as '{caption[:40]}' of '{key}': correct these, and prepare the data again, to have the numbers used as they are"
         )
 
 

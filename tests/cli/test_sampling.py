@@ -47,7 +47,7 @@ def test_an_exported_file_has_none_of_them() -> None:
     model = exported()
     with pytest.raises(SettingsError, match="an exported file has no --truncation: leave it out"):
         set_sampling(model, SamplingArguments(truncation=0.5))
-    with pytest.raises(SettingsError, match="does not paint from styles: .*exported files give no styles"):
+    with pytest.raises(SettingsError, match="an exported file paints captions and does nothing else: give the run"):
         styled(model)
 
 

@@ -285,3 +285,28 @@ def test_sets_of_ones_own_have_presets(tmp_path: Path, monkeypatch: pytest.Monke
         ("stylegan2", str(data), "as-published"),
     ):
         assert starting_point(method, [method, "--data", data_given])[0].preset == expected
+
+
+def test_of_several_processes_the_first_shows_the_plan(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("limner.training.dry_run.dry_run", lambda recipe: iter(["a line"]))
+    command = ["train", "gan-cls", "--data", "garden", "--preset", "cpu", "--training.devices", "2", "--dry-run"]
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert main(command) == 0 and capsys.readouterr().out == ""
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert main(command) == 0 and capsys.readouterr().out == "a line\n"
+
+
+@pytest.mark.parametrize("devices", ["1", "3"])
+def test_torchrun_with_another_number_of_processes_is_refused(
+    devices: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"TORCHELASTIC_RUN_ID": "none", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    command = ["train", "gan-cls", "--data", "garden", "--preset", "cpu", "--out", "run", "--training.devices", devices]
+    for more in ([], ["--dry-run"]):
+        assert main([*command, *more]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith("limner: torchrun has started 2 processes on this machine, but --training.devices is")
+        assert told.endswith("give --training.devices 2 --training.nodes 1\n")
+    assert not Path("run").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,6 +99,22 @@ def test_captions_in_the_style_of_a_picture_keep_its_code(model: Model, pictures
     assert not np.array_equal(painted[0, 0], painted[1, 0]) and not np.array_equal(painted[0, 0], painted[0, 1])
     alone = edit_pictures(model, pictures[:1], [("", "a blue bird")]).after
     assert np.abs(alone[0].astype(int) - painted[0, 1]).max() <= 1
+
+
+def test_the_seed_draws_the_noise_of_captions_in_a_style(
+    model: Model, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn, noise = [], Model.noise
+
+    def noted(self: Model, seed: int, samples: Any) -> Any:
+        drawn.append(seed)
+        return noise(self, seed, samples)
+
+    monkeypatch.setattr(Model, "noise", noted)
+    monkeypatch.setattr(restyle_command, "open_model", lambda name, device: model)
+    command = ["explore", "restyle", "any", *files, "--captions", "a red bird", "--out", str(tmp_path / "page.png")]
+    assert main(command) == 0 and drawn == [0, 0]
+    assert main([*command, "--seed", "5"]) == 0 and drawn == [0, 0, 5, 5]
 
 
 def test_each_picture_is_inverted_once_whatever_is_made_of_it(model: Model, pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:

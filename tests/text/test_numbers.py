@@ -11,7 +11,7 @@ from limner.core.errors import DataError
 from limner.core.recipes import from_preset
 from limner.text.number_rows import as_caption, vector_width
 from limner.text.numbers import Numbers
-from limner.training.text import choose_encoder
+from limner.training.text import caption_remarks, choose_encoder
 
 
 def test_every_number_is_read_exactly() -> None:
@@ -31,6 +31,19 @@ def test_one_caption_in_words_makes_all_ordinary_text() -> None:
     encoder, is_new = choose_encoder(from_preset("gan-cls", "cpu", "mine", 16), Captioned([*captions.texts, "three and seven"]))
     assert not isinstance(encoder, Numbers) and is_new
     assert vector_width(["1 2"] * 70 + ["1 2 3"]) is None and vector_width([]) is None
+
+
+@pytest.mark.parametrize("odd", ["3 x7", "3 7 1", "three and seven"])
+def test_a_mistyped_row_is_named(odd: str) -> None:
+    recipe, captions = from_preset("gan-cls", "cpu", "mine", 16), Captioned([*["3 7"] * 70, odd, "3"])
+    (remark,) = caption_remarks(recipe, captions, choose_encoder(recipe, captions)[0])
+    assert "warning: 70 of 72 training captions are rows of 2 numbers" in remark and f"such as '{odd}' of '{captions.key(70)}'" in remark
+
+
+@pytest.mark.parametrize("captions", [["3 7"] * 4, ["a bird", "3 7"], ["3"] * 4 + ["a bird"], ["a bird", "12"]])
+def test_other_captions_are_no_mistyped_rows(captions: list[str]) -> None:
+    recipe, given = from_preset("gan-cls", "cpu", "mine", 16), Captioned(captions)
+    assert not list(caption_remarks(recipe, given, choose_encoder(recipe, given)[0]))
 
 
 @pytest.mark.parametrize(("caption", "message"), [("1 2", "has 2 numbers: this model reads 3"), ("a red bird", "is not a row of numbers")])

@@ -13,10 +13,13 @@ from typing import Any
 
 import pytest
 from shared.pictures import prepared
+from torch import nn
 
 from limner.core.errors import LimnerError, SettingsError
 from limner.core.recipes import from_preset, load_recipe, save_recipe, with_settings
 from limner.core.settings import Recipe
+from limner.text.recurrent import RecurrentEncoder
+from limner.text.saving import load_encoder, save_encoder
 from limner.training.inputs import RECORD, content, find_inputs, write_inputs
 from limner.training.run import train
 from limner.training.trained import trained_on
@@ -139,6 +142,23 @@ def test_an_encoder_whose_run_has_trained_on_is_still_the_encoder(home: Path) ->
     train(longer("runs/b"), "runs/b", resume=True)  # its places are those of this project now
     train(longer("runs/a"), "runs/a", resume=True)
     assert train(longer("runs/b"), "runs/b", resume=True).steps == 4
+
+
+@pytest.mark.parametrize("words", ["in another order", "fewer"])
+def test_an_encoder_of_other_words_in_the_same_place_is_refused(words: str, home: Path) -> None:
+    train(longer("runs/b"), "runs/b", resume=True)  # its places are those of this project now
+    encoder = load_encoder("runs/a")
+    assert isinstance(encoder, RecurrentEncoder)
+    known = encoder.tokenizer
+    kept = [*reversed(known.vocabulary)][: None if words == "in another order" else 2]
+    encoder.tokenizer = type(known)(kept, known.maximum_words, known.synonyms, known.splitting)
+    encoder.embedding = nn.Embedding(len(encoder.tokenizer), encoder.embedding.embedding_dim, padding_idx=0)
+    shutil.rmtree("runs/a")
+    save_encoder(encoder, "runs/a")
+    before = Path("runs/b/log.jsonl").read_text()
+    with pytest.raises(SettingsError, match="the text encoder of runs/a is not the one that runs/b was begun with"):
+        train(longer("runs/b"), "runs/b", resume=True)
+    assert Path("runs/b/log.jsonl").read_text() == before
 
 
 def test_a_hash_follows_what_is_held_and_not_how_it_is_called(tmp_path: Path) -> None:

@@ -202,3 +202,52 @@ def test_methods_with_their_own_encoder_do_not_start(place: Path) -> None:
     made = dataclasses.replace(base, data=str(place / "set"), start=StartSettings(model=str(place / "model")))
     with pytest.raises(SettingsError, match="has a text encoder of its own"):
         make_plan(made, training_pictures(made))
+
+
+def other_model(place: Path, folder: Path) -> None:
+    """A model in which the same networks have other weights, and the text encoder has its words in another order."""
+    shutil.rmtree(folder)
+    shutil.copytree(place / "run", folder)
+    shutil.rmtree(folder / "checkpoints")
+    saved = load(place / "model")
+    with torch.no_grad():
+        for value in saved.method.parameters():
+            value.add_(1.0)
+    known = saved.encoder.tokenizer
+    words = [*reversed(known.vocabulary)]
+    saved.encoder.tokenizer = type(known)(words, known.maximum_words, known.synonyms, known.splitting)
+    shutil.rmtree(folder / "model")
+    saved.save(folder / "model")
+
+
+@pytest.mark.parametrize("fate", ["changed", "gone"])
+@pytest.mark.parametrize("phase", ["text", "method"])
+def test_a_run_goes_on_whatever_became_of_the_model(
+    phase: str, fate: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from limner.training.trainer import Trainer
+
+    source = tmp_path / "source"
+    shutil.copytree(place / "run", source)
+    made = recipe(tmp_path / "source" / "..", "source")
+    made = dataclasses.replace(made, data=str(place / "set"))
+    train(made, tmp_path / "straight")
+    play = Trainer.play
+
+    def killed(self: Trainer, planned: Any, batch: Any, players: Any, progress: Any, **more: Any) -> None:
+        if planned.act.name == phase and progress.step == 1:
+            raise KeyboardInterrupt
+        play(self, planned, batch, players, progress, **more)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Trainer, "play", killed)
+        train(made, tmp_path / "stopped")
+    if fate == "changed":
+        other_model(place, source)
+    else:
+        shutil.rmtree(source)
+    train(load_recipe(tmp_path / "stopped" / "recipe.yaml"), tmp_path / "stopped", resume=True)
+    straight, stopped = (state_of(tmp_path / name) for name in ("straight", "stopped"))
+    assert all(same(straight[key], stopped[key]) for key in ("modules", "players"))
+    before, after = (load(tmp_path / name).encoder for name in ("straight", "stopped"))
+    assert before.known_words() == after.known_words()

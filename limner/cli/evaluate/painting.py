@@ -204,9 +204,11 @@ def _finish(arguments: EvaluateArguments, scores: Sequence[Score]) -> int:
 
 
 def _launch(arguments: EvaluateArguments) -> tuple[Share, Device]:
-    """Start the processes; this one's share of the work and its device."""
+    """Start the processes; this one's share of the work and its device. Raises SettingsError where torchrun has started another number."""
+    from limner.core.torchrun import check_started
     from limner.metrics.scoring.share import Share, launched
 
+    check_started(arguments.devices, 1, "--devices")
     if arguments.devices == 1:
         return Share(), arguments.device
     fabric = launched(arguments.devices, arguments.device)

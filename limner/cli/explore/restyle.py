@@ -51,7 +51,8 @@ class RestyleArguments:
     invert_steps: Annotated[int | None, arg(metavar="N")] = None
     """Of a model that edits pictures by their codes: steps that move each code until its picture is nearer to the given one."""
     seed: Annotated[int, arg(metavar="S")] = 0
-    """Decides which pictures and captions of the split."""
+    """Decides which pictures and captions of the split, the noise with which codes are painted, and the pictures by which the printed
+    figures judge a style encoder."""
     out: Annotated[Path, arg(metavar="FILE.png")]
     """Where the page goes."""
     device: Device = "auto"
@@ -86,13 +87,13 @@ def main(argv: Sequence[str]) -> int:
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     if codes:
         with progress_bar() as bar:
-            found, painted = restyle_by_codes(model, pictures, captions, bar)
+            found, painted = restyle_by_codes(model, pictures, captions, bar, arguments.seed)
         names = [path.name for path in arguments.pictures] or [f"picture {number}" for number in range(1, len(pictures) + 1)]
         save_whole(page(pictures, painted, captions, found.rebuilt), arguments.out)
         print("\n".join([*found.lines(names), str(arguments.out)]))
         return 0
     save_whole(page(pictures, restyle(model, pictures, captions), captions), arguments.out)
-    print(f"{inversion(model, captions)}\n\n{arguments.out}")
+    print(f"{inversion(model, captions, seed=arguments.seed)}\n\n{arguments.out}")
     return 0
 
 
@@ -100,15 +101,18 @@ def check_style(name: str, model: Model) -> None:
     """Raises SettingsError for a model without style encoder, with the command that adds one, or the reason why it can have none."""
     if model.style is not None:
         return
+    from limner.explore.lacking import lacking
+
     if model.no_style is not None:
-        raise SettingsError(f"{name} has no style encoder, and can have none: it {model.no_style}")
+        raise lacking(model, f"{name} has no style encoder, and can have none: it {model.no_style}")
     if (Path(name) / "recipe.yaml").is_file():
         from limner.core.recipes import load_recipe
 
         method = load_recipe(Path(name) / "recipe.yaml").method
         more = f"limner train {method} --out {shlex.quote(name)} --resume --style.steps 3000"
         raise SettingsError(f"{name} has no style encoder: add one by `{more}`")
-    raise SettingsError(f"{name} has no style encoder: give a run folder, to which `limner train ... --resume --style.steps 3000` adds one")
+    fix = "give a run folder, to which `limner train ... --resume --style.steps 3000` adds one"
+    raise lacking(model, f"{name} has no style encoder: {fix}")
 
 
 def drawn_from(source: ReferenceData, split: str | None, count: int, seed: int) -> tuple[NDArray[np.uint8], list[str]]:
