@@ -55,6 +55,25 @@ class Means:
         self._sums, self._counts = {}, {}
         return means
 
+    @property
+    def pending(self) -> bool:
+        """Whether anything was added since the last reading."""
+        return bool(self._sums)
+
+    def share(self, all_reduce: AllReduce | None) -> None:
+        """Let every process have the mean of all, so that any of them can say what was added."""
+        if self._sums and all_reduce:
+            self._sums = dict(zip(self._sums, all_reduce(torch.stack(list(self._sums.values()))).unbind(), strict=True))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was added since the last reading, for a checkpoint."""
+        return {"sums": self._sums, "counts": self._counts}
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Go on from what `state_dict` gave; from nothing where a checkpoint is of a time when it held none."""
+        self._sums = {name: value.to(device) for name, value in state.get("sums", {}).items()}
+        self._counts = dict(state.get("counts", {}))
+
 
 class RunLog:
     """The log of one process; a quiet one (any but the first) writes and shows nothing."""

@@ -33,7 +33,7 @@ from limner.training.launch import going_on, is_first_process, launch
 from limner.training.log import RunLog
 from limner.training.outset import outset
 from limner.training.plan import PlannedPhase, make_plan, training_pictures
-from limner.training.players import PlayerTraining, painting
+from limner.training.players import PlayerTraining, mean_over_processes, painting
 from limner.training.result import RunResult
 from limner.training.side_work import SideWork
 from limner.training.signals import Stopped, StopRequest
@@ -286,8 +286,9 @@ class Run:
         return None
 
     def _share_statistics(self) -> None:
-        """Make running statistics, which each process kept for its own rows, equal."""
+        """Make running statistics, and the log's sums, which each process kept for its own rows, equal."""
         if self.fabric.world_size > 1:
+            self.trainer.means.share(mean_over_processes(self.fabric))
             for module in self.plan.modules().values():
                 for value in module.buffers():
                     if value.is_floating_point():
@@ -339,6 +340,7 @@ class Run:
             "splitting": "characters",
             "players": {name: player.state_dict() for name, player in self.players.items()},
             "made": self.made,
+            "means": self.trainer.means.state_dict(),
             **self.best.state_dict(),
             **begun(self.plan, self.recipe, modules),
         }
@@ -355,6 +357,7 @@ class Run:
         renamed = {"stage": "phase"}  # what version 0.1 called it
         self.position = Position(**{renamed.get(name, name): value for name, value in state["position"].items()})
         self.made = state.get("made")
+        self.trainer.means.load_state_dict(state.get("means", {}), self.fabric.device)
         self.best.load_state_dict(state)
         planned = self.now
         self._check_text_steps()

@@ -109,7 +109,8 @@ class Trainer:
     """Lets the newest checkpoint stay, and says where it is."""
     phases: Sequence[PlannedPhase] = ()
     """All of the run's, for the time that it will take."""
-    _means: Means = field(default_factory=Means)
+    means: Means = field(default_factory=Means)
+    """Of figures that no line of the log has yet."""
     _clock: PlayerClock = field(default_factory=PlayerClock)
     _watch: CollapseWatch = field(default_factory=CollapseWatch)
     _outbursts: OutburstWatch = field(default_factory=OutburstWatch)
@@ -128,7 +129,7 @@ class Trainer:
         self.log.begin(planned.phase.name, self._left)
         before, core_before = position.seconds, position.core_seconds
         first, clock = position.step, Stopwatch(position.step)
-        written = drawn = saved = position.step
+        drawn = saved = position.step
         if self._evaluation_was_missed(planned, position):
             self._evaluate(planned, loader, position)
             clock = Stopwatch(position.step)
@@ -146,7 +147,6 @@ class Trainer:
             self.log.advance()
             if position.step % settings.log_every == 0 or position.step == planned.steps:
                 self._write(planned, loader, position, clock)
-                written = position.step
             with clock.paused():  # what is reached is saved before anything looks at it, and after an evaluation that has kept a state
                 if due := position.step % settings.checkpoint_every == 0:
                     self._save()
@@ -160,7 +160,7 @@ class Trainer:
                     self._evaluate(planned, loader, position)
                     if due:
                         self._save()
-        if position.step != written and self._time_is_up(planned, position):
+        if self.means.pending and (position.waited_enough(planned) or self._time_is_up(planned, position)):
             self._write(planned, loader, position, clock)
         if position.step != saved:
             self._save()
@@ -187,7 +187,7 @@ class Trainer:
             clock.took(update.player)
             loss = torch.where(skipped > 0, 0.0, update.loss.detach().float())
             figures = {"loss": loss, "gradient_norm": player.gradient_norm, "skipped": skipped, **update.metrics}
-            self._means.add({f"{update.player}/{name}": value for name, value in figures.items()})
+            self.means.add({f"{update.player}/{name}": value for name, value in figures.items()})
 
     def _updates(self, planned: PlannedPhase, batch: Batch, players: Mapping[str, PlayerTraining], progress: Progress) -> Iterator[Update]:
         """The updates of a step, the gradient of each added to its player's when it comes."""
@@ -223,12 +223,12 @@ class Trainer:
         return self._times
 
     def _write(self, planned: PlannedPhase, loader: Loader, position: Position, clock: Stopwatch) -> None:
-        means = self._means.read(mean_over_processes(self.fabric))
+        means = self.means.read(mean_over_processes(self.fabric))
         steps, seconds = clock.lap(position.step)
         speed = steps * planned.phase.batch_size / max(seconds, 1e-9)
         left_out, too_many = {}, ""
         for player in [name.removesuffix("/skipped") for name in means if name.endswith("/skipped")]:
-            share, count = means.pop(f"{player}/skipped"), self._means.counts[f"{player}/skipped"]
+            share, count = means.pop(f"{player}/skipped"), self.means.counts[f"{player}/skipped"]
             if share:
                 left_out[f"{player}/skipped"] = round(share, 6)
                 self.log.skipped(round(share * count))

@@ -27,6 +27,7 @@ from limner.data.loader import Loader
 from limner.methods.gan_cls import GANCLS
 from limner.training import checkpoints
 from limner.training.run import train
+from limner.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
 FLAGS = [
@@ -274,6 +275,28 @@ def test_a_picture_that_is_not_finite_leaves_no_trace_in_batch_statistics(tmp_pa
     state = newest(tmp_path / "run")  # a state that is not finite is not saved
     assert state["position"]["total_step"] == 10
     assert all(torch.isfinite(value).all() for value in state["players"]["generator"]["average"])
+
+
+def test_a_line_s_means_reach_back_to_the_line_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the run was killed between the two, and went on from a checkpoint between them."""
+    settings = tiny(9, log_every=6, checkpoint_every=4)
+    train(settings, tmp_path / "straight")
+    play, steps = Trainer.play, iter(range(100))
+
+    def killed(self: Trainer, *given: Any, **named: Any) -> None:
+        if next(steps) == 5:
+            raise KeyboardInterrupt
+        play(self, *given, **named)
+
+    monkeypatch.setattr(Trainer, "play", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, tmp_path / "killed")
+    train(settings, tmp_path / "killed", resume=True)
+    one, other = (losses(tmp_path / name) for name in ("straight", "killed"))
+    assert [line["step"] for line in one if "generator/loss" in line] == [6, 9]
+    for line in (*one, *other):
+        line.pop("memory_mib", None)
+    assert one == other
 
 
 @pytest.mark.parametrize("log_every", [1, 5])

@@ -105,6 +105,17 @@ def test_phases_end_early_and_the_best_states_go_on(data: Path, tmp_path: Path, 
     assert "nothing to do: validation ended it (no better score in 3 evaluations)" in said and "with --method.patience 0" in said
 
 
+def test_a_phase_that_ends_early_logs_its_last_steps_as_its_own(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted(monkeypatch, CaptionMatching, [1.0, 3.0, 2.0, 3.0, 2.0])
+    scripted(monkeypatch, LimnerGAN, [0.9, 0.5, 0.1, float("nan"), 0.4])
+    train(recipe(data, log_every=4), tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    for act, player in (("text", "matching"), ("method", "generator")):
+        told = [line["step"] for line in lines if line["act"] == act and f"{player}/loss" in line]
+        assert told == [4, 8, 10]
+    assert not any(name.startswith("matching/") for line in lines if line["act"] == "method" for name in line)
+
+
 def test_resumed_runs_are_the_same_bit_for_bit(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed in either phase, between a checkpoint and the evaluation at its step too. The scores are the real ones."""
     settings = recipe(data, checkpoint_every=2)
