@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from limner.core.batch import Batch
@@ -49,15 +50,14 @@ def held_out_batches(planned: PlannedPhase, recipe: Recipe, pictures: CaptionedP
     return [loader.batch(step) for step in range(math.ceil(count / phase.batch_size))]
 
 
-def much_to_encode(planned: PlannedPhase, recipe: Recipe, pictures: CaptionedPictures) -> str | None:
-    """What is said before captions are encoded for some while; None where that takes no time to speak of."""
-    if not planned.phase.encoded or not planned.act.encoder.reads:
-        return None
-    changed = _kept_counterfactuals(planned, recipe)
-    captions = int(pictures.caption_counts.sum())
-    if captions * (1 + changed) < MUCH:
-        return None
-    return f"encoding {captions:,} captions" + (f" and {changed} changed forms of each" if changed else "")
+def introductions(planned: PlannedPhase, recipe: Recipe, pictures: CaptionedPictures, step: int) -> Iterator[str]:
+    """What is said before a phase goes on after a step: what it is for, at its beginning, and that captions are encoded for some while."""
+    if planned.act.introduction and step == 0:
+        yield planned.act.introduction.format(steps=planned.steps)
+    if planned.phase.encoded and planned.act.encoder.reads:
+        captions, changed = int(pictures.caption_counts.sum()), _kept_counterfactuals(planned, recipe)
+        if captions * (1 + changed) >= MUCH:
+            yield f"encoding {captions:,} captions" + (f" and {changed} changed forms of each" if changed else "")
 
 
 def _kept_counterfactuals(planned: PlannedPhase, recipe: Recipe) -> int:

@@ -19,7 +19,7 @@ from limner.data.catalog import BUILT_IN
 from limner.data.loader import Loader
 from limner.training.accumulation import refuse_coupled_rows
 from limner.training.adoption import adopt
-from limner.training.batches import make_loader, much_to_encode
+from limner.training.batches import introductions, make_loader
 from limner.training.begun import begun, check_encoder
 from limner.training.best import Best
 from limner.training.card import card
@@ -223,9 +223,7 @@ class Run:
             planned.begin()
             prepare_networks(planned.trained, self.training)
             self.players = planned.trainings(self.training, self.fabric, before=self.players)
-            if planned.act.introduction and self.position.step == 0:
-                self.log.say(planned.act.introduction.format(steps=planned.steps))
-            if remark := much_to_encode(planned, self.recipe, self.pictures):
+            for remark in introductions(planned, self.recipe, self.pictures, self.position.step):
                 self.log.say(remark)
             self.loader = make_loader(planned, self.recipe, self.pictures, self.fabric)
         return self.trainer.train(planned, self.loader, self.players, self.position)
