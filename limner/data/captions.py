@@ -22,8 +22,8 @@ from limner.text.registry import encoder_config
 TABLE_BYTES = 1 << 30
 """All sentence embeddings of a split are kept where they fit in this much memory; else, and for words, captions are encoded anew."""
 
-LISTED = 4_000_000
-"""Captions and changed forms of a split that are listed, at most, to find those that differ."""
+LISTED = 1_000_000
+"""Captions and changed forms of a split, at most, that are encoded before training, which takes a minute; more are encoded by batch."""
 
 SLOW_SECONDS = 20.0
 """Sentences whose encoding takes longer are kept in the user's cache, for the next run that reads the same captions."""
@@ -69,6 +69,16 @@ class CaptionFeatures:
         if self.table is not None:
             return self._rows(self.total + (self.first[indices] + numbers) * self.counterfactuals + draws)
         return self._encode(self.pictures.counterfactuals(indices, numbers, draws))
+
+    def changed(self, indices: NDArray[np.int64], numbers: NDArray[np.int64], draws: NDArray[np.int64]) -> tuple[TextFeatures, ...]:
+        """Features of several changed forms `draws` [K, B] of those captions, K times B rows, encoded together where there is no table."""
+        if self.table is not None or len(draws) == 1:
+            return tuple(self.counterfactual(indices, numbers, row) for row in draws)
+        of_each = len(draws)
+        changed = self.pictures.counterfactuals(indices.repeat(of_each), numbers.repeat(of_each), draws.T.ravel())  # form by form
+        places = {caption: place for place, caption in enumerate(dict.fromkeys(changed))}
+        found = self._encode(list(places))
+        return tuple(found[torch.tensor([places[caption] for caption in changed[form::of_each]])] for form in range(of_each))
 
     def _rows(self, numbers: NDArray[np.int64]) -> TextFeatures:
         """Features of captions by their numbers, those of the changed forms after those of the captions themselves."""

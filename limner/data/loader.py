@@ -269,9 +269,8 @@ class Loader:
         if self.features is not None:
             kept = self.features.counterfactuals
             first = random.integers(kept, self.seed, "counterfactual", epochs, indices)
-            batch.counterfactuals = tuple(
-                self.features.counterfactual(indices, numbers[:, 0], (first + place) % kept) for place in range(self.phase.counterfactuals)
-            )
+            draws = (first + np.arange(self.phase.counterfactuals)[:, None]) % kept  # [K, B]
+            batch.counterfactuals = self.features.changed(indices, numbers[:, 0], draws)
         else:
             draws = random.integers(1 << 31, self.seed, "counterfactual", epochs, indices)
             of_each = numbers.shape[1]

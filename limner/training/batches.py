@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from limner.core.batch import Batch
 from limner.core.pictures import CaptionedPictures
 from limner.core.settings import Recipe
-from limner.data.captions import CaptionFeatures
+from limner.data.captions import LISTED, CaptionFeatures
 from limner.data.loader import Loader
 from limner.training.plan import PlannedPhase
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from limner.training.processes import Processes
 
 MUCH = 400_000
-"""Captions and changed forms whose encoding takes long enough, some seconds or more, that it is said."""
+"""Captions and changed forms whose encoding before training takes long enough, some seconds or more, that it is said."""
 
 MOST_HELD_OUT = 256
 """Held-out pictures that a phase is validated on, at most."""
@@ -56,7 +56,7 @@ def introductions(planned: PlannedPhase, recipe: Recipe, pictures: CaptionedPict
         yield planned.act.introduction.format(steps=planned.steps)
     if planned.phase.encoded and planned.act.encoder.reads:
         captions, changed = int(pictures.caption_counts.sum()), _kept_counterfactuals(planned, recipe)
-        if captions * (1 + changed) >= MUCH:
+        if not planned.phase.words and MUCH <= captions * (1 + changed) <= LISTED:
             yield f"encoding {captions:,} captions" + (f" and {changed} changed forms of each" if changed else "")
 
 
