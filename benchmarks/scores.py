@@ -87,9 +87,7 @@ def speed(count: int) -> None:
         def watch(done: int, total: int, what: str) -> None:
             peak[0] = max(peak[0], private_memory())
 
-        seconds = timed(
-            lambda: evaluate(paint, [pictures], request(number, training=training, cache=cache), progress=watch)
-        )
+        seconds = timed(lambda: evaluate(paint, [pictures], request(number, training=training, cache=cache), progress=watch))
         peaks.append(max(peak[0], private_memory()) - before)
         return seconds
 
