@@ -280,9 +280,9 @@ def test_anything_but_a_name_or_path_is_refused_by_its_argument(wrong: object, t
 
 @pytest.mark.parametrize("wrong", [None, 5])
 def test_anything_but_a_name_is_refused_where_names_are_listed(wrong: object) -> None:
-    with pytest.raises(SettingsError, match=f"there is no method {wrong}: give its name; known: ac-gan"):
+    with pytest.raises(SettingsError, match=f"there is no method {wrong}: give one of ac-gan"):
         limner.create(wrong)  # type: ignore[arg-type]
-    with pytest.raises(SettingsError, match=f"there is no garden split {wrong}: give its name; known: all"):
+    with pytest.raises(SettingsError, match=f"there is no garden split {wrong}: give one of all"):
         limner.open_data("garden", wrong)  # type: ignore[arg-type]
     for metrics in (wrong, [wrong]):
         with pytest.raises(SettingsError, match=f"metrics is {re.escape(repr(metrics))}: give names, such as"):

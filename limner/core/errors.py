@@ -46,7 +46,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> SettingsError
     """The error for a name that does not exist: it offers the nearest one and lists the rest."""
     names = sorted(known)
     if not isinstance(name, str):  # in Python anything may be given
-        return SettingsError(f"there is no {kind} {name!r}: give its name; known: {', '.join(names)}")
+        return SettingsError(f"there is no {kind} {name!r}: give one of {', '.join(names)}")
     nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean '{nearest[0]}'? " if nearest else ""
     return SettingsError(f"there is no {kind} '{name}': {hint}known: {', '.join(names)}")

@@ -57,6 +57,8 @@ class Method(Trainable, Generic[NoiseType]):
     kind = "method"
     rows: ClassVar[int] = 1
     """How many rows of a painting belong together, such as the frames of a story: they are never cut apart."""
+    exported: ClassVar[bool] = False
+    """Whether it is an exported file, which paints captions and does nothing else."""
 
     @abstractmethod
     def draw_noise(self, seed: int, samples: ArrayLike, stream: str = "paint") -> NoiseType:

@@ -64,18 +64,15 @@ class CaptionFeatures:
             return self._rows(self.first[indices] + numbers)
         return self._encode([self.pictures.captions(int(index))[number] for index, number in zip(indices, numbers, strict=True)])
 
-    def counterfactual(self, indices: NDArray[np.int64], numbers: NDArray[np.int64], draws: NDArray[np.int64]) -> TextFeatures:
-        """Features of changed form `draws[b]` (below `counterfactuals`) of those captions, with the changed captions themselves."""
-        if self.table is not None:
-            return self._rows(self.total + (self.first[indices] + numbers) * self.counterfactuals + draws)
-        return self._encode(self.pictures.counterfactuals(indices, numbers, draws))
-
     def changed(self, indices: NDArray[np.int64], numbers: NDArray[np.int64], draws: NDArray[np.int64]) -> tuple[TextFeatures, ...]:
-        """Features of several changed forms `draws` [K, B] of those captions, K times B rows, encoded together where there is no table."""
-        if self.table is not None or len(draws) == 1:
-            return tuple(self.counterfactual(indices, numbers, row) for row in draws)
+        """Features of K changed forms of each of those captions, B rows each, with the changed captions themselves.
+
+        draws: which forms, [K, B], each below `counterfactuals`. Without a table, the K x B captions are encoded as one batch.
+        """
+        if self.table is not None:
+            return tuple(self._rows(self.total + (self.first[indices] + numbers) * self.counterfactuals + row) for row in draws)
         of_each = len(draws)
-        changed = self.pictures.counterfactuals(indices.repeat(of_each), numbers.repeat(of_each), draws.T.ravel())  # form by form
+        changed = self.pictures.counterfactuals(indices.repeat(of_each), numbers.repeat(of_each), draws.T.ravel())  # picture by picture
         places = {caption: place for place, caption in enumerate(dict.fromkeys(changed))}
         found = self._encode(list(places))
         return tuple(found[torch.tensor([places[caption] for caption in changed[form::of_each]])] for form in range(of_each))

@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 
 def lacking(model: Model, otherwise: str) -> SettingsError:
     """The error for a model that lacks an ability: `otherwise`; of an exported file, whatever its method can do, what to give instead."""
-    if hasattr(model.method, "frames_untold"):  # which exported files alone have
+    if model.method.exported:
         return SettingsError("an exported file paints captions and does nothing else: give the run or model folder that it was made of")
     return SettingsError(otherwise)

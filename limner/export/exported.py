@@ -156,6 +156,7 @@ class ExportedMethod(Method):
 
     presets: ClassVar[dict[str, Any]] = {}
     paper = "an exported file"
+    exported = True
 
     def __init__(self, about: Description, functions: dict[str, _Function]) -> None:
         conditions = Conditions(resolution=about.resolution, sentence_width=0, word_width=None, class_count=0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from limner.core.batch import Batch
 from limner.core.pictures import CaptionedPictures
 from limner.core.settings import Recipe
+from limner.core.trainable import Phase
 from limner.data.captions import LISTED, CaptionFeatures
 from limner.data.loader import Loader
 from limner.training.plan import PlannedPhase
@@ -55,13 +56,14 @@ def introductions(planned: PlannedPhase, recipe: Recipe, pictures: CaptionedPict
     if planned.act.introduction and step == 0:
         yield planned.act.introduction.format(steps=planned.steps)
     if planned.phase.encoded and planned.act.encoder.reads:
-        captions, changed = int(pictures.caption_counts.sum()), _kept_counterfactuals(planned, recipe)
+        captions, changed = int(pictures.caption_counts.sum()), kept_counterfactuals(planned.phase, recipe)
         if not planned.phase.words and MUCH <= captions * (1 + changed) <= LISTED:
             yield f"encoding {captions:,} captions" + (f" and {changed} changed forms of each" if changed else "")
 
 
-def _kept_counterfactuals(planned: PlannedPhase, recipe: Recipe) -> int:
-    asked = planned.phase.counterfactuals
+def kept_counterfactuals(phase: Phase, recipe: Recipe) -> int:
+    """How many changed forms of each caption a phase draws from."""
+    asked = phase.counterfactuals
     return max(recipe.data_settings.counterfactuals, asked) if asked else 0
 
 
@@ -69,6 +71,6 @@ def caption_features(planned: PlannedPhase, recipe: Recipe, pictures: CaptionedP
     """What a phase reads of captions; None where it trains the text encoder itself."""
     if not planned.phase.encoded:
         return None
-    encoder, count = planned.act.encoder, _kept_counterfactuals(planned, recipe)
+    encoder, count = planned.act.encoder, kept_counterfactuals(planned.phase, recipe)
     words = planned.phase.words and encoder.word_width is not None
     return CaptionFeatures(encoder, pictures, words=words, counterfactuals=count, device=device)

@@ -16,6 +16,7 @@ from limner.core.trainable import Progress
 from limner.data.captions import CaptionFeatures
 from limner.data.catalog import BUILT_IN
 from limner.data.loader import Loader
+from limner.training.batches import kept_counterfactuals
 from limner.training.log import RunLog
 from limner.training.plan import PlannedPhase
 from limner.training.presets import SMALL
@@ -95,7 +96,7 @@ def _measured(planned: PlannedPhase, run: Run) -> float:
     recipe, fabric, phase = run.recipe, run.fabric, planned.phase
     features = None
     if phase.encoded:  # word by word: without reading every caption of the set first
-        kept = max(recipe.data_settings.counterfactuals, phase.counterfactuals) if phase.counterfactuals else 0
+        kept = kept_counterfactuals(phase, recipe)
         features = CaptionFeatures(planned.act.encoder, run.pictures, words=True, counterfactuals=kept, device=fabric.device)
     loader = Loader(run.pictures, phase, seed=recipe.training.seed, device=fabric.device, features=features)
     planned.trained.begin(phase)

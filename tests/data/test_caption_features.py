@@ -18,14 +18,12 @@ def test_features_are_those_of_the_captions_that_they_name(monkeypatch: pytest.M
     features = CaptionFeatures(encoder, pictures, counterfactuals=8)
     rows, numbers, draws = np.array([5, 0, 3, 3]), np.array([1, 0, 4, 2]), np.array([7, 0, 3, 3])
     wanted = [pictures.captions(row)[number] for row, number in zip(rows, numbers, strict=True)]
-    changed = pictures.counterfactuals(rows, numbers, draws)
-    for found, captions in ((features.of(rows, numbers), wanted), (features.counterfactual(rows, numbers, draws), changed)):
-        assert found.captions == tuple(captions)
-        torch.testing.assert_close(found.sentence, encoder(captions).sentence, rtol=1e-4, atol=1e-5)
     several = np.stack([draws, (draws + 1) % 8, (draws + 2) % 8])
-    for found, row in zip(features.changed(rows, numbers, several), several, strict=True):
-        assert found.captions == tuple(pictures.counterfactuals(rows, numbers, row))
-        torch.testing.assert_close(found.sentence, encoder(list(found.captions)).sentence, rtol=1e-4, atol=1e-5)
+    changed = [pictures.counterfactuals(rows, numbers, row) for row in several]
+    found = [features.of(rows, numbers), *features.changed(rows, numbers, several)]
+    for part, captions in zip(found, [wanted, *changed], strict=True):
+        assert part.captions == tuple(captions)
+        torch.testing.assert_close(part.sentence, encoder(captions).sentence, rtol=1e-4, atol=1e-5)
     assert (features.table is None) == (listed == 0)
     if features.table is not None:
         every = [text for row in range(6) for text in pictures.captions(row)]
